@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * abi/enclave.h - the boundary between the host and the enclave.
+ *
+ * Compiled by both sides; src/enclave/abi.ts repeats the numbers for
+ * TypeScript and a test compares the two.
+ *
+ * One entry point. The host enters with RDI = address of a request in host
+ * memory (8-byte aligned). A request starts with struct tresor_head, whose op
+ * selects the struct that follows. The enclave copies the whole struct in
+ * once, believes only the copy, and copies it back when the operation ended;
+ * head.status is part of that copy. The status is also returned in RDI, for
+ * requests that cannot be read or written.
+ *
+ * Rules that hold for every struct and every buffer:
+ *  - fixed-size little-endian fields, no padding, no pointers: a u64 named
+ *    "address" is a host address and lies, with its length, wholly outside
+ *    the enclave; the enclave checks that, and that nothing wraps;
+ *  - addresses are 8-byte aligned. Buffers whose length is not a multiple of
+ *    8 are readable and writable up to the next multiple (the enclave moves
+ *    host memory in aligned quadwords only, INTEL-SA-00615/-00657);
+ *  - reserved fields are zero;
+ *  - outputs are written on TRESOR_OK only, unless a field says otherwise;
+ *  - all sizes are in bytes, all sector numbers in units of 512 bytes.
+ */
+#ifndef TRESOR_ABI_ENCLAVE_H
+#define TRESOR_ABI_ENCLAVE_H
+
+#ifdef __KERNEL__
+#include <linux/types.h>
+#else
+#include <stdint.h>
+#endif
+
+#define TRESOR_ABI_VERSION	1u
+
+/* Limits. */
+#define TRESOR_THREADS		8u	/* TCS pages in the image */
+#define TRESOR_KEYSLOTS		32u	/* LUKS2: 32 keyslots at most */
+#define TRESOR_VOLUMES		16u	/* handles live at once in one enclave */
+#define TRESOR_RANGES		256u	/* ranges or blocks in one entry */
+#define TRESOR_RANGE_SIZE	(64u << 20)	/* bytes in one range */
+#define TRESOR_SECRET_SIZE	(8u << 20)	/* one passphrase or key file (cryptsetup's limit) */
+#define TRESOR_NONCES		16u	/* challenges outstanding; the oldest is dropped */
+#define TRESOR_SALT_SIZE	64u
+#define TRESOR_KEY_MAX		64u
+#define TRESOR_STRIPES		4000u	/* LUKS AF stripes */
+#define TRESOR_ANY_SLOT		0xffffffffu
+
+enum tresor_op {
+	TRESOR_OP_HELLO		= 1,	/* first and once; everything else needs it */
+	TRESOR_OP_CHALLENGE	= 2,	/* a single-use nonce for one sealed request */
+	TRESOR_OP_REPORT	= 3,	/* EREPORT binding the HPKE public key */
+	TRESOR_OP_CREATE	= 4,	/* new volume key and its first keyslot */
+	TRESOR_OP_UNLOCK	= 5,	/* keyslot + sealed passphrase -> handle */
+	TRESOR_OP_ENROL		= 6,	/* existing + new passphrase -> new keyslot */
+	TRESOR_OP_SECTORS	= 7,	/* encrypt or decrypt ranges of a volume */
+	TRESOR_OP_CLOSE		= 8,	/* wipe a handle's keys */
+	TRESOR_OP_LEGACY	= 9,	/* KDF(bytes, sealed salt) -> handle, as in 2016 */
+	TRESOR_OP_BLOCKS	= 10,	/* the kernel ring: IV-addressed requests */
+	TRESOR_OP_SELFTEST	= 11,	/* one published vector set */
+	TRESOR_OP_BENCHMARK	= 12,	/* run a KDF on fixed input, for calibration */
+	TRESOR_OP_ASSIST	= 13,	/* lend this thread to a running Argon2 */
+};
+
+enum tresor_status {
+	TRESOR_OK		= 0,
+	TRESOR_E_REQUEST	= 1,	/* malformed, out of range, or inside the enclave */
+	TRESOR_E_STATE		= 2,	/* HELLO missing or repeated */
+	TRESOR_E_HANDLE		= 3,	/* no such volume */
+	TRESOR_E_PASSPHRASE	= 4,	/* no keyslot opened; which, and why, is not told */
+	TRESOR_E_MESSAGE	= 5,	/* sealed request: forged, replayed or for something else */
+	TRESOR_E_MEMORY		= 6,	/* the KDF wants more memory than there is: see needed_kib */
+	TRESOR_E_UNSUPPORTED	= 7,	/* cipher, hash or KDF outside the allow-list */
+	TRESOR_E_HEADER		= 8,	/* the header's MAC does not match its segment or digest */
+	TRESOR_E_BUSY		= 9,	/* another KDF runs, or no volume is free */
+	TRESOR_E_RANDOM		= 10,	/* RDRAND/RDSEED failed its health check */
+	TRESOR_E_DEAD		= 11,	/* a self-test failed; the enclave serves nothing */
+	TRESOR_E_SEAL_DAMAGED	= 16,	/* sealed salt: checksum or format */
+	TRESOR_E_SEAL_SIGNER	= 17,	/* sealed by an enclave of another MRSIGNER or product */
+	TRESOR_E_SEAL_ENCLAVE	= 18,	/* policy mrenclave, other MRENCLAVE */
+	TRESOR_E_SEAL_VERSION	= 19,	/* sealed by a newer ISVSVN (or CPUSVN) than ours */
+	TRESOR_E_SEAL_BACKEND	= 20,	/* sealed under other attributes (software <-> sgx) */
+	TRESOR_E_SEAL_MACHINE	= 21,	/* everything named agrees: another machine */
+};
+
+/* What a sealed request may be used for; part of its associated data. */
+enum tresor_purpose {
+	TRESOR_PURPOSE_CREATE	= 1,
+	TRESOR_PURPOSE_UNLOCK	= 2,
+	TRESOR_PURPOSE_ENROL	= 3,
+	TRESOR_PURPOSE_AUTHENTICATE = 4,	/* unlock and re-authenticate the header */
+	TRESOR_PURPOSE_LEGACY	= 5,
+};
+
+enum tresor_kdf_type { TRESOR_KDF_PBKDF2 = 1, TRESOR_KDF_ARGON2I = 2, TRESOR_KDF_ARGON2ID = 3 };
+enum tresor_hash { TRESOR_HASH_NONE = 0, TRESOR_SHA1 = 1, TRESOR_SHA224 = 2, TRESOR_SHA256 = 3, TRESOR_SHA384 = 4, TRESOR_SHA512 = 5 };
+enum tresor_cipher { TRESOR_AES_XTS_PLAIN64 = 1 };
+enum tresor_policy { TRESOR_POLICY_MRENCLAVE = 1, TRESOR_POLICY_MRSIGNER = 2 };	/* KEYPOLICY bits */
+enum tresor_mode { TRESOR_XTS = 1, TRESOR_CBC = 2, TRESOR_CTR = 3, TRESOR_ECB = 4, TRESOR_CBC_ESSIV = 5 };
+
+/* CPU features the host found. A hint: it selects among safe code paths and
+ * the enclave masks it with its own XFRM. A wrong hint costs speed or the
+ * enclave (#UD), never a key. */
+#define TRESOR_CPU_SHA		(1u << 0)
+#define TRESOR_CPU_AVX2		(1u << 1)
+#define TRESOR_CPU_VAES256	(1u << 2)	/* VAES + VPCLMULQDQ + AVX2 */
+#define TRESOR_CPU_VAES512	(1u << 3)	/* the same + AVX512F/BW/VL/DQ */
+#define TRESOR_CPU_RDSEED	(1u << 4)
+
+struct tresor_head {
+	uint32_t op;
+	uint32_t size;		/* of the whole struct, head included */
+	uint32_t status;	/* out */
+	uint32_t reserved;
+};
+
+/* ---- sealed requests: HPKE (RFC 9180) base mode, DHKEM(X25519,
+ * HKDF-SHA256), HKDF-SHA256, AES-256-GCM, single shot.
+ * info = "tresor sealed request v1" (24 bytes, no NUL)
+ * aad  = struct tresor_context
+ * bytes on the wire = enc(32) || ciphertext || tag(16)
+ * plaintext = u32 existing_size, u32 fresh_size, existing, fresh
+ * CREATE carries fresh; UNLOCK, AUTHENTICATE and LEGACY carry existing; ENROL
+ * carries both. An absent secret has size 0; ENROL and CREATE accept an empty
+ * fresh passphrase no more than cryptsetup does (size >= 1).
+ */
+struct tresor_context {
+	uint32_t version;	/* TRESOR_ABI_VERSION */
+	uint32_t purpose;
+	char uuid[40];		/* LUKS2 UUID text, NUL padded */
+	uint32_t slot;		/* keyslot that must open; TRESOR_ANY_SLOT: any given */
+	uint32_t fresh_slot;	/* keyslot written; TRESOR_ANY_SLOT: none */
+	uint8_t nonce[32];	/* from TRESOR_OP_CHALLENGE, deleted on first use */
+};
+
+struct tresor_message {
+	uint64_t address;	/* enc || ciphertext || tag */
+	uint32_t size;		/* <= 2 * TRESOR_SECRET_SIZE + 56 */
+	uint32_t reserved;
+	struct tresor_context context;
+};
+
+/* ---- public LUKS2 parameters ---- */
+struct tresor_kdf {
+	uint32_t type;		/* enum tresor_kdf_type */
+	uint32_t hash;		/* PBKDF2 only */
+	uint32_t time;		/* iterations or passes, >= 1 */
+	uint32_t memory_kib;	/* Argon2 only */
+	uint32_t lanes;		/* Argon2 only, 1..64 */
+	uint32_t reserved;
+};
+
+struct tresor_segment {
+	uint32_t cipher;	/* enum tresor_cipher */
+	uint32_t sector_size;	/* 512, 1024, 2048, 4096 */
+	uint32_t key_size;	/* 32 or 64 */
+	uint32_t dynamic;	/* 1: size follows the device and is 0 here */
+	uint64_t offset;	/* bytes */
+	uint64_t size;		/* bytes, 0 when dynamic */
+	uint64_t iv_tweak;	/* added to the sector number */
+};
+
+struct tresor_digest {
+	uint32_t hash;
+	uint32_t iterations;
+	uint32_t salt_size;
+	uint32_t digest_size;
+	uint8_t salt[TRESOR_SALT_SIZE];
+	uint8_t digest[64];
+};
+
+struct tresor_keyslot {
+	uint32_t slot;		/* 0..31 */
+	uint32_t flags;		/* TRESOR_KEYSLOT_* */
+	struct tresor_kdf kdf;	/* the LUKS2 keyslot's own */
+	uint32_t af_hash;
+	uint32_t af_stripes;	/* 4000 */
+	uint32_t area_key_size;	/* 32 or 64: aes-xts-plain64 over the area */
+	uint32_t key_size;	/* of the volume key: 32 or 64 */
+	uint32_t salt_size;	/* 1..64 */
+	uint32_t sealed_size;	/* sizeof(struct tresor_sealed_salt) for a tresor slot, else 0 */
+	uint64_t area_offset;	/* on disk; authenticated, not used */
+	uint64_t area_size;	/* on disk; authenticated, not used */
+	uint64_t area;		/* address: AF material as on disk, key_size * stripes rounded up to 512 */
+	uint64_t sealed;	/* address of struct tresor_sealed_salt */
+	struct tresor_kdf pass_kdf;	/* tresor slot: passphrase + sealed salt -> slot passphrase */
+	uint8_t salt[TRESOR_SALT_SIZE];
+};
+/* Try the passphrase on this slot (in array order). Others are only authenticated. */
+#define TRESOR_KEYSLOT_TRY	1u
+
+/* What the token of a Tresor volume stores so that a header cannot be edited:
+ * HMAC-SHA256 under HKDF(volume key, "tresor header v1").
+ * segment: uuid[40] || struct tresor_segment || struct tresor_digest
+ * keyslot: uuid[40] || struct tresor_keyslot with flags, area and sealed zero,
+ *          and sealed_size as given */
+struct tresor_macs {
+	uint32_t present;	/* bit n: keyslot[n] holds a MAC */
+	uint32_t segment_present;
+	uint8_t segment[32];
+	uint8_t keyslot[TRESOR_KEYSLOTS][32];
+};
+
+/* The salt of a tresor slot: AES-256-GCM under HKDF(EGETKEY(SEAL)). Associated
+ * data: every byte before ciphertext except checksum. */
+struct tresor_sealed_salt {
+	uint8_t magic[8];	/* "TRSRSEAL" */
+	uint32_t version;	/* 1 */
+	uint32_t policy;	/* enum tresor_policy */
+	uint8_t checksum[32];	/* SHA-256 of the rest of the struct: tells damage from denial */
+	uint8_t key_request[512];	/* the whole KEYREQUEST: CPUSVN, ISVSVN, KEYID, masks */
+	uint8_t mrenclave[32];
+	uint8_t mrsigner[32];
+	uint64_t attributes;	/* FLAGS of the sealing enclave */
+	uint16_t isv_prod_id;
+	uint16_t isv_svn;
+	uint32_t slot;
+	char uuid[40];
+	struct tresor_kdf kdf;
+	uint8_t iv[12];
+	uint8_t tag[16];
+	uint8_t reserved[4];
+	uint8_t ciphertext[32];
+};
+
+/* ---- operations ---- */
+struct tresor_hello {
+	struct tresor_head head;
+	uint32_t abi_version;	/* in: the host's; out: ours */
+	uint32_t cpu;		/* in: hint TRESOR_CPU_*; out: what is used */
+	uint64_t dynamic_size;	/* in: bytes of dynamic heap the backend can add (SGX2), 0 without */
+	uint64_t heap_size;	/* out: bytes a KDF can have */
+	uint8_t public_key[32];	/* out: X25519, fresh per start */
+	uint8_t mrenclave[32];	/* out */
+	uint8_t mrsigner[32];	/* out */
+	uint8_t cpu_svn[16];	/* out */
+	uint64_t attributes;	/* out: FLAGS */
+	uint64_t xfrm;		/* out */
+	uint16_t isv_prod_id;	/* out */
+	uint16_t isv_svn;	/* out */
+	uint32_t reserved;
+};
+
+struct tresor_challenge {
+	struct tresor_head head;
+	uint32_t purpose;	/* the nonce is good for this purpose only */
+	uint32_t reserved;
+	uint8_t nonce[32];	/* out */
+};
+
+/* REPORTDATA = SHA-256("tresor report v1" || public_key || nonce) || 32 zero bytes. */
+struct tresor_report {
+	struct tresor_head head;
+	uint8_t nonce[32];	/* of whoever asks */
+	uint64_t target_info;	/* address, 512 bytes */
+	uint64_t report;	/* address, out, 432 bytes */
+};
+
+struct tresor_create {
+	struct tresor_head head;
+	uint32_t policy;	/* seal policy, when the slot is a tresor slot */
+	uint32_t reserved;
+	struct tresor_message message;
+	struct tresor_segment segment;
+	struct tresor_digest digest;	/* in: hash, iterations, sizes; out: salt, digest */
+	struct tresor_keyslot keyslot;	/* in: parameters; out: salt, area, sealed */
+	uint64_t macs;		/* address, out: struct tresor_macs */
+};
+
+struct tresor_unlock {
+	struct tresor_head head;
+	struct tresor_message message;	/* UNLOCK or AUTHENTICATE */
+	struct tresor_segment segment;
+	struct tresor_digest digest;
+	uint64_t keyslots;	/* address: struct tresor_keyslot[count], all luks2 keyslots of the digest */
+	uint32_t count;		/* 1..32 */
+	uint32_t policy;	/* seal policy when a stale salt is sealed again */
+	uint64_t macs;		/* address of struct tresor_macs, or 0: header not authenticated */
+	uint64_t macs_out;	/* address, out: written for AUTHENTICATE; may equal macs; 0 otherwise */
+	uint64_t sealed_out;	/* address or 0, out: re-sealed salt when resealed is 1 */
+	uint32_t resealed;	/* out: 1 when the seal was stale and sealed_out was written */
+	uint32_t slot;		/* out: the keyslot that opened */
+	uint32_t handle;	/* out: 0 for AUTHENTICATE */
+	uint32_t slots_changed;	/* out also with E_HEADER: bit n: keyslot n differs from its MAC */
+	uint32_t slots_added;	/* out: bit n: keyslot n has no MAC */
+	uint32_t slots_removed;	/* out: bit n: a MAC but no keyslot n */
+	uint32_t segment_changed;	/* out also with E_HEADER */
+	uint32_t seal_status;	/* out always: first E_SEAL_* met among tried slots, else 0 */
+	uint32_t needed_kib;	/* out with E_MEMORY */
+	uint32_t reserved;
+};
+
+/* Proves the existing passphrase, then writes one keyslot for the fresh one. */
+struct tresor_enrol {
+	struct tresor_head head;
+	struct tresor_message message;
+	struct tresor_segment segment;
+	struct tresor_digest digest;
+	uint64_t keyslots;	/* as in tresor_unlock */
+	uint32_t count;
+	uint32_t policy;
+	struct tresor_keyslot fresh;	/* in: parameters; out: salt, area, sealed */
+	uint64_t macs;		/* as in tresor_unlock; E_HEADER when the segment's differs */
+	uint64_t macs_out;	/* address, out: macs + the fresh slot's (made whole when macs is 0) */
+	uint32_t slot;		/* out: the keyslot that opened */
+	uint32_t seal_status;	/* out always */
+	uint32_t needed_kib;	/* out with E_MEMORY */
+	uint32_t slots_changed;	/* out also with E_HEADER */
+	uint32_t segment_changed;	/* out also with E_HEADER */
+	uint32_t reserved;
+};
+
+/* Whole sectors of an open volume. in == out is allowed, other overlap is not. */
+struct tresor_range {
+	uint64_t in;		/* address */
+	uint64_t out;		/* address */
+	uint64_t sector;	/* 512-byte units from the segment's start; the enclave adds iv_tweak */
+	uint32_t length;	/* bytes, a multiple of the volume's sector size */
+	uint32_t reserved;
+};
+
+struct tresor_sectors {
+	struct tresor_head head;
+	uint32_t handle;
+	uint32_t decrypt;	/* 0 encrypt, 1 decrypt */
+	uint32_t count;		/* 1..TRESOR_RANGES */
+	uint32_t reserved;
+	uint64_t ranges;	/* address: struct tresor_range[count] */
+};
+
+struct tresor_close {
+	struct tresor_head head;
+	uint32_t handle;
+	uint32_t reserved;
+};
+
+/* The flow of 2016: key = KDF(bytes, sealed salt), one per key size and mode. */
+struct tresor_legacy {
+	struct tresor_head head;
+	char uuid[40];		/* identity of the legacy record */
+	uint32_t make;		/* 1: new salt, sealed_out is written; 0: use sealed */
+	uint32_t policy;
+	uint32_t key_size;	/* 16, 24, 32; XTS also 64 */
+	uint32_t mode;		/* enum tresor_mode the handle is good for */
+	struct tresor_kdf kdf;
+	uint64_t sealed;	/* address */
+	uint64_t sealed_out;	/* address, out */
+	struct tresor_message message;	/* setkey: purpose LEGACY; size 0: bytes below */
+	uint32_t bytes_size;	/* 0 with a message; else 1..256 */
+	uint32_t handle;	/* out */
+	uint8_t bytes[256];	/* what dm-crypt's setkey delivered: a passphrase hash */
+	uint32_t seal_status;	/* out always */
+	uint32_t reserved;
+};
+
+/* One request of the kernel's Crypto API. The IV is read and written back as
+ * the API demands (last block of CBC, next counter of CTR, running tweak of a
+ * split XTS request). For XTS and ESSIV the iv is the plain sector number,
+ * little endian, and the enclave encrypts it. */
+struct tresor_block {
+	uint64_t in;		/* address */
+	uint64_t out;		/* address; may equal in */
+	uint32_t length;	/* bytes, 16..65536 */
+	uint32_t handle;
+	uint16_t mode;
+	uint16_t decrypt;
+	uint32_t flags;		/* TRESOR_BLOCK_* */
+	uint8_t iv[16];		/* in, out */
+	uint32_t status;	/* out: enum tresor_status of this one */
+	uint32_t reserved[3];
+};
+/* XTS: iv is already the running tweak returned by the previous part. */
+#define TRESOR_BLOCK_CONTINUED	1u
+
+struct tresor_blocks {
+	struct tresor_head head;
+	uint32_t count;		/* 1..TRESOR_RANGES */
+	uint32_t reserved;
+	uint64_t blocks;	/* address: struct tresor_block[count], written back */
+};
+
+struct tresor_selftest {
+	struct tresor_head head;
+	uint32_t index;		/* enum tresor_test */
+	uint32_t passed;	/* out: 1 or 0 */
+};
+enum tresor_test {
+	TRESOR_TEST_AES_FIPS197		= 0,
+	TRESOR_TEST_MODES_SP800_38A	= 1,	/* ECB, CBC, CTR with 128/192/256-bit keys */
+	TRESOR_TEST_XTS_IEEE1619	= 2,	/* also every vector width this CPU runs */
+	TRESOR_TEST_SHA_FIPS180		= 3,
+	TRESOR_TEST_HMAC_RFC4231	= 4,
+	TRESOR_TEST_PBKDF2_RFC6070	= 5,
+	TRESOR_TEST_PBKDF2_RFC7914	= 6,
+	TRESOR_TEST_ARGON2_RFC9106	= 7,	/* Argon2i and Argon2id */
+	TRESOR_TEST_HKDF_RFC5869	= 8,
+	TRESOR_TEST_GCM_SP800_38D	= 9,
+	TRESOR_TEST_X25519_RFC7748	= 10,
+	TRESOR_TEST_HPKE_RFC9180	= 11,
+	TRESOR_TEST_AF			= 12,	/* split then merge; merge of a cryptsetup area */
+	TRESOR_TEST_SEAL		= 13,	/* seal, unseal, one flipped bit refused */
+	TRESOR_TEST_RANDOM		= 14,	/* source health, DRBG vector (SP 800-90A) */
+	TRESOR_TESTS			= 15,
+};
+
+struct tresor_benchmark {
+	struct tresor_head head;
+	struct tresor_kdf kdf;
+	uint32_t key_size;	/* output bytes, 16..64 */
+	uint32_t needed_kib;	/* out with E_MEMORY */
+};
+
+/* Returns when the Argon2 that was running has ended, or at once when none runs. */
+struct tresor_assist {
+	struct tresor_head head;
+};
+
+#ifndef __KERNEL__
+_Static_assert(sizeof(struct tresor_head) == 16, "abi");
+_Static_assert(sizeof(struct tresor_context) == 88, "abi");
+_Static_assert(sizeof(struct tresor_message) == 104, "abi");
+_Static_assert(sizeof(struct tresor_kdf) == 24, "abi");
+_Static_assert(sizeof(struct tresor_segment) == 40, "abi");
+_Static_assert(sizeof(struct tresor_digest) == 144, "abi");
+_Static_assert(sizeof(struct tresor_keyslot) == 176, "abi");
+_Static_assert(sizeof(struct tresor_macs) == 1064, "abi");
+_Static_assert(sizeof(struct tresor_sealed_salt) == 768, "abi");
+_Static_assert(sizeof(struct tresor_hello) == 176, "abi");
+_Static_assert(sizeof(struct tresor_challenge) == 56, "abi");
+_Static_assert(sizeof(struct tresor_report) == 64, "abi");
+_Static_assert(sizeof(struct tresor_create) == 496, "abi");
+_Static_assert(sizeof(struct tresor_unlock) == 384, "abi");
+_Static_assert(sizeof(struct tresor_enrol) == 536, "abi");
+_Static_assert(sizeof(struct tresor_range) == 32, "abi");
+_Static_assert(sizeof(struct tresor_sectors) == 40, "abi");
+_Static_assert(sizeof(struct tresor_close) == 24, "abi");
+_Static_assert(sizeof(struct tresor_legacy) == 488, "abi");
+_Static_assert(sizeof(struct tresor_block) == 64, "abi");
+_Static_assert(sizeof(struct tresor_blocks) == 32, "abi");
+_Static_assert(sizeof(struct tresor_selftest) == 24, "abi");
+_Static_assert(sizeof(struct tresor_benchmark) == 48, "abi");
+_Static_assert(sizeof(struct tresor_assist) == 16, "abi");
+#endif
+
+#endif /* TRESOR_ABI_ENCLAVE_H */

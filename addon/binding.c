@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The addon's front door: each subject registers its own functions. Nothing
+ * here or behind it is trusted with a key.
+ */
+#include <node_api.h>
+
+#include "addon/addon.h"
+
+static napi_value init(napi_env env, napi_value exports)
+{
+	tresor_enclave_register(env, exports);
+	tresor_sectors_register(env, exports);
+	tresor_channel_register(env, exports);
+	tresor_ring_register(env, exports);
+	tresor_system_register(env, exports);
+	return exports;
+}
+
+NAPI_MODULE(NODE_GYP_MODULE_NAME, init)

@@ -1,0 +1,209 @@
+/**
+ * What the rest of the product sees of an enclave. Types only: `client.ts`
+ * implements `Enclave` over the addon, tests may implement it otherwise.
+ * Shapes mirror abi/enclave.h; all sizes are bytes.
+ */
+
+export type Backend = "software" | "sgx"
+export type Hash = "sha1" | "sha224" | "sha256" | "sha384" | "sha512"
+export type SealPolicy = "mrsigner" | "mrenclave"
+export type Purpose = "create" | "unlock" | "enrol" | "authenticate" | "legacy"
+export type BlockMode = "xts" | "cbc" | "ctr" | "ecb" | "cbc-essiv"
+
+/** Names a volume key held inside the enclave. Carries no key material. */
+export type VolumeHandle = number & { readonly __handle: true }
+
+export type Kdf =
+  | { readonly type: "pbkdf2"; readonly hash: Hash; readonly iterations: number }
+  | { readonly type: "argon2i" | "argon2id"; readonly time: number; readonly memoryKib: number; readonly lanes: number }
+
+export interface Segment {
+  readonly cipher: "aes-xts-plain64"
+  readonly sectorSize: 512 | 1024 | 2048 | 4096
+  readonly keySize: 32 | 64
+  readonly offset: bigint
+  /** `null`: follows the device. */
+  readonly size: bigint | null
+  readonly ivTweak: bigint
+}
+
+export interface Digest {
+  readonly hash: Hash
+  readonly iterations: number
+  readonly salt: Uint8Array
+  readonly digest: Uint8Array
+}
+
+/** A keyslot's public parameters, without its key material. */
+export interface KeyslotParameters {
+  readonly slot: number
+  readonly kdf: Kdf
+  readonly afHash: Hash
+  readonly areaKeySize: 32 | 64
+  readonly keySize: 32 | 64
+  readonly areaOffset: bigint
+  readonly areaSize: bigint
+  /** Tresor slot: KDF of the typed passphrase over the sealed salt. */
+  readonly passphraseKdf: Kdf | null
+}
+
+/** A keyslot as found on disk. */
+export interface Keyslot extends KeyslotParameters {
+  readonly salt: Uint8Array
+  /** AF material as on disk: keySize * 4000, rounded up to 512. */
+  readonly area: Uint8Array
+  /** Tresor slot: struct tresor_sealed_salt, 768 bytes. */
+  readonly sealed: Uint8Array | null
+  /** Whether the passphrase is tried on it; array order is try order. */
+  readonly tried: boolean
+}
+
+/** A keyslot the enclave has just made. */
+export interface MadeKeyslot {
+  readonly salt: Uint8Array
+  readonly area: Uint8Array
+  readonly sealed: Uint8Array | null
+}
+
+/** The token's MACs; keyslot number -> 32 bytes. */
+export interface HeaderMacs {
+  readonly segment: Uint8Array
+  readonly keyslots: ReadonlyMap<number, Uint8Array>
+}
+
+/** Associated data of a sealed request. */
+export interface RequestContext {
+  readonly purpose: Purpose
+  readonly uuid: string
+  /** `null`: any of the keyslots given. */
+  readonly slot: number | null
+  readonly freshSlot: number | null
+  readonly nonce: Uint8Array
+}
+
+/** enc || ciphertext || tag with the context it is bound to. */
+export interface SealedRequest {
+  readonly context: RequestContext
+  readonly bytes: Uint8Array
+}
+
+export interface HeaderFacts {
+  readonly segmentChanged: boolean
+  readonly slotsChanged: readonly number[]
+  readonly slotsAdded: readonly number[]
+  readonly slotsRemoved: readonly number[]
+}
+
+export interface EnclaveIdentity {
+  readonly backend: Backend
+  readonly mrenclave: string
+  readonly mrsigner: string
+  readonly isvProdId: number
+  readonly isvSvn: number
+  readonly cpuSvn: string
+  readonly debug: boolean
+  readonly xfrm: bigint
+  /** X25519, fresh per start. */
+  readonly publicKey: Uint8Array
+  /** Code path in use: "vaes512" | "vaes256" | "aesni". */
+  readonly aes: string
+  /** Largest memory a KDF can have, KiB. */
+  readonly kdfMemoryKib: number
+  /** Where secrets live: "EPC", "memfd_secret", "mlock" or "plain", by region. */
+  readonly memory: { readonly keys: string; readonly heap: string }
+}
+
+export interface Header {
+  readonly uuid: string
+  readonly segment: Segment
+  readonly digest: Digest
+  readonly keyslots: readonly Keyslot[]
+  readonly macs: HeaderMacs | null
+}
+
+export interface Unlocked extends HeaderFacts {
+  readonly handle: VolumeHandle
+  readonly slot: number
+  /** The salt of `slot` sealed anew because the seal was stale; write it to the token. */
+  readonly resealed: Uint8Array | null
+}
+
+export interface Block {
+  readonly input: Uint8Array
+  readonly output: Uint8Array
+  readonly handle: VolumeHandle
+  readonly mode: BlockMode
+  readonly decrypt: boolean
+  /** 16 bytes, updated in place. */
+  readonly iv: Uint8Array
+}
+
+export interface Range {
+  readonly input: Uint8Array
+  readonly output: Uint8Array
+  /** 512-byte units from the segment's start. */
+  readonly sector: bigint
+}
+
+/**
+ * Every method rejects with TresorError; codes are ENCLAVE_<STATUS> after
+ * enum tresor_status (ENCLAVE_PASSPHRASE, ENCLAVE_MESSAGE, ENCLAVE_SEAL_MACHINE, …).
+ * An ENCLAVE_HEADER error carries `facts: HeaderFacts`.
+ */
+export interface Enclave extends AsyncDisposable {
+  readonly identity: EnclaveIdentity
+  /** False after a fault inside, a failed self-test, or loss of the EPC. */
+  readonly alive: boolean
+  challenge(purpose: Purpose): Promise<Uint8Array>
+  /** EREPORT, 432 bytes. */
+  report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
+  create(
+    sealed: SealedRequest,
+    header: {
+      readonly uuid: string
+      readonly segment: Segment
+      readonly digest: { readonly hash: Hash; readonly iterations: number }
+    },
+    keyslot: KeyslotParameters,
+    policy: SealPolicy,
+  ): Promise<{ readonly digest: Digest; readonly keyslot: MadeKeyslot; readonly macs: HeaderMacs }>
+  unlock(sealed: SealedRequest, header: Header, policy: SealPolicy): Promise<Unlocked>
+  /** Purpose "authenticate": proves a passphrase and makes the MACs anew. */
+  authenticate(sealed: SealedRequest, header: Header): Promise<HeaderMacs>
+  enrol(
+    sealed: SealedRequest,
+    header: Header,
+    fresh: KeyslotParameters,
+    policy: SealPolicy,
+  ): Promise<{ readonly keyslot: MadeKeyslot; readonly macs: HeaderMacs; readonly slot: number }>
+  legacy(request: {
+    readonly uuid: string
+    readonly mode: BlockMode
+    readonly keySize: number
+    readonly kdf: Kdf
+    readonly policy: SealPolicy
+    /** `null`: make a new salt. */
+    readonly sealed: Uint8Array | null
+    readonly secret: Uint8Array | SealedRequest
+  }): Promise<{ readonly handle: VolumeHandle; readonly sealed: Uint8Array }>
+  /** Synchronous: one entry for up to 256 ranges; the data path's fallback and the tests' way in. */
+  sectors(handle: VolumeHandle, decrypt: boolean, ranges: readonly Range[]): void
+  blocks(blocks: readonly Block[]): void
+  /** Wipes the keys. */
+  closeVolume(handle: VolumeHandle): void
+  selftest(): Promise<readonly { readonly name: string; readonly passed: boolean }[]>
+  /** Runs a KDF on fixed input; milliseconds. */
+  benchmark(kdf: Kdf, keySize: number): Promise<number>
+  close(): Promise<void>
+}
+
+/** Reads a machine-wide secret-free view: used by `status`, `doctor`. */
+export interface EnclaveOptions {
+  readonly backend: Backend | "auto"
+  /** Software backend: cycles burnt per entry and exit, to model SGX. */
+  readonly transitionCycles?: number
+  /** Software backend: directory of the machine secret. */
+  readonly stateDir?: string
+  /** CPU feature mask, to force slower paths in tests and benchmarks. */
+  readonly cpu?: number
+}
