@@ -1,0 +1,183 @@
+#!/usr/bin/env node
+/**
+ * Builds what is stale, in order: npm packages, enclave image, addon,
+ * SIGSTRUCT, bundles. Needs node, npm, gcc, make and python3; no root, and no
+ * network beyond the npm registry. `build/stamp` is touched last: the launcher
+ * compares it with the sources and comes here only when one is newer.
+ *
+ *   node scripts/build.mjs [--verbose]
+ */
+import { spawn } from "node:child_process"
+import { createHash } from "node:crypto"
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const verbose = process.argv.includes("--verbose")
+const stamps = join(root, "build/stamps")
+const logFile = join(root, "build/build.log")
+
+/** Every file below `paths` that is an input, as "path size mtime" lines. */
+function fingerprint(paths) {
+  const hash = createHash("sha256").update(process.version)
+  const visit = (path) => {
+    const stat = statSync(join(root, path), { throwIfNoEntry: false })
+    if (stat === undefined) return
+    if (stat.isDirectory()) {
+      for (const name of readdirSync(join(root, path)).sort()) {
+        if (name !== "build" && name !== "node_modules" && name !== "test") visit(join(path, name))
+      }
+    } else {
+      hash.update(`${path} ${stat.size} ${stat.mtimeMs}\n`)
+    }
+  }
+  for (const path of paths) visit(path)
+  return hash.digest("hex")
+}
+
+async function run(command, args, options = {}) {
+  const log = openSync(logFile, "a")
+  const child = spawn(command, args, { cwd: root, stdio: verbose ? "inherit" : ["ignore", log, log], ...options })
+  const code = await new Promise((resolve, reject) => {
+    child.on("error", (error) => {
+      reject(error.code === "ENOENT" ? new Error(`${command} is not installed`) : error)
+    })
+    child.on("close", resolve)
+  }).finally(() => closeSync(log))
+  if (code !== 0) throw new Error(`${command} ${args[0] ?? ""} exited with ${code}`)
+}
+
+/** node-gyp ships inside npm and is not on PATH outside npm's own scripts. */
+function nodeGyp() {
+  const candidates = [
+    join(dirname(process.execPath), "../lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js"),
+    "/usr/lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js",
+    "/usr/share/nodejs/npm/node_modules/node-gyp/bin/node-gyp.js",
+    "/usr/share/nodejs/node-gyp/bin/node-gyp.js",
+    "/usr/local/lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js",
+  ]
+  const found = candidates.find((path) => existsSync(path))
+  if (found === undefined) throw new Error("node-gyp was not found beside npm; install npm 10 or later")
+  return found
+}
+
+/** Directory whose include/node holds this Node's headers, so that nothing is downloaded. */
+function nodeHeaders() {
+  const prefix = dirname(dirname(process.execPath))
+  const candidates = [prefix, "/usr", "/usr/local"]
+  return candidates.find((path) => existsSync(join(path, "include/node/node_api.h")))
+}
+
+const steps = [
+  {
+    name: "packages",
+    label: "installing npm packages",
+    inputs: ["package.json", "package-lock.json", ".npmrc"],
+    outputs: ["node_modules/.package-lock.json"],
+    build: () => run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]),
+  },
+  {
+    name: "enclave",
+    label: "building the enclave image",
+    inputs: ["enclave", "abi/enclave.h"],
+    outputs: ["enclave/build/tresor.elf"],
+    build: () => run("make", ["-s", "-C", "enclave"]),
+  },
+  {
+    name: "addon",
+    label: "building the addon",
+    inputs: ["addon", "abi"],
+    outputs: ["addon/build/Release/tresor.node"],
+    build: () => {
+      const headers = nodeHeaders()
+      const args = [nodeGyp(), "rebuild", "--directory", "addon", "--loglevel", "error"]
+      if (headers !== undefined) args.push("--nodedir", headers)
+      return run(process.execPath, args)
+    },
+  },
+  {
+    name: "bundle",
+    label: "bundling the programs",
+    inputs: ["src", "package-lock.json", "tsconfig.json", "scripts/build.mjs"],
+    outputs: ["dist/tresor.mjs", "dist/tresord.mjs", "dist/sign-build.mjs"],
+    build: bundle,
+  },
+  {
+    name: "sigstruct",
+    label: "measuring and signing the enclave",
+    inputs: ["enclave/build/tresor.elf", "enclave/enclave.conf", "enclave/signer.pem", "src/enclave/image"],
+    outputs: ["enclave/build/tresor.sigstruct", "enclave/signer.pem"],
+    build: () => run(process.execPath, ["dist/sign-build.mjs"]),
+  },
+]
+
+async function bundle() {
+  const { build } = await import("esbuild")
+  rmSync(join(root, "dist"), { recursive: true, force: true })
+  await build({
+    absWorkingDir: root,
+    entryPoints: {
+      tresor: "src/cli/main.ts",
+      tresord: "src/daemon/main.ts",
+      "sign-build": "src/enclave/image/sign-build.ts",
+    },
+    outdir: "dist",
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    legalComments: "none",
+    logLevel: "warning",
+    // CommonJS dependencies ask for node: modules through require.
+    banner: {
+      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+    },
+  })
+}
+
+mkdirSync(stamps, { recursive: true })
+const terminal = process.stderr.isTTY === true
+let built = false
+for (const step of steps) {
+  const stamp = join(stamps, step.name)
+  const wanted = fingerprint(step.inputs)
+  const fresh =
+    step.outputs.every((path) => existsSync(join(root, path))) &&
+    existsSync(stamp) &&
+    readFileSync(stamp, "utf8") === wanted
+  if (fresh) continue
+  if (!built) writeFileSync(logFile, "")
+  built = true
+  const started = Date.now()
+  if (terminal) process.stderr.write(`tresor: ${step.label} …`)
+  try {
+    await step.build()
+  } catch (error) {
+    if (terminal) process.stderr.write("\n")
+    if (!verbose && existsSync(logFile)) {
+      process.stderr.write(readFileSync(logFile, "utf8").split("\n").slice(-25).join("\n"))
+    }
+    process.stderr.write(`tresor: error: cannot finish ${step.label}: ${error.message}; see build/build.log\n`)
+    process.exit(1)
+  }
+  // A step may create one of its own inputs (the signer's key).
+  writeFileSync(stamp, fingerprint(step.inputs))
+  const seconds = ((Date.now() - started) / 1000).toFixed(1)
+  process.stderr.write(
+    terminal ? `\r\x1b[Ktresor: ${step.label}: ${seconds} s\n` : `tresor: ${step.label}: ${seconds} s\n`,
+  )
+}
+writeFileSync(join(root, "build/stamp"), "")

@@ -1,0 +1,134 @@
+#!/usr/bin/env node
+/**
+ * The test command: sets up what it needs, builds, runs, sums up.
+ *
+ *   npm test                  everything
+ *   npm run test:unit         static checks, pure code, enclave sources on the host (under a minute)
+ *   npm run test:integration  against cryptsetup, qemu, libnbd, fio, nbdkit and the kernel
+ *   npm run test:vm           the kernel module in a virtual machine
+ *
+ * Closes with one line "N passed, N failed"; exits 1 when anything failed or nothing ran.
+ */
+import { spawn, spawnSync } from "node:child_process"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { dirname, join, relative } from "node:path"
+import { fileURLToPath } from "node:url"
+import { ensurePackages } from "./packages.mjs"
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+process.chdir(root)
+const wanted = process.argv[2] === undefined ? ["unit", "integration", "vm"] : [process.argv[2]]
+const filter = process.argv.slice(3)
+
+let passed = 0
+let failed = 0
+
+function testFiles(directory, skip = () => false) {
+  const found = []
+  const visit = (path) => {
+    for (const entry of readdirSync(path, { withFileTypes: true })) {
+      const child = join(path, entry.name)
+      if (skip(child)) continue
+      if (entry.isDirectory()) {
+        if (entry.name !== "build" && entry.name !== "node_modules") visit(child)
+      } else if (entry.name.endsWith(".test.ts")) {
+        found.push(relative(root, child))
+      }
+    }
+  }
+  if (existsSync(directory)) visit(directory)
+  return found.sort().filter((file) => filter.length === 0 || filter.some((word) => file.includes(word)))
+}
+
+/** Runs a command as one test. */
+async function step(name, command, args, { seconds = 600, environment = {} } = {}) {
+  const started = Date.now()
+  const child = spawn(command, args, {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...environment },
+    detached: true,
+  })
+  let output = ""
+  child.stdout.on("data", (chunk) => {
+    output += chunk
+  })
+  child.stderr.on("data", (chunk) => {
+    output += chunk
+  })
+  const timer = setTimeout(() => {
+    output += `\nstopped after ${seconds} s\n`
+    process.kill(-child.pid, "SIGKILL")
+  }, seconds * 1000)
+  const code = await new Promise((resolve) => {
+    child.on("error", (error) => {
+      output += error.message
+      resolve(127)
+    })
+    child.on("close", resolve)
+  })
+  clearTimeout(timer)
+  const ok = code === 0
+  if (ok) passed++
+  else failed++
+  process.stdout.write(`${ok ? "✔" : "✖"} ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)\n`)
+  if (!ok) process.stdout.write(`${output.split("\n").slice(-60).join("\n")}\n`)
+  return ok
+}
+
+/** Runs node:test files; each test counts. */
+async function nodeTests(files, { concurrency, seconds }) {
+  if (files.length === 0) return
+  mkdirSync("build", { recursive: true })
+  const tap = join("build", `tests-${process.pid}.tap`)
+  const child = spawn(
+    process.execPath,
+    [
+      "--import",
+      "tsx",
+      "--test",
+      `--test-concurrency=${concurrency}`,
+      `--test-timeout=${seconds * 1000}`,
+      "--test-reporter=spec",
+      "--test-reporter-destination=stdout",
+      "--test-reporter=tap",
+      `--test-reporter-destination=${tap}`,
+      ...files,
+    ],
+    { stdio: ["ignore", "inherit", "inherit"] },
+  )
+  const code = await new Promise((resolve) => child.on("close", resolve))
+  const text = existsSync(tap) ? readFileSync(tap, "utf8") : ""
+  rmSync(tap, { force: true })
+  const count = (word) => Number(new RegExp(`^# ${word} (\\d+)$`, "m").exec(text)?.[1] ?? 0)
+  passed += count("pass")
+  // A skipped or to-do test did not show what it claims: it counts as failed.
+  const bad = count("fail") + count("cancelled") + count("skipped") + count("todo")
+  failed += bad === 0 && code !== 0 ? 1 : bad
+}
+
+if (!ensurePackages(wanted)) process.exit(1)
+const built = spawnSync(process.execPath, ["scripts/build.mjs"], { stdio: "inherit" })
+if (built.status !== 0) process.exit(1)
+
+const bin = (name) => join("node_modules/.bin", name)
+if (wanted.includes("unit")) {
+  if (filter.length === 0) {
+    await step("types: tsc --noEmit", bin("tsc"), ["--noEmit"])
+    await step("style: biome check", bin("biome"), ["check", "--error-on-warnings"])
+    await step("enclave: image holds nothing SGX forbids", "make", ["-s", "-C", "enclave", "check"])
+    await step("enclave: crypto against OpenSSL and libargon2", "make", ["-s", "-C", "enclave/test", "check"])
+  }
+  await nodeTests(testFiles("src"), { concurrency: 2, seconds: 120 })
+}
+if (wanted.includes("integration")) {
+  await nodeTests(
+    testFiles("test", (path) => path.startsWith(join("test", "vm"))),
+    { concurrency: 1, seconds: 900 },
+  )
+}
+if (wanted.includes("vm")) {
+  await nodeTests(testFiles(join("test", "vm")), { concurrency: 1, seconds: 1800 })
+}
+
+process.stdout.write(`${passed} passed, ${failed} failed\n`)
+process.exit(failed === 0 && passed > 0 ? 0 : 1)
