@@ -40,6 +40,8 @@ const integration = {
   clang: () => onPath("clang"),
   "libclang-rt-14-dev": () => header("/usr/lib/llvm-14/lib/clang"),
   binutils: () => onPath("readelf"),
+  lowdown: () => onPath("lowdown"),
+  mandoc: () => onPath("mandoc"),
 }
 
 const vm = {
