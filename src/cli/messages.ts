@@ -1,0 +1,114 @@
+/** What people read. One line each: what could not be done, the fact, the way out. */
+import { CommanderError } from "commander"
+import { Exit, type ExitCode, TresorError } from "../errors.ts"
+
+/** cryptsetup's own words; scripts look for them. */
+export const NO_KEY = "No key available with this passphrase."
+
+/** cryptsetup's translation of errno to exit codes (utils_tools.c: translate_errno). */
+const EXIT_BY_ERRNO: Readonly<Record<string, ExitCode>> = {
+  EPERM: Exit.denied,
+  ENOMEM: Exit.noMemory,
+  ENOENT: Exit.wrongDevice,
+  EACCES: Exit.wrongDevice,
+  ENOTBLK: Exit.wrongDevice,
+  ENODEV: Exit.wrongDevice,
+  ENXIO: Exit.wrongDevice,
+  EISDIR: Exit.wrongDevice,
+  ENOSPC: Exit.wrongDevice,
+  EIO: Exit.wrongDevice,
+  EEXIST: Exit.busy,
+  EBUSY: Exit.busy,
+}
+
+/** Plain words for what the system said. */
+const WORDS: Readonly<Record<string, string>> = {
+  EPERM: "not permitted; try as root",
+  ENOMEM: "out of memory",
+  ENOENT: "no such file or directory",
+  EACCES: "access denied; try as root",
+  ENOTDIR: "a part of the path is not a directory",
+  EISDIR: "it is a directory",
+  ENXIO: "no such device",
+  ENOSPC: "no space left on the device",
+  EIO: "input/output error",
+  EEXIST: "it exists already",
+  EBUSY: "it is in use",
+  EROFS: "the file system is read-only",
+}
+
+export interface Told {
+  /** What goes to stderr; "" when it has been said already. */
+  readonly line: string
+  readonly exitCode: number
+}
+
+export function isWrongPassphrase(error: unknown): boolean {
+  return error instanceof TresorError && error.code === "ENCLAVE_PASSPHRASE"
+}
+
+/** Turns whatever was thrown into one line and cryptsetup's exit code. */
+export function tell(error: unknown): Told {
+  if (error instanceof CommanderError) return { line: "", exitCode: error.exitCode === 0 ? 0 : Exit.badArguments }
+  if (isWrongPassphrase(error)) return { line: NO_KEY, exitCode: Exit.denied }
+  if (error instanceof TresorError) return { line: `tresor: error: ${oneLine(error.message)}`, exitCode: error.exitCode }
+  const { code, path, syscall } = error as NodeJS.ErrnoException
+  if (typeof code === "string" && typeof syscall === "string") {
+    const fact = WORDS[code] ?? code
+    const what = path === undefined ? `${syscall} failed` : `Cannot use ${path}`
+    return { line: `tresor: error: ${what}: ${fact}`, exitCode: EXIT_BY_ERRNO[code] ?? Exit.badArguments }
+  }
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    line: `tresor: error: internal error: ${oneLine(message)}; TRESOR_DEBUG=1 shows where, please report it`,
+    exitCode: Exit.badArguments,
+  }
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s*\n\s*/g, " ")
+}
+
+/** What each backend keeps from whom; used by `status`, `doctor`, `demo`. */
+export function protection(
+  backend: "software" | "sgx",
+  memory: { readonly keys: string },
+): { readonly protected: readonly string[]; readonly exposed: readonly string[] } {
+  const always = ["plaintext of the open volume, from root on this machine"]
+  if (backend === "sgx") {
+    return {
+      protected: [
+        "passphrases and keys, from root, the kernel, a hypervisor, DMA and cold boot",
+        "the passphrase, from guessing with a stolen disk: that takes this CPU",
+      ],
+      exposed: always,
+    }
+  }
+  const secret = memory.keys === "memfd_secret"
+  return {
+    protected: [
+      secret
+        ? "passphrases and keys, from root's ptrace, /proc/PID/mem, core dumps and swap"
+        : "passphrases and keys, from core dumps and swap",
+      "the passphrase, from guessing with a stolen disk: that takes this machine's secret file",
+    ],
+    exposed: [
+      ...(secret ? [] : ["keys, from root's ptrace and /proc/PID/mem: this kernel has no memfd_secret"]),
+      "keys, from the kernel, a hypervisor, DMA and cold boot: this machine runs no SGX enclave",
+      ...always,
+    ],
+  }
+}
+
+export function recoveryKeyNotice(): readonly string[] {
+  return [
+    "Write it down and keep it away from this machine: when its CPU or board dies, or its Tresor",
+    "state is lost, it is the only way in. It is shown once; cryptsetup opens the volume with it anywhere.",
+  ]
+}
+
+export const nothingOpen = "No volumes are open."
+
+export function notOpen(name: string): TresorError {
+  return new TresorError("NOT_OPEN", Exit.wrongDevice, `Cannot find ${name}: not open; \`tresor list\` names the open volumes`)
+}

@@ -1,0 +1,59 @@
+/** What command-line words mean: sizes, numbers, slots, names. Pure. */
+import { InvalidArgumentError } from "commander"
+
+const UNITS: Readonly<Record<string, bigint>> = { "": 1n, B: 1n, K: 1n << 10n, M: 1n << 20n, G: 1n << 30n, T: 1n << 40n }
+const DECIMAL: Readonly<Record<string, bigint>> = { KB: 1000n, MB: 1000n ** 2n, GB: 1000n ** 3n, TB: 1000n ** 4n }
+
+/** Largest size a file can have (off_t). */
+const SIZE_LIMIT = 1n << 63n
+
+/**
+ * Bytes of "4096", "64K", "1G", "1.5G", "10MiB" (1024-based) or "10MB"
+ * (1000-based), as cryptsetup and qemu-img read them. Throws InvalidArgumentError.
+ */
+export function parseSize(text: string): bigint {
+  const match = /^(\d{1,19})(?:\.(\d{1,6}))?([KMGT]?)(iB|B|)$/i.exec(text)
+  if (match === null) throw new InvalidArgumentError('Use a size like "64M", "1G" or "1073741824".')
+  const [, whole = "", fraction = "", prefix = "", suffix = ""] = match
+  const decimal = prefix !== "" && suffix.toUpperCase() === "B"
+  const unit = decimal ? DECIMAL[`${prefix.toUpperCase()}B`]! : UNITS[prefix.toUpperCase()]!
+  if (fraction !== "" && unit === 1n) throw new InvalidArgumentError("There are no fractions of a byte.")
+  const scale = 10n ** BigInt(fraction.length)
+  const size = ((BigInt(whole) * scale + BigInt(fraction === "" ? "0" : fraction)) * unit) / scale
+  if (size >= SIZE_LIMIT) throw new InvalidArgumentError("No file can be that large.")
+  return size
+}
+
+/** An integer from `low` to `high`, as a number. */
+export function integer(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (!/^\d{1,15}$/.test(text) || value < low || value > high) {
+      throw new InvalidArgumentError(`Use a number from ${low} to ${high}.`)
+    }
+    return value
+  }
+}
+
+export const parseSlot = integer(0, 31)
+
+/** One of a few words. */
+export function oneOf<T extends string>(...words: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = words.find((word) => word === text)
+    if (found === undefined) throw new InvalidArgumentError(`Use ${words.slice(0, -1).join(", ")} or ${words.at(-1)}.`)
+    return found
+  }
+}
+
+/** 1073741824 -> "1 GiB", 1500 -> "1500 B", 123456789 -> "117.7 MiB". */
+export function formatSize(bytes: number | bigint): string {
+  const value = Number(bytes)
+  const names = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+  let power = 0
+  while (power < names.length - 1 && value >= 1024 ** (power + 1) && (power > 0 || value >= 10240 || value % 1024 === 0)) {
+    power++
+  }
+  const scaled = value / 1024 ** power
+  return `${Number.isInteger(scaled) ? scaled : scaled.toFixed(1)} ${names[power]}`
+}

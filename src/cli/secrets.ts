@@ -1,0 +1,168 @@
+/**
+ * Where passphrases come from, by cryptsetup's rules: a key file is read
+ * whole, a terminal's line and a pipe's first line lose their newline. Secrets
+ * are bytes, in buffers of their own (never a slice of Node's pool), and are
+ * wiped by whoever asked for them.
+ */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs"
+import { isatty } from "node:tty"
+import { readPassphrase } from "../enclave/native.ts"
+import { Exit, TresorError } from "../errors.ts"
+
+/** cryptsetup's compiled-in limits. */
+export const KEYFILE_LIMIT = 8 * 1024 * 1024
+export const PASSPHRASE_LIMIT = 512
+
+const NEWLINE = 10
+
+export interface SecretSource {
+  readonly keyFile?: string
+  /** Bytes to read; all when absent. */
+  readonly keyfileSize?: number
+  /** Bytes to skip. */
+  readonly keyfileOffset?: number
+  /** Seconds to wait for a line on the terminal; for ever when absent. */
+  readonly timeout?: number
+}
+
+export function wipe(...buffers: readonly (Uint8Array | undefined | null)[]): void {
+  for (const buffer of buffers) buffer?.fill(0)
+}
+
+/** Runs `work` with a secret and wipes it however that ends. */
+export async function withSecret<T>(
+  secret: Uint8Array | Promise<Uint8Array>,
+  work: (secret: Uint8Array) => Promise<T>,
+): Promise<T> {
+  const bytes = await secret
+  try {
+    return await work(bytes)
+  } finally {
+    wipe(bytes)
+  }
+}
+
+/** Whether the answer would be typed: then it can be asked for again. */
+export function isInteractive(source: SecretSource): boolean {
+  return (source.keyFile === undefined || source.keyFile === "-") && isatty(0)
+}
+
+/**
+ * Reads from `fd` until `size` bytes, the end, or (stopAtNewline) a newline,
+ * one byte at a time there: what follows the line belongs to the next reader.
+ */
+function readBytes(fd: number, offset: number, size: number, exact: boolean, stopAtNewline: boolean, what: string): Uint8Array {
+  let buffer = Buffer.allocUnsafeSlow(Math.min(size + 1, 4096))
+  try {
+    for (let skipped = 0; skipped < offset; ) {
+      const got = read(fd, buffer, 0, Math.min(buffer.length, offset - skipped))
+      if (got === 0) throw new TresorError("KEYFILE_SHORT", Exit.badArguments, `Cannot seek to the requested offset in ${what}: it ends before`)
+      skipped += got
+    }
+    let length = 0
+    for (;;) {
+      if (length > size) {
+        throw new TresorError("KEYFILE_TOO_LONG", Exit.badArguments, `Cannot use ${what}: it is longer than ${size} bytes; limit it with --keyfile-size`)
+      }
+      if (exact && length === size) break
+      if (length === buffer.length) {
+        const larger = Buffer.allocUnsafeSlow(Math.min(size + 1, buffer.length * 4))
+        buffer.copy(larger)
+        buffer.fill(0)
+        buffer = larger
+      }
+      const limit = exact ? Math.min(buffer.length, size) : buffer.length
+      const got = read(fd, buffer, length, stopAtNewline ? 1 : limit - length)
+      if (got === 0) break
+      if (stopAtNewline && buffer[length] === NEWLINE) {
+        return take(buffer, length)
+      }
+      length += got
+    }
+    if (exact && length < size) {
+      throw new TresorError("KEYFILE_SHORT", Exit.badArguments, `Cannot read ${size} bytes from ${what}: it has ${length}`)
+    }
+    // An empty line or file is an empty passphrase; a pipe that says nothing is a mistake.
+    if (length === 0 && stopAtNewline) {
+      throw new TresorError("PASSPHRASE_EMPTY", Exit.badArguments, `Nothing to read on ${what}`)
+    }
+    return take(buffer, length)
+  } finally {
+    buffer.fill(0)
+  }
+}
+
+function take(buffer: Buffer, length: number): Uint8Array {
+  const result = Buffer.allocUnsafeSlow(length)
+  buffer.copy(result, 0, 0, length)
+  return result
+}
+
+/** read(2) that waits on a non-blocking standard input. */
+function read(fd: number, buffer: Buffer, offset: number, length: number): number {
+  for (;;) {
+    try {
+      return readSync(fd, buffer, offset, length, null)
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code
+      if (code === "EOF") return 0
+      if (code !== "EAGAIN" && code !== "EINTR") throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10)
+    }
+  }
+}
+
+function fromFile(path: string, source: SecretSource): Uint8Array {
+  let fd: number
+  try {
+    fd = openSync(path, "r")
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code === "ENOENT" ? "no such file" : "not readable"
+    throw new TresorError("KEYFILE_UNREADABLE", Exit.badArguments, `Cannot open key file ${path}: ${reason}`)
+  }
+  try {
+    if (fstatSync(fd).isDirectory()) {
+      throw new TresorError("KEYFILE_UNREADABLE", Exit.badArguments, `Cannot read key file ${path}: it is a directory`)
+    }
+    return readBytes(fd, source.keyfileOffset ?? 0, source.keyfileSize ?? KEYFILE_LIMIT, source.keyfileSize !== undefined, false, `key file ${path}`)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/**
+ * One passphrase. `verify` asks twice on a terminal. Throws with exit code 1
+ * (nothing to read, file missing, too long) or 2 (the two differ).
+ */
+export async function readSecret(
+  prompt: string,
+  source: SecretSource,
+  { verify = false }: { readonly verify?: boolean } = {},
+): Promise<Uint8Array> {
+  if (source.keyFile !== undefined && source.keyFile !== "-") return fromFile(source.keyFile, source)
+  if (!isatty(0)) {
+    return readBytes(
+      0,
+      source.keyfileOffset ?? 0,
+      source.keyfileSize ?? KEYFILE_LIMIT,
+      source.keyfileSize !== undefined,
+      source.keyFile === undefined,
+      "standard input",
+    )
+  }
+  if (source.keyfileOffset !== undefined) {
+    throw new TresorError("KEYFILE_OFFSET_TERMINAL", Exit.badArguments, "Cannot use --keyfile-offset with a terminal")
+  }
+  const first = await fromTerminal(`${prompt}: `, source.timeout)
+  if (!verify) return first
+  const second = await fromTerminal("Verify passphrase: ", source.timeout)
+  const same = Buffer.compare(first, second) === 0
+  wipe(second)
+  if (same) return first
+  wipe(first)
+  throw new TresorError("PASSPHRASES_DIFFER", Exit.denied, "Passphrases do not match.")
+}
+
+async function fromTerminal(prompt: string, timeout: number | undefined): Promise<Uint8Array> {
+  return readPassphrase(prompt, PASSPHRASE_LIMIT, timeout ?? 0)
+}

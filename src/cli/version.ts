@@ -1,0 +1,1 @@
+import { version } from "../../package.json" with { type: "json" }

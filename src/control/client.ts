@@ -1,0 +1,84 @@
+/** The asking side of varlink, over a Unix socket or any pair of streams. */
+import { connect, type Socket } from "node:net"
+import type { Duplex } from "node:stream"
+import {
+  decodeReply,
+  encodeMessage,
+  FrameReader,
+  FramingError,
+  type Parameters,
+  type Reply,
+  VarlinkError,
+} from "./varlink.ts"
+
+export class ControlClient implements Disposable {
+  readonly #stream: Duplex
+  readonly #replies: AsyncGenerator<Reply, void>
+
+  /** Takes the stream over. Calls are made one after the other. */
+  constructor(stream: Duplex) {
+    this.#stream = stream
+    this.#replies = replies(stream)
+  }
+
+  /** Rejects with the socket's error (ENOENT, ECONNREFUSED: nobody serves it). */
+  static async connect(path: string): Promise<ControlClient> {
+    const socket: Socket = connect({ path })
+    await new Promise<void>((resolve, reject) => {
+      socket.once("error", reject)
+      socket.once("connect", () => {
+        socket.off("error", reject)
+        resolve()
+      })
+    })
+    return new ControlClient(socket)
+  }
+
+  async call(method: string, parameters: Parameters = {}): Promise<Parameters> {
+    await this.#send({ method, parameters })
+    return (await this.#reply()).parameters
+  }
+
+  /** A call with `more`: one value per reply. */
+  async *stream(method: string, parameters: Parameters = {}): AsyncGenerator<Parameters, void> {
+    await this.#send({ method, parameters, more: true })
+    for (;;) {
+      const reply = await this.#reply()
+      yield reply.parameters
+      if (!reply.continues) return
+    }
+  }
+
+  async #send(message: Parameters): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#stream.write(encodeMessage(message), (error) => (error ? reject(error) : resolve()))
+    })
+  }
+
+  async #reply(): Promise<Reply> {
+    const { value, done } = await this.#replies.next()
+    if (done === true || value === undefined) throw new FramingError("the connection ended before the answer")
+    if (value.error !== undefined) throw new VarlinkError(value.error, value.parameters)
+    return value
+  }
+
+  close(): void {
+    this.#stream.destroy()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+}
+
+async function* replies(stream: Duplex): AsyncGenerator<Reply, void> {
+  const reader = new FrameReader()
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      for (const frame of reader.push(chunk)) yield decodeReply(frame)
+    }
+  } catch (error) {
+    // The daemon's death between call and answer arrives as a reset.
+    if ((error as NodeJS.ErrnoException).code !== "ECONNRESET") throw error
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * io.tresor.Volume: what a tresord answers. The text is what varlinkctl shows,
+ * the schemas are what both sides check. Only public data crosses in clear:
+ * passphrases are sealed to the enclave by the asker.
+ */
+import * as v from "valibot"
+
+export const VOLUME_INTERFACE = "io.tresor.Volume"
+
+export const VOLUME_DESCRIPTION = `# One open (or waiting) Tresor volume.
+# Binary values are base64. Sizes are bytes.
+interface io.tresor.Volume
+
+type Identity (
+  backend: string,
+  mrenclave: string,
+  mrsigner: string,
+  isvProdId: int,
+  isvSvn: int,
+  cpuSvn: string,
+  debug: bool,
+  xfrm: string,
+  publicKey: string,
+  aes: string,
+  kdfMemoryKib: int,
+  memory: (keys: string, heap: string)
+)
+
+# What changed in the header since it was authenticated; null when it never was.
+type Header (slotsChanged: []int, slotsAdded: []int, slotsRemoved: []int)
+
+type Volume (
+  name: string,
+  path: string,
+  uuid: string,
+  label: string,
+  # "locked": waits for Unlock, I/O waits. "unlocked": serves. "failed": I/O ends in EIO.
+  state: string,
+  pid: int,
+  uri: string,
+  socket: string,
+  size: int,
+  sectorSize: int,
+  cipher: string,
+  keySize: int,
+  readonly: bool,
+  discards: bool,
+  since: string,
+  keyslot: ?int,
+  header: ?Header,
+  enclave: Identity,
+  counters: [string]int
+)
+
+# With "more": one reply now and one at each change of state.
+method Status() -> (volume: Volume)
+
+# A single-use nonce for one sealed request with this purpose ("unlock", "legacy").
+method Challenge(purpose: string) -> (nonce: string, enclave: Identity)
+
+# EREPORT for a target, binding the enclave's public key and the asker's nonce.
+method Report(targetInfo: string, nonce: string) -> (report: string)
+
+# message: HPKE enc, ciphertext and tag. slot null: any keyslot.
+method Unlock(uuid: string, slot: ?int, nonce: string, message: string) -> (volume: Volume)
+
+# Wipes the keys; I/O waits until Unlock.
+method Lock() -> ()
+
+# Takes the backing store's new size over.
+method Resize() -> (size: int)
+
+# Drains, flushes, wipes, ends the process. The reply comes once data is on stable storage.
+method Close() -> ()
+
+# exitCode is cryptsetup's.
+error Refused (code: string, exitCode: int, message: string)
+`
+
+const bytes = (size?: number) =>
+  v.pipe(
+    v.string(),
+    v.base64(),
+    v.transform((text): Uint8Array => Buffer.from(text, "base64")),
+    v.check((value) => size === undefined || value.length === size, `not ${size} bytes`),
+  )
+
+const slot = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(31))
+const count = v.pipe(v.number(), v.integer(), v.minValue(0))
+
+export const identitySchema = v.object({
+  backend: v.picklist(["software", "sgx"]),
+  mrenclave: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+  mrsigner: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+  isvProdId: count,
+  isvSvn: count,
+  cpuSvn: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)),
+  debug: v.boolean(),
+  xfrm: v.pipe(
+    v.string(),
+    v.regex(/^[0-9]{1,20}$/),
+    v.transform((text) => BigInt(text)),
+  ),
+  publicKey: bytes(32),
+  aes: v.string(),
+  kdfMemoryKib: count,
+  memory: v.object({ keys: v.string(), heap: v.string() }),
+})
+
+export const volumeSchema = v.object({
+  name: v.string(),
+  path: v.string(),
+  uuid: v.string(),
+  label: v.string(),
+  state: v.picklist(["locked", "unlocked", "failed"]),
+  pid: count,
+  uri: v.string(),
+  socket: v.string(),
+  size: count,
+  sectorSize: count,
+  cipher: v.string(),
+  keySize: count,
+  readonly: v.boolean(),
+  discards: v.boolean(),
+  since: v.string(),
+  keyslot: v.nullable(slot),
+  header: v.nullable(
+    v.object({ slotsChanged: v.array(slot), slotsAdded: v.array(slot), slotsRemoved: v.array(slot) }),
+  ),
+  enclave: identitySchema,
+  counters: v.record(v.string(), count),
+})
+
+export type VolumeStatus = v.InferOutput<typeof volumeSchema>
+
+const purpose = v.picklist(["unlock", "legacy"])
+const uuid = v.pipe(v.string(), v.maxLength(39))
+
+/** Per method: what goes in, what comes out. */
+export const volumeMethods = {
+  Status: { input: v.strictObject({}), output: v.object({ volume: volumeSchema }) },
+  Challenge: {
+    input: v.strictObject({ purpose }),
+    output: v.object({ nonce: bytes(32), enclave: identitySchema }),
+  },
+  Report: {
+    input: v.strictObject({ targetInfo: bytes(512), nonce: bytes(32) }),
+    output: v.object({ report: bytes(432) }),
+  },
+  Unlock: {
+    input: v.strictObject({ uuid, slot: v.optional(v.nullable(slot), null), nonce: bytes(32), message: bytes() }),
+    output: v.object({ volume: volumeSchema }),
+  },
+  Lock: { input: v.strictObject({}), output: v.object({}) },
+  Resize: { input: v.strictObject({}), output: v.object({ size: count }) },
+  Close: { input: v.strictObject({}), output: v.object({}) },
+} as const
+
+export type VolumeMethod = keyof typeof volumeMethods
+export type VolumeInput<M extends VolumeMethod> = v.InferOutput<(typeof volumeMethods)[M]["input"]>
+export type VolumeOutput<M extends VolumeMethod> = v.InferOutput<(typeof volumeMethods)[M]["output"]>
+
+/** Parameters of the error io.tresor.Volume.Refused. */
+export const refusedSchema = v.object({
+  code: v.string(),
+  exitCode: v.picklist([1, 2, 3, 4, 5]),
+  message: v.string(),
+})

@@ -1,0 +1,218 @@
+/**
+ * The runtime directory: one subdirectory per volume, there while its tresord
+ * lives. state.json says which process that is, so that the directory of a
+ * killed one is recognised; it appears together with the directory, by one
+ * rename, so no reader sees one without the other.
+ */
+import {
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs"
+import { join } from "node:path"
+import * as v from "valibot"
+import { flock } from "../enclave/native.ts"
+import { Exit, TresorError } from "../errors.ts"
+
+/** sockaddr_un.sun_path, less its NUL. */
+const SOCKET_PATH_LIMIT = 107
+
+const stateSchema = v.object({
+  version: v.literal(1),
+  name: v.string(),
+  pid: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  /** Field 22 of /proc/PID/stat: with the PID it names a process for one boot. */
+  startTime: v.string(),
+  bootId: v.string(),
+  /** The volume's path, absolute. */
+  path: v.string(),
+})
+
+export type State = v.InferOutput<typeof stateSchema>
+
+export function runtimeRoot(env: NodeJS.ProcessEnv = process.env, uid = process.getuid!()): string {
+  const chosen = env["TRESOR_RUNTIME_DIR"]
+  if (chosen !== undefined && chosen !== "") return chosen
+  if (uid === 0) return "/run/tresor"
+  const session = env["XDG_RUNTIME_DIR"]
+  if (session !== undefined && session !== "") return join(session, "tresor")
+  // No login session (cron, su, a container): what mkdir -m 0700 can make private.
+  return `/tmp/tresor-${uid}`
+}
+
+/** Letters, digits and `_ . : + @ -`; no leading dot or dash: one path component, one dm name. */
+export function checkName(name: string): void {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.:+@-]{0,126}$/.test(name)) return
+  throw new TresorError(
+    "NAME_INVALID",
+    Exit.badArguments,
+    `Cannot use ${JSON.stringify(name.slice(0, 140))} as a name: names have 1 to 127 letters, digits or _ . : + @ -, and begin with a letter, a digit or _`,
+  )
+}
+
+export interface RuntimePaths {
+  readonly directory: string
+  readonly nbd: string
+  readonly control: string
+  readonly state: string
+  readonly log: string
+}
+
+/** Throws for a name that is none, or too long for a socket's path. */
+export function runtimePaths(root: string, name: string): RuntimePaths {
+  checkName(name)
+  const directory = join(root, name)
+  const control = join(directory, "control.sock")
+  if (Buffer.byteLength(control) > SOCKET_PATH_LIMIT) {
+    throw new TresorError(
+      "NAME_TOO_LONG",
+      Exit.badArguments,
+      `Cannot use the name ${name}: its socket's path would have ${Buffer.byteLength(control)} bytes, ${SOCKET_PATH_LIMIT} is the limit; choose a shorter name or TRESOR_RUNTIME_DIR`,
+    )
+  }
+  return {
+    directory,
+    nbd: join(directory, "nbd.sock"),
+    control,
+    state: join(directory, "state.json"),
+    log: join(directory, "log"),
+  }
+}
+
+/** Makes the root, and refuses one that others can enter. */
+export function prepareRoot(root: string): void {
+  mkdirSync(root, { recursive: true, mode: 0o700 })
+  const stat = lstatSync(root)
+  if (!stat.isDirectory() || stat.uid !== process.getuid!() || (stat.mode & 0o077) !== 0) {
+    throw new TresorError(
+      "RUNTIME_NOT_PRIVATE",
+      Exit.denied,
+      `Cannot use ${root} as runtime directory: it is not a directory of this user with mode 0700; fix it or set TRESOR_RUNTIME_DIR`,
+    )
+  }
+}
+
+function bootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()
+}
+
+/** Start time of a process in clock ticks since boot; `null` when there is none. A zombie is none. */
+export function processStart(pid: number): string | null {
+  let stat: string
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+  } catch {
+    return null
+  }
+  // The command's name is in parentheses and may hold anything, parentheses too.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  if (fields[0] === "Z" || fields[0] === "X") return null
+  return fields[19] ?? null
+}
+
+/** `null`: no such volume. "damaged": a directory without a readable state. */
+export function readState(root: string, name: string): State | "damaged" | null {
+  const { directory, state } = runtimePaths(root, name)
+  try {
+    lstatSync(directory)
+  } catch {
+    return null
+  }
+  try {
+    const result = v.safeParse(stateSchema, JSON.parse(readFileSync(state, "utf8")))
+    return result.success ? result.output : "damaged"
+  } catch {
+    return "damaged"
+  }
+}
+
+export function isLive(state: State | "damaged" | null): state is State {
+  return (
+    state !== null && state !== "damaged" && state.bootId === bootId() && processStart(state.pid) === state.startTime
+  )
+}
+
+/** Names of the volumes whose tresord lives. */
+export function liveNames(root: string): string[] {
+  let entries: string[]
+  try {
+    entries = readdirSync(root)
+  } catch {
+    return []
+  }
+  return entries
+    .filter((name) => !name.startsWith("."))
+    .filter((name) => {
+      try {
+        return isLive(readState(root, name))
+      } catch {
+        return false
+      }
+    })
+    .sort()
+}
+
+/** Runs `work` while no other process changes the runtime directory. */
+function locked<T>(root: string, work: () => T): T {
+  const fd = openSync(join(root, ".lock"), "a", 0o600)
+  try {
+    flock(fd, "exclusive")
+    return work()
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/**
+ * Makes `<root>/<name>/` for this process. Clears the directory of a dead
+ * tresord; throws NAME_IN_USE (exit 5) for a live one.
+ */
+export function claimName(root: string, name: string, path: string): RuntimePaths {
+  const paths = runtimePaths(root, name)
+  prepareRoot(root)
+  locked(root, () => {
+    const found = readState(root, name)
+    if (isLive(found)) {
+      throw new TresorError(
+        "NAME_IN_USE",
+        Exit.busy,
+        `Cannot open as ${name}: the name is in use by ${found.path} (process ${found.pid}); close it or choose another name`,
+      )
+    }
+    if (found !== null) rmSync(paths.directory, { recursive: true, force: true })
+    const made = mkdtempSync(join(root, ".new-"))
+    const state: State = {
+      version: 1,
+      name,
+      pid: process.pid,
+      startTime: processStart(process.pid)!,
+      bootId: bootId(),
+      path,
+    }
+    writeFileSync(join(made, "state.json"), `${JSON.stringify(state)}\n`, { mode: 0o600 })
+    renameSync(made, paths.directory)
+  })
+  return paths
+}
+
+/** Removes what claimName made, unless somebody else owns it by now. */
+export function releaseName(root: string, name: string): void {
+  const paths = runtimePaths(root, name)
+  locked(root, () => {
+    const found = readState(root, name)
+    if (found !== null && found !== "damaged" && found.pid !== process.pid) return
+    rmSync(paths.directory, { recursive: true, force: true })
+  })
+}
+
+/** `nbd+unix` URI of a served volume (NBD URI specification). */
+export function nbdUri(socket: string): string {
+  return `nbd+unix:///?socket=${socket.split("/").map(encodeURIComponent).join("/")}`
+}
