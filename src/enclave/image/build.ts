@@ -1,0 +1,119 @@
+/** What the build does with a linked enclave: measure it, sign it, compare it with the pinned measurement. */
+import { execFileSync } from "node:child_process"
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Exit, TresorError } from "../../errors.ts"
+import { type EnclaveConf, parseConf } from "./conf.ts"
+import { parseImage } from "./elf.ts"
+import { generateSigner, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
+import { type Measurement, measureImage } from "./sgxs.ts"
+import { attach, checkSigstruct, prepare, SIGSTRUCT_SIZE, signedBytes, toHex } from "./sigstruct.ts"
+
+export interface Build {
+  readonly conf: EnclaveConf
+  readonly measurement: Measurement
+}
+
+/** Reads `enclave/build/tresor.elf` and `enclave/enclave.conf` below `root`. */
+export function measureBuild(root: string): Build {
+  const conf = parseConf(readFileSync(join(root, "enclave/enclave.conf"), "utf8"))
+  const image = parseImage(readFileSync(join(root, "enclave/build/tresor.elf")), conf)
+  return { conf, measurement: measureImage(image, newSha256) }
+}
+
+/** Today, or the day SOURCE_DATE_EPOCH names, as YYYYMMDD. */
+export function signingDate(): string {
+  const epoch = process.env["SOURCE_DATE_EPOCH"]
+  const date = epoch !== undefined && /^\d{1,11}$/.test(epoch) ? new Date(Number(epoch) * 1000) : new Date()
+  return date.toISOString().slice(0, 10).replaceAll("-", "")
+}
+
+/** Written whole or not at all. */
+export function replaceFile(path: string, bytes: Uint8Array): void {
+  const temporary = `${path}.${process.pid}`
+  writeFileSync(temporary, bytes)
+  renameSync(temporary, path)
+}
+
+/**
+ * Brings `enclave/build/tresor.sigstruct` up to date with the image, making
+ * the checkout's own `enclave/signer.pem` when it has none.
+ */
+export function signBuild(root: string): Build & { readonly mrenclave: string; readonly signed: boolean } {
+  const { conf, measurement } = measureBuild(root)
+  const mrenclave = toHex(measurement.mrenclave)
+  const signer = join(root, "enclave/signer.pem")
+  if (!existsSync(signer)) generateSigner(signer)
+  const key = loadSigner(signer)
+  const modulus = modulusOf(key)
+  const path = join(root, "enclave/build/tresor.sigstruct")
+  const unsigned = prepare({ mrenclave: measurement.mrenclave, conf, date: signingDate(), debug: false })
+  if (existsSync(path) && isCurrent(readFileSync(path), unsigned, modulus)) {
+    return { conf, measurement, mrenclave, signed: false }
+  }
+  replaceFile(path, attach(unsigned, modulus, signBytes(key, signedBytes(unsigned)), newSha256))
+  return { conf, measurement, mrenclave, signed: true }
+}
+
+/** True when `found` is valid, by this key, and says what `wanted` says; its date may differ. */
+function isCurrent(found: Uint8Array, wanted: Uint8Array, modulus: Uint8Array): boolean {
+  if (found.length !== SIGSTRUCT_SIZE) return false
+  const undated = (bytes: Uint8Array): string => {
+    const fields = signedBytes(bytes)
+    fields.fill(0, 20, 24)
+    return toHex(fields)
+  }
+  return (
+    undated(found) === undated(wanted) &&
+    toHex(found.subarray(128, 512)) === toHex(modulus.toReversed()) &&
+    checkSigstruct(found, newSha256).every((check) => check.passed)
+  )
+}
+
+/** First line of the compiler's --version: the same source gives the same image only under the same compiler. */
+export function compilerId(): string {
+  const compiler = process.env["CC"] ?? "gcc"
+  try {
+    return execFileSync(compiler, ["--version"], { encoding: "utf8" }).split("\n")[0]!.trim()
+  } catch (cause) {
+    throw new TresorError(
+      "IMAGE_NO_COMPILER",
+      Exit.wrongDevice,
+      `Cannot tell which measurement is pinned: ${compiler} does not run; install gcc`,
+      { cause },
+    )
+  }
+}
+
+/** Lines "<compiler id> <64 hex digits>"; # starts a comment. */
+export function parsePins(text: string): ReadonlyMap<string, string> {
+  const pins = new Map<string, string>()
+  for (const line of text.split("\n")) {
+    const content = line.replace(/#.*/, "").trim()
+    if (content === "") continue
+    const match = /^(.+?)\s+([0-9a-f]{64})$/.exec(content)
+    if (match === null) {
+      throw new TresorError("IMAGE_BAD_PIN", Exit.wrongDevice, `Cannot read enclave/MRENCLAVE: bad line "${content}"`)
+    }
+    pins.set(match[1]!, match[2]!)
+  }
+  return pins
+}
+
+export interface Pinned {
+  readonly compiler: string
+  /** `null`: nothing is pinned for this compiler. */
+  readonly pinned: string | null
+  readonly measured: string
+}
+
+/** Compares the built image with what `enclave/MRENCLAVE` says for the compiler at hand. */
+export function checkPinned(root: string): Pinned {
+  const compiler = compilerId()
+  const pins = parsePins(readFileSync(join(root, "enclave/MRENCLAVE"), "utf8"))
+  return {
+    compiler,
+    pinned: pins.get(compiler) ?? null,
+    measured: toHex(measureBuild(root).measurement.mrenclave),
+  }
+}
