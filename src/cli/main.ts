@@ -10,9 +10,14 @@ function refuse(program: TresorCommand): void {
     command.exitOverride()
     command.configureOutput({
       outputError: (text, write) => {
-        const said = text.replace(/^error: /, "").trim().replace(/\s*\n\s*/g, " ")
+        const said = text
+          .replace(/^error: /, "")
+          .trim()
+          .replace(/\s*\n\s*/g, " ")
         const hint = command.example === "" ? "; `tresor --help` lists the commands" : `; example: ${command.example}`
-        write(`tresor: error: ${said}${said.endsWith(")") || said.endsWith(".") || said.endsWith("'") ? hint.replace(/^;/, ";") : hint}\n`)
+        write(
+          `tresor: error: ${said}${said.endsWith(")") || said.endsWith(".") || said.endsWith("'") ? hint.replace(/^;/, ";") : hint}\n`,
+        )
       },
     })
     for (const child of command.commands) if (child instanceof TresorCommand) walk(child)

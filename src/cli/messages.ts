@@ -51,7 +51,8 @@ export function isWrongPassphrase(error: unknown): boolean {
 export function tell(error: unknown): Told {
   if (error instanceof CommanderError) return { line: "", exitCode: error.exitCode === 0 ? 0 : Exit.badArguments }
   if (isWrongPassphrase(error)) return { line: NO_KEY, exitCode: Exit.denied }
-  if (error instanceof TresorError) return { line: `tresor: error: ${oneLine(error.message)}`, exitCode: error.exitCode }
+  if (error instanceof TresorError)
+    return { line: `tresor: error: ${oneLine(error.message)}`, exitCode: error.exitCode }
   const { code, path, syscall } = error as NodeJS.ErrnoException
   if (typeof code === "string" && typeof syscall === "string") {
     const fact = WORDS[code] ?? code
@@ -110,5 +111,9 @@ export function recoveryKeyNotice(): readonly string[] {
 export const nothingOpen = "No volumes are open."
 
 export function notOpen(name: string): TresorError {
-  return new TresorError("NOT_OPEN", Exit.wrongDevice, `Cannot find ${name}: not open; \`tresor list\` names the open volumes`)
+  return new TresorError(
+    "NOT_OPEN",
+    Exit.wrongDevice,
+    `Cannot find ${name}: not open; \`tresor list\` names the open volumes`,
+  )
 }

@@ -1,7 +1,14 @@
 /** What command-line words mean: sizes, numbers, slots, names. Pure. */
 import { InvalidArgumentError } from "commander"
 
-const UNITS: Readonly<Record<string, bigint>> = { "": 1n, B: 1n, K: 1n << 10n, M: 1n << 20n, G: 1n << 30n, T: 1n << 40n }
+const UNITS: Readonly<Record<string, bigint>> = {
+  "": 1n,
+  B: 1n,
+  K: 1n << 10n,
+  M: 1n << 20n,
+  G: 1n << 30n,
+  T: 1n << 40n,
+}
 const DECIMAL: Readonly<Record<string, bigint>> = { KB: 1000n, MB: 1000n ** 2n, GB: 1000n ** 3n, TB: 1000n ** 4n }
 
 /** Largest size a file can have (off_t). */
@@ -51,7 +58,11 @@ export function formatSize(bytes: number | bigint): string {
   const value = Number(bytes)
   const names = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
   let power = 0
-  while (power < names.length - 1 && value >= 1024 ** (power + 1) && (power > 0 || value >= 10240 || value % 1024 === 0)) {
+  while (
+    power < names.length - 1 &&
+    value >= 1024 ** (power + 1) &&
+    (power > 0 || value >= 10240 || value % 1024 === 0)
+  ) {
     power++
   }
   const scaled = value / 1024 ** power

@@ -5,7 +5,8 @@
 import { Argument, Command, type Help, Option } from "commander"
 import { integer, oneOf, parseSize, parseSlot } from "./options.ts"
 
-const example = (...lines: readonly string[]) => `\n${lines.length > 1 ? "Examples" : "Example"}:\n${lines.map((line) => `  ${line}`).join("\n")}`
+const example = (...lines: readonly string[]) =>
+  `\n${lines.length > 1 ? "Examples" : "Example"}:\n${lines.map((line) => `  ${line}`).join("\n")}`
 
 /** A command of which one example is shown in --help and when arguments are missing. */
 export class TresorCommand extends Command {
@@ -48,10 +49,16 @@ export class TresorCommand extends Command {
   }
 
   pbkdf(): this {
-    return this.addOption(new Option("--pbkdf <kind>", "how the passphrase is stretched").choices(["argon2id", "argon2i", "pbkdf2"]))
+    return this.addOption(
+      new Option("--pbkdf <kind>", "how the passphrase is stretched").choices(["argon2id", "argon2i", "pbkdf2"]),
+    )
       .option("--pbkdf-memory <KiB>", "memory of Argon2", integer(32, 4 << 20))
       .option("--pbkdf-parallel <n>", "lanes of Argon2", integer(1, 4))
-      .option("--pbkdf-force-iterations <n>", "iterations (pbkdf2) or passes (Argon2), instead of measuring", integer(1, 0xffffffff))
+      .option(
+        "--pbkdf-force-iterations <n>",
+        "iterations (pbkdf2) or passes (Argon2), instead of measuring",
+        integer(1, 0xffffffff),
+      )
       .option("--iter-time <ms>", "time a passphrase should take, when measuring", integer(1, 600_000))
   }
 
@@ -101,8 +108,14 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .helpCommand("help [command]", "show help of a command")
     .showSuggestionAfterError(true)
     .enablePositionalOptions()
-    .addHelpText("after", example("tresor demo", "tresor create disk.img --size 1G", "tresor open disk.img work", "tresor close work"))
-    .addHelpText("after", "\nExit codes: 1 bad arguments, 2 no permission or bad passphrase, 3 out of memory, 4 wrong device, 5 exists or busy.")
+    .addHelpText(
+      "after",
+      example("tresor demo", "tresor create disk.img --size 1G", "tresor open disk.img work", "tresor close work"),
+    )
+    .addHelpText(
+      "after",
+      "\nExit codes: 1 bad arguments, 2 no permission or bad passphrase, 3 out of memory, 4 wrong device, 5 exists or busy.",
+    )
 
   const command = (name: string, description: string, group: string) =>
     (program.command(name) as TresorCommand).description(description).helpGroup(group)
@@ -115,7 +128,12 @@ export async function buildProgram(version: string, words: readonly string[]): P
   command("demo", "the whole story on a scratch volume; no root, nothing left behind", daily)
     .enclave()
     .examples("tresor demo")
-    .action(lazy(() => import("./commands/demo.ts"), (m) => m.demo))
+    .action(
+      lazy(
+        () => import("./commands/demo.ts"),
+        (m) => m.demo,
+      ),
+    )
 
   command("create", "make an encrypted volume", daily)
     .argument("<path>", "a new file, or a block device")
@@ -125,7 +143,12 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .option("--sector-size <bytes>", "encryption sector: 512, 1024, 2048 or 4096", (text: string) =>
       Number(oneOf("512", "1024", "2048", "4096")(text)),
     )
-    .option("-s, --key-size <bits>", "512 (AES-256) or 256 (AES-128)", (text: string) => Number(oneOf("256", "512")(text)), 512)
+    .option(
+      "-s, --key-size <bits>",
+      "512 (AES-256) or 256 (AES-128)",
+      (text: string) => Number(oneOf("256", "512")(text)),
+      512,
+    )
     .pbkdf()
     .secrets()
     .slot("number of the passphrase's keyslot")
@@ -139,7 +162,12 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .batch()
     .json()
     .examples("tresor create disk.img --size 1G", "tresor create /dev/sdx1 --label backup")
-    .action(lazy(() => import("./commands/create.ts"), (m) => m.create))
+    .action(
+      lazy(
+        () => import("./commands/create.ts"),
+        (m) => m.create,
+      ),
+    )
 
   command("open", "unlock a volume and serve it over NBD", daily)
     .argument("<path>", "file, block device or NBD URI")
@@ -154,29 +182,54 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .option("--kernel", "map it as /dev/mapper/NAME through tresor.ko")
     .json()
     .examples("tresor open disk.img work", "tresor open disk.img work --key-file key.bin --json")
-    .action(lazy(() => import("./commands/open.ts"), (m) => m.open))
+    .action(
+      lazy(
+        () => import("./commands/open.ts"),
+        (m) => m.open,
+      ),
+    )
 
   command("close", "flush, wipe the keys, end the service", daily)
     .argument("<name>")
     .examples("tresor close work")
-    .action(lazy(() => import("./commands/close.ts"), (m) => m.close))
+    .action(
+      lazy(
+        () => import("./commands/close.ts"),
+        (m) => m.close,
+      ),
+    )
 
   command("list", "name the open volumes", daily)
     .alias("ls")
     .json()
     .examples("tresor list")
-    .action(lazy(() => import("./commands/list.ts"), (m) => m.list))
+    .action(
+      lazy(
+        () => import("./commands/list.ts"),
+        (m) => m.list,
+      ),
+    )
 
   command("status", "what is open, what protects it, what it has done", daily)
     .argument("<name>")
     .json()
     .examples("tresor status work")
-    .action(lazy(() => import("./commands/status.ts"), (m) => m.status))
+    .action(
+      lazy(
+        () => import("./commands/status.ts"),
+        (m) => m.status,
+      ),
+    )
 
   command("lock", "wipe the keys, let I/O wait", daily)
     .argument("<name>")
     .examples("tresor lock work")
-    .action(lazy(() => import("./commands/lock.ts"), (m) => m.lock))
+    .action(
+      lazy(
+        () => import("./commands/lock.ts"),
+        (m) => m.lock,
+      ),
+    )
 
   command("setkey", "give a waiting volume its passphrase", daily)
     .argument("<name>")
@@ -187,13 +240,23 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .option("--rsh <command>", "instead of ssh", "ssh")
     .option("--remote-tresor <command>", "how tresor is called over there", "tresor")
     .examples("tresor setkey work", "tresor setkey work --remote root@server")
-    .action(lazy(() => import("./commands/setkey.ts"), (m) => m.setkey))
+    .action(
+      lazy(
+        () => import("./commands/setkey.ts"),
+        (m) => m.setkey,
+      ),
+    )
 
   program
     .command("bridge", { hidden: true })
     .description("connect standard input and output to a volume's control socket")
     .argument("<name>")
-    .action(lazy(() => import("./commands/setkey.ts"), (m) => m.bridge))
+    .action(
+      lazy(
+        () => import("./commands/setkey.ts"),
+        (m) => m.bridge,
+      ),
+    )
 
   command("mount", "open a volume and mount its filesystem", daily)
     .argument("<path>", "file, block device or NBD URI")
@@ -208,17 +271,32 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .sealPolicy()
     .enclave()
     .examples("tresor mount disk.img /mnt --mkfs ext4", "tresor mount disk.img /mnt")
-    .action(lazy(() => import("./commands/mount.ts"), (m) => m.mount))
+    .action(
+      lazy(
+        () => import("./commands/mount.ts"),
+        (m) => m.mount,
+      ),
+    )
 
   command("umount", "unmount and close", daily)
     .argument("<dir>")
     .examples("tresor umount /mnt")
-    .action(lazy(() => import("./commands/mount.ts"), (m) => m.umount))
+    .action(
+      lazy(
+        () => import("./commands/mount.ts"),
+        (m) => m.umount,
+      ),
+    )
 
   command("resize", "take over the backing store's new size", daily)
     .argument("<name>")
     .examples("truncate -s 2G disk.img && tresor resize work")
-    .action(lazy(() => import("./commands/resize.ts"), (m) => m.resize))
+    .action(
+      lazy(
+        () => import("./commands/resize.ts"),
+        (m) => m.resize,
+      ),
+    )
 
   const key = command("key", "passphrases of a volume", keys)
   const keyCommand = (name: string, description: string) =>
@@ -238,14 +316,24 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .enclave()
     .batch()
     .examples("tresor key add disk.img", "tresor key add disk.img --portable --new-key-file backup.key")
-    .action(lazy(() => import("./commands/key.ts"), (m) => m.add))
+    .action(
+      lazy(
+        () => import("./commands/key.ts"),
+        (m) => m.add,
+      ),
+    )
   fresh(keyCommand("change", "replace a passphrase"))
     .secrets()
     .slot()
     .enclave()
     .batch()
     .examples("tresor key change disk.img")
-    .action(lazy(() => import("./commands/key.ts"), (m) => m.change))
+    .action(
+      lazy(
+        () => import("./commands/key.ts"),
+        (m) => m.change,
+      ),
+    )
   keyCommand("remove", "destroy a keyslot")
     .alias("rm")
     .secrets()
@@ -254,12 +342,22 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .enclave()
     .batch()
     .examples("tresor key remove disk.img --key-slot 2")
-    .action(lazy(() => import("./commands/key.ts"), (m) => m.remove))
+    .action(
+      lazy(
+        () => import("./commands/key.ts"),
+        (m) => m.remove,
+      ),
+    )
   keyCommand("list", "list the keyslots")
     .alias("ls")
     .json()
     .examples("tresor key list disk.img")
-    .action(lazy(() => import("./commands/key.ts"), (m) => m.list))
+    .action(
+      lazy(
+        () => import("./commands/key.ts"),
+        (m) => m.list,
+      ),
+    )
   key.examples("tresor key add disk.img")
 
   command("recover", "open with the recovery key and set a new passphrase for this machine", keys)
@@ -276,7 +374,12 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .batch()
     .json()
     .examples("tresor recover disk.img")
-    .action(lazy(() => import("./commands/recover.ts"), (m) => m.recover))
+    .action(
+      lazy(
+        () => import("./commands/recover.ts"),
+        (m) => m.recover,
+      ),
+    )
 
   command("adopt", "add a Tresor passphrase to a volume of cryptsetup's", keys)
     .argument("<path>")
@@ -292,7 +395,12 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .enclave()
     .batch()
     .examples("tresor adopt old-luks2.img")
-    .action(lazy(() => import("./commands/adopt.ts"), (m) => m.adopt))
+    .action(
+      lazy(
+        () => import("./commands/adopt.ts"),
+        (m) => m.adopt,
+      ),
+    )
 
   command("release", "undo adopt: leave a volume to cryptsetup again", keys)
     .argument("<path>")
@@ -301,21 +409,36 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .enclave()
     .batch()
     .examples("tresor release old-luks2.img")
-    .action(lazy(() => import("./commands/adopt.ts"), (m) => m.release))
+    .action(
+      lazy(
+        () => import("./commands/adopt.ts"),
+        (m) => m.release,
+      ),
+    )
 
   command("wipe", "destroy every keyslot: the data is lost for ever", keys)
     .argument("<path>")
     .header()
     .batch()
     .examples("tresor wipe disk.img")
-    .action(lazy(() => import("./commands/wipe.ts"), (m) => m.wipe))
+    .action(
+      lazy(
+        () => import("./commands/wipe.ts"),
+        (m) => m.wipe,
+      ),
+    )
 
   command("dump", "show a volume's header", header)
     .argument("<path>")
     .header()
     .json()
     .examples("tresor dump disk.img")
-    .action(lazy(() => import("./commands/dump.ts"), (m) => m.dump))
+    .action(
+      lazy(
+        () => import("./commands/dump.ts"),
+        (m) => m.dump,
+      ),
+    )
 
   const head = command("header", "back a header up, restore it, vouch for it", header)
   const headCommand = (name: string, description: string) =>
@@ -323,19 +446,34 @@ export async function buildProgram(version: string, words: readonly string[]): P
   headCommand("backup", "copy the header to a file, in cryptsetup's format")
     .argument("<file>")
     .examples("tresor header backup disk.img disk.header")
-    .action(lazy(() => import("./commands/header.ts"), (m) => m.backup))
+    .action(
+      lazy(
+        () => import("./commands/header.ts"),
+        (m) => m.backup,
+      ),
+    )
   headCommand("restore", "put a backup back")
     .argument("<file>")
     .option("--force", "although the UUIDs differ")
     .batch()
     .examples("tresor header restore disk.img disk.header")
-    .action(lazy(() => import("./commands/header.ts"), (m) => m.restore))
+    .action(
+      lazy(
+        () => import("./commands/header.ts"),
+        (m) => m.restore,
+      ),
+    )
   headCommand("authenticate", "vouch with a passphrase for a header that cryptsetup changed")
     .secrets()
     .slot()
     .enclave()
     .examples("tresor header authenticate disk.img")
-    .action(lazy(() => import("./commands/header.ts"), (m) => m.authenticate))
+    .action(
+      lazy(
+        () => import("./commands/header.ts"),
+        (m) => m.authenticate,
+      ),
+    )
   head.examples("tresor header backup disk.img disk.header")
 
   command("check", "examine a header; repair what can be", header)
@@ -344,7 +482,12 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .header()
     .json()
     .examples("tresor check disk.img")
-    .action(lazy(() => import("./commands/check.ts"), (m) => m.check))
+    .action(
+      lazy(
+        () => import("./commands/check.ts"),
+        (m) => m.check,
+      ),
+    )
 
   command("uuid", "print a volume's UUID, or set it", header)
     .argument("<path>")
@@ -354,38 +497,72 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .enclave()
     .batch()
     .examples("tresor uuid disk.img")
-    .action(lazy(() => import("./commands/label.ts"), (m) => m.uuid))
+    .action(
+      lazy(
+        () => import("./commands/label.ts"),
+        (m) => m.uuid,
+      ),
+    )
 
   command("label", "print a volume's label, or set it", header)
     .argument("<path>")
     .argument("[label]", "the new one")
     .header()
     .examples("tresor label disk.img backup")
-    .action(lazy(() => import("./commands/label.ts"), (m) => m.label))
+    .action(
+      lazy(
+        () => import("./commands/label.ts"),
+        (m) => m.label,
+      ),
+    )
 
   command("selftest", "run every enclave operation against published vectors", machine)
     .enclave()
     .json()
     .examples("tresor selftest")
-    .action(lazy(() => import("./commands/selftest.ts"), (m) => m.selftest))
+    .action(
+      lazy(
+        () => import("./commands/selftest.ts"),
+        (m) => m.selftest,
+      ),
+    )
 
   command("doctor", "what this machine offers, what is missing, what it means", machine)
     .json()
     .examples("tresor doctor")
-    .action(lazy(() => import("./commands/doctor.ts"), (m) => m.doctor))
+    .action(
+      lazy(
+        () => import("./commands/doctor.ts"),
+        (m) => m.doctor,
+      ),
+    )
 
   command("bench", "measure this machine against other NBD servers", machine)
     .allowUnknownOption()
     .argument("[options...]")
     .examples("tresor bench", "tresor bench --html bench.html")
-    .action(lazy(() => import("./commands/bench.ts"), (m) => m.bench))
+    .action(
+      lazy(
+        () => import("./commands/bench.ts"),
+        (m) => m.bench,
+      ),
+    )
 
   // These bring their own trees, worth loading only when asked for.
   const area = words.find((word) => !word.startsWith("-"))
   const areas: Readonly<Record<string, readonly [string, () => Promise<(parent: Command) => void>]>> = {
-    enclave: ["inspect, measure, sign and verify the enclave image", async () => (await import("../enclave/image/commands.ts")).registerEnclaveCommands],
-    attest: ["quotes, policies, known enclaves", async () => (await import("../attest/commands.ts")).registerAttestCommands],
-    kernel: ["tresor.ko: build, install, load, status, unload", async () => (await import("../kernel/commands.ts")).registerKernelCommands],
+    enclave: [
+      "inspect, measure, sign and verify the enclave image",
+      async () => (await import("../enclave/image/commands.ts")).registerEnclaveCommands,
+    ],
+    attest: [
+      "quotes, policies, known enclaves",
+      async () => (await import("../attest/commands.ts")).registerAttestCommands,
+    ],
+    kernel: [
+      "tresor.ko: build, install, load, status, unload",
+      async () => (await import("../kernel/commands.ts")).registerKernelCommands,
+    ],
   }
   for (const [name, [description, load]] of Object.entries(areas)) {
     const wanted = area === name || (area === "help" && words.includes(name)) || area === "completion"
@@ -400,7 +577,12 @@ export async function buildProgram(version: string, words: readonly string[]): P
   command("completion", "print a completion script", machine)
     .addArgument(new Argument("<shell>").choices(["bash", "zsh", "fish"]))
     .examples("tresor completion bash > /etc/bash_completion.d/tresor")
-    .action(lazy(() => import("./commands/completion.ts"), (m) => (shell: string) => m.completion(shell, program)))
+    .action(
+      lazy(
+        () => import("./commands/completion.ts"),
+        (m) => (shell: string) => m.completion(shell, program),
+      ),
+    )
 
   return program
 }

@@ -51,18 +51,34 @@ export function isInteractive(source: SecretSource): boolean {
  * Reads from `fd` until `size` bytes, the end, or (stopAtNewline) a newline,
  * one byte at a time there: what follows the line belongs to the next reader.
  */
-function readBytes(fd: number, offset: number, size: number, exact: boolean, stopAtNewline: boolean, what: string): Uint8Array {
+function readBytes(
+  fd: number,
+  offset: number,
+  size: number,
+  exact: boolean,
+  stopAtNewline: boolean,
+  what: string,
+): Uint8Array {
   let buffer = Buffer.allocUnsafeSlow(Math.min(size + 1, 4096))
   try {
     for (let skipped = 0; skipped < offset; ) {
       const got = read(fd, buffer, 0, Math.min(buffer.length, offset - skipped))
-      if (got === 0) throw new TresorError("KEYFILE_SHORT", Exit.badArguments, `Cannot seek to the requested offset in ${what}: it ends before`)
+      if (got === 0)
+        throw new TresorError(
+          "KEYFILE_SHORT",
+          Exit.badArguments,
+          `Cannot seek to the requested offset in ${what}: it ends before`,
+        )
       skipped += got
     }
     let length = 0
     for (;;) {
       if (length > size) {
-        throw new TresorError("KEYFILE_TOO_LONG", Exit.badArguments, `Cannot use ${what}: it is longer than ${size} bytes; limit it with --keyfile-size`)
+        throw new TresorError(
+          "KEYFILE_TOO_LONG",
+          Exit.badArguments,
+          `Cannot use ${what}: it is longer than ${size} bytes; limit it with --keyfile-size`,
+        )
       }
       if (exact && length === size) break
       if (length === buffer.length) {
@@ -80,7 +96,11 @@ function readBytes(fd: number, offset: number, size: number, exact: boolean, sto
       length += got
     }
     if (exact && length < size) {
-      throw new TresorError("KEYFILE_SHORT", Exit.badArguments, `Cannot read ${size} bytes from ${what}: it has ${length}`)
+      throw new TresorError(
+        "KEYFILE_SHORT",
+        Exit.badArguments,
+        `Cannot read ${size} bytes from ${what}: it has ${length}`,
+      )
     }
     // An empty line or file is an empty passphrase; a pipe that says nothing is a mistake.
     if (length === 0 && stopAtNewline) {
@@ -124,7 +144,14 @@ function fromFile(path: string, source: SecretSource): Uint8Array {
     if (fstatSync(fd).isDirectory()) {
       throw new TresorError("KEYFILE_UNREADABLE", Exit.badArguments, `Cannot read key file ${path}: it is a directory`)
     }
-    return readBytes(fd, source.keyfileOffset ?? 0, source.keyfileSize ?? KEYFILE_LIMIT, source.keyfileSize !== undefined, false, `key file ${path}`)
+    return readBytes(
+      fd,
+      source.keyfileOffset ?? 0,
+      source.keyfileSize ?? KEYFILE_LIMIT,
+      source.keyfileSize !== undefined,
+      false,
+      `key file ${path}`,
+    )
   } finally {
     closeSync(fd)
   }

@@ -1,7 +1,7 @@
 /** Asks a tresord: typed calls, answers checked, refusals as TresorError. */
 import * as v from "valibot"
 import { Exit, TresorError } from "../errors.ts"
-import { ControlClient } from "./client.ts"
+import type { ControlClient } from "./client.ts"
 import { FramingError, type Parameters, VarlinkError } from "./varlink.ts"
 import {
   refusedSchema,
@@ -21,12 +21,24 @@ function fromError(error: unknown, name: string): Error {
       return new TresorError(code, exitCode, message)
     }
     if (error.error === "org.varlink.service.PermissionDenied") {
-      return new TresorError("CONTROL_DENIED", Exit.denied, `Cannot talk to ${name}: it belongs to another user; use sudo`)
+      return new TresorError(
+        "CONTROL_DENIED",
+        Exit.denied,
+        `Cannot talk to ${name}: it belongs to another user; use sudo`,
+      )
     }
-    return new TresorError("CONTROL_PROTOCOL", Exit.wrongDevice, `Cannot talk to ${name}: it answers ${error.error}; its tresord may be of another version`)
+    return new TresorError(
+      "CONTROL_PROTOCOL",
+      Exit.wrongDevice,
+      `Cannot talk to ${name}: it answers ${error.error}; its tresord may be of another version`,
+    )
   }
   if (error instanceof FramingError || error instanceof v.ValiError) {
-    return new TresorError("CONTROL_LOST", Exit.wrongDevice, `Lost the connection to ${name}: ${error.message}; see \`tresor status ${name}\``)
+    return new TresorError(
+      "CONTROL_LOST",
+      Exit.wrongDevice,
+      `Lost the connection to ${name}: ${error.message}; see \`tresor status ${name}\``,
+    )
   }
   return error as Error
 }

@@ -124,9 +124,7 @@ export const volumeSchema = v.object({
   discards: v.boolean(),
   since: v.string(),
   keyslot: v.nullable(slot),
-  header: v.nullable(
-    v.object({ slotsChanged: v.array(slot), slotsAdded: v.array(slot), slotsRemoved: v.array(slot) }),
-  ),
+  header: v.nullable(v.object({ slotsChanged: v.array(slot), slotsAdded: v.array(slot), slotsRemoved: v.array(slot) })),
   enclave: identitySchema,
   counters: v.record(v.string(), count),
 })

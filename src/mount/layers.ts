@@ -85,8 +85,8 @@ export async function undoLayers(layers: readonly Layer[], undo: (layer: Layer) 
   const left: Layer[] = []
   const failures: string[] = []
   for (const layer of layers.toReversed()) {
-    const user = left[0]
-    if (user !== undefined && (user.kind === "filesystem" || layer.kind === "volume")) {
+    const user = left.find((above) => above.kind === "filesystem" || layer.kind === "volume")
+    if (user !== undefined) {
       failures.push(`${describe(layer)} is left, ${describe(user)} still uses it`)
       left.unshift(layer)
       continue

@@ -40,7 +40,11 @@ async function appear(what: string, ready: () => boolean): Promise<void> {
   const deadline = Date.now() + APPEAR_MS
   while (!ready()) {
     if (Date.now() > deadline) {
-      throw new TresorError("MOUNT_TIMEOUT", Exit.wrongDevice, `Cannot mount: ${what} did not appear in ${APPEAR_MS / 1000} s`)
+      throw new TresorError(
+        "MOUNT_TIMEOUT",
+        Exit.wrongDevice,
+        `Cannot mount: ${what} did not appear in ${APPEAR_MS / 1000} s`,
+      )
     }
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
@@ -63,8 +67,22 @@ async function attachNbd(request: MountRequest): Promise<string> {
   for (const name of names) {
     if (existsSync(`/sys/block/${name}/pid`) || readFileSync(`/sys/block/${name}/size`, "utf8").trim() !== "0") continue
     const device = `/dev/${name}`
-    const args = ["-unix", request.socket, device, "-connections", String(request.connections), "-timeout", "60", "-persist"]
-    const ran = await tryRun("nbd-client", [...args, "-block-size", String(request.sectorSize), ...(request.readonly ? ["-readonly"] : [])])
+    const args = [
+      "-unix",
+      request.socket,
+      device,
+      "-connections",
+      String(request.connections),
+      "-timeout",
+      "60",
+      "-persist",
+    ]
+    const ran = await tryRun("nbd-client", [
+      ...args,
+      "-block-size",
+      String(request.sectorSize),
+      ...(request.readonly ? ["-readonly"] : []),
+    ])
     if (ran.code === 0) return device
     last = ran.stderr.split("\n").at(-1) ?? last
   }
@@ -107,7 +125,13 @@ async function makeFilesystem(request: MountRequest, device: string, type: Files
  */
 export async function mountVolume(request: MountRequest): Promise<Mounted> {
   const layers: Layer[] = [{ kind: "volume", name: request.name }]
-  const record: MountRecord = { version: 1, name: request.name, path: request.path, directory: request.directory, layers }
+  const record: MountRecord = {
+    version: 1,
+    name: request.name,
+    path: request.path,
+    directory: request.directory,
+    layers,
+  }
   const built = (layer: Layer) => {
     layers.push(layer)
     saveRecord(request.root, record)
@@ -116,7 +140,11 @@ export async function mountVolume(request: MountRequest): Promise<Mounted> {
   try {
     if (process.getuid!() !== 0) {
       if (request.mkfs !== null) {
-        throw new TresorError("MOUNT_NEEDS_ROOT", Exit.denied, `Cannot make ${request.mkfs}: mounting a filesystem needs root; run the same command with sudo`)
+        throw new TresorError(
+          "MOUNT_NEEDS_ROOT",
+          Exit.denied,
+          `Cannot make ${request.mkfs}: mounting a filesystem needs root; run the same command with sudo`,
+        )
       }
       // Recorded first: a nbdfuse that fails half way is undone too.
       built({ kind: "fuse", directory: request.directory, made: false })
@@ -134,7 +162,13 @@ export async function mountVolume(request: MountRequest): Promise<Mounted> {
       built({ kind: "fuse", directory, made: true })
       const file = await attachFuse(request, directory, "device")
       const sector = ["--sector-size", String(request.sectorSize)]
-      device = await run("attach a loop device", "losetup", ["--find", "--show", ...sector, ...(request.readonly ? ["--read-only"] : []), file])
+      device = await run("attach a loop device", "losetup", [
+        "--find",
+        "--show",
+        ...sector,
+        ...(request.readonly ? ["--read-only"] : []),
+        file,
+      ])
       built({ kind: "loop", device })
       through = "loop"
     }
@@ -146,13 +180,21 @@ export async function mountVolume(request: MountRequest): Promise<Mounted> {
         `Cannot mount ${request.path}: it holds no filesystem; add --mkfs ext4, xfs or btrfs the first time`,
       )
     }
-    await run(`mount ${request.path} on ${request.directory}`, "mount", [...(request.readonly ? ["-o", "ro"] : []), device, request.directory])
+    await run(`mount ${request.path} on ${request.directory}`, "mount", [
+      ...(request.readonly ? ["-o", "ro"] : []),
+      device,
+      request.directory,
+    ])
     built({ kind: "filesystem", directory: request.directory })
     return { through, device }
   } catch (error) {
     const { failures } = await unmount(request.root, record, request.close)
     if (failures.length === 0) throw error
-    throw new TresorError("MOUNT_UNDO", Exit.busy, `${(error as Error).message}; and what was set up is not all undone: ${failures.join("; ")}`)
+    throw new TresorError(
+      "MOUNT_UNDO",
+      Exit.busy,
+      `${(error as Error).message}; and what was set up is not all undone: ${failures.join("; ")}`,
+    )
   }
 }
 
@@ -181,7 +223,10 @@ async function undoLayer(layer: Layer, close: (name: string) => Promise<void>): 
       if (!existsSync(`/sys/block/${layer.device.slice(5)}/loop/backing_file`)) return
       await run(`detach ${layer.device}`, "losetup", ["--detach", layer.device])
       // Detach is lazy while somebody holds the device open.
-      await appear(`the end of ${layer.device}`, () => !existsSync(`/sys/block/${layer.device.slice(5)}/loop/backing_file`))
+      await appear(
+        `the end of ${layer.device}`,
+        () => !existsSync(`/sys/block/${layer.device.slice(5)}/loop/backing_file`),
+      )
       return
     case "fuse":
       if (isMountPoint(layer.directory)) {

@@ -1,0 +1,339 @@
+/**
+ * What this machine offers, found by looking. Each check says what it found,
+ * what that means for a user, and what to do about it.
+ */
+import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs"
+import { release } from "node:os"
+import { join } from "node:path"
+import type { EnclaveIdentity } from "../../enclave/types.ts"
+import { has } from "../../mount/run.ts"
+import { protection } from "../messages.ts"
+import { formatSize } from "../options.ts"
+import { styles } from "../table.ts"
+
+/** "yes": there; "no": absent, something is worse for it; "info": absent or partial, nothing depends on it here. */
+type State = "yes" | "no" | "info"
+
+export interface Check {
+  readonly id: string
+  readonly name: string
+  readonly state: State
+  readonly found: string
+  readonly means: string
+  /** null: nothing to do. */
+  readonly remedy: string | null
+}
+
+/** What the checks look at; tests give a machine of their own. */
+export interface Machine {
+  /** Contents of a file below / or null. */
+  read(path: string): string | null
+  exists(path: string): boolean
+  accessible(path: string): boolean
+  list(path: string): readonly string[]
+  has(program: string): boolean
+  readonly kernel: string
+}
+
+const system: Machine = {
+  read(path) {
+    try {
+      return readFileSync(path, "utf8")
+    } catch {
+      return null
+    }
+  },
+  exists: existsSync,
+  accessible(path) {
+    try {
+      accessSync(path, constants.R_OK | constants.W_OK)
+      return true
+    } catch {
+      return false
+    }
+  },
+  list(path) {
+    try {
+      return readdirSync(path)
+    } catch {
+      return []
+    }
+  },
+  has,
+  kernel: release(),
+}
+
+function cpuFacts(machine: Machine): {
+  readonly model: string
+  readonly flags: ReadonlySet<string>
+  readonly vendor: string
+} {
+  const text = machine.read("/proc/cpuinfo") ?? ""
+  const field = (name: string) => new RegExp(`^${name}\\s*:\\s*(.*)$`, "m").exec(text)?.[1]?.trim() ?? ""
+  return { model: field("model name"), vendor: field("vendor_id"), flags: new Set(field("flags").split(" ")) }
+}
+
+/** A driver built in, loaded, or lying there as a module. */
+function driver(machine: Machine, name: string): "loaded" | "module" | null {
+  const underscored = name.replaceAll("-", "_")
+  if (machine.exists(`/sys/module/${underscored}`)) return "loaded"
+  const folder = `/lib/modules/${machine.kernel}`
+  const builtin = machine.read(join(folder, "modules.builtin")) ?? ""
+  if (new RegExp(`/${name}\\.ko`, "m").test(builtin)) return "loaded"
+  return new RegExp(`/${name}\\.ko`, "m").test(machine.read(join(folder, "modules.dep")) ?? "") ? "module" : null
+}
+
+function sgxChecks(machine: Machine): Check[] {
+  const { flags, vendor, model } = cpuFacts(machine)
+  const intel = vendor === "GenuineIntel"
+  const sgx = flags.has("sgx")
+  const device = machine.exists("/dev/sgx_enclave")
+  const checks: Check[] = [
+    {
+      id: "sgx-cpu",
+      name: "SGX in this processor",
+      state: sgx ? "yes" : "no",
+      found: sgx ? model : `${model || "unknown processor"}: the kernel sees no SGX`,
+      means: sgx
+        ? "the enclave can run in hardware"
+        : "backend software: keys are safe from root's tools, not from the kernel, DMA or cold boot",
+      remedy: sgx
+        ? null
+        : intel
+          ? "look for SGX in the BIOS set-up (Security, or Processor); processors of Xeon Scalable generation 3 and later have it"
+          : "only Intel processors have SGX",
+    },
+  ]
+  if (!sgx && !device) return checks
+  const flc = flags.has("sgx_lc")
+  const usable = device && machine.accessible("/dev/sgx_enclave")
+  const bytes = machine
+    .list("/sys/devices/system/node")
+    .filter((node) => /^node\d+$/.test(node))
+    .map((node) => Number(machine.read(`/sys/devices/system/node/${node}/x86/sgx_total_bytes`) ?? 0))
+    .reduce((sum, each) => sum + each, 0)
+  const [major = 0, minor = 0] = machine.kernel.split(".").map(Number)
+  const dynamic = major > 6 || (major === 6 && minor >= 0)
+  checks.push(
+    {
+      id: "sgx-flc",
+      name: "flexible launch control",
+      state: flc ? "yes" : "no",
+      found: flc ? "the processor takes any signer" : "locked by the BIOS or absent",
+      means: flc ? "our own signature launches the enclave" : "Linux does not offer /dev/sgx_enclave without it",
+      remedy: flc ? null : "set the launch control policy to unlocked in the BIOS set-up",
+    },
+    {
+      id: "sgx-driver",
+      name: "SGX driver",
+      state: device ? "yes" : "no",
+      found: device ? "/dev/sgx_enclave" : "no /dev/sgx_enclave",
+      means: device ? "enclaves can be created" : "backend software is used",
+      remedy: device ? null : "run Linux 5.11 or newer with CONFIG_X86_SGX",
+    },
+    {
+      id: "sgx-permission",
+      name: "permission for the SGX device",
+      state: usable ? "yes" : device ? "no" : "info",
+      found: usable ? "readable and writable" : device ? "access denied" : "no device",
+      means: usable ? "this user can run enclaves" : "backend software is used",
+      remedy:
+        usable || !device
+          ? null
+          : "add the user to the group of /dev/sgx_enclave (usermod -aG sgx USER) and log in again; /dev must not be mounted noexec",
+    },
+    {
+      id: "sgx-epc",
+      name: "enclave page cache",
+      state: bytes >= 128 << 20 ? "yes" : "info",
+      found: bytes === 0 ? "size unknown to this kernel" : formatSize(bytes),
+      means: "the memory of an Argon2 keyslot has to fit; more is paged, slowly",
+      remedy: bytes >= 128 << 20 || bytes === 0 ? null : "raise the PRMRR size in the BIOS set-up",
+    },
+    {
+      id: "sgx2",
+      name: "dynamic enclave memory (SGX2)",
+      state: dynamic ? "info" : "no",
+      found: dynamic
+        ? `Linux ${machine.kernel} supports it where the processor does`
+        : `Linux ${machine.kernel} does not`,
+      means: "with it a keyslot of cryptsetup's default 1 GiB Argon2 opens; without it slots up to the fixed heap do",
+      remedy: dynamic ? null : "run Linux 6.0 or newer",
+    },
+  )
+  const aesm = ["/var/run/aesmd/aesm.socket", "/run/aesmd/aesm.socket"].some((path) => machine.exists(path))
+  const pccs = machine.exists("/etc/sgx_default_qcnl.conf")
+  checks.push(
+    {
+      id: "aesmd",
+      name: "aesmd",
+      state: aesm ? "yes" : "info",
+      found: aesm ? "its socket is there" : "no socket",
+      means: aesm
+        ? "quotes for remote attestation can be made"
+        : "local use needs none; `tresor attest show` cannot make a quote",
+      remedy: aesm ? null : "install Intel's sgx-aesm-service and libsgx-aesm-quote-ex-plugin",
+    },
+    {
+      id: "pccs",
+      name: "PCCS",
+      state: pccs ? "yes" : "info",
+      found: pccs ? "/etc/sgx_default_qcnl.conf" : "not set up",
+      means: "where certificates for quotes come from",
+      remedy: pccs ? null : "set PCCS_URL in /etc/sgx_default_qcnl.conf",
+    },
+  )
+  return checks
+}
+
+function machineChecks(machine: Machine): Check[] {
+  const { flags } = cpuFacts(machine)
+  const limit = /^Max locked memory\s+(\S+)/m.exec(machine.read("/proc/self/limits") ?? "")?.[1] ?? "unknown"
+  const aes = flags.has("aes")
+  const wide = flags.has("vaes") ? (flags.has("avx512f") ? "VAES with 512 bits" : "VAES with 256 bits") : "AES-NI"
+  const nbd = driver(machine, "nbd")
+  const nbdClient = machine.has("nbd-client")
+  const fuse = machine.exists("/dev/fuse")
+  const nbdfuse = machine.has("nbdfuse")
+  const loop = machine.exists("/dev/loop-control") || driver(machine, "loop") !== null
+  const crypt = driver(machine, "dm-crypt")
+  const module = machine.exists("/sys/module/tresor")
+  const checks: Check[] = [
+    {
+      id: "aes",
+      name: "AES instructions",
+      state: aes ? "yes" : "no",
+      found: aes ? wide : "none",
+      means: aes ? "constant-time encryption at full speed" : "Tresor cannot run: it has no AES with tables",
+      remedy: aes ? null : "a processor of 2011 or later has them; look for AES-NI in the BIOS set-up",
+    },
+    {
+      id: "memlock",
+      name: "RLIMIT_MEMLOCK",
+      state: limit === "unlimited" || Number(limit) >= 64 << 20 ? "yes" : "info",
+      found: limit === "unlimited" || limit === "unknown" ? limit : formatSize(Number(limit)),
+      means: "memfd_secret and locked memory count against it; what does not fit is unlocked, and `status` says so",
+      remedy:
+        limit === "unlimited" || Number(limit) >= 64 << 20
+          ? null
+          : "raise it: LimitMEMLOCK=infinity in the unit, or /etc/security/limits.conf",
+    },
+    {
+      id: "nbd",
+      name: "kernel NBD driver",
+      state: nbd !== null && nbdClient ? "yes" : "info",
+      found: nbd === null ? "not in this kernel" : nbdClient ? nbd : `${nbd}, but nbd-client is not installed`,
+      means: nbd !== null && nbdClient ? "`tresor mount` uses it" : "`tresor mount` takes nbdfuse and a loop device",
+      remedy: nbd === null ? null : nbdClient ? null : "install nbd-client",
+    },
+    {
+      id: "fuse",
+      name: "FUSE and nbdfuse",
+      state: fuse && nbdfuse ? "yes" : nbd !== null ? "info" : "no",
+      found: !fuse ? "no /dev/fuse" : nbdfuse ? "both there" : "/dev/fuse, but nbdfuse is not installed",
+      means:
+        fuse && nbdfuse
+          ? "the volume can be shown as a file, unprivileged"
+          : "`tresor mount` needs the kernel's NBD driver",
+      remedy: fuse ? (nbdfuse ? null : "install libnbd-bin and fuse3") : "modprobe fuse",
+    },
+    {
+      id: "loop",
+      name: "loop devices",
+      state: loop ? "yes" : "info",
+      found: loop ? "there" : "none",
+      means: "how `tresor mount` gets from nbdfuse's file to a filesystem",
+      remedy: loop ? null : "modprobe loop",
+    },
+    {
+      id: "dm-crypt",
+      name: "dm-crypt",
+      state: crypt !== null ? "yes" : "info",
+      found: crypt ?? "not in this kernel",
+      means:
+        crypt !== null
+          ? "`tresor open --kernel` can map a volume"
+          : "`tresor open --kernel` cannot work here; NBD does",
+      remedy: crypt !== null ? null : "run a kernel with CONFIG_DM_CRYPT",
+    },
+    {
+      id: "tresor.ko",
+      name: "tresor.ko",
+      state: module ? "yes" : "info",
+      found: module ? "loaded" : "not loaded",
+      means: module ? "dm-crypt asks the enclave" : "only `tresor open --kernel` needs it",
+      remedy: module || crypt === null ? null : "tresor kernel build && tresor kernel load",
+    },
+  ]
+  return checks
+}
+
+function enclaveChecks(identity: EnclaveIdentity | Error): Check[] {
+  if (identity instanceof Error) {
+    return [
+      {
+        id: "enclave",
+        name: "enclave",
+        state: "no",
+        found: identity.message,
+        means: "nothing works without it",
+        remedy: "see the message",
+      },
+    ]
+  }
+  const secret = identity.memory.keys === "memfd_secret"
+  const checks: Check[] = [
+    {
+      id: "enclave",
+      name: "enclave",
+      state: "yes",
+      found: `backend ${identity.backend}, ${identity.aes}, KDF memory up to ${formatSize(identity.kdfMemoryKib * 1024)}`,
+      means: protection(identity.backend, identity.memory).protected.join("; "),
+      remedy: null,
+    },
+  ]
+  if (identity.backend === "software") {
+    checks.push({
+      id: "memfd_secret",
+      name: "memfd_secret",
+      state: secret ? "yes" : "no",
+      found: secret ? "keys lie in it" : `refused by this kernel: keys lie in ${identity.memory.keys} memory`,
+      means: secret
+        ? "root's ptrace, /proc/PID/mem, core dumps and swap cannot reach keys"
+        : "root can read keys with a debugger",
+      remedy: secret ? null : "Linux 5.14 or newer; before 6.5 boot with secretmem.enable=1",
+    })
+  }
+  return checks
+}
+
+export function examine(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
+  return [...enclaveChecks(identity), ...sgxChecks(machine), ...machineChecks(machine)]
+}
+
+async function identify(): Promise<EnclaveIdentity | Error> {
+  try {
+    const { openEnclave } = await import("../../enclave/loader.ts")
+    await using enclave = await openEnclave({ backend: "auto" })
+    return enclave.identity
+  } catch (error) {
+    return error as Error
+  }
+}
+
+export async function doctor(options: { readonly json?: true }): Promise<void> {
+  const checks = examine(system, await identify())
+  if (options.json === true) {
+    process.stdout.write(`${JSON.stringify({ checks }, null, 2)}\n`)
+  } else {
+    const { bold, dim, green, red, yellow } = styles(process.stdout)
+    const marks = { yes: green("✔"), no: red("✘"), info: yellow("–") }
+    for (const check of checks) {
+      process.stdout.write(`${marks[check.state]} ${bold(check.name)}: ${check.found}\n    ${check.means}\n`)
+      if (check.remedy !== null) process.stdout.write(dim(`    → ${check.remedy}\n`))
+    }
+  }
+  // Only what makes every command fail is a failure; a missing SGX is a fact.
+  if (checks.some((check) => check.state === "no" && (check.id === "enclave" || check.id === "aes")))
+    process.exitCode = 4
+}

@@ -1,0 +1,29 @@
+import type { VolumeStatus } from "../../control/volume.ts"
+import { liveNames, runtimeRoot } from "../../daemon/runtime.ts"
+import { connectVolume } from "../daemon.ts"
+import { nothingOpen } from "../messages.ts"
+import { formatSize } from "../options.ts"
+import { summary } from "../summary.ts"
+import { table } from "../table.ts"
+
+export async function list(options: { readonly json?: true }): Promise<void> {
+  const volumes: VolumeStatus[] = []
+  for (const name of liveNames(runtimeRoot())) {
+    try {
+      using volume = await connectVolume(name)
+      volumes.push(await volume.status())
+    } catch {
+      // Closed between the look and the question.
+    }
+  }
+  if (options.json === true) {
+    process.stdout.write(
+      `${JSON.stringify(volumes.map((each) => ({ ...summary(each), state: each.state, path: each.path })))}\n`,
+    )
+  } else if (volumes.length === 0) {
+    process.stdout.write(`${nothingOpen}\n`)
+  } else {
+    const rows = volumes.map((each) => [each.name, each.state, formatSize(each.size), each.enclave.backend, each.path])
+    process.stdout.write(table(["NAME", "STATE", "SIZE", "BACKEND", "PATH"], rows))
+  }
+}

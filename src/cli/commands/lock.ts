@@ -1,0 +1,6 @@
+import { connectVolume } from "../daemon.ts"
+
+export async function lock(name: string): Promise<void> {
+  using volume = await connectVolume(name)
+  await volume.call("Lock")
+}

@@ -1,0 +1,103 @@
+import { realpathSync, statSync } from "node:fs"
+import { basename, resolve } from "node:path"
+import { isLive, readState, runtimeRoot } from "../../daemon/runtime.ts"
+import { Exit, TresorError } from "../../errors.ts"
+import { readRecords } from "../../mount/layers.ts"
+import { type Filesystem, isMountPoint, mountVolume, unmount } from "../../mount/mount.ts"
+import { closeVolume } from "../daemon.ts"
+import { type OpenOptions, openVolume } from "./open.ts"
+
+interface MountOptions extends OpenOptions {
+  readonly name?: string
+  readonly mkfs?: Filesystem
+  readonly force?: true
+  readonly connections: number
+}
+
+/** "/srv/disk 1.img" -> "disk_1.img", or "disk_1.img-2" when that is taken. */
+function chooseName(root: string, path: string): string {
+  const base =
+    basename(path)
+      .replace(/[^A-Za-z0-9_.:+@-]/g, "_")
+      .replace(/^[^A-Za-z0-9_]+/, "")
+      .slice(0, 60) || "volume"
+  for (let n = 1; ; n++) {
+    const name = n === 1 ? base : `${base}-${n}`
+    if (!isLive(readState(root, name))) return name
+  }
+}
+
+/** Closes a volume that may be closed already. */
+async function closeIfOpen(name: string): Promise<void> {
+  try {
+    await closeVolume(name)
+  } catch (error) {
+    if (!(error instanceof TresorError && error.code === "NOT_OPEN")) throw error
+  }
+}
+
+export async function mount(path: string, dir: string, options: MountOptions): Promise<void> {
+  const stat = statSync(dir, { throwIfNoEntry: false })
+  if (stat?.isDirectory() !== true) {
+    throw new TresorError(
+      "MOUNT_NO_DIRECTORY",
+      Exit.badArguments,
+      `Cannot mount on ${dir}: it is not a directory; make it first`,
+    )
+  }
+  const directory = realpathSync(dir)
+  if (isMountPoint(directory)) {
+    throw new TresorError(
+      "MOUNT_BUSY",
+      Exit.busy,
+      `Cannot mount on ${directory}: something is mounted there already; unmount it or choose another directory`,
+    )
+  }
+  const root = runtimeRoot()
+  const volume = await openVolume(path, options.name ?? chooseName(root, path), options)
+  const { through, device } = await mountVolume({
+    root,
+    name: volume.name,
+    path: volume.path,
+    directory,
+    socket: volume.socket,
+    uri: volume.uri,
+    size: volume.size,
+    sectorSize: volume.sectorSize,
+    readonly: volume.readonly,
+    mkfs: options.mkfs ?? null,
+    force: options.force === true,
+    connections: options.connections,
+    close: closeIfOpen,
+  })
+  process.stdout.write(
+    through === "file"
+      ? `${device} is the decrypted device, as a file; mounting its filesystem needs root: run the same command with sudo.\n`
+      : `${volume.path} is mounted on ${directory} (${volume.name}, ${device}).\n`,
+  )
+}
+
+export async function umount(dir: string): Promise<void> {
+  const root = runtimeRoot()
+  // realpath fails on a directory whose FUSE server died.
+  let directory = resolve(dir)
+  try {
+    directory = realpathSync(dir)
+  } catch {}
+  const record = readRecords(root).find((each) => each.directory === directory)
+  if (record === undefined) {
+    throw new TresorError(
+      "NOT_MOUNTED",
+      Exit.wrongDevice,
+      `Cannot unmount ${dir}: no volume of Tresor's is mounted there`,
+    )
+  }
+  const { failures } = await unmount(root, record, closeIfOpen)
+  if (failures.length > 0) {
+    throw new TresorError(
+      "UMOUNT_PARTLY",
+      Exit.busy,
+      `Cannot undo all of the mount on ${directory}: ${failures.join("; ")}; end what uses it and run the command again`,
+    )
+  }
+}

@@ -1,0 +1,55 @@
+import { resolve } from "node:path"
+import type { VolumeStatus } from "../../control/volume.ts"
+import { checkName } from "../../daemon/runtime.ts"
+import type { Backend, SealPolicy } from "../../enclave/types.ts"
+import { connectVolume, startDaemon } from "../daemon.ts"
+import { summary } from "../summary.ts"
+import { type UnlockOptions, unlockVolume } from "../unlock.ts"
+
+export interface OpenOptions extends UnlockOptions {
+  readonly backend: Backend | "auto"
+  readonly sealPolicy: SealPolicy
+  readonly readonly?: true
+  readonly allowDiscards?: true
+  readonly direct?: true
+  readonly header?: string
+  readonly grace?: number
+  readonly locked?: true
+  readonly kernel?: true
+  readonly json?: true
+}
+
+/** A path as the daemon, which runs elsewhere, finds it; an NBD URI stays one. */
+function absolute(path: string): string {
+  return /^nbd(\+unix|s|s\+unix)?:\/\//.test(path) ? path : resolve(path)
+}
+
+function daemonArguments(path: string, name: string, options: OpenOptions): string[] {
+  const args = ["--backend", options.backend, "--seal-policy", options.sealPolicy]
+  if (options.readonly === true) args.push("--readonly")
+  if (options.allowDiscards === true) args.push("--allow-discards")
+  if (options.direct === true) args.push("--direct")
+  if (options.header !== undefined) args.push("--header", resolve(options.header))
+  if (options.grace !== undefined) args.push("--grace", String(options.grace))
+  return [...args, "--", absolute(path), name]
+}
+
+/** Starts a tresord and unlocks it. When anything fails or we are interrupted, it ends with us. */
+export async function openVolume(path: string, name: string, options: OpenOptions): Promise<VolumeStatus> {
+  checkName(name)
+  using daemon = await startDaemon(name, daemonArguments(path, name, options))
+  using client = await connectVolume(name)
+  const status = options.locked === true ? await client.status() : await unlockVolume(client, options)
+  await daemon.stay()
+  return status
+}
+
+export async function open(path: string, name: string, options: OpenOptions): Promise<void> {
+  if (options.kernel === true) {
+    const { openKernel } = await import("../../kernel/open.ts")
+    await openKernel(path, name, options)
+    return
+  }
+  const volume = await openVolume(path, name, options)
+  process.stdout.write(options.json === true ? `${JSON.stringify(summary(volume))}\n` : `${volume.uri}\n`)
+}

@@ -1,0 +1,66 @@
+/** The passphrase for a volume that waits, here or on another machine. */
+import { spawn } from "node:child_process"
+import { connect } from "node:net"
+import { Duplex } from "node:stream"
+import { pipeline } from "node:stream/promises"
+import { ControlClient } from "../../control/client.ts"
+import { VolumeClient } from "../../control/volume-client.ts"
+import { checkName, runtimePaths, runtimeRoot } from "../../daemon/runtime.ts"
+import { Exit, TresorError } from "../../errors.ts"
+import { connectVolume } from "../daemon.ts"
+import { notOpen } from "../messages.ts"
+import { type UnlockOptions, unlockVolume } from "../unlock.ts"
+
+interface SetkeyOptions extends UnlockOptions {
+  readonly remote?: string
+  readonly rsh: string
+  readonly remoteTresor: string
+}
+
+export async function setkey(name: string, options: SetkeyOptions): Promise<void> {
+  checkName(name)
+  if (options.remote === undefined) {
+    using client = await connectVolume(name)
+    await unlockVolume(client, options)
+    return
+  }
+  if (options.remote.startsWith("-")) {
+    throw new TresorError(
+      "REMOTE_INVALID",
+      Exit.badArguments,
+      `Cannot reach ${options.remote}: a host's name does not begin with a dash`,
+    )
+  }
+  const [command = "ssh", ...words] = options.rsh.split(" ").filter((word) => word !== "")
+  // ssh asks for its own password on the terminal; its errors go to ours.
+  const child = spawn(command, [...words, options.remote, `${options.remoteTresor} bridge ${name}`], {
+    stdio: ["pipe", "pipe", "inherit"],
+  })
+  const failed = new Promise<never>((_, reject) => {
+    child.once("error", () =>
+      reject(
+        new TresorError(
+          "REMOTE_FAILED",
+          Exit.wrongDevice,
+          `Cannot reach ${options.remote}: ${command} is not installed`,
+        ),
+      ),
+    )
+  })
+  using client = new VolumeClient(
+    new ControlClient(Duplex.from({ readable: child.stdout, writable: child.stdin })),
+    `${name} on ${options.remote}`,
+  )
+  await Promise.race([failed, unlockVolume(client, options, options.remote)])
+}
+
+/** The far end of --remote: bytes only, nothing of them is looked at. */
+export async function bridge(name: string): Promise<void> {
+  const { control } = runtimePaths(runtimeRoot(), name)
+  const socket = connect({ path: control, allowHalfOpen: true })
+  await new Promise<void>((resolve, reject) => {
+    socket.once("connect", resolve)
+    socket.once("error", () => reject(notOpen(name)))
+  })
+  await Promise.all([pipeline(process.stdin, socket), pipeline(socket, process.stdout)])
+}

@@ -1,0 +1,56 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import { InvalidArgumentError } from "commander"
+import fc from "fast-check"
+import { formatSize, integer, oneOf, parseSize } from "./options.ts"
+
+for (const [text, bytes] of [
+  ["0", 0n],
+  ["512", 512n],
+  ["512B", 512n],
+  ["1K", 1024n],
+  ["1k", 1024n],
+  ["64M", 67108864n],
+  ["1.5G", 1610612736n],
+  ["2T", 2199023255552n],
+  ["10MiB", 10485760n],
+  ["10MB", 10000000n],
+] as const) {
+  test(`${text} is ${bytes} bytes`, () => assert.equal(parseSize(text), bytes))
+}
+
+for (const text of ["", "-1", "1P", "G", "1 G", "0x10", "1.5", "1e9", "9999999T", "1,5G", "１"]) {
+  test(`${JSON.stringify(text)} is no size`, () => assert.throws(() => parseSize(text), InvalidArgumentError))
+}
+
+test("a number and its unit are the product", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 0, max: 4095 }),
+      fc.constantFrom(["K", 10n], ["M", 20n], ["G", 30n], ["T", 40n]),
+      (n, [unit, shift]) => {
+        assert.equal(parseSize(`${n}${unit}`), BigInt(n) << (shift as bigint))
+      },
+    ),
+  )
+})
+
+test("integers outside their range are refused", () => {
+  const parse = integer(0, 31)
+  assert.equal(parse("31"), 31)
+  for (const text of ["32", "-1", "1.0", "", " 1", "0x1"]) assert.throws(() => parse(text), InvalidArgumentError)
+})
+
+test("a refused word names the words there are", () => {
+  assert.throws(() => oneOf("ext4", "xfs", "btrfs")("ext3"), /ext4, xfs or btrfs/)
+})
+
+for (const [bytes, text] of [
+  [0, "0 B"],
+  [1500, "1500 B"],
+  [2048, "2 KiB"],
+  [16777216, "16 MiB"],
+  [1610612736, "1.5 GiB"],
+] as const) {
+  test(`${bytes} bytes are shown as ${text}`, () => assert.equal(formatSize(bytes), text))
+}

@@ -1,0 +1,78 @@
+/**
+ * The only way a passphrase leaves this process: encrypted to an enclave that
+ * has shown what it is, for one purpose on one volume, once.
+ */
+import type { VolumeClient } from "../control/volume-client.ts"
+import { sealRequest } from "../enclave/seal-request.ts"
+import type { EnclaveIdentity, Purpose, SealedRequest } from "../enclave/types.ts"
+import { Exit, TresorError } from "../errors.ts"
+
+/** An enclave one can ask: our own, or a tresord's. */
+export interface Askable {
+  readonly identity: EnclaveIdentity
+  challenge(purpose: Purpose): Promise<Uint8Array>
+  report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
+}
+
+/** What one challenge gives to a sealed request, less the nonce. */
+export interface Binding {
+  readonly purpose: Purpose
+  readonly uuid: string
+  readonly slot: number | null
+  readonly freshSlot: number | null
+}
+
+/**
+ * An enclave that has been assessed by policy or known-enclaves. Only this can
+ * seal, so nothing is sealed to an enclave nobody has looked at.
+ */
+export class TrustedEnclave {
+  readonly #enclave: Askable
+
+  private constructor(enclave: Askable) {
+    this.#enclave = enclave
+  }
+
+  /** Throws when the enclave is not the one the policy or the first contact named. */
+  static async assess(
+    enclave: Askable,
+    options: { readonly policy?: string | undefined; readonly host?: string },
+  ): Promise<TrustedEnclave> {
+    const { assessEnclave } = await import("../attest/assess.ts")
+    await assessEnclave(enclave, options)
+    return new TrustedEnclave(enclave)
+  }
+
+  async seal(
+    binding: Binding,
+    secrets: { readonly existing?: Uint8Array; readonly fresh?: Uint8Array },
+  ): Promise<SealedRequest> {
+    const nonce = await this.#enclave.challenge(binding.purpose)
+    return sealRequest(this.#enclave.identity.publicKey, { ...binding, nonce }, secrets)
+  }
+}
+
+/** A tresord's enclave, through its control socket. */
+export async function askVolume(client: VolumeClient): Promise<Askable> {
+  const { volume } = await client.call("Status")
+  return {
+    identity: volume.enclave,
+    async challenge(purpose) {
+      const { nonce, enclave } = await client.call("Challenge", { purpose })
+      // A restart in between would mean another key pair: what was assessed is gone.
+      if (Buffer.compare(enclave.publicKey, volume.enclave.publicKey) !== 0) {
+        throw new TresorError(
+          "ENCLAVE_CHANGED",
+          Exit.denied,
+          `Cannot seal a passphrase for ${volume.name}: its enclave changed in between; try again`,
+        )
+      }
+      return nonce
+    },
+    async report(targetInfo, nonce) {
+      const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64")
+      const { report } = await client.call("Report", { targetInfo: base64(targetInfo), nonce: base64(nonce) })
+      return report
+    },
+  }
+}

@@ -1,0 +1,106 @@
+/** io.tresor.Volume in front of a session: checks what comes in, says what goes out. */
+import * as v from "valibot"
+import { type Interface, invalidParameter, type Method } from "../control/server.ts"
+import { type Parameters, VarlinkError } from "../control/varlink.ts"
+import {
+  VOLUME_DESCRIPTION,
+  VOLUME_INTERFACE,
+  type VolumeInput,
+  type VolumeMethod,
+  type VolumeStatus,
+  volumeMethods,
+} from "../control/volume.ts"
+import type { EnclaveIdentity } from "../enclave/types.ts"
+import { Exit, TresorError } from "../errors.ts"
+
+/** What the interface needs of the open volume; session.ts is one. */
+export interface ServedVolume {
+  status(): VolumeStatus
+  challenge(purpose: VolumeInput<"Challenge">["purpose"]): Promise<Uint8Array>
+  report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
+  unlock(request: VolumeInput<"Unlock">): Promise<void>
+  lock(): Promise<void>
+  /** Bytes. */
+  resize(): Promise<number>
+  /** Resolves at the next change of state; rejects when `signal` is aborted. */
+  changed(signal: AbortSignal): Promise<void>
+}
+
+const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64")
+
+function wireIdentity(identity: EnclaveIdentity): Parameters {
+  return { ...identity, publicKey: base64(identity.publicKey), xfrm: identity.xfrm.toString() }
+}
+
+function wireStatus(status: VolumeStatus): Parameters {
+  return { ...status, enclave: wireIdentity(status.enclave) }
+}
+
+/** A method whose parameters have been checked. */
+function checked<M extends VolumeMethod>(method: M, handle: (input: VolumeInput<M>) => Promise<Parameters>): Method {
+  return async (parameters) => handle(parse(method, parameters))
+}
+
+function parse<M extends VolumeMethod>(method: M, parameters: Parameters): VolumeInput<M> {
+  const result = v.safeParse(volumeMethods[method].input, parameters)
+  if (result.success) return result.output as VolumeInput<M>
+  const [issue] = result.issues
+  throw invalidParameter(String(issue.path?.[0]?.key ?? ""))
+}
+
+export function refusal(error: unknown): VarlinkError {
+  const { code, exitCode, message } =
+    error instanceof TresorError
+      ? error
+      : {
+          code: "INTERNAL",
+          exitCode: Exit.wrongDevice,
+          message: error instanceof Error ? error.message : String(error),
+        }
+  return new VarlinkError(`${VOLUME_INTERFACE}.Refused`, { code, exitCode, message })
+}
+
+/** `close` is called for Close: it drains and flushes before it resolves, and ends the process after the reply. */
+export function volumeInterface(volume: ServedVolume, close: () => Promise<void>): Interface {
+  return {
+    name: VOLUME_INTERFACE,
+    description: VOLUME_DESCRIPTION,
+    methods: {
+      async *Status(parameters, { more, signal }) {
+        parse("Status", parameters)
+        while (more && !signal.aborted) {
+          const next = volume.changed(signal)
+          // Nobody waits for it when the peer leaves at the yield.
+          next.catch(() => {})
+          yield { volume: wireStatus(volume.status()) }
+          try {
+            await next
+          } catch {
+            break
+          }
+        }
+        return { volume: wireStatus(volume.status()) }
+      },
+      Challenge: checked("Challenge", async ({ purpose }) => ({
+        nonce: base64(await volume.challenge(purpose)),
+        enclave: wireIdentity(volume.status().enclave),
+      })),
+      Report: checked("Report", async ({ targetInfo, nonce }) => ({
+        report: base64(await volume.report(targetInfo, nonce)),
+      })),
+      Unlock: checked("Unlock", async (request) => {
+        await volume.unlock(request)
+        return { volume: wireStatus(volume.status()) }
+      }),
+      Lock: checked("Lock", async () => {
+        await volume.lock()
+        return {}
+      }),
+      Resize: checked("Resize", async () => ({ size: await volume.resize() })),
+      Close: checked("Close", async () => {
+        await close()
+        return {}
+      }),
+    },
+  }
+}
