@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops.h"
+#include "boundary.h"
+#include "overlap.h"
+#include "slots.h"
+#include "crypto/modes.h"
+
+#define BLOCK_LENGTH_MAX	65536u
+
+static bool block_valid(const struct tresor_block *block)
+{
+	bool whole = block->mode == TRESOR_CBC || block->mode == TRESOR_ECB ||
+		     block->mode == TRESOR_CBC_ESSIV;
+
+	return block->mode >= TRESOR_XTS && block->mode <= TRESOR_CBC_ESSIV && block->decrypt <= 1 &&
+	       block->length >= 16 && block->length <= BLOCK_LENGTH_MAX &&
+	       !(whole && block->length % 16 != 0) &&
+	       (block->flags == 0 || (block->mode == TRESOR_XTS && block->flags == TRESOR_BLOCK_CONTINUED)) &&
+	       (block->reserved[0] | block->reserved[1] | block->reserved[2]) == 0 &&
+	       tresor_boundary_outside(block->in, block->length) &&
+	       tresor_boundary_outside(block->out, block->length) &&
+	       !tresor_overlap(block->in, block->out, block->length);
+}
+
+static uint32_t run(struct tresor_block *block)
+{
+	const void *in = (const void *)block->in;
+	void *out = (void *)block->out;
+	const struct tresor_volume *volume;
+
+	if (!block_valid(block))
+		return TRESOR_E_REQUEST;
+	volume = tresor_slots_get(block->handle);
+	if (!volume)
+		return TRESOR_E_HANDLE;
+	if (volume->mode != block->mode) {
+		tresor_slots_put(volume);
+		return TRESOR_E_HANDLE;
+	}
+	switch (block->mode) {
+	case TRESOR_XTS:
+		xts_unit(&volume->key.xts, block->decrypt, block->flags & TRESOR_BLOCK_CONTINUED, in,
+			 out, block->length, block->iv);
+		break;
+	case TRESOR_CBC:
+		modes_cbc(&volume->key.aes.data, block->decrypt, in, out, block->length, block->iv);
+		break;
+	case TRESOR_CTR:
+		modes_ctr(&volume->key.aes.data, in, out, block->length, block->iv);
+		break;
+	case TRESOR_ECB:
+		modes_ecb(&volume->key.aes.data, block->decrypt, in, out, block->length);
+		break;
+	default:
+		modes_cbc_essiv(&volume->key.aes.data, &volume->key.aes.essiv, block->decrypt, in,
+				out, block->length, block->iv);
+		break;
+	}
+	tresor_slots_put(volume);
+	return TRESOR_OK;
+}
+
+uint32_t tresor_op_blocks(struct tresor_blocks *request, struct tresor_block *blocks)
+{
+	if (request->reserved != 0 || request->count == 0 || request->count > TRESOR_RANGES ||
+	    !tresor_boundary_read(blocks, request->blocks, request->count * sizeof(*blocks)))
+		return TRESOR_E_REQUEST;
+	/* Each answers for itself: one bad request of the kernel fails no other. */
+	for (uint32_t i = 0; i < request->count; i++)
+		blocks[i].status = run(&blocks[i]);
+	return tresor_boundary_write(request->blocks, blocks, request->count * sizeof(*blocks)) ?
+		TRESOR_OK : TRESOR_E_REQUEST;
+}

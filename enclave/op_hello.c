@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops.h"
+#include "enclu.h"
+#include "heap.h"
+#include "mem.h"
+#include "seal.h"
+#include "slots.h"
+#include "state.h"
+#include "crypto/cpu.h"
+#include "crypto/random.h"
+#include "crypto/selftest.h"
+#include "crypto/wipe.h"
+#include "crypto/x25519.h"
+
+static void identify(void)
+{
+	static const struct sgx_target_info nobody;
+	struct sgx_report_data data = { { 0 } };
+	struct sgx_report report;
+
+	tresor_enclu(ENCLU_EREPORT, &nobody, &data, &report);
+	memcpy(tresor_identity.mrenclave, report.mrenclave, sizeof(report.mrenclave));
+	memcpy(tresor_identity.mrsigner, report.mrsigner, sizeof(report.mrsigner));
+	memcpy(tresor_identity.cpu_svn, report.cpu_svn, sizeof(report.cpu_svn));
+	tresor_identity.attributes = report.attributes[0];
+	tresor_identity.xfrm = report.attributes[1];
+	tresor_identity.isv_prod_id = report.isv_prod_id;
+	tresor_identity.isv_svn = report.isv_svn;
+}
+
+/* A feature whose registers XFRM does not have would be #UD; one wider implies the narrower. */
+static uint32_t usable_features(uint32_t hint, uint64_t xfrm)
+{
+	uint32_t usable = hint & (TRESOR_CPU_SHA | TRESOR_CPU_RDSEED);
+
+	if ((xfrm & SGX_XFRM_AVX) && (hint & TRESOR_CPU_AVX2)) {
+		usable |= TRESOR_CPU_AVX2 | (hint & TRESOR_CPU_VAES256);
+		if ((usable & TRESOR_CPU_VAES256) && (xfrm & SGX_XFRM_AVX512) == SGX_XFRM_AVX512)
+			usable |= hint & TRESOR_CPU_VAES512;
+	}
+	return usable;
+}
+
+/* Everything but what takes long: PBKDF2's and Argon2's run by TRESOR_OP_SELFTEST. */
+static bool self_tests_pass(void)
+{
+	bool passed = true;
+	void *memory;
+
+	if (!tresor_heap_take())
+		return false;
+	memory = tresor_heap_alloc(SELFTEST_MEMORY);
+	for (uint32_t i = 0; i < TRESOR_TESTS; i++) {
+		if (i == TRESOR_TEST_PBKDF2_RFC6070 || i == TRESOR_TEST_PBKDF2_RFC7914 ||
+		    i == TRESOR_TEST_ARGON2_RFC9106)
+			continue;
+		passed = passed && (i == TRESOR_TEST_SEAL ? tresor_seal_selftest() :
+							    memory && crypto_selftest(i, memory));
+	}
+	tresor_heap_give();
+	return passed;
+}
+
+uint32_t tresor_op_hello(struct tresor_hello *request)
+{
+	const struct tresor_identity *self = &tresor_identity;
+
+	if (request->abi_version != TRESOR_ABI_VERSION || request->reserved != 0) {
+		tresor_state_hello_done(false);
+		return TRESOR_E_REQUEST;
+	}
+	identify();
+	cpu_features = usable_features(request->cpu, self->xfrm);
+	tresor_heap_init(request->dynamic_size);
+	if (!random_bytes(tresor_channel.secret_key, sizeof(tresor_channel.secret_key))) {
+		tresor_state_die();
+		return TRESOR_E_RANDOM;
+	}
+	if (!self_tests_pass()) {
+		WIPE(tresor_channel.secret_key);
+		tresor_state_die();
+		return TRESOR_E_DEAD;
+	}
+	x25519_public(tresor_channel.public_key, tresor_channel.secret_key);
+
+	request->abi_version = TRESOR_ABI_VERSION;
+	request->cpu = cpu_features;
+	request->heap_size = tresor_heap_size();
+	memcpy(request->public_key, tresor_channel.public_key, sizeof(request->public_key));
+	memcpy(request->mrenclave, self->mrenclave, sizeof(request->mrenclave));
+	memcpy(request->mrsigner, self->mrsigner, sizeof(request->mrsigner));
+	memcpy(request->cpu_svn, self->cpu_svn, sizeof(request->cpu_svn));
+	request->attributes = self->attributes;
+	request->xfrm = self->xfrm;
+	request->isv_prod_id = self->isv_prod_id;
+	request->isv_svn = self->isv_svn;
+	tresor_state_hello_done(true);
+	return TRESOR_OK;
+}

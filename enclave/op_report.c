@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops.h"
+#include "boundary.h"
+#include "enclu.h"
+#include "mem.h"
+#include "slots.h"
+#include "crypto/hash.h"
+
+uint32_t tresor_op_report(struct tresor_report *request)
+{
+	static const char label[] = "tresor report v1";
+	struct sgx_target_info target;
+	struct sgx_report_data data = { { 0 } };
+	struct sgx_report report;
+	struct hash hash;
+
+	if (!tresor_boundary_read(&target, request->target_info, sizeof(target)) ||
+	    !tresor_boundary_outside(request->report, 432))
+		return TRESOR_E_REQUEST;
+	hash_init(&hash, TRESOR_SHA256);
+	hash_update(&hash, label, sizeof(label) - 1);
+	hash_update(&hash, tresor_channel.public_key, sizeof(tresor_channel.public_key));
+	hash_update(&hash, request->nonce, sizeof(request->nonce));
+	hash_final(&hash, data.bytes);
+	tresor_enclu(ENCLU_EREPORT, &target, &data, &report);
+	return tresor_boundary_write(request->report, &report, 432) ? TRESOR_OK : TRESOR_E_REQUEST;
+}

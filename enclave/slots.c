@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "slots.h"
+#include "enclave.h"
+#include "crypto/wipe.h"
+
+/*
+ * One word per volume holds everything the threads agree on:
+ *   63..32  handle, 0 while there is no readable volume
+ *   31      closing: no new readers
+ *   30      owned by one thread, which fills or wipes
+ *   29..0   readers
+ * A host may stop a thread anywhere and for ever. Then that volume stays as it
+ * is (its keys live until the enclave ends) and no other is affected.
+ */
+#define CLOSING		(1u << 31)
+#define OWNED		(1u << 30)
+
+static struct {
+	uint64_t word;		/* atomic */
+	uint32_t generation;	/* of the owner */
+	struct tresor_volume volume;
+} slots[TRESOR_VOLUMES];
+
+struct tresor_channel tresor_channel;
+
+_Static_assert((TRESOR_VOLUMES & (TRESOR_VOLUMES - 1)) == 0, "handle % TRESOR_VOLUMES is the index");
+
+static uint32_t index_of(const struct tresor_volume *volume)
+{
+	uint64_t offset = (uint64_t)((const char *)volume - (const char *)&slots[0].volume);
+
+	return (uint32_t)(offset / sizeof(slots[0]));
+}
+
+static bool swap(uint64_t *word, uint64_t *from, uint64_t to)
+{
+	return __atomic_compare_exchange_n(word, from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+struct tresor_volume *tresor_slots_claim(void)
+{
+	for (uint32_t i = 0; i < TRESOR_VOLUMES; i++) {
+		uint64_t empty = 0;
+
+		if (swap(&slots[i].word, &empty, OWNED))
+			return &slots[i].volume;
+	}
+	return NULL;
+}
+
+uint32_t tresor_slots_publish(struct tresor_volume *volume)
+{
+	uint32_t i = index_of(volume);
+	uint32_t handle;
+
+	/* 1..2^28-1, so that no handle is 0; one comes again after that many openings. */
+	slots[i].generation = slots[i].generation % (UINT32_MAX / TRESOR_VOLUMES) + 1;
+	handle = slots[i].generation * TRESOR_VOLUMES + i;
+	__atomic_store_n(&slots[i].word, (uint64_t)handle << 32, __ATOMIC_RELEASE);
+	return handle;
+}
+
+void tresor_slots_abandon(struct tresor_volume *volume)
+{
+	wipe(volume, sizeof(*volume));
+	__atomic_store_n(&slots[index_of(volume)].word, 0, __ATOMIC_RELEASE);
+}
+
+const struct tresor_volume *tresor_slots_get(uint32_t handle)
+{
+	uint32_t i = handle % TRESOR_VOLUMES;
+	uint64_t word = __atomic_load_n(&slots[i].word, __ATOMIC_ACQUIRE);
+
+	do {
+		if (handle == 0 || word >> 32 != handle || (word & CLOSING))
+			return NULL;
+	} while (!swap(&slots[i].word, &word, word + 1));
+	return &slots[i].volume;
+}
+
+void tresor_slots_put(const struct tresor_volume *volume)
+{
+	uint32_t i = index_of(volume);
+	uint64_t word = __atomic_sub_fetch(&slots[i].word, 1, __ATOMIC_ACQ_REL);
+
+	/* CLOSING and no reader: nobody but this thread can see the volume. */
+	if ((uint32_t)word == CLOSING)
+		tresor_slots_abandon(&slots[i].volume);
+}
+
+bool tresor_slots_close(uint32_t handle)
+{
+	uint32_t i = handle % TRESOR_VOLUMES;
+	uint64_t word = __atomic_load_n(&slots[i].word, __ATOMIC_ACQUIRE);
+
+	do {
+		if (handle == 0 || word >> 32 != handle || (word & CLOSING))
+			return false;
+	} while (!swap(&slots[i].word, &word, (uint32_t)word ? word | CLOSING : OWNED));
+	if ((uint32_t)word == 0)
+		tresor_slots_abandon(&slots[i].volume);
+	return true;
+}
