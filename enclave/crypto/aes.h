@@ -3,6 +3,7 @@
 #ifndef TRESOR_CRYPTO_AES_H
 #define TRESOR_CRYPTO_AES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define AES_BLOCK	16u

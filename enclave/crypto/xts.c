@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "xts.h"
+#include "cpu.h"
+#include "mem.h"
+#include "quads.h"
+#include "simd.h"
+#include "wipe.h"
+
+/* One 4 KiB sector, or eight of 512: as many tweaks as AES-NI makes at once. */
+#define PIECE	4096u
+#define SECTORS	(PIECE / 512)
+
+void xts_expand(struct xts_key *key, const uint8_t *secret, uint32_t size)
+{
+	aes_expand(&key->data, secret, size / 2);
+	aes_expand(&key->tweak, secret + size / 2, size / 2);
+}
+
+/* t * alpha */
+TARGET("sse4.1,pclmul")
+static __m128i double_tweak(__m128i t)
+{
+	__m128i carry = _mm_srli_epi64(t, 63);
+
+	t = _mm_xor_si128(_mm_slli_epi64(t, 1), _mm_bslli_si128(carry, 8));
+	return _mm_xor_si128(t, _mm_clmulepi64_si128(carry, _mm_set_epi64x(0, 0x87), 0x01));
+}
+
+/* Any number of blocks, one after the other. */
+TARGET("aes,pclmul,sse4.1")
+static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *in, uint8_t *out,
+		       size_t blocks, __m128i *tweak)
+{
+	for (; blocks; blocks--, in += AES_BLOCK, out += AES_BLOCK) {
+		uint8_t block[AES_BLOCK];
+
+		STORE128(block, _mm_xor_si128(LOAD128(in), *tweak));
+		if (decrypt)
+			aes_decrypt(&key->data, block, block, 1);
+		else
+			aes_encrypt(&key->data, block, block, 1);
+		STORE128(out, _mm_xor_si128(LOAD128(block), *tweak));
+		*tweak = double_tweak(*tweak);
+		WIPE(block);
+	}
+}
+
+#define XTS_ROUND(step, r) do { \
+	const V k_ = BROADCAST(LOAD128(schedule[r])); \
+	UNROLL \
+	for (int i = 0; i < 8; i++) \
+		b[i] = step(b[i], k_); \
+} while (0)
+
+#define RUN			run_aesni
+#define TAIL			run_single
+#define FEATURES		"aes,pclmul,sse4.1"
+#define LANES			1
+#define V			__m128i
+#define LOAD			LOAD128
+#define STORE			STORE128
+#define BROADCAST(x)		(x)
+#define FIRST(x)		(x)
+#define XOR			_mm_xor_si128
+#define ENC			_mm_aesenc_si128
+#define ENCLAST			_mm_aesenclast_si128
+#define DEC			_mm_aesdec_si128
+#define DECLAST			_mm_aesdeclast_si128
+#define CLMUL			_mm_clmulepi64_si128
+#define SHIFT_UP		_mm_bslli_si128
+#define SHIFT_DOWN		_mm_bsrli_si128
+#define POWER(t, n) ({ \
+	__m128i carry_ = _mm_srl_epi64(t, _mm_cvtsi32_si128(64 - (n))); \
+	XOR(XOR(_mm_sll_epi64(t, _mm_cvtsi32_si128(n)), SHIFT_UP(carry_, 8)), CLMUL(carry_, poly, 0x01)); \
+})
+#include "xts_lanes.h"
+
+#define RUN			run_vaes256
+#define TAIL			run_aesni
+#define FEATURES		"vaes,vpclmulqdq,avx2"
+#define LANES			2
+#define V			__m256i
+#define LOAD(p)			_mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define STORE(p, v)		_mm256_storeu_si256((__m256i *)(void *)(p), v)
+#define BROADCAST		_mm256_broadcastsi128_si256
+#define FIRST			_mm256_castsi256_si128
+#define XOR			_mm256_xor_si256
+#define ENC			_mm256_aesenc_epi128
+#define ENCLAST			_mm256_aesenclast_epi128
+#define DEC			_mm256_aesdec_epi128
+#define DECLAST			_mm256_aesdeclast_epi128
+#define CLMUL			_mm256_clmulepi64_epi128
+#define SHIFT_UP		_mm256_bslli_epi128
+#define SHIFT_DOWN		_mm256_bsrli_epi128
+#define POWER(t, n) ({ \
+	const __m256i count_ = _mm256_set_epi64x((n) + 1, (n) + 1, n, n); \
+	__m256i carry_ = _mm256_srlv_epi64(t, _mm256_sub_epi64(_mm256_set1_epi64x(64), count_)); \
+	XOR(XOR(_mm256_sllv_epi64(t, count_), SHIFT_UP(carry_, 8)), CLMUL(carry_, poly, 0x01)); \
+})
+#include "xts_lanes.h"
+
+#define RUN			run_vaes512
+#define TAIL			run_aesni
+#define FEATURES		"vaes,vpclmulqdq,avx512f,avx512bw,avx512vl,avx512dq"
+#define LANES			4
+#define V			__m512i
+#define LOAD			_mm512_loadu_si512
+#define STORE			_mm512_storeu_si512
+#define BROADCAST		_mm512_broadcast_i32x4
+#define FIRST			_mm512_castsi512_si128
+#define XOR			_mm512_xor_si512
+#define ENC			_mm512_aesenc_epi128
+#define ENCLAST			_mm512_aesenclast_epi128
+#define DEC			_mm512_aesdec_epi128
+#define DECLAST			_mm512_aesdeclast_epi128
+#define CLMUL			_mm512_clmulepi64_epi128
+#define SHIFT_UP		_mm512_bslli_epi128
+#define SHIFT_DOWN		_mm512_bsrli_epi128
+#define POWER(t, n) ({ \
+	const __m512i count_ = _mm512_set_epi64((n) + 3, (n) + 3, (n) + 2, (n) + 2, (n) + 1, (n) + 1, n, n); \
+	__m512i carry_ = _mm512_srlv_epi64(t, _mm512_sub_epi64(_mm512_set1_epi64(64), count_)); \
+	XOR(XOR(_mm512_sllv_epi64(t, count_), SHIFT_UP(carry_, 8)), CLMUL(carry_, poly, 0x01)); \
+})
+#include "xts_lanes.h"
+
+static void run(const struct xts_key *key, bool decrypt, const uint8_t *in, uint8_t *out,
+		size_t blocks, __m128i *tweak)
+{
+	if (cpu_features & TRESOR_CPU_VAES512)
+		run_vaes512(key, decrypt, in, out, blocks, tweak);
+	else if (cpu_features & TRESOR_CPU_VAES256)
+		run_vaes256(key, decrypt, in, out, blocks, tweak);
+	else
+		run_aesni(key, decrypt, in, out, blocks, tweak);
+}
+
+void xts_sectors(const struct xts_key *key, bool decrypt, const void *in, void *out,
+		 uint64_t sector512, size_t length, uint32_t sector_size)
+{
+	__m128i tweaks[SECTORS];
+	uint8_t piece[PIECE] __attribute__((aligned(64)));
+	const uint8_t *from = in;
+	uint8_t *to = out;
+
+	while (length) {
+		const size_t part = length < PIECE ? length : PIECE;
+		const size_t sectors = part / sector_size;
+
+		for (size_t i = 0; i < sectors; i++)
+			tweaks[i] = _mm_set_epi64x(0, (long long)(sector512 + i * (sector_size / 512)));
+		aes_encrypt(&key->tweak, (const uint8_t *)tweaks, (uint8_t *)tweaks, sectors);
+		quads_move(piece, from, part);
+		for (size_t i = 0; i < sectors; i++)
+			run(key, decrypt, piece + i * sector_size, piece + i * sector_size,
+			    sector_size / AES_BLOCK, &tweaks[i]);
+		quads_move(to, piece, part);
+		sector512 += part / 512;
+		from += part;
+		to += part;
+		length -= part;
+	}
+	WIPE(tweaks);
+}
+
+/* IEEE 1619 section 5.3.2: a whole block and 1..15 bytes, in place. */
+static void steal(const struct xts_key *key, bool decrypt, uint8_t *bytes, size_t rest, __m128i tweak)
+{
+	__m128i tweaks[2] = { tweak, double_tweak(tweak) };
+	uint8_t whole[AES_BLOCK];
+
+	/* Decryption takes the two tweaks in the other order. */
+	run_single(key, decrypt, bytes, whole, 1, &tweaks[decrypt ? 1 : 0]);
+	tweaks[0] = tweak;
+	tweaks[1] = double_tweak(tweak);
+	memcpy(bytes, bytes + AES_BLOCK, rest);
+	memcpy(bytes + AES_BLOCK, whole, rest);
+	memcpy(bytes + rest, whole + rest, AES_BLOCK - rest);
+	run_single(key, decrypt, bytes, bytes, 1, &tweaks[decrypt ? 0 : 1]);
+	WIPE(tweaks);
+	WIPE(whole);
+}
+
+void xts_unit(const struct xts_key *key, bool decrypt, bool continued, const void *in, void *out,
+	      size_t length, uint8_t iv[16])
+{
+	uint8_t piece[PIECE] __attribute__((aligned(64)));
+	const size_t rest = length % AES_BLOCK;
+	const size_t bulk = rest ? length - AES_BLOCK - rest : length;
+	const uint8_t *from = in;
+	uint8_t *to = out;
+	__m128i tweak;
+
+	if (!continued)
+		aes_encrypt(&key->tweak, iv, iv, 1);
+	tweak = LOAD128(iv);
+	for (size_t at = 0; at < bulk; at += PIECE) {
+		const size_t part = bulk - at < PIECE ? bulk - at : PIECE;
+
+		quads_move(piece, from + at, part);
+		run(key, decrypt, piece, piece, part / AES_BLOCK, &tweak);
+		quads_move(to + at, piece, part);
+	}
+	if (rest) {
+		/* The stolen part's last quadword may reach past the end: zero there. */
+		quads_move(piece, from + bulk, AES_BLOCK + rest);
+		steal(key, decrypt, piece, rest, tweak);
+		memset(piece + AES_BLOCK + rest, 0, AES_BLOCK - rest);
+		quads_move(to + bulk, piece, AES_BLOCK + rest);
+	}
+	STORE128(iv, tweak);
+}
