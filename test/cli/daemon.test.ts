@@ -1,0 +1,186 @@
+import assert from "node:assert/strict"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { connect } from "node:net"
+import { join } from "node:path"
+import { before, test } from "node:test"
+import { alive, Place, run, tresorPath, until } from "./harness.ts"
+
+const place = new Place()
+let path = ""
+let keyFile = ""
+
+before(async () => {
+  ;({ path, keyFile } = await place.volume("disk.img"))
+})
+
+async function open(name = "work", more: readonly string[] = []): Promise<number> {
+  const { code, stdout, stderr } = await place.tresor(["open", path, name, "--key-file", keyFile, "--json", ...more])
+  assert.equal(code, 0, stderr)
+  return JSON.parse(stdout).pid
+}
+
+const control = (name: string) => join(place.runtime, name, "control.sock")
+
+/** Raw bytes to the control socket, raw bytes back. */
+function raw(name: string, bytes: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ path: control(name), allowHalfOpen: true })
+    let text = ""
+    socket.setEncoding("utf8").on("data", (chunk) => {
+      text += chunk
+    })
+    socket.on("error", reject)
+    socket.on("close", () => resolve(text))
+    socket.end(bytes)
+  })
+}
+
+test("tresord outlives the CLI, in a session of its own", async () => {
+  const pid = await open()
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ")
+  assert.equal(Number(stat[3]), pid, "leads its session")
+  assert.equal(stat[4], "0", "has no terminal")
+  await place.tresor(["close", "work"])
+  assert.equal(alive(pid), false)
+})
+
+test("SIGTERM closes: data written before is there after, no directory is left", async () => {
+  const pid = await open()
+  const uri = `nbd+unix:///?socket=${place.runtime}/work/nbd.sock`
+  const plain = place.file("plain", Buffer.alloc(1 << 20, "written before SIGTERM "))
+  assert.equal((await run("qemu-io", ["-f", "raw", uri, "-c", `write -s ${plain} 1M 1M`])).code, 0)
+  process.kill(pid, "SIGTERM")
+  await until("tresord has ended", () => !alive(pid))
+  assert.deepEqual(place.names(), [])
+  await open()
+  const back = place.path("back")
+  assert.equal((await run("nbdcopy", [uri, back])).code, 0)
+  assert.deepEqual(readFileSync(back).subarray(1 << 20, 2 << 20), readFileSync(plain))
+  await place.tresor(["close", "work"])
+})
+
+test("after kill -9 the directory is stale: not listed, not closable, cleared by the next open", async () => {
+  const pid = await open()
+  process.kill(pid, "SIGKILL")
+  await until("tresord is dead", () => !alive(pid))
+  assert.deepEqual(place.names(), ["work"])
+  assert.equal((await place.tresor(["list"])).stdout, "No volumes are open.\n")
+  assert.equal((await place.tresor(["close", "work"])).code, 4)
+  assert.notEqual(await open(), pid)
+  await place.tresor(["close", "work"])
+})
+
+test("a directory whose PID belongs to another process by now is stale", async () => {
+  mkdirSync(join(place.runtime, "work"), { mode: 0o700 })
+  const bootId = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()
+  const state = { version: 1, name: "work", pid: process.pid, startTime: "1", bootId, path: "/x" }
+  writeFileSync(join(place.runtime, "work/state.json"), JSON.stringify(state))
+  await open()
+  await place.tresor(["close", "work"])
+})
+
+test("a directory with a damaged state is cleared", async () => {
+  mkdirSync(join(place.runtime, "work"), { mode: 0o700 })
+  writeFileSync(join(place.runtime, "work/state.json"), "{")
+  await open()
+  await place.tresor(["close", "work"])
+})
+
+test("of several opens of one name at once exactly one wins, the others exit 5", async () => {
+  const codes = await Promise.all(
+    Array.from({ length: 4 }, async () => (await place.tresor(["open", path, "work", "--key-file", keyFile])).code),
+  )
+  assert.deepEqual(codes.sort(), [0, 5, 5, 5])
+  await place.tresor(["close", "work"])
+  assert.deepEqual(place.names(), [])
+})
+
+test("volumes of several names are open side by side", async () => {
+  const other = await place.volume("other.img")
+  await open("one")
+  assert.equal((await place.tresor(["open", other.path, "two", "--key-file", other.keyFile])).code, 0)
+  const listed = JSON.parse((await place.tresor(["list", "--json"])).stdout)
+  assert.deepEqual(
+    listed.map((each: { name: string }) => each.name),
+    ["one", "two"],
+  )
+  for (const name of ["one", "two"]) assert.equal((await place.tresor(["close", name])).code, 0)
+})
+
+test("the control socket speaks varlink: GetInfo and the interface's text", async () => {
+  await open()
+  const info = JSON.parse((await raw("work", '{"method":"org.varlink.service.GetInfo"}\0')).slice(0, -1))
+  assert.deepEqual(info.parameters.interfaces, ["org.varlink.service", "io.tresor.Volume"])
+  const asked = { method: "org.varlink.service.GetInterfaceDescription", parameters: { interface: "io.tresor.Volume" } }
+  const text = JSON.parse((await raw("work", `${JSON.stringify(asked)}\0`)).slice(0, -1)).parameters.description
+  assert.match(text, /^interface io\.tresor\.Volume$/m)
+  await place.tresor(["close", "work"])
+})
+
+test("a sealed request that is replayed, forged or for nobody is refused, and the volume stays as it was", async () => {
+  await open("work", ["--locked"])
+  const call = async (method: string, parameters: object) =>
+    JSON.parse(
+      (await raw("work", `${JSON.stringify({ method: `io.tresor.Volume.${method}`, parameters })}\0`)).slice(0, -1),
+    )
+  const { nonce } = (await call("Challenge", { purpose: "unlock" })).parameters
+  const { uuid } = (await call("Status", {})).parameters.volume
+  const request = { uuid, slot: null, nonce, message: Buffer.alloc(200, 7).toString("base64") }
+  for (const _ of ["forged", "the same again"]) {
+    const answer = await call("Unlock", request)
+    assert.equal(answer.error, "io.tresor.Volume.Refused")
+    assert.equal(answer.parameters.code, "ENCLAVE_MESSAGE")
+  }
+  assert.equal((await call("Status", {})).parameters.volume.state, "locked")
+  await place.tresor(["close", "work"])
+})
+
+test("lock wipes the keys, I/O waits, setkey resumes it; a wrong passphrase does not", async () => {
+  await open()
+  const uri = `nbd+unix:///?socket=${place.runtime}/work/nbd.sock`
+  assert.equal((await run("qemu-io", ["-f", "raw", uri, "-c", "write -P 0x5a 0 64k"])).code, 0)
+  assert.equal((await place.tresor(["lock", "work"])).code, 0)
+  let done = false
+  const reading = run("qemu-io", ["-f", "raw", uri, "-c", "read -P 0x5a 0 64k"]).then((result) => {
+    done = true
+    return result
+  })
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  assert.equal(done, false, "the read waits")
+  const wrong = await place.tresor(["setkey", "work"], { input: "wrong\n" })
+  assert.deepEqual([wrong.code, wrong.stderr], [2, "No key available with this passphrase.\n"])
+  assert.equal(done, false, "the read still waits")
+  assert.equal((await place.tresor(["setkey", "work", "--key-file", keyFile])).code, 0)
+  const result = await reading
+  assert.match(result.stdout, /read 65536\/65536/)
+  assert.doesNotMatch(result.stdout, /verification failed/i)
+  await place.tresor(["close", "work"])
+})
+
+test("setkey --remote brings the passphrase over any byte stream", async () => {
+  await open("work", ["--locked"])
+  // What ssh would do: run the command given after the host.
+  const rsh = place.file("rsh", '#!/bin/sh\nshift\nexec sh -c "$1"\n')
+  await run("chmod", ["+x", rsh])
+  const args = ["setkey", "work", "--remote", "user@host", "--rsh", rsh, "--remote-tresor", tresorPath]
+  const wrong = await place.tresor(args, { input: "wrong\n" })
+  assert.equal(wrong.code, 2, wrong.stderr)
+  const right = await place.tresor([...args, "--key-file", keyFile])
+  assert.equal(right.code, 0, right.stderr)
+  assert.equal(JSON.parse((await place.tresor(["status", "work", "--json"])).stdout).state, "unlocked")
+  await place.tresor(["close", "work"])
+})
+
+test("the log has JSON lines with priorities, and no secret", async () => {
+  const pid = await open()
+  const log = join(place.runtime, "work/log")
+  process.kill(pid, "SIGUSR1")
+  await until("the counters are logged", () => readFileSync(log, "utf8").includes("counters"))
+  const text = readFileSync(log, "utf8")
+  for (const line of text.trim().split("\n")) {
+    assert.match(line, /^<[2-7]>\{/)
+    JSON.parse(line.slice(3))
+  }
+  assert.ok(!text.includes(readFileSync(keyFile, "utf8")))
+  await place.tresor(["close", "work"])
+})

@@ -1,0 +1,94 @@
+/** As root: FUSE and a loop device, or the kernel's nbd driver where there is one. */
+import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { before, test } from "node:test"
+import { Place, run } from "./harness.ts"
+
+const place = new Place()
+const directory = place.path("mnt point")
+let path = ""
+let keyFile = ""
+
+before(async () => {
+  mkdirSync(directory)
+  ;({ path, keyFile } = await place.volume("disk.img", "correct horse", []))
+})
+
+const mounts = () =>
+  readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .filter((line) => line.includes(place.folder))
+const loops = async () =>
+  (await run("losetup", ["--list", "--noheadings"])).stdout.split("\n").filter((line) => line.includes(place.folder))
+
+async function nothingLeft(): Promise<void> {
+  assert.deepEqual(mounts(), [])
+  assert.deepEqual(await loops(), [])
+  assert.deepEqual(place.names(), [])
+  assert.deepEqual(
+    readdirSync(join(place.runtime, ".mounts")).filter((name) => !name.startsWith(".")),
+    [],
+  )
+}
+
+test("a volume without a filesystem is refused without --mkfs, and nothing is left", async () => {
+  const result = await place.tresor(["mount", path, directory, "--key-file", keyFile])
+  assert.equal(result.code, 4, result.stderr)
+  assert.match(result.stderr, /^tresor: error: [^\n]*--mkfs[^\n]*\n$/)
+  await nothingLeft()
+})
+
+test("mount --mkfs, write, umount, mount: the file is there; umount leaves nothing", async () => {
+  const first = await place.tresor(["mount", path, directory, "--mkfs", "ext4", "--key-file", keyFile])
+  assert.equal(first.code, 0, first.stderr)
+  writeFileSync(join(directory, "note"), "kept")
+  const undone = await place.tresor(["umount", directory])
+  assert.equal(undone.code, 0, undone.stderr)
+  await nothingLeft()
+  assert.deepEqual(readdirSync(directory), [])
+
+  const second = await place.tresor(["mount", path, directory, "--key-file", keyFile])
+  assert.equal(second.code, 0, second.stderr)
+  assert.equal(readFileSync(join(directory, "note"), "utf8"), "kept")
+  assert.equal((await place.tresor(["umount", directory])).code, 0)
+  await nothingLeft()
+})
+
+test("--mkfs over a filesystem is refused without --force: exit 5", async () => {
+  const result = await place.tresor(["mount", path, directory, "--mkfs", "xfs", "--key-file", keyFile])
+  assert.equal(result.code, 5)
+  assert.match(result.stderr, /holds ext4 already/)
+  await nothingLeft()
+})
+
+test("umount of a busy filesystem says so, loses nothing, and works when it is free", async () => {
+  assert.equal((await place.tresor(["mount", path, directory, "--key-file", keyFile])).code, 0)
+  const user = spawn("sleep", ["60"], { cwd: directory })
+  const busy = await place.tresor(["umount", directory])
+  assert.equal(busy.code, 5)
+  assert.match(busy.stderr, /^tresor: error: Cannot undo all[^\n]*busy[^\n]*\n$/)
+  assert.equal(readFileSync(join(directory, "note"), "utf8"), "kept")
+  user.kill("SIGKILL")
+  await new Promise((resolve) => user.once("close", resolve))
+  assert.equal((await place.tresor(["umount", directory])).code, 0)
+  await nothingLeft()
+})
+
+test("layers that somebody else undid are no obstacle", async () => {
+  assert.equal((await place.tresor(["mount", path, directory, "--key-file", keyFile])).code, 0)
+  assert.equal((await run("umount", [directory])).code, 0)
+  const undone = await place.tresor(["umount", directory])
+  assert.equal(undone.code, 0, undone.stderr)
+  await nothingLeft()
+})
+
+test("umount of what is not mounted, mount on what is no directory", async () => {
+  const not = await place.tresor(["umount", directory])
+  assert.equal(not.code, 4)
+  assert.match(not.stderr, /no volume of Tresor's is mounted there/)
+  const file = await place.tresor(["mount", path, keyFile, "--key-file", keyFile])
+  assert.equal(file.code, 1)
+  assert.match(file.stderr, /not a directory/)
+})

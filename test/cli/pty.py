@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a command on a pseudo-terminal and types answers.
+
+argv: a JSON list of [text to wait for, text to type], then the command.
+Prints what the terminal showed; exits with the command's code, 124 on timeout.
+"""
+import json
+import os
+import pty
+import select
+import signal
+import sys
+import time
+
+script = json.loads(sys.argv[1])
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+
+seen = b""
+unread = b""
+deadline = time.monotonic() + 60
+while True:
+    ready, _, _ = select.select([fd], [], [], 0.2)
+    if ready:
+        try:
+            data = os.read(fd, 65536)
+        except OSError:
+            data = b""
+        if not data:
+            break
+        seen += data
+        unread += data
+    while script and script[0][0].encode() in unread:
+        wanted, typed = script.pop(0)
+        unread = unread.split(wanted.encode(), 1)[1]
+        # The prompt is printed before echo is off.
+        time.sleep(0.1)
+        if typed == "^C":
+            os.write(fd, b"\x03")
+        else:
+            os.write(fd, typed.encode())
+    if time.monotonic() > deadline:
+        os.kill(pid, signal.SIGKILL)
+        os.write(1, seen)
+        sys.exit(124)
+
+_, status = os.waitpid(pid, 0)
+os.write(1, seen)
+sys.exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict"
+import { cpSync, mkdirSync, symlinkSync } from "node:fs"
+import { join } from "node:path"
+import { test } from "node:test"
+import { Place, root, run } from "./harness.ts"
+
+const place = new Place()
+
+/** One line on stderr, nothing on stdout, exit code 1. */
+async function refused(args: readonly string[], pattern: RegExp): Promise<void> {
+  const { code, stdout, stderr } = await place.tresor(args)
+  assert.equal(code, 1, stderr)
+  assert.equal(stdout, "")
+  assert.match(stderr, pattern)
+  assert.match(stderr, /^tresor: error: [^\n]+\n$/)
+}
+
+test("an unknown command is refused and the nearest one named", () => refused(["opne"], /unknown command.*open/))
+test("an unknown option is refused and the nearest one named", () =>
+  refused(["list", "--jsno"], /unknown option '--jsno'.*--json/))
+test("a missing argument shows an example", () =>
+  refused(["open", "disk.img"], /missing.*name.*tresor open disk\.img work/))
+test("one argument too many is refused", () => refused(["close", "a", "b"], /too many arguments/))
+test("a size that is none is refused", () => refused(["create", "x", "--size", "lots"], /--size.*64M/))
+test("a sector size LUKS2 lacks is refused", () =>
+  refused(["create", "x", "--sector-size", "8192"], /--sector-size.*4096/))
+test("keyslot 32 is refused", () => refused(["open", "x", "y", "--key-slot", "32"], /0 to 31/))
+for (const name of ["../x", "a/b", ".", "..", "", "-x", "a b", "a\nb", "x".repeat(128)]) {
+  test(`the name ${JSON.stringify(name).slice(0, 20)} is refused and nothing is made`, async () => {
+    await refused(["open", "disk.img", "--", name], /as a name/)
+    assert.deepEqual(place.names(), [])
+  })
+}
+test("a name too long for its socket is refused with the way out", () =>
+  refused(["open", "disk.img", "n".repeat(100)], /107.*TRESOR_RUNTIME_DIR/))
+
+test("no arguments show the help on stderr and exit 1", async () => {
+  const { code, stdout, stderr } = await place.tresor([])
+  assert.equal(code, 1)
+  assert.equal(stdout, "")
+  assert.match(stderr, /Every day:/)
+})
+
+test("every command's help has an example", async () => {
+  const { stdout } = await place.tresor(["--help"])
+  const names = [...stdout.matchAll(/^ {2}([a-z]+)/gm)]
+    .map(([, name]) => name!)
+    .filter((name) => !["tresor", "help"].includes(name))
+  assert.ok(names.length >= 25, names.join(" "))
+  for (const name of names) {
+    const help = await place.tresor([name, "--help"])
+    assert.equal(help.code, 0)
+    assert.match(help.stdout, new RegExp(`Examples?:\\n.*tresor ${name}`), name)
+  }
+})
+
+test("the program starts through a symbolic link and from anywhere", async () => {
+  const link = place.path("linked")
+  symlinkSync(join(root, "tresor"), link)
+  const { code, stdout } = await run(link, ["--version"], { cwd: "/" })
+  assert.equal(code, 0)
+  assert.match(stdout, /^\d+\.\d+\.\d+\n$/)
+})
+
+test("the program starts below a path with spaces, installed without its sources", async () => {
+  const there = place.path("a b  c")
+  mkdirSync(there)
+  for (const part of ["tresor", "dist"]) cpSync(join(root, part), join(there, part), { recursive: true })
+  const { code, stderr } = await run(join(there, "tresor"), ["--version"], { cwd: "/" })
+  assert.equal(code, 0, stderr)
+})
+
+test("the launcher says in one line what is missing", async () => {
+  const bin = place.path("bin")
+  mkdirSync(bin)
+  for (const tool of ["sh", "readlink", "find", "flock"]) symlinkSync(`/usr/bin/${tool}`, join(bin, tool))
+  const missing = await run("/bin/sh", [join(root, "tresor"), "list"], { env: { PATH: bin } })
+  assert.equal(missing.code, 1)
+  assert.match(missing.stderr, /^tresor: error: cannot start: node is not installed; [^\n]+\n$/)
+})
+
+for (const shell of ["bash", "zsh", "fish"]) {
+  test(`the ${shell} completion names commands and options`, async () => {
+    const { code, stdout } = await place.tresor(["completion", shell])
+    assert.equal(code, 0)
+    for (const word of ["umount", "key-file", "allow-discards", "authenticate", "measure"])
+      assert.ok(stdout.includes(word), word)
+  })
+}
+
+test("bash completes commands, options, subcommands", async () => {
+  const script = place.file("completion.bash", (await place.tresor(["completion", "bash"])).stdout)
+  const complete = async (...words: readonly string[]) => {
+    const list = words.map((word) => `'${word}'`).join(" ")
+    const { stdout, stderr } = await run("bash", [
+      "-c",
+      `. '${script}'; COMP_WORDS=(${list}); COMP_CWORD=${words.length - 1}; _tresor; printf '%s\\n' "\${COMPREPLY[@]}"`,
+    ])
+    assert.equal(stderr, "")
+    return stdout.trim().split("\n")
+  }
+  assert.deepEqual(await complete("tresor", "um"), ["umount"])
+  assert.deepEqual(await complete("tresor", "key", "re"), ["remove"])
+  assert.deepEqual(await complete("tresor", "open", "--allow"), ["--allow-discards"])
+  assert.deepEqual(await complete("tresor", "open", "--key-file", "/etc/passw"), ["/etc/passwd", "/etc/passwd-"])
+})
