@@ -1,0 +1,99 @@
+/**
+ * Which enclaves on which platforms may have a secret. A JSON file:
+ *
+ *   {"version":1,
+ *    "mrenclave":["<64 hex>"],
+ *    "mrsigner":"<64 hex>","isvProdId":1,"isvSvn":1,
+ *    "tcb":["UpToDate","SWHardeningNeeded"],
+ *    "advisories":["INTEL-SA-00615"],
+ *    "maxCollateralAgeDays":30,"minTcbEvaluationDataNumber":17,
+ *    "testing":false}
+ *
+ * Either `mrenclave` or the signer triple must be there; with both, both must
+ * hold. `isvSvn` is the lowest accepted. Unknown keys are refused: a misspelt
+ * restriction must not be no restriction.
+ */
+import * as v from "valibot"
+import { Exit, TresorError } from "../errors.ts"
+import { TCB_STATUSES } from "./tcb.ts"
+
+const hex32 = v.pipe(v.string(), v.regex(/^[0-9a-fA-F]{64}$/, "64 hex digits are wanted"), v.toLowerCase())
+const u16 = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65535))
+
+/** What a platform's status may be; Revoked never. */
+export const ACCEPTABLE = TCB_STATUSES.filter((status) => status !== "Revoked")
+
+const policySchema = v.pipe(
+  v.strictObject({
+    version: v.literal(1),
+    mrenclave: v.optional(v.pipe(v.array(hex32), v.minLength(1))),
+    mrsigner: v.optional(hex32),
+    isvProdId: v.optional(u16),
+    isvSvn: v.optional(u16),
+    tcb: v.optional(v.array(v.picklist(ACCEPTABLE)), ["UpToDate"]),
+    advisories: v.optional(v.array(v.string()), []),
+    maxCollateralAgeDays: v.optional(v.pipe(v.number(), v.minValue(0))),
+    minTcbEvaluationDataNumber: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0))),
+    testing: v.optional(v.boolean(), false),
+  }),
+  v.check(
+    (policy) => policy.mrenclave !== undefined || policy.mrsigner !== undefined,
+    "it names neither mrenclave nor mrsigner, so it would accept any enclave",
+  ),
+  v.check(
+    ({ mrsigner, isvProdId, isvSvn }) =>
+      mrsigner === undefined
+        ? isvProdId === undefined && isvSvn === undefined
+        : isvProdId !== undefined && isvSvn !== undefined,
+    "mrsigner, isvProdId and isvSvn belong together",
+  ),
+)
+
+export type Policy = v.InferOutput<typeof policySchema>
+
+/** Throws TresorError ATTEST_BAD_POLICY. */
+export function parsePolicy(text: string): Policy {
+  const fail = (fact: string, cause?: unknown) =>
+    new TresorError("ATTEST_BAD_POLICY", Exit.badArguments, `Cannot use the policy: ${fact}`, { cause })
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw fail("it is not JSON", cause)
+  }
+  const parsed = v.safeParse(policySchema, value)
+  if (parsed.success) return parsed.output
+  const [issue] = parsed.issues
+  const path = v.getDotPath(issue)
+  throw fail(path === null ? issue.message : `${path}: ${issue.message}`)
+}
+
+/** The identity facts a policy can be written from; a report body and an EnclaveIdentity both have them. */
+export interface Identity {
+  readonly mrenclave: string
+  readonly mrsigner: string
+  readonly isvProdId: number
+  readonly isvSvn: number
+  readonly debug: boolean
+}
+
+/**
+ * A policy that accepts this enclave (`by` mrenclave) or it and its upgrades
+ * (`by` mrsigner), on platforms that are up to date.
+ */
+export function policyFor(identity: Identity, by: "mrenclave" | "mrsigner"): Policy {
+  const { mrenclave, mrsigner, isvProdId, isvSvn } = identity
+  return {
+    version: 1,
+    ...(by === "mrenclave" ? { mrenclave: [mrenclave] } : { mrsigner, isvProdId, isvSvn }),
+    // Advisories whose mitigation is software, and done: the enclave moves host memory in aligned
+    // quadwords only.
+    tcb: ["UpToDate", "SWHardeningNeeded"],
+    advisories: ["INTEL-SA-00615", "INTEL-SA-00657"],
+    testing: identity.debug,
+  }
+}
+
+export function formatPolicy(policy: Policy): string {
+  return `${JSON.stringify(policy, null, 2)}\n`
+}

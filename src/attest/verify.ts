@@ -1,0 +1,436 @@
+/**
+ * Judges a quote: authenticity up to the pinned root in the order of Intel's
+ * quote verification library, then the policy. The first check that fails
+ * decides; what stands behind it is reported as not run. Works offline, reads
+ * no clock, and runs in a browser.
+ */
+import { concat, equal, fromHex, isZero, sha256, toHex, verifyP256 } from "./bytes.ts"
+import {
+  type Crl,
+  checkCrl,
+  checkEndEntity,
+  checkIssued,
+  checkValidity,
+  type PckExtension,
+  parseCertificate,
+  parsePckExtension,
+  pemBlocks,
+  type X509,
+} from "./certificates.ts"
+import type { Collateral, Signed } from "./collateral.ts"
+import type { Policy } from "./policy.ts"
+import { parseQuote, type Quote, ReportFlag } from "./quote.ts"
+import { Refusal } from "./refusal.ts"
+import {
+  checkDates,
+  mergeStatus,
+  parseQeIdentity,
+  parseTcbInfo,
+  platformStatus,
+  type QeIdentity,
+  qeStatus,
+  type Status,
+  type TcbInfo,
+  type TcbStatus,
+} from "./tcb.ts"
+
+/** Key of "Intel SGX Root CA". Its two certificates (until 2033 and 2049) have the same. */
+export const INTEL_ROOT_KEY: Uint8Array = fromHex(
+  "040ba9c4c0c0c86193a3fe23d6b02cda10a8bbd4e88e48b4458561a36e705525f5" +
+    "67918e2edc88e40d860bd0cc4ee26aacc988e505a953558c453f6b0904ae7394",
+)!
+
+/** Root of the quotes that the software backend makes for tests. */
+export const SOFTWARE_ROOT_NAME = "Tresor software test root"
+
+const LEAF_NAME = "Intel SGX PCK Certificate"
+const CA_NAMES = ["Intel SGX PCK Processor CA", "Intel SGX PCK Platform CA"]
+const TCB_SIGNER_NAME = "Intel SGX TCB Signing"
+
+/** In the order they are made. */
+export const CHECKS = [
+  "quote",
+  "collateral",
+  "pck-chain",
+  "root",
+  "pck-validity",
+  "root-crl",
+  "pck-crl",
+  "pck-revocation",
+  "pck-extension",
+  "tcb-info",
+  "tcb-info-platform",
+  "qe-identity",
+  "qe-report-signature",
+  "qe-report-data",
+  "qe-report",
+  "quote-signature",
+  "tcb-level",
+  "tcb-status",
+  "advisories",
+  "collateral-age",
+  "debug",
+  "attributes",
+  "enclave",
+  "report-data",
+] as const
+export type CheckName = (typeof CHECKS)[number]
+
+export interface Check {
+  readonly name: CheckName
+  readonly result: "passed" | "failed" | "not run"
+  /** The fact found, when failed. */
+  readonly fact?: string
+}
+
+/** The key and nonce that REPORTDATA must bind. */
+export interface Binding {
+  /** X25519, 32 bytes. */
+  readonly publicKey: Uint8Array
+  /** 32 bytes. */
+  readonly nonce: Uint8Array
+}
+
+export interface Evidence {
+  readonly quote: Uint8Array
+  /** A Refusal is what came of reading it: the verdict then says so. */
+  readonly collateral: Collateral | Refusal
+  readonly policy: Policy
+  readonly at: Date
+  /** 04 || x || y; Intel's unless a test says otherwise. */
+  readonly rootKey?: Uint8Array
+  /** `null`: REPORTDATA is not judged. Whoever will encrypt to the enclave must give it. */
+  readonly binding: Binding | null
+}
+
+export interface Verdict {
+  readonly verdict: "accepted" | "refused"
+  /** One line. */
+  readonly reason: string
+  /** The check that refused. */
+  readonly decidedBy: CheckName | null
+  readonly tcbStatus: TcbStatus | null
+  readonly advisories: readonly string[]
+  readonly tcbEvaluationDataNumber: number | null
+  readonly mrenclave: string | null
+  readonly mrsigner: string | null
+  readonly isvProdId: number | null
+  readonly isvSvn: number | null
+  readonly debug: boolean | null
+  readonly checks: readonly Check[]
+}
+
+/** SHA-256("tresor report v1" || public key || nonce) || 32 zero bytes, as the enclave's REPORT has it. */
+export async function reportDataFor({ publicKey, nonce }: Binding): Promise<Uint8Array> {
+  if (publicKey.length !== 32 || nonce.length !== 32) throw new RangeError("public key and nonce are 32 bytes each")
+  const hash = await sha256(concat(new TextEncoder().encode("tresor report v1"), publicKey, nonce))
+  return concat(hash, new Uint8Array(32))
+}
+
+interface Chain {
+  readonly leaf: X509
+  readonly intermediate: X509
+  readonly root: X509
+}
+
+/** Runs checks in CHECKS' order and remembers them. */
+class Record {
+  readonly #done: Check[] = []
+
+  async run<T>(name: CheckName, body: () => T | Promise<T>): Promise<T> {
+    if (CHECKS[this.#done.length] !== name) throw new RangeError(`check ${name} is out of order`)
+    try {
+      const value = await body()
+      this.#done.push({ name, result: "passed" })
+      return value
+    } catch (error) {
+      if (error instanceof Refusal) this.#done.push({ name, result: "failed", fact: error.message })
+      throw error
+    }
+  }
+
+  /** A check that does not apply. */
+  skip(name: CheckName): void {
+    this.#done.push({ name, result: "not run" })
+  }
+
+  get checks(): readonly Check[] {
+    return CHECKS.map((name) => this.#done.find((check) => check.name === name) ?? { name, result: "not run" })
+  }
+}
+
+export async function verifyQuote(evidence: Evidence): Promise<Verdict> {
+  const record = new Record()
+  const found: {
+    quote: Quote | null
+    status: Status | null
+    dataNumber: number | null
+  } = { quote: null, status: null, dataNumber: null }
+  let reason = ""
+  try {
+    await authenticate(evidence, record, found)
+    reason = "every check passed"
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    reason = error.message
+  }
+  const failed = record.checks.find(({ result }) => result === "failed")
+  const report = found.quote?.report
+  return {
+    verdict: failed === undefined ? "accepted" : "refused",
+    reason,
+    decidedBy: failed?.name ?? null,
+    tcbStatus: found.status?.status ?? null,
+    advisories: found.status?.advisories ?? [],
+    tcbEvaluationDataNumber: found.dataNumber,
+    mrenclave: report?.mrenclave ?? null,
+    mrsigner: report?.mrsigner ?? null,
+    isvProdId: report?.isvProdId ?? null,
+    isvSvn: report?.isvSvn ?? null,
+    debug: report?.debug ?? null,
+    checks: record.checks,
+  }
+}
+
+async function authenticate(
+  { quote: quoteBytes, collateral: given, policy, at, rootKey = INTEL_ROOT_KEY, binding }: Evidence,
+  record: Record,
+  found: { quote: Quote | null; status: Status | null; dataNumber: number | null },
+): Promise<void> {
+  const quote = await record.run("quote", () => parseQuote(quoteBytes))
+  found.quote = quote
+  const collateral = await record.run("collateral", () => {
+    if (given instanceof Refusal) throw given
+    return given
+  })
+
+  const chain = await record.run("pck-chain", () => pckChain(quote, collateral, rootKey))
+  await record.run("root", () => checkRoot(chain.root, rootKey))
+  await record.run("pck-validity", () => {
+    for (const certificate of [chain.root, chain.intermediate, chain.leaf]) checkValidity(certificate, at)
+  })
+  const rootCrl = await record.run("root-crl", () => currentCrl(collateral.crls, chain.root, at))
+  const pckCrl = await record.run("pck-crl", () => currentCrl(collateral.crls, chain.intermediate, at))
+  await record.run("pck-revocation", () => {
+    checkNotRevoked(chain.intermediate, rootCrl)
+    checkNotRevoked(chain.leaf, pckCrl)
+  })
+  const pck = await record.run("pck-extension", () => parsePckExtension(chain.leaf))
+
+  const signer = { certificates: collateral.certificates, root: chain.root, rootCrl, at }
+  const tcbInfo = await record.run("tcb-info", async (): Promise<TcbInfo> => {
+    await checkSignedByIntel("TCB info", collateral.tcbInfo, signer)
+    const info = parseTcbInfo(collateral.tcbInfo.text)
+    checkDates("TCB info", info, at)
+    return info
+  })
+  found.dataNumber = tcbInfo.tcbEvaluationDataNumber
+  await record.run("tcb-info-platform", () => checkSamePlatform(tcbInfo, pck))
+  const qeIdentity = await record.run("qe-identity", async (): Promise<QeIdentity> => {
+    await checkSignedByIntel("QE identity", collateral.qeIdentity, signer)
+    const identity = parseQeIdentity(collateral.qeIdentity.text)
+    checkDates("QE identity", identity, at)
+    return identity
+  })
+
+  await record.run("qe-report-signature", async () => {
+    if (!(await verifyP256(chain.leaf.publicKey, quote.qeReportBytes, quote.qeReportSignature))) {
+      throw new Refusal("the quoting enclave's report is not signed by the PCK")
+    }
+  })
+  await record.run("qe-report-data", async () => {
+    const hash = await sha256(concat(quote.attestationKey, quote.authData))
+    if (!equal(quote.qeReport.reportData, concat(hash, new Uint8Array(32)))) {
+      throw new Refusal("the attestation key is not the one the quoting enclave vouches for")
+    }
+  })
+  const qe = await record.run("qe-report", () => qeStatus(qeIdentity, quote.qeReport))
+  await record.run("quote-signature", async () => {
+    if (!(await verifyP256(concat(Uint8Array.of(4), quote.attestationKey), quote.signed, quote.signature))) {
+      throw new Refusal("the quote is not signed by its attestation key")
+    }
+  })
+  const status = await record.run("tcb-level", () => mergeStatus(platformStatus(tcbInfo, pck), qe))
+  found.status = status
+  await applyPolicy({ policy, quote, status, tcbInfo, qeIdentity, crls: [rootCrl, pckCrl], at, binding }, record)
+}
+
+/** The leaf of the quote, else of the collateral; the rest from either. */
+async function pckChain(quote: Quote, collateral: Collateral, rootKey: Uint8Array): Promise<Chain> {
+  let pool: readonly X509[] = collateral.certificates
+  if (quote.certificationType === 5) {
+    const text = new TextDecoder().decode(quote.certificationData)
+    pool = pemBlocks(text, "CERTIFICATE").map(parseCertificate)
+    if (pool.length === 0) throw new Refusal("the quote's certification data holds no certificate")
+  } else if (quote.certificationType < 1 || quote.certificationType > 3) {
+    throw new Refusal(`the quote's certification data is of type ${quote.certificationType}, which is not supported`)
+  }
+  const leaf = pool.find((certificate) => certificate.commonName === LEAF_NAME)
+  if (leaf === undefined)
+    throw new Refusal(`no certificate "${LEAF_NAME}" in the ${quote.certificationType === 5 ? "quote" : "collateral"}`)
+  if (!CA_NAMES.includes(leaf.issuerName)) throw new Refusal(`the PCK certificate is issued by "${leaf.issuerName}"`)
+  const all = [...pool, ...collateral.certificates]
+  const intermediate = all.find((certificate) => leaf.parsed.issuer.isEqual(certificate.parsed.subject))
+  if (intermediate === undefined) throw new Refusal(`no certificate "${leaf.issuerName}"`)
+  const roots = all.filter(
+    (certificate) => certificate.isSelfIssued && intermediate.parsed.issuer.isEqual(certificate.parsed.subject),
+  )
+  // Either of Intel's root certificates will do; another root of that name is judged by the next check.
+  const root = roots.find((certificate) => equal(certificate.publicKey, rootKey)) ?? roots[0]
+  if (root === undefined) throw new Refusal(`no root certificate "${intermediate.issuerName}"`)
+  checkEndEntity(leaf)
+  await checkIssued(leaf, intermediate)
+  await checkIssued(intermediate, root)
+  await checkIssued(root, root)
+  return { leaf, intermediate, root }
+}
+
+function checkRoot(root: X509, rootKey: Uint8Array): void {
+  if (equal(root.publicKey, rootKey)) return
+  if (root.commonName === SOFTWARE_ROOT_NAME) {
+    throw new Refusal(
+      `the quote was made by the software backend for tests ("${SOFTWARE_ROOT_NAME}"); it proves nothing`,
+    )
+  }
+  throw new Refusal(`the root certificate "${root.commonName}" does not have the pinned key`)
+}
+
+/** The newest CRL of that issuer, checked. */
+async function currentCrl(crls: readonly Crl[], issuer: X509, at: Date): Promise<Crl> {
+  const [crl] = crls
+    .filter((candidate) => candidate.parsed.issuer.isEqual(issuer.parsed.subject))
+    .sort((a, b) => b.thisUpdate.getTime() - a.thisUpdate.getTime())
+  if (crl === undefined) throw new Refusal(`the collateral has no CRL of "${issuer.commonName}"`)
+  await checkCrl(crl, issuer, at)
+  return crl
+}
+
+function checkNotRevoked(certificate: X509, crl: Crl): void {
+  if (crl.revoked.has(certificate.serial)) {
+    throw new Refusal(`the certificate "${certificate.commonName}" (serial ${certificate.serial}) is revoked`)
+  }
+}
+
+interface Signer {
+  readonly certificates: readonly X509[]
+  readonly root: X509
+  readonly rootCrl: Crl
+  readonly at: Date
+}
+
+/** The exact text, by a valid unrevoked TCB signing certificate of the same root. */
+async function checkSignedByIntel(
+  what: string,
+  signed: Signed,
+  { certificates, root, rootCrl, at }: Signer,
+): Promise<void> {
+  const signers = certificates.filter((certificate) => certificate.commonName === TCB_SIGNER_NAME)
+  if (signers.length === 0) throw new Refusal(`the collateral has no certificate "${TCB_SIGNER_NAME}"`)
+  const bytes = new TextEncoder().encode(signed.text)
+  for (const signer of signers) {
+    if (!(await verifyP256(signer.publicKey, bytes, signed.signature))) continue
+    checkEndEntity(signer)
+    await checkIssued(signer, root)
+    checkValidity(signer, at)
+    checkNotRevoked(signer, rootCrl)
+    return
+  }
+  throw new Refusal(`the ${what} is not signed by "${TCB_SIGNER_NAME}"`)
+}
+
+function checkSamePlatform(info: TcbInfo, pck: PckExtension): void {
+  if (info.fmspc !== pck.fmspc)
+    throw new Refusal(`the TCB info is for FMSPC ${info.fmspc}, the platform is ${pck.fmspc}`)
+  if (info.pceId !== pck.pceId)
+    throw new Refusal(`the TCB info is for PCE-ID ${info.pceId}, the platform's is ${pck.pceId}`)
+}
+
+const DAY_MS = 86_400_000
+
+interface Judged {
+  readonly policy: Policy
+  readonly quote: Quote
+  readonly status: Status
+  readonly tcbInfo: TcbInfo
+  readonly qeIdentity: QeIdentity
+  readonly crls: readonly Crl[]
+  readonly at: Date
+  readonly binding: Binding | null
+}
+
+async function applyPolicy(judged: Judged, record: Record): Promise<void> {
+  const { policy, quote, status, tcbInfo, qeIdentity, crls, at, binding } = judged
+  const { report } = quote
+  await record.run("tcb-status", () => {
+    // "Revoked" can be in no policy.
+    if (!(policy.tcb as readonly TcbStatus[]).includes(status.status)) {
+      throw new Refusal(
+        `the platform's TCB status is ${status.status}${listed(status.advisories)}; the policy accepts ${policy.tcb.join(", ")}`,
+      )
+    }
+  })
+  await record.run("advisories", () => {
+    if (status.status === "UpToDate") return
+    const open = status.advisories.filter((advisory) => !policy.advisories.includes(advisory))
+    if (open.length > 0) throw new Refusal(`the policy does not accept ${open.join(", ")}`)
+  })
+  await record.run("collateral-age", () => {
+    const oldest = Math.min(
+      tcbInfo.issueDate.getTime(),
+      qeIdentity.issueDate.getTime(),
+      ...crls.map((crl) => crl.thisUpdate.getTime()),
+    )
+    const days = (at.getTime() - oldest) / DAY_MS
+    if (policy.maxCollateralAgeDays !== undefined && days > policy.maxCollateralAgeDays) {
+      throw new Refusal(
+        `the collateral is ${Math.floor(days)} days old; the policy accepts ${policy.maxCollateralAgeDays}`,
+      )
+    }
+    const least = policy.minTcbEvaluationDataNumber
+    const number = Math.min(tcbInfo.tcbEvaluationDataNumber, qeIdentity.tcbEvaluationDataNumber)
+    if (least !== undefined && number < least) {
+      throw new Refusal(`the collateral's TCB evaluation data number is ${number}; the policy wants ${least}`)
+    }
+  })
+  await record.run("debug", () => {
+    if (report.debug && !policy.testing) {
+      throw new Refusal("the enclave is a DEBUG enclave, whose memory its host can read")
+    }
+  })
+  await record.run("attributes", () => {
+    if ((report.attributes & ReportFlag.provisionKey) !== 0n) throw new Refusal("the enclave may use provisioning keys")
+    const wanted = ReportFlag.init | ReportFlag.mode64
+    if ((report.attributes & wanted) !== wanted && !policy.testing) {
+      throw new Refusal("the enclave's ATTRIBUTES lack INIT or MODE64BIT")
+    }
+  })
+  await record.run("enclave", () => checkEnclave(policy, quote))
+  if (binding === null) {
+    record.skip("report-data")
+  } else {
+    await record.run("report-data", async () => {
+      if (!equal(report.reportData, await reportDataFor(binding))) {
+        const fact = isZero(report.reportData)
+          ? "the report binds nothing"
+          : `the report binds ${toHex(report.reportData)}`
+        throw new Refusal(`${fact}, not this public key and nonce`)
+      }
+    })
+  }
+}
+
+function listed(advisories: readonly string[]): string {
+  return advisories.length === 0 ? "" : ` (${advisories.join(", ")})`
+}
+
+function checkEnclave(policy: Policy, { report }: Quote): void {
+  if (policy.mrenclave !== undefined && !policy.mrenclave.includes(report.mrenclave)) {
+    throw new Refusal(`the policy does not list MRENCLAVE ${report.mrenclave}`)
+  }
+  if (policy.mrsigner === undefined) return
+  if (policy.mrsigner !== report.mrsigner) throw new Refusal(`the enclave's MRSIGNER is ${report.mrsigner}`)
+  if (policy.isvProdId !== report.isvProdId) throw new Refusal(`the enclave's ISVPRODID is ${report.isvProdId}`)
+  if (report.isvSvn < policy.isvSvn!) {
+    throw new Refusal(`the enclave's ISVSVN is ${report.isvSvn}; the policy wants at least ${policy.isvSvn}`)
+  }
+}
