@@ -184,6 +184,7 @@ struct tresor_key_handle {
  * @id: of the key, for ANSWER and RELEASE (SETKEY)
  * @mode: TRESOR_KMODE_* (SETKEY)
  * @size: of @bytes, 16..TRESOR_BYTES_MAX (SETKEY)
+ * @flags: TRESOR_EVENT_AGAIN
  * @reserved: 0
  * @bytes: what dm-crypt delivered; the module has no copy from here on
  *
@@ -195,12 +196,18 @@ struct tresor_event {
 	__u64 id;
 	__u32 mode;
 	__u32 size;
-	__u64 reserved;
+	__u32 flags;
+	__u32 reserved;
 	__u8 bytes[TRESOR_BYTES_MAX];
 };
 
 #define TRESOR_EVENT_SETKEY	1u	/* ANSWER it within setkey_seconds */
 #define TRESOR_EVENT_FORGET	2u	/* the last cipher and request are gone: wipe the key */
+/*
+ * A key of a legacy daemon that died, offered to the next one. @bytes is empty:
+ * only a daemon whose passphrase came another way can serve it.
+ */
+#define TRESOR_EVENT_AGAIN	1u
 
 /**
  * struct tresor_answer - TRESOR_IOC_ANSWER to a SETKEY, TRESOR_IOC_RELEASE of a held key

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0
+/* /dev/tresor: see abi/kmod.h, which is the manual. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/capability.h>
+#include <linux/freezer.h>
+#include <linux/fs.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/log2.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/nospec.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include "compat.h"
+#include "tresor.h"
+
+/* Results copied in, and completed, at once: kernel stack is dear. */
+#define CHUNK	16u
+
+/*
+ * A daemon that stopped taking part (SIGSTOP, deadlock) is never released. Its
+ * queues tell: requests in them, and no EXCHANGE for a while.
+ */
+static bool is_hung(const struct tresor_queue *queue, unsigned long timeout)
+{
+	return READ_ONCE(queue->outstanding) &&
+	       time_after(jiffies, READ_ONCE(queue->progress) + timeout);
+}
+
+static void watch(struct work_struct *work)
+{
+	struct tresor_daemon *daemon =
+		container_of(to_delayed_work(work), struct tresor_daemon, watchdog);
+	unsigned long timeout = READ_ONCE(tresor_hang_seconds) * HZ;
+	u32 i;
+
+	for (i = 0; timeout && i < daemon->queue_count; i++) {
+		if (!is_hung(&daemon->queues[i], timeout))
+			continue;
+		pr_warn("daemon %d has not answered for %u s, treating it as dead\n", daemon->pid,
+			tresor_hang_seconds);
+		tresor_key_detach(daemon);
+		return;
+	}
+	queue_delayed_work(tresor_workqueue, &daemon->watchdog, HZ);
+}
+
+static int device_open(struct inode *inode, struct file *file)
+{
+	struct tresor_daemon *daemon;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	daemon = kzalloc(sizeof(*daemon), GFP_KERNEL);
+	if (!daemon)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&daemon->node);
+	INIT_LIST_HEAD(&daemon->keys);
+	INIT_LIST_HEAD(&daemon->events);
+	init_waitqueue_head(&daemon->event_wait);
+	mutex_init(&daemon->attach_lock);
+	INIT_DELAYED_WORK(&daemon->watchdog, watch);
+	daemon->pid = task_tgid_nr(current);
+	file->private_data = daemon;
+	return 0;
+}
+
+static void free_queues(struct tresor_queue *queues, u32 count)
+{
+	while (count--)
+		tresor_queue_exit(&queues[count]);
+	kvfree(queues);
+}
+
+static int device_release(struct inode *inode, struct file *file)
+{
+	struct tresor_daemon *daemon = file->private_data;
+
+	cancel_delayed_work_sync(&daemon->watchdog);
+	if (daemon->queue_count) {
+		tresor_key_detach(daemon);
+		spin_lock_bh(&tresor_lock);
+		list_del_init(&daemon->node);
+		spin_unlock_bh(&tresor_lock);
+		free_queues(daemon->queues, daemon->queue_count);
+	}
+	kfree(daemon);
+	return 0;
+}
+
+/* Must hold tresor_lock. */
+static bool has_legacy_daemon(void)
+{
+	struct tresor_daemon *daemon;
+
+	list_for_each_entry(daemon, &tresor_daemons, node)
+		if (daemon->legacy && !daemon->stopped)
+			return true;
+	return false;
+}
+
+/* Holds daemon->attach_lock. */
+static int attach(struct tresor_daemon *daemon, const struct tresor_attach *arg)
+{
+	struct tresor_queue *queues;
+	u32 i;
+	int ret;
+
+	if (daemon->queue_count)
+		return -EBUSY;
+	queues = kvcalloc(arg->queues, sizeof(*queues), GFP_KERNEL);
+	if (!queues)
+		return -ENOMEM;
+	for (i = 0; i < arg->queues; i++) {
+		ret = tresor_queue_init(&queues[i], arg->depth);
+		if (ret)
+			goto free;
+	}
+	ret = tresor_register_ciphers();
+	if (ret)
+		goto free;
+
+	spin_lock_bh(&tresor_lock);
+	if ((arg->flags & TRESOR_ATTACH_LEGACY) && has_legacy_daemon()) {
+		spin_unlock_bh(&tresor_lock);
+		ret = -EBUSY;
+		goto free;
+	}
+	daemon->legacy = arg->flags & TRESOR_ATTACH_LEGACY;
+	daemon->queues = queues;
+	smp_store_release(&daemon->queue_count, arg->queues);
+	list_add_tail(&daemon->node, &tresor_daemons);
+	spin_unlock_bh(&tresor_lock);
+
+	if (daemon->legacy)
+		tresor_key_offer_orphans(daemon);
+	queue_delayed_work(tresor_workqueue, &daemon->watchdog, HZ);
+	return 0;
+free:
+	free_queues(queues, i);
+	return ret;
+}
+
+static long ioctl_attach(struct tresor_daemon *daemon, void __user *user)
+{
+	struct tresor_attach arg;
+	long ret;
+
+	if (copy_from_user(&arg, user, sizeof(arg)))
+		return -EFAULT;
+	if (arg.version != TRESOR_KMOD_VERSION)
+		return -EPROTO;
+	if (!arg.queues || arg.queues > TRESOR_QUEUES_MAX || arg.depth < TRESOR_DEPTH_MIN ||
+	    arg.depth > TRESOR_DEPTH_MAX || !is_power_of_2(arg.depth) ||
+	    (arg.flags & ~TRESOR_ATTACH_LEGACY))
+		return -EINVAL;
+	mutex_lock(&daemon->attach_lock);
+	ret = attach(daemon, &arg);
+	mutex_unlock(&daemon->attach_lock);
+	return ret;
+}
+
+static int commit(struct tresor_queue *queue, const struct tresor_exchange *arg)
+{
+	const struct tresor_result __user *user = u64_to_user_ptr(arg->results);
+	struct tresor_batch_counts counts = {};
+	struct tresor_result results[CHUNK];
+	u32 at, count;
+	int ret = 0;
+
+	for (at = 0; at < arg->commit; at += count) {
+		count = min(arg->commit - at, CHUNK);
+		/* Once: what the daemon changes from here on changes nothing. */
+		if (copy_from_user(results, user + at, count * sizeof(*results))) {
+			ret = -EFAULT;
+			break;
+		}
+		tresor_queue_commit(queue, results, count, &counts);
+	}
+	tresor_count(TRESOR_COUNT_BATCHES, 1);
+	if (counts.rejected)
+		tresor_count(TRESOR_COUNT_REJECTED, counts.rejected);
+	return ret;
+}
+
+static bool has_news(struct tresor_daemon *daemon, struct tresor_queue *queue)
+{
+	return tresor_queue_ready(queue) || READ_ONCE(daemon->stopped);
+}
+
+static void poll_briefly(struct tresor_daemon *daemon, struct tresor_queue *queue)
+{
+	ktime_t end = ktime_add_us(ktime_get(), READ_ONCE(tresor_poll_us));
+
+	while (!has_news(daemon, queue) && !need_resched() && !signal_pending(current) &&
+	       ktime_before(ktime_get(), end))
+		cpu_relax();
+}
+
+static int fetch(struct tresor_daemon *daemon, struct tresor_queue *queue,
+		 struct tresor_exchange *arg)
+{
+	u16 __user *user = u64_to_user_ptr(arg->slots);
+	u16 slots[TRESOR_BATCH_MAX];
+	u32 count;
+
+	for (;;) {
+		if (READ_ONCE(daemon->stopped))
+			return -ESHUTDOWN;
+		count = tresor_queue_fetch(queue, slots, arg->fetch, arg->bytes);
+		if (count || !arg->fetch || (arg->flags & TRESOR_EXCHANGE_NOWAIT))
+			break;
+		if (READ_ONCE(tresor_poll_us))
+			poll_briefly(daemon, queue);
+		/* -EINTR, not a restart: results must not be taken a second time. */
+		if (wait_event_freezable(queue->wait, has_news(daemon, queue)))
+			return -EINTR;
+	}
+	if (copy_to_user(user, slots, count * sizeof(*slots))) {
+		tresor_queue_unfetch(queue, slots, count);
+		return -EFAULT;
+	}
+	arg->fetch = count;
+	return 0;
+}
+
+static long ioctl_exchange(struct tresor_daemon *daemon, void __user *user)
+{
+	struct tresor_exchange arg;
+	struct tresor_queue *queue;
+	long ret = 0;
+
+	if (copy_from_user(&arg, user, sizeof(arg)))
+		return -EFAULT;
+	if (arg.queue >= daemon->queue_count || arg.commit > TRESOR_BATCH_MAX ||
+	    arg.fetch > TRESOR_BATCH_MAX || (arg.flags & ~TRESOR_EXCHANGE_NOWAIT) || arg.reserved)
+		return -EINVAL;
+	queue = &daemon->queues[array_index_nospec(arg.queue, daemon->queue_count)];
+	if (test_and_set_bit_lock(0, &queue->exchanging))
+		return -EBUSY;
+
+	if (arg.commit) {
+		ret = commit(queue, &arg);
+		arg.commit = 0;
+	}
+	if (!ret)
+		ret = fetch(daemon, queue, &arg);
+	clear_bit_unlock(0, &queue->exchanging);
+	if (ret)
+		arg.fetch = 0;
+	if (copy_to_user(user, &arg, sizeof(arg)) && !ret)
+		ret = -EFAULT;
+	return ret;
+}
+
+static long ioctl_handle(struct tresor_daemon *daemon, void __user *user,
+			 int (*act)(struct tresor_daemon *, struct tresor_key_handle *))
+{
+	struct tresor_key_handle arg;
+	long ret;
+
+	if (copy_from_user(&arg, user, sizeof(arg)))
+		return -EFAULT;
+	ret = act(daemon, &arg);
+	if (!ret && copy_to_user(user, &arg, sizeof(arg)))
+		ret = -EFAULT;
+	return ret;
+}
+
+static long ioctl_event(struct tresor_daemon *daemon, void __user *user)
+{
+	struct tresor_event event;
+	long ret = 0;
+
+	if (!daemon->legacy)
+		return -EINVAL;
+	while (!tresor_key_next_event(daemon, &event)) {
+		if (wait_event_freezable(daemon->event_wait,
+					 !list_empty_careful(&daemon->events) ||
+						 READ_ONCE(daemon->stopped)))
+			return -EINTR;
+		if (READ_ONCE(daemon->stopped))
+			return -ESHUTDOWN;
+	}
+	if (copy_to_user(user, &event, sizeof(event)))
+		ret = -EFAULT;
+	memzero_explicit(&event, sizeof(event));
+	return ret;
+}
+
+static long ioctl_answer(struct tresor_daemon *daemon, void __user *user,
+			 int (*act)(struct tresor_daemon *, const struct tresor_answer *))
+{
+	struct tresor_answer arg;
+
+	if (copy_from_user(&arg, user, sizeof(arg)))
+		return -EFAULT;
+	if (arg.status > TRESOR_ANSWER_HELD || arg.status < -MAX_ERRNO)
+		return -EINVAL;
+	return act(daemon, &arg);
+}
+
+static long device_ioctl(struct file *file, unsigned int command, unsigned long arg)
+{
+	struct tresor_daemon *daemon = file->private_data;
+	void __user *user = (void __user *)arg;
+
+	if (command == TRESOR_IOC_ATTACH)
+		return ioctl_attach(daemon, user);
+	if (!smp_load_acquire(&daemon->queue_count))
+		return -ENOTCONN;
+	switch (command) {
+	case TRESOR_IOC_EXCHANGE:
+		return ioctl_exchange(daemon, user);
+	case TRESOR_IOC_ADD:
+		return ioctl_handle(daemon, user, tresor_key_add);
+	case TRESOR_IOC_DROP:
+		return ioctl_handle(daemon, user, tresor_key_drop);
+	case TRESOR_IOC_EVENT:
+		return ioctl_event(daemon, user);
+	case TRESOR_IOC_ANSWER:
+		return ioctl_answer(daemon, user, tresor_key_answer);
+	case TRESOR_IOC_RELEASE:
+		return ioctl_answer(daemon, user, tresor_key_serve_held);
+	case TRESOR_IOC_STOP:
+		tresor_key_detach(daemon);
+		return 0;
+	}
+	return -ENOTTY;
+}
+
+static int device_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct tresor_daemon *daemon = file->private_data;
+	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
+	unsigned long size = vma->vm_end - vma->vm_start;
+	u32 count = smp_load_acquire(&daemon->queue_count);
+	u64 index = offset >> 24;
+	struct tresor_queue *queue;
+
+	if (index >= count || !(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	index = array_index_nospec(index, count);
+	queue = &daemon->queues[index];
+	/* A child process must not keep the file, and with it the requests, alive. */
+	vm_flags_set(vma, VM_DONTCOPY);
+	if (offset == TRESOR_MMAP_DATA(index) && size == (size_t)queue->depth * TRESOR_SLOT_SIZE)
+		return remap_vmalloc_range(vma, queue->data, 0);
+	if (offset != TRESOR_MMAP_DESCRIPTORS(index) ||
+	    size != tresor_descriptors_size(queue->depth))
+		return -EINVAL;
+	if (vma->vm_flags & VM_WRITE)
+		return -EPERM;
+	/* Nor by mprotect() later. */
+	vm_flags_clear(vma, VM_MAYWRITE);
+	return remap_vmalloc_range(vma, queue->head, 0);
+}
+
+static const struct file_operations device_operations = {
+	.owner = THIS_MODULE,
+	.open = device_open,
+	.release = device_release,
+	.unlocked_ioctl = device_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = device_mmap,
+};
+
+static struct miscdevice device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "tresor",
+	.mode = 0600,
+	.fops = &device_operations,
+	.groups = tresor_attribute_groups,
+};
+
+int tresor_device_register(void)
+{
+	return misc_register(&device);
+}
+
+void tresor_device_unregister(void)
+{
+	misc_deregister(&device);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef TRESOR_TRESOR_H
+#define TRESOR_TRESOR_H
+
+#include <linux/atomic.h>
+#include <linux/completion.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "queue.h"
+
+/*
+ * One open, attached file of /dev/tresor. Readers that found it through
+ * tresor_key.daemon hold rcu_read_lock(); release waits for them.
+ */
+struct tresor_daemon {
+	struct list_head node;		/* tresor_daemons */
+	struct list_head keys;		/* owner is this daemon */
+	struct list_head events;	/* SETKEY to send, FORGET to send */
+	wait_queue_head_t event_wait;
+	struct delayed_work watchdog;
+	struct mutex attach_lock;
+	bool stopped;			/* STOP, or declared dead */
+	bool legacy;
+	pid_t pid;
+	u32 queue_count;		/* 0 until attached; set last, with release */
+	struct tresor_queue *queues;
+};
+
+struct tresor_key_ask;
+
+enum tresor_key_event { TRESOR_KEY_QUIET, TRESOR_KEY_ASK, TRESOR_KEY_ASKED, TRESOR_KEY_FORGET };
+
+/*
+ * A handle, or a key of the legacy daemon. Its bytes are never kept: a handle
+ * is public to root by design, a legacy key's pass through tresor_key_ask.
+ *
+ * References: the table (handles only), every cipher, every request, a
+ * pending expiry. Everything but refs, handle and cookie is under tresor_lock.
+ */
+struct tresor_key {
+	refcount_t refs;
+	struct rcu_head rcu;
+	struct list_head node;		/* tresor_keys */
+	struct list_head mine;		/* owner->keys */
+	struct list_head event_node;	/* owner->events */
+	struct list_head parked;	/* requests that wait for a daemon */
+	struct tresor_daemon __rcu *daemon;	/* takes requests; NULL: they are parked */
+	struct tresor_daemon *owner;	/* attached, though it may not have answered yet */
+	struct delayed_work expiry;
+	struct tresor_key_ask *ask;	/* the setkey that waits */
+	enum tresor_key_event event;
+	bool legacy;
+	bool dead;
+	bool expired;
+	u64 id;
+	u32 cookie;
+	u32 users;			/* ciphers */
+	u32 size;			/* legacy */
+	u8 mode;			/* legacy */
+	u8 handle[TRESOR_HANDLE_SIZE];
+};
+
+enum tresor_counter {
+	TRESOR_COUNT_ENCRYPT,
+	TRESOR_COUNT_DECRYPT,
+	TRESOR_COUNT_SETKEY,
+	TRESOR_COUNT_FAILURES,
+	TRESOR_COUNT_BATCHES,
+	TRESOR_COUNT_PARKED,
+	TRESOR_COUNT_EXPIRED,
+	TRESOR_COUNT_REJECTED,
+	TRESOR_COUNTERS,
+};
+
+extern spinlock_t tresor_lock;
+extern struct list_head tresor_daemons;
+extern struct list_head tresor_keys;
+extern struct workqueue_struct *tresor_workqueue;
+extern unsigned int tresor_grace_seconds;
+extern unsigned int tresor_hang_seconds;
+extern unsigned int tresor_setkey_seconds;
+extern unsigned int tresor_poll_us;
+
+/* main.c: the first attach makes the ciphers known. */
+int tresor_register_ciphers(void);
+
+/* cipher.c */
+int tresor_cipher_register(void);
+void tresor_cipher_unregister(void);
+
+/* device.c */
+int tresor_device_register(void);
+void tresor_device_unregister(void);
+
+/* stats.c */
+extern const struct attribute_group *tresor_attribute_groups[];
+void tresor_count(enum tresor_counter counter, u64 by);
+
+/* key.c, called by cipher.c */
+/* NULL: the bytes name no live key. An error pointer only from a legacy daemon. */
+struct tresor_key *tresor_key_find(const u8 *bytes, u32 size, u8 mode);
+void tresor_key_release(struct tresor_key *key);
+bool tresor_key_tryget(struct tresor_key *key);
+void tresor_key_put(struct tresor_key *key);
+int tresor_key_submit(struct tresor_request *request);
+
+/* key.c, called by device.c */
+int tresor_key_add(struct tresor_daemon *daemon, struct tresor_key_handle *arg);
+int tresor_key_drop(struct tresor_daemon *daemon, struct tresor_key_handle *arg);
+bool tresor_key_next_event(struct tresor_daemon *daemon, struct tresor_event *event);
+int tresor_key_answer(struct tresor_daemon *daemon, const struct tresor_answer *answer);
+int tresor_key_serve_held(struct tresor_daemon *daemon, const struct tresor_answer *answer);
+void tresor_key_offer_orphans(struct tresor_daemon *daemon);
+/* The daemon is gone, or declared so: its keys are orphans, its queues dead. */
+void tresor_key_detach(struct tresor_daemon *daemon);
+/* Fails every parked request now. */
+void tresor_key_fail_parked(void);
+
+#endif
