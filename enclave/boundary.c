@@ -11,7 +11,8 @@ extern const char tresor_base[];	/* linked at 0, addressed relative to RIP */
 #define ENCLAVE_BASE	((uint64_t)tresor_base)
 #endif
 
-/* Beyond lie the kernel and addresses whose use is #GP. */
+/* Below lies NULL, beyond the kernel and addresses whose use is #GP. */
+#define USER_START	4096u
 #define USER_END	(1ull << 47)
 
 bool tresor_boundary_outside(uint64_t address, uint64_t size)
@@ -20,7 +21,8 @@ bool tresor_boundary_outside(uint64_t address, uint64_t size)
 	bool outside;
 
 	/* Both sums stay below 2^48: nothing wraps, not even the rounding up. */
-	outside = size != 0 && address % 8 == 0 && address < USER_END && size <= USER_END - address &&
+	outside = size != 0 && address % 8 == 0 && address >= USER_START &&
+		  address < USER_END && size <= USER_END - address &&
 		  (address + ((size + 7) & ~7ull) <= base || address >= base + ENCLAVE_SIZE);
 	__asm__ volatile("lfence" : : : "memory");
 	return outside;

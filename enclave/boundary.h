@@ -12,8 +12,8 @@
  */
 
 /*
- * Whether [address, address + size) is 8-byte aligned, lies in the lower half
- * of the address space and, rounded up to quadwords, shares no byte with ELRANGE. Speculation does
+ * Whether [address, address + size) is 8-byte aligned, lies between the first
+ * page and the upper half of the address space and, rounded up to quadwords, shares no byte with ELRANGE. Speculation does
  * not pass it. False for size 0.
  */
 bool tresor_boundary_outside(uint64_t address, uint64_t size) __attribute__((warn_unused_result));

@@ -12,7 +12,7 @@ static void derive_key(const struct tresor_header *header, const uint8_t *volume
 {
 	uint8_t prk[32];
 
-	hkdf_extract(TRESOR_SHA256, NULL, 0, volume_key, header->segment->key_size, prk);
+	hkdf_extract(TRESOR_SHA256, "", 0, volume_key, header->segment->key_size, prk);
 	hkdf_expand(TRESOR_SHA256, prk, label, sizeof(label) - 1, key, 32);
 	WIPE(prk);
 }

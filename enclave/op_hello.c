@@ -12,6 +12,8 @@
 #include "crypto/wipe.h"
 #include "crypto/x25519.h"
 
+uint32_t cpu_features;	/* crypto/cpu.h */
+
 static void identify(void)
 {
 	static const struct sgx_target_info nobody;

@@ -51,7 +51,7 @@ static uint64_t derive_key(const uint8_t key_request[512], uint8_t key[32])
 	memcpy(&request, key_request, sizeof(request));
 	refused = tresor_enclu(ENCLU_EGETKEY, &request, raw, NULL);
 	if (refused == 0) {
-		hkdf_extract(TRESOR_SHA256, NULL, 0, raw, sizeof(raw), prk);
+		hkdf_extract(TRESOR_SHA256, "", 0, raw, sizeof(raw), prk);
 		hkdf_expand(TRESOR_SHA256, prk, label, sizeof(label) - 1, key, 32);
 	}
 	WIPE(raw);

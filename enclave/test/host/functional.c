@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The operations as an honest host uses them, and each way a seal, a header or
+ * a message can be wrong. Ciphertext and keyslots are checked with OpenSSL.
+ */
+#include "machine.h"
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+#include <time.h>
+
+#define AREA	(64 * 4000)
+#define PASS	"correct horse"
+
+/* A volume as the host keeps it on disk. */
+struct volume {
+	struct tresor_segment segment;
+	struct tresor_digest digest;
+	struct tresor_keyslot slots[3];	/* 0 tresor, 1 portable, 2 enrolled */
+	struct tresor_macs *macs;
+	struct tresor_keyslot *array;
+	uint8_t *message;
+};
+static struct volume v;
+
+static uint8_t *area_of(int slot) { return arena + (size_t)slot * (1 << 20); }
+static struct tresor_sealed_salt *sealed_of(int slot) { return (void *)(area_of(slot) + (1 << 19)); }
+
+static void create(bool sealed)
+{
+	struct tresor_create request = { .head = HEAD(tresor_create, CREATE), .policy = TRESOR_POLICY_MRSIGNER };
+
+	v.macs = (void *)(arena + (4 << 20));
+	v.array = (void *)(arena + (5 << 20));
+	v.message = arena + (6 << 20);
+	describe_segment(&request.segment);
+	describe_digest(&request.digest);
+	describe_keyslot(&request.keyslot, 0, sealed, area_of(0), sealed_of(0));
+	request.macs = (uint64_t)v.macs;
+	seal_request(&request.message, v.message, TRESOR_PURPOSE_CREATE, UUID, TRESOR_ANY_SLOT, 0, NULL, 0,
+		     PASS, sizeof(PASS) - 1);
+	ASSERT(enter(&request) == TRESOR_OK);
+	v.segment = request.segment;
+	v.digest = request.digest;
+	v.slots[0] = request.keyslot;
+}
+
+static void prepare(struct tresor_unlock *request, const char *pass, int slots, uint32_t purpose)
+{
+	*request = (struct tresor_unlock){ .head = HEAD(tresor_unlock, UNLOCK), .segment = v.segment,
+					   .digest = v.digest, .keyslots = (uint64_t)v.array,
+					   .count = (uint32_t)slots, .policy = TRESOR_POLICY_MRSIGNER,
+					   .macs = (uint64_t)v.macs };
+	for (int i = 0; i < slots; i++) {
+		v.array[i] = v.slots[i];
+		v.array[i].flags = TRESOR_KEYSLOT_TRY;
+	}
+	seal_request(&request->message, v.message, purpose, UUID, TRESOR_ANY_SLOT, TRESOR_ANY_SLOT, pass,
+		     (uint32_t)strlen(pass), NULL, 0);
+}
+
+static uint32_t unlock(const char *pass, int slots, struct tresor_unlock *request)
+{
+	prepare(request, pass, slots, TRESOR_PURPOSE_UNLOCK);
+	return enter(request);
+}
+
+static uint32_t close_handle(uint32_t handle)
+{
+	struct tresor_close request = { .head = HEAD(tresor_close, CLOSE), .handle = handle };
+
+	return enter(&request);
+}
+
+static uint32_t crypt_range(uint32_t handle, bool decrypt, uint8_t *in, uint8_t *out, uint64_t sector,
+		      uint32_t length)
+{
+	struct tresor_range *range = (void *)(arena + (7 << 20));
+	struct tresor_sectors request = { .head = HEAD(tresor_sectors, SECTORS), .handle = handle,
+					  .decrypt = decrypt, .count = 1, .ranges = (uint64_t)range };
+
+	*range = (struct tresor_range){ .in = (uint64_t)in, .out = (uint64_t)out, .sector = sector,
+					.length = length };
+	return enter(&request);
+}
+
+static void openssl_xts(const uint8_t key[64], bool encrypt, uint64_t sector, const uint8_t *in,
+			uint8_t *out, int size)
+{
+	EVP_CIPHER_CTX *xts = EVP_CIPHER_CTX_new();
+	uint8_t iv[16] = { 0 };
+	int n;
+
+	memcpy(iv, &sector, 8);
+	ASSERT(EVP_CipherInit_ex(xts, EVP_aes_256_xts(), NULL, key, iv, encrypt) == 1 &&
+	       EVP_CipherUpdate(xts, out, &n, in, size) == 1 && n == size);
+	EVP_CIPHER_CTX_free(xts);
+}
+
+/* LUKS by OpenSSL alone: what the portable keyslot of this volume holds. */
+static void open_independently(const struct tresor_keyslot *keyslot, const char *pass, uint8_t key[64])
+{
+	static uint8_t area[AREA];
+	uint8_t area_key[64], digest[32], block[64];
+
+	ASSERT(PKCS5_PBKDF2_HMAC(pass, (int)strlen(pass), keyslot->salt, (int)keyslot->salt_size,
+				 (int)keyslot->kdf.time, EVP_sha256(), 64, area_key));
+	for (int i = 0; i < AREA / 512; i++)
+		openssl_xts(area_key, false, (uint64_t)i, (uint8_t *)keyslot->area + i * 512, area + i * 512, 512);
+	memset(key, 0, 64);
+	for (int stripe = 0; stripe < 4000; stripe++) {
+		for (int i = 0; i < 64; i++)
+			key[i] ^= area[stripe * 64 + i];
+		if (stripe == 3999)
+			break;
+		for (uint32_t half = 0; half < 2; half++) {
+			uint8_t text[36] = { 0, 0, 0, (uint8_t)half };
+
+			memcpy(text + 4, key + half * 32, 32);
+			SHA256(text, sizeof(text), block + half * 32);
+		}
+		memcpy(key, block, 64);
+	}
+	ASSERT(PKCS5_PBKDF2_HMAC((char *)key, 64, v.digest.salt, 32, (int)v.digest.iterations, EVP_sha256(),
+				 32, digest));
+	ASSERT(memcmp(digest, v.digest.digest, 32) == 0);
+}
+
+static void test_round_trip(void)
+{
+	uint8_t key[64], expected[4096];
+	uint8_t *plain = arena + (3 << 20), *cipher = plain + 65536, *again = cipher + 65536;
+	struct tresor_unlock request;
+
+	create(false);
+	open_independently(&v.slots[0], PASS, key);
+	ASSERT(unlock(PASS, 1, &request) == TRESOR_OK);
+	ASSERT(request.slot == 0 && request.slots_changed == 0 && request.slots_added == 0 &&
+	       request.slots_removed == 0 && request.resealed == 0);
+	for (int i = 0; i < 4096; i++)
+		plain[i] = (uint8_t)(i * 7);
+	ASSERT(crypt_range(request.handle, false, plain, cipher, 5, 4096) == TRESOR_OK);
+	for (uint64_t i = 0; i < 8; i++)
+		openssl_xts(key, true, 5 + i, plain + i * 512, expected + i * 512, 512);
+	ASSERT(memcmp(cipher, expected, 4096) == 0);
+	ASSERT(crypt_range(request.handle, true, cipher, again, 5, 4096) == TRESOR_OK);
+	ASSERT(memcmp(again, plain, 4096) == 0);
+	ASSERT(crypt_range(request.handle, true, cipher, cipher, 5, 4096) == TRESOR_OK);
+	ASSERT(memcmp(cipher, plain, 4096) == 0);
+
+	/* Bounds of the volume: 1 MiB is 2048 sectors. */
+	ASSERT(crypt_range(request.handle, false, plain, cipher, 2047, 512) == TRESOR_OK);
+	ASSERT(crypt_range(request.handle, false, plain, cipher, 2047, 1024) == TRESOR_E_REQUEST);
+	ASSERT(crypt_range(request.handle, false, plain, cipher, 2048, 512) == TRESOR_E_REQUEST);
+	ASSERT(crypt_range(request.handle, false, plain, cipher, UINT64_MAX, 512) == TRESOR_E_REQUEST);
+	ASSERT(crypt_range(request.handle, false, plain, cipher, 0, 513) == TRESOR_E_REQUEST);
+	ASSERT(crypt_range(request.handle, false, plain, plain + 504, 0, 512) == TRESOR_E_REQUEST);
+	ASSERT(crypt_range(request.handle, false, plain, (void *)(tresor_test_base - 504), 0, 512) == TRESOR_E_REQUEST);
+	ASSERT(crypt_range(request.handle, false, (void *)(tresor_test_base + ENCLAVE_SIZE - 8), plain, 0, 512) ==
+	       TRESOR_E_REQUEST);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+	ASSERT(close_handle(request.handle) == TRESOR_E_HANDLE);
+	ASSERT(crypt_range(request.handle, false, plain, cipher, 0, 512) == TRESOR_E_HANDLE);
+}
+
+static void test_passphrases(void)
+{
+	struct tresor_enrol enrol = { .head = HEAD(tresor_enrol, ENROL), .policy = TRESOR_POLICY_MRENCLAVE };
+	struct tresor_unlock request;
+	uint8_t first[64], second[64];
+
+	create(true);
+	ASSERT(unlock(PASS, 1, &request) == TRESOR_OK);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+	ASSERT(unlock("wrong", 1, &request) == TRESOR_E_PASSPHRASE);
+	ASSERT(request.handle == 0 && request.seal_status == 0);
+
+	/* A portable slot 1, proved with slot 0's passphrase. */
+	enrol.segment = v.segment;
+	enrol.digest = v.digest;
+	enrol.keyslots = (uint64_t)v.array;
+	enrol.count = 1;
+	enrol.macs = enrol.macs_out = (uint64_t)v.macs;
+	v.array[0] = v.slots[0];
+	v.array[0].flags = TRESOR_KEYSLOT_TRY;
+	describe_keyslot(&enrol.fresh, 1, false, area_of(1), NULL);
+	seal_request(&enrol.message, v.message, TRESOR_PURPOSE_ENROL, UUID, 0, 1, "wrong", 5, "new", 3);
+	ASSERT(enter(&enrol) == TRESOR_E_PASSPHRASE);
+	seal_request(&enrol.message, v.message, TRESOR_PURPOSE_ENROL, UUID, 0, 2, PASS, sizeof(PASS) - 1, "new", 3);
+	ASSERT(enter(&enrol) == TRESOR_E_REQUEST);	/* another fresh slot than sealed */
+	seal_request(&enrol.message, v.message, TRESOR_PURPOSE_ENROL, UUID, 0, 1, PASS, sizeof(PASS) - 1, "new", 3);
+	ASSERT(enter(&enrol) == TRESOR_OK && enrol.slot == 0);
+	v.slots[1] = enrol.fresh;
+	open_independently(&v.slots[1], "new", first);
+	ASSERT(v.macs->present == 3);
+
+	ASSERT(unlock("new", 2, &request) == TRESOR_OK && request.slot == 1);
+	ASSERT(request.slots_changed == 0 && request.slots_added == 0 && request.slots_removed == 0);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+
+	/* And a third, a tresor slot bound to MRENCLAVE, with the second's passphrase. */
+	enrol.count = 2;
+	v.array[1] = v.slots[1];
+	v.array[0].flags = 0;
+	v.array[1].flags = TRESOR_KEYSLOT_TRY;
+	describe_keyslot(&enrol.fresh, 2, true, area_of(2), sealed_of(2));
+	seal_request(&enrol.message, v.message, TRESOR_PURPOSE_ENROL, UUID, 1, 2, "new", 3, "third", 5);
+	ASSERT(enter(&enrol) == TRESOR_OK && enrol.slot == 1);
+	v.slots[2] = enrol.fresh;
+	ASSERT(sealed_of(2)->policy == TRESOR_POLICY_MRENCLAVE);
+	ASSERT(unlock("third", 3, &request) == TRESOR_OK && request.slot == 2);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+	open_independently(&v.slots[1], "new", second);
+	ASSERT(memcmp(first, second, 64) == 0);
+}
+
+static void test_header(void)
+{
+	struct tresor_unlock request;
+
+	create(false);
+	prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	request.segment.iv_tweak = 1;
+	ASSERT(enter(&request) == TRESOR_E_HEADER && request.segment_changed == 1 && request.handle == 0);
+	prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	request.segment.cipher = 2;
+	ASSERT(enter(&request) == TRESOR_E_UNSUPPORTED);
+	prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	request.segment.sector_size = 4096;
+	ASSERT(enter(&request) == TRESOR_E_HEADER);
+	prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	request.segment.offset += 512;
+	ASSERT(enter(&request) == TRESOR_E_HEADER);
+	prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	v.array[0].area_offset = 4096;
+	ASSERT(enter(&request) == TRESOR_OK && request.slots_changed == 1);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+	/* A keyslot without a MAC, and a MAC without its keyslot. */
+	v.slots[1] = v.slots[0];
+	v.slots[1].slot = 7;
+	v.macs->present |= 1 << 9;
+	prepare(&request, PASS, 2, TRESOR_PURPOSE_UNLOCK);
+	ASSERT(enter(&request) == TRESOR_OK && request.slots_added == 1 << 7 && request.slots_removed == 1 << 9);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+
+	/* The passphrase vouches for the changed header. */
+	v.segment.iv_tweak = 77;
+	prepare(&request, PASS, 2, TRESOR_PURPOSE_AUTHENTICATE);
+	request.macs_out = (uint64_t)v.macs;
+	ASSERT(enter(&request) == TRESOR_OK && request.handle == 0 && request.segment_changed == 1);
+	ASSERT(unlock(PASS, 2, &request) == TRESOR_OK && request.slots_added == 0 && request.slots_removed == 0);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+	ASSERT(v.macs->present == 0x81);
+}
+
+static uint32_t seal_status(void)
+{
+	struct tresor_unlock request;
+	uint32_t status = unlock(PASS, 1, &request);
+
+	ASSERT(status == TRESOR_OK || status == request.seal_status);
+	if (status == TRESOR_OK)
+		ASSERT(close_handle(request.handle) == TRESOR_OK);
+	return status;
+}
+
+static void test_seals(void)
+{
+	struct tresor_sealed_salt kept, *sealed = sealed_of(0);
+	const struct machine home = machine;
+	struct tresor_unlock request;
+
+	create(true);
+	kept = *sealed;
+#define ELSEWHERE(change, expected) do { \
+		change; \
+		machine_restart(); \
+		ASSERT(seal_status() == (expected)); \
+		machine = home; \
+	} while (0)
+	ELSEWHERE(machine.secret[0] ^= 1, TRESOR_E_SEAL_MACHINE);
+	ELSEWHERE(machine.attributes ^= 2, TRESOR_E_SEAL_BACKEND);
+	ELSEWHERE(machine.mrsigner[31] ^= 1, TRESOR_E_SEAL_SIGNER);
+	ELSEWHERE(machine.isv_prod_id++, TRESOR_E_SEAL_SIGNER);
+	ELSEWHERE(machine.isv_svn--, TRESOR_E_SEAL_VERSION);
+	ELSEWHERE(machine.cpu_svn[3]--, TRESOR_E_SEAL_VERSION);
+	ELSEWHERE(machine.mrenclave[0] ^= 1, TRESOR_OK);
+	ELSEWHERE(machine.xfrm = 0xe7, TRESOR_OK);
+	ELSEWHERE(sealed->policy = TRESOR_POLICY_MRENCLAVE, TRESOR_E_SEAL_DAMAGED);
+	for (size_t i = 0; i < sizeof(*sealed); i += 13) {
+		*sealed = kept;
+		((uint8_t *)sealed)[i] ^= 0x10;
+		ELSEWHERE((void)0, TRESOR_E_SEAL_DAMAGED);
+	}
+	*sealed = kept;
+
+	/* Newer microcode and a newer enclave: opens, and is sealed anew. */
+	machine.cpu_svn[0]++;
+	machine.isv_svn++;
+	machine_restart();
+	prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	request.sealed_out = (uint64_t)sealed_of(1);
+	ASSERT(enter(&request) == TRESOR_OK && request.resealed == 1);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+	*sealed = *sealed_of(1);
+	prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	request.sealed_out = (uint64_t)sealed_of(1);
+	ASSERT(enter(&request) == TRESOR_OK && request.resealed == 0);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+	machine = home;
+	machine_restart();
+	ASSERT(seal_status() == TRESOR_E_SEAL_VERSION);
+}
+
+static void test_messages(void)
+{
+	struct tresor_unlock request, good;
+	uint8_t *copy = arena + (2 << 20);
+
+	create(false);
+	prepare(&good, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	memcpy(copy, v.message, good.message.size);
+	request = good;
+	ASSERT(enter(&request) == TRESOR_OK);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+	request = good;
+	ASSERT(enter(&request) == TRESOR_E_MESSAGE);	/* replayed */
+
+#define FORGED(change) do { \
+		prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK); \
+		change; \
+		ASSERT(enter(&request) == TRESOR_E_MESSAGE); \
+	} while (0)
+	FORGED(v.message[0] ^= 1);
+	FORGED(v.message[40] ^= 1);
+	FORGED(v.message[request.message.size - 1] ^= 1);
+	FORGED(request.message.size -= 1);
+	FORGED(request.message.context.uuid[0] ^= 1);
+	FORGED(request.message.context.nonce[0] ^= 1);
+	FORGED(request.message.context.slot = 0);
+	FORGED(request.message.context.version = 2);
+	/* Another purpose: the nonce is not good for it, and goes. */
+	prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	request.message.context.purpose = TRESOR_PURPOSE_AUTHENTICATE;
+	request.macs_out = (uint64_t)v.macs;
+	ASSERT(enter(&request) == TRESOR_E_MESSAGE);
+	request.message.context.purpose = TRESOR_PURPOSE_UNLOCK;
+	request.macs_out = 0;
+	ASSERT(enter(&request) == TRESOR_E_MESSAGE);
+	/* Another enclave: sealed to a key that is gone. */
+	prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	machine_restart();
+	challenge(TRESOR_PURPOSE_UNLOCK, request.message.context.nonce);
+	ASSERT(enter(&request) == TRESOR_E_MESSAGE);
+	/* The 17th challenge drops the first. */
+	prepare(&request, PASS, 1, TRESOR_PURPOSE_UNLOCK);
+	for (uint32_t i = 0; i < TRESOR_NONCES; i++) {
+		uint8_t nonce[32];
+
+		challenge(TRESOR_PURPOSE_CREATE, nonce);
+	}
+	ASSERT(enter(&request) == TRESOR_E_MESSAGE);
+}
+
+static void test_back_off(void)
+{
+	struct tresor_unlock request;
+	struct timespec start, end;
+	double took[5];
+
+	create(false);
+	for (int i = 0; i < 5; i++) {
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		ASSERT(unlock(i < 4 ? "wrong" : PASS, 1, &request) == (i < 4 ? TRESOR_E_PASSPHRASE : TRESOR_OK));
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		took[i] = (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) * 1e-9;
+	}
+	/* Three are free; the fourth and fifth wait, the fifth twice as long. */
+	ASSERT(took[3] > 4 * took[2] && took[4] > 1.5 * took[3]);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	ASSERT(unlock("wrong", 1, &request) == TRESOR_E_PASSPHRASE);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	ASSERT(end.tv_sec - start.tv_sec <= 1);
+	machine_restart();
+}
+
+static void test_kdf_memory(void)
+{
+	struct tresor_unlock request;
+
+	create(false);
+	v.slots[1] = v.slots[0];
+	v.slots[1].slot = 1;
+	v.slots[1].kdf = (struct tresor_kdf){ .type = TRESOR_KDF_ARGON2ID, .time = 1,
+					      .memory_kib = 1 << 20, .lanes = 4 };
+	prepare(&request, PASS, 2, TRESOR_PURPOSE_UNLOCK);
+	v.array[0].flags = 0;
+	request.macs = 0;
+	ASSERT(enter(&request) == TRESOR_E_MEMORY && request.needed_kib == 1 << 20);
+	/* Tried beside one that could be: wrong, and still said. */
+	prepare(&request, "wrong", 2, TRESOR_PURPOSE_UNLOCK);
+	ASSERT(enter(&request) == TRESOR_E_PASSPHRASE && request.needed_kib == 1 << 20);
+	/* Unsupported parameters pass the turn on. */
+	v.slots[1].kdf.type = 9;
+	prepare(&request, PASS, 2, TRESOR_PURPOSE_UNLOCK);
+	request.macs = 0;
+	ASSERT(enter(&request) == TRESOR_OK && request.slot == 0);
+	ASSERT(close_handle(request.handle) == TRESOR_OK);
+	prepare(&request, PASS, 2, TRESOR_PURPOSE_UNLOCK);
+	v.array[0].flags = 0;
+	request.macs = 0;
+	ASSERT(enter(&request) == TRESOR_E_UNSUPPORTED);
+}
+
+static void test_legacy(void)
+{
+	struct tresor_legacy make = { .head = HEAD(tresor_legacy, LEGACY), .uuid = "legacy", .make = 1,
+				      .policy = TRESOR_POLICY_MRSIGNER, .key_size = 16, .mode = TRESOR_CBC,
+				      .kdf = { .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA256, .time = 5 },
+				      .sealed_out = (uint64_t)sealed_of(0), .bytes_size = 16 }, again;
+	struct tresor_block *block = (void *)(arena + (5 << 20));
+	struct tresor_blocks blocks = { .head = HEAD(tresor_blocks, BLOCKS), .count = 2,
+					.blocks = (uint64_t)block };
+	uint8_t *data = arena + (3 << 20);
+
+	memset(make.bytes, 0x42, 16);
+	again = make;
+	ASSERT(enter(&make) == TRESOR_OK && make.handle != 0);
+	again.make = 0;
+	again.sealed = (uint64_t)sealed_of(0);
+	again.sealed_out = (uint64_t)sealed_of(1);
+	ASSERT(enter(&again) == TRESOR_OK && again.handle != make.handle);
+	ASSERT(memcmp(sealed_of(0), sealed_of(1), sizeof(struct tresor_sealed_salt)) == 0);
+
+	/* Two handles, one key: what the first encrypts the second decrypts. */
+	memset(data, 0x11, 64);
+	block[0] = (struct tresor_block){ .in = (uint64_t)data, .out = (uint64_t)data + 64, .length = 64,
+					  .handle = make.handle, .mode = TRESOR_CBC };
+	block[1] = block[0];
+	block[1].mode = TRESOR_XTS;
+	ASSERT(enter(&blocks) == TRESOR_OK);
+	ASSERT(block[0].status == TRESOR_OK && block[1].status == TRESOR_E_HANDLE);
+	ASSERT(memcmp(data, data + 64, 64) != 0 && memcmp(block[0].iv, data + 64 + 48, 16) == 0);
+	block[0] = (struct tresor_block){ .in = (uint64_t)data + 64, .out = (uint64_t)data + 128, .length = 64,
+					  .handle = again.handle, .mode = TRESOR_CBC, .decrypt = 1 };
+	block[1] = block[0];
+	block[1].length = 63;
+	ASSERT(enter(&blocks) == TRESOR_OK);
+	ASSERT(block[0].status == TRESOR_OK && block[1].status == TRESOR_E_REQUEST);
+	ASSERT(memcmp(data, data + 128, 64) == 0);
+	ASSERT(close_handle(make.handle) == TRESOR_OK && close_handle(again.handle) == TRESOR_OK);
+
+	again.uuid[0] ^= 1;
+	ASSERT(enter(&again) == TRESOR_E_SEAL_DAMAGED && again.seal_status == TRESOR_E_SEAL_DAMAGED);
+}
+
+static void test_order(void)
+{
+	struct tresor_hello hello = { .head = HEAD(tresor_hello, HELLO), .abi_version = 1 };
+	struct tresor_selftest selftest = { .head = HEAD(tresor_selftest, SELFTEST) };
+	uint32_t handles[TRESOR_VOLUMES];
+	struct tresor_unlock request;
+
+	ASSERT(enter(&hello) == TRESOR_E_STATE);
+	for (selftest.index = 0; selftest.index < TRESOR_TESTS; selftest.index++)
+		ASSERT(enter(&selftest) == TRESOR_OK && selftest.passed == 1);
+	ASSERT(enter(&selftest) == TRESOR_E_REQUEST);
+	create(false);
+	for (uint32_t i = 0; i < TRESOR_VOLUMES; i++) {
+		ASSERT(unlock(PASS, 1, &request) == TRESOR_OK);
+		handles[i] = request.handle;
+	}
+	ASSERT(unlock(PASS, 1, &request) == TRESOR_E_BUSY);
+	for (uint32_t i = 0; i < TRESOR_VOLUMES; i++)
+		ASSERT(close_handle(handles[i]) == TRESOR_OK);
+}
+
+int main(void)
+{
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} tests[] = {
+		{ "round trip", test_round_trip }, { "passphrases", test_passphrases },
+		{ "header", test_header }, { "seals", test_seals }, { "messages", test_messages },
+		{ "back-off", test_back_off }, { "kdf memory", test_kdf_memory },
+		{ "legacy", test_legacy }, { "order", test_order },
+	};
+
+	machine_start();
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		tests[i].run();
+		printf("ok %zu - %s\n", i + 1, tests[i].name);
+	}
+	return 0;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "machine.h"
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+#include <sys/mman.h>
+#include "enclu.h"
+#include "layout.h"
+#include "slots.h"
+/* Included for their statics: a restart is a new process on real machines. */
+#include "../../state.c"
+#include "../../attempts.c"
+
+/* enclave.lds gives these in the image. */
+unsigned char tresor_heap[HEAP_SIZE + DYNAMIC_SIZE] __attribute__((aligned(4096)));
+const uint64_t tresor_test_base = 0x200000000000;
+
+struct machine machine;
+uint8_t *arena;
+static void *scratch;
+
+static bool svn_above(const uint8_t *a, const uint8_t *b)
+{
+	for (int i = 0; i < 16; i++) {
+		if (a[i] > b[i])
+			return true;
+	}
+	return false;
+}
+
+/* SDM vol. 3D: the inputs of the SEAL key; any injective mixing will do here. */
+static uint64_t egetkey(const struct sgx_key_request *request, uint8_t *key)
+{
+	uint64_t attributes = (request->attribute_mask[0] | 3) & machine.attributes;
+	uint8_t digest[32];
+	SHA256_CTX hash;
+
+	ASSERT((uintptr_t)request % 512 == 0 && (uintptr_t)key % 16 == 0);
+	ASSERT(request->key_name == 4 && (request->key_policy & 3) != 0 && (request->key_policy & ~3) == 0);
+	if (svn_above(request->cpu_svn, machine.cpu_svn))
+		return SGX_INVALID_CPUSVN;
+	if (request->isv_svn > machine.isv_svn)
+		return SGX_INVALID_ISVSVN;
+	SHA256_Init(&hash);
+	SHA256_Update(&hash, machine.secret, sizeof(machine.secret));
+	SHA256_Update(&hash, request, sizeof(*request));
+	SHA256_Update(&hash, &attributes, sizeof(attributes));
+	SHA256_Update(&hash, &machine.isv_prod_id, sizeof(machine.isv_prod_id));
+	if (request->key_policy & 1)
+		SHA256_Update(&hash, machine.mrenclave, 32);
+	if (request->key_policy & 2)
+		SHA256_Update(&hash, machine.mrsigner, 32);
+	SHA256_Final(digest, &hash);
+	memcpy(key, digest, 16);
+	return 0;
+}
+
+uint64_t tresor_enclu(uint32_t leaf, const void *rbx, void *rcx, void *rdx)
+{
+	struct sgx_report *report = rdx;
+
+	switch (leaf) {
+	case ENCLU_EGETKEY:
+		return egetkey(rbx, rcx);
+	case ENCLU_EACCEPT:
+		ASSERT((uintptr_t)rbx % 64 == 0 && (uintptr_t)rcx % 4096 == 0);
+		return 0;
+	default:
+		ASSERT(leaf == ENCLU_EREPORT);
+		ASSERT((uintptr_t)rbx % 512 == 0 && (uintptr_t)rcx % 128 == 0 && (uintptr_t)rdx % 512 == 0);
+		memset(report, 0, 432);
+		memcpy(report->cpu_svn, machine.cpu_svn, 16);
+		memcpy(report->mrenclave, machine.mrenclave, 32);
+		memcpy(report->mrsigner, machine.mrsigner, 32);
+		memcpy(report->report_data, rcx, 64);
+		report->attributes[0] = machine.attributes;
+		report->attributes[1] = machine.xfrm;
+		report->isv_prod_id = machine.isv_prod_id;
+		report->isv_svn = machine.isv_svn;
+		return 0;
+	}
+}
+
+void machine_start(void)
+{
+	void *range = mmap((void *)tresor_test_base, ENCLAVE_SIZE, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	ASSERT(range == (void *)tresor_test_base);
+	arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT(arena != MAP_FAILED);
+	scratch = malloc(SCRATCH_SIZE);
+	memset(machine.secret, 7, sizeof(machine.secret));
+	memset(machine.mrenclave, 0xe1, 32);
+	memset(machine.mrsigner, 0x51, 32);
+	memset(machine.cpu_svn, 5, 16);
+	machine.attributes = 5;
+	machine.xfrm = 3;
+	machine.isv_prod_id = 1;
+	machine.isv_svn = 2;
+	machine_restart();
+}
+
+void machine_restart(void)
+{
+	struct tresor_hello hello = { .head = HEAD(tresor_hello, HELLO), .abi_version = 1 };
+
+	state = NONE;
+	failures = 0;
+	ASSERT(enter(&hello) == TRESOR_OK);
+}
+
+uint32_t enter_bytes(void *request, size_t size)
+{
+	/* At the arena's end, where no pointer of a request leads. */
+	uint8_t *host = arena + ARENA_SIZE - 4096;
+	struct tresor_exit exit;
+
+	memcpy(host, request, size);
+	exit = tresor_main((uint64_t)host, scratch);
+	ASSERT(exit.wipe % 8 == 0 && exit.wipe < STACK_SIZE);
+	memcpy(request, host, size);
+	ASSERT(((struct tresor_head *)request)->status == exit.status);
+	return (uint32_t)exit.status;
+}
+
+uint32_t enter_again(void)
+{
+	return (uint32_t)tresor_main((uint64_t)arena + ARENA_SIZE - 4096, scratch).status;
+}
+
+uint32_t enter(void *request)
+{
+	return enter_bytes(request, ((struct tresor_head *)request)->size);
+}
+
+void challenge(uint32_t purpose, uint8_t nonce[32])
+{
+	struct tresor_challenge request = { .head = HEAD(tresor_challenge, CHALLENGE), .purpose = purpose };
+
+	ASSERT(enter(&request) == TRESOR_OK);
+	memcpy(nonce, request.nonce, 32);
+}
+
+/* ---- the sender: RFC 9180 sections 4 and 5, written from the RFC over OpenSSL ---- */
+
+static void labeled_extract(const uint8_t *suite, size_t suite_size, const char *label,
+			    const void *ikm, size_t ikm_size, const uint8_t *salt, size_t salt_size,
+			    uint8_t prk[32])
+{
+	uint8_t text[512];
+	size_t n = 0;
+	unsigned int size = 32;
+
+	memcpy(text, "HPKE-v1", 7), n = 7;
+	memcpy(text + n, suite, suite_size), n += suite_size;
+	memcpy(text + n, label, strlen(label)), n += strlen(label);
+	if (ikm_size)
+		memcpy(text + n, ikm, ikm_size), n += ikm_size;
+	ASSERT(HMAC(EVP_sha256(), salt_size ? salt : (const uint8_t *)"", (int)salt_size, text, n, prk, &size));
+}
+
+/* length <= 32: one block of HKDF-Expand. */
+static void labeled_expand(const uint8_t *suite, size_t suite_size, const uint8_t prk[32],
+			   const char *label, const void *info, size_t info_size, uint8_t *out,
+			   size_t length)
+{
+	uint8_t text[512] = { 0, (uint8_t)length }, block[32];
+	size_t n = 2;
+	unsigned int size = 32;
+
+	memcpy(text + n, "HPKE-v1", 7), n += 7;
+	memcpy(text + n, suite, suite_size), n += suite_size;
+	memcpy(text + n, label, strlen(label)), n += strlen(label);
+	memcpy(text + n, info, info_size), n += info_size;
+	text[n++] = 1;
+	ASSERT(HMAC(EVP_sha256(), prk, 32, text, n, block, &size));
+	memcpy(out, block, length);
+}
+
+static void hpke_seal(const uint8_t recipient[32], const void *info, size_t info_size,
+		      const void *aad, size_t aad_size, const uint8_t *plain, size_t size, uint8_t *message)
+{
+	static const uint8_t kem[] = { 'K', 'E', 'M', 0, 0x20 };
+	static const uint8_t suite[] = { 'H', 'P', 'K', 'E', 0, 0x20, 0, 1, 0, 2 };
+	uint8_t shared[32], prk[32], secret[32], context[64], key_context[65] = { 0 }, key[32], nonce[12];
+	EVP_PKEY *ephemeral = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
+	EVP_PKEY *peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, recipient, 32);
+	EVP_PKEY_CTX *derive = EVP_PKEY_CTX_new(ephemeral, NULL);
+	EVP_CIPHER_CTX *gcm = EVP_CIPHER_CTX_new();
+	size_t length = 32;
+	int n;
+
+	ASSERT(EVP_PKEY_derive_init(derive) == 1 && EVP_PKEY_derive_set_peer(derive, peer) == 1 &&
+	       EVP_PKEY_derive(derive, shared, &length) == 1);
+	ASSERT(EVP_PKEY_get_raw_public_key(ephemeral, message, &length) == 1);
+	memcpy(context, message, 32);
+	memcpy(context + 32, recipient, 32);
+	labeled_extract(kem, 5, "eae_prk", shared, 32, NULL, 0, prk);
+	labeled_expand(kem, 5, prk, "shared_secret", context, 64, shared, 32);
+
+	labeled_extract(suite, 10, "psk_id_hash", NULL, 0, NULL, 0, key_context + 1);
+	labeled_extract(suite, 10, "info_hash", info, info_size, NULL, 0, key_context + 33);
+	labeled_extract(suite, 10, "secret", NULL, 0, shared, 32, secret);
+	labeled_expand(suite, 10, secret, "key", key_context, 65, key, 32);
+	labeled_expand(suite, 10, secret, "base_nonce", key_context, 65, nonce, 12);
+
+	ASSERT(EVP_EncryptInit_ex(gcm, EVP_aes_256_gcm(), NULL, key, nonce) == 1 &&
+	       EVP_EncryptUpdate(gcm, NULL, &n, aad, (int)aad_size) == 1 &&
+	       EVP_EncryptUpdate(gcm, message + 32, &n, plain, (int)size) == 1 &&
+	       EVP_EncryptFinal_ex(gcm, message + 32 + n, &n) == 1 &&
+	       EVP_CIPHER_CTX_ctrl(gcm, EVP_CTRL_GCM_GET_TAG, 16, message + 32 + size) == 1);
+	EVP_CIPHER_CTX_free(gcm);
+	EVP_PKEY_CTX_free(derive);
+	EVP_PKEY_free(ephemeral);
+	EVP_PKEY_free(peer);
+}
+
+void seal_request(struct tresor_message *message, uint8_t *where, uint32_t purpose, const char *uuid,
+		  uint32_t slot, uint32_t fresh_slot, const void *existing, uint32_t existing_size,
+		  const void *fresh, uint32_t fresh_size)
+{
+	uint32_t size = 8 + existing_size + fresh_size;
+	uint8_t *plain = malloc(size);
+
+	memset(message, 0, sizeof(*message));
+	message->address = (uint64_t)where;
+	message->size = size + 48;
+	message->context.version = TRESOR_ABI_VERSION;
+	message->context.purpose = purpose;
+	message->context.slot = slot;
+	message->context.fresh_slot = fresh_slot;
+	memcpy(message->context.uuid, uuid, strlen(uuid));
+	challenge(purpose, message->context.nonce);
+	memcpy(plain, &existing_size, 4);
+	memcpy(plain + 4, &fresh_size, 4);
+	if (existing_size)
+		memcpy(plain + 8, existing, existing_size);
+	if (fresh_size)
+		memcpy(plain + 8 + existing_size, fresh, fresh_size);
+	hpke_seal(tresor_channel.public_key, "tresor sealed request v1", 24, &message->context,
+		  sizeof(message->context), plain, size, where);
+	free(plain);
+}
+
+void describe_segment(struct tresor_segment *segment)
+{
+	*segment = (struct tresor_segment){ .cipher = TRESOR_AES_XTS_PLAIN64, .sector_size = 512,
+					    .key_size = 64, .offset = 16 << 20, .size = 1 << 20 };
+}
+
+void describe_digest(struct tresor_digest *digest)
+{
+	*digest = (struct tresor_digest){ .hash = TRESOR_SHA256, .iterations = 10, .salt_size = 32,
+					  .digest_size = 32 };
+}
+
+void describe_keyslot(struct tresor_keyslot *keyslot, uint32_t slot, bool sealed, uint8_t *area,
+		      void *sealed_at)
+{
+	*keyslot = (struct tresor_keyslot){
+		.slot = slot, .kdf = { .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA256, .time = 10 },
+		.af_hash = TRESOR_SHA256, .af_stripes = TRESOR_STRIPES, .area_key_size = 64,
+		.key_size = 64, .salt_size = 32, .area_offset = 32768, .area_size = 258048,
+		.area = (uint64_t)area,
+	};
+	if (sealed) {
+		keyslot->sealed_size = sizeof(struct tresor_sealed_salt);
+		keyslot->sealed = (uint64_t)sealed_at;
+		keyslot->pass_kdf = (struct tresor_kdf){ .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA512,
+							 .time = 20 };
+	}
+}

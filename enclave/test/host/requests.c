@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "requests.h"
+#include <sys/mman.h>
+#include "slots.h"
+
+#define AT(type, field) offsetof(struct type, field)
+/* In lists, where 0 ends. */
+#define IN(type, field) (AT(type, field) + 1)
+#define ELEMENTS_KEYSLOT .array = sizeof(struct tresor_keyslot), \
+	.element_addresses = { IN(tresor_keyslot, area), IN(tresor_keyslot, sealed) }, \
+	.element_costs = { IN(tresor_keyslot, kdf.time), IN(tresor_keyslot, kdf.memory_kib), \
+			   IN(tresor_keyslot, pass_kdf.time), IN(tresor_keyslot, pass_kdf.memory_kib) }
+
+const struct operation operations[OPERATIONS] = {
+	[0] = { .name = "NONE", .size = sizeof(struct tresor_head) },
+	[TRESOR_OP_HELLO] = { .name = "HELLO", .size = sizeof(struct tresor_hello) },
+	[TRESOR_OP_CHALLENGE] = { .name = "CHALLENGE", .size = sizeof(struct tresor_challenge) },
+	[TRESOR_OP_REPORT] = { .name = "REPORT", .size = sizeof(struct tresor_report),
+		.addresses = { IN(tresor_report, target_info), IN(tresor_report, report) } },
+	[TRESOR_OP_CREATE] = { .name = "CREATE", .size = sizeof(struct tresor_create),
+		.addresses = { IN(tresor_create, message.address), IN(tresor_create, keyslot.area),
+			       IN(tresor_create, keyslot.sealed), IN(tresor_create, macs) },
+		.costs = { IN(tresor_create, digest.iterations), IN(tresor_create, keyslot.kdf.time),
+			   IN(tresor_create, keyslot.kdf.memory_kib), IN(tresor_create, keyslot.pass_kdf.time),
+			   IN(tresor_create, keyslot.pass_kdf.memory_kib) } },
+	[TRESOR_OP_UNLOCK] = { .name = "UNLOCK", .size = sizeof(struct tresor_unlock),
+		.addresses = { IN(tresor_unlock, message.address), IN(tresor_unlock, keyslots),
+			       IN(tresor_unlock, macs), IN(tresor_unlock, macs_out), IN(tresor_unlock, sealed_out) },
+		.costs = { IN(tresor_unlock, digest.iterations) },
+		.array_at = AT(tresor_unlock, keyslots), ELEMENTS_KEYSLOT },
+	[TRESOR_OP_ENROL] = { .name = "ENROL", .size = sizeof(struct tresor_enrol),
+		.addresses = { IN(tresor_enrol, message.address), IN(tresor_enrol, keyslots),
+			       IN(tresor_enrol, macs), IN(tresor_enrol, macs_out),
+			       IN(tresor_enrol, fresh.area), IN(tresor_enrol, fresh.sealed) },
+		.costs = { IN(tresor_enrol, digest.iterations), IN(tresor_enrol, fresh.kdf.time),
+			   IN(tresor_enrol, fresh.kdf.memory_kib), IN(tresor_enrol, fresh.pass_kdf.time),
+			   IN(tresor_enrol, fresh.pass_kdf.memory_kib) },
+		.array_at = AT(tresor_enrol, keyslots), ELEMENTS_KEYSLOT },
+	[TRESOR_OP_SECTORS] = { .name = "SECTORS", .size = sizeof(struct tresor_sectors),
+		.addresses = { IN(tresor_sectors, ranges) }, .array_at = AT(tresor_sectors, ranges),
+		.array = sizeof(struct tresor_range),
+		.element_addresses = { IN(tresor_range, in), IN(tresor_range, out) } },
+	[TRESOR_OP_CLOSE] = { .name = "CLOSE", .size = sizeof(struct tresor_close) },
+	[TRESOR_OP_LEGACY] = { .name = "LEGACY", .size = sizeof(struct tresor_legacy),
+		.addresses = { IN(tresor_legacy, sealed), IN(tresor_legacy, sealed_out),
+			       IN(tresor_legacy, message.address) },
+		.costs = { IN(tresor_legacy, kdf.time), IN(tresor_legacy, kdf.memory_kib) } },
+	[TRESOR_OP_BLOCKS] = { .name = "BLOCKS", .size = sizeof(struct tresor_blocks),
+		.addresses = { IN(tresor_blocks, blocks) }, .array_at = AT(tresor_blocks, blocks),
+		.array = sizeof(struct tresor_block), .element_addresses = { IN(tresor_block, in), IN(tresor_block, out) } },
+	[TRESOR_OP_SELFTEST] = { .name = "SELFTEST", .size = sizeof(struct tresor_selftest) },
+	[TRESOR_OP_BENCHMARK] = { .name = "BENCHMARK", .size = sizeof(struct tresor_benchmark),
+		.costs = { IN(tresor_benchmark, kdf.time), IN(tresor_benchmark, kdf.memory_kib) } },
+	[TRESOR_OP_ASSIST] = { .name = "ASSIST", .size = sizeof(struct tresor_assist) },
+};
+
+#define PASS "correct horse"
+/* Room on both sides of ELRANGE, so that a range that leaves it by a byte is the host's. */
+#define BESIDE	(512ull << 20)
+
+static struct {
+	struct tresor_create made;
+	uint8_t area[64 * 4000];
+	struct tresor_sealed_salt sealed, legacy;
+	struct tresor_macs macs;
+	uint32_t handle, legacy_handle;
+	uint8_t volume_key[32], tweak_key[32];
+} volume;
+
+static uint8_t *place(uint32_t slot) { return arena + ((size_t)slot << 19); }
+
+static void fill_legacy(struct tresor_legacy *request)
+{
+	*request = (struct tresor_legacy){
+		.head = HEAD(tresor_legacy, LEGACY), .uuid = "legacy", .policy = TRESOR_POLICY_MRSIGNER,
+		.key_size = 16, .mode = TRESOR_CBC,
+		.kdf = { .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA256, .time = 5 },
+		.sealed = (uint64_t)place(3), .sealed_out = (uint64_t)place(4), .bytes_size = 16,
+	};
+}
+
+void requests_prepare(void)
+{
+	const struct tresor_volume *open;
+	struct tresor_legacy legacy;
+	struct tresor_unlock unlock;
+	uint8_t request[REQUEST_MAX];
+
+	for (int side = 0; side < 2; side++) {
+		uint64_t where = side ? tresor_test_base + ENCLAVE_SIZE : tresor_test_base - BESIDE;
+
+		ASSERT(mmap((void *)where, BESIDE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) ==
+		       (void *)where);
+	}
+	requests_template(TRESOR_OP_CREATE, true, request);
+	memcpy(&volume.made, request, sizeof(volume.made));
+	ASSERT(enter(&volume.made) == TRESOR_OK);
+	memcpy(volume.area, (void *)volume.made.keyslot.area, sizeof(volume.area));
+	memcpy(&volume.sealed, (void *)volume.made.keyslot.sealed, sizeof(volume.sealed));
+	memcpy(&volume.macs, (void *)volume.made.macs, sizeof(volume.macs));
+
+	requests_template(TRESOR_OP_UNLOCK, true, request);
+	memcpy(&unlock, request, sizeof(unlock));
+	ASSERT(enter(&unlock) == TRESOR_OK);
+	volume.handle = unlock.handle;
+	open = tresor_slots_get(volume.handle);
+	/* An AES-256 schedule starts with the key itself. */
+	memcpy(volume.volume_key, open->key.xts.data.encrypt, 32);
+	memcpy(volume.tweak_key, open->key.xts.tweak.encrypt, 32);
+	tresor_slots_put(open);
+
+	fill_legacy(&legacy);
+	legacy.make = 1;
+	ASSERT(enter(&legacy) == TRESOR_OK);
+	volume.legacy_handle = legacy.handle;
+	memcpy(&volume.legacy, place(4), sizeof(volume.legacy));
+}
+
+/* Puts the volume's keyslot where requests point. */
+static uint64_t plant_keyslots(void)
+{
+	struct tresor_keyslot *keyslot = (void *)place(2);
+
+	memcpy(place(0), volume.area, sizeof(volume.area));
+	memcpy(place(1), &volume.sealed, sizeof(volume.sealed));
+	memset(keyslot, 0, TRESOR_KEYSLOTS * sizeof(*keyslot));
+	for (uint32_t i = 0; i < TRESOR_KEYSLOTS; i++) {
+		keyslot[i] = volume.made.keyslot;
+		keyslot[i].slot = i;
+		keyslot[i].area = (uint64_t)place(0);
+		keyslot[i].sealed = (uint64_t)place(1);
+		keyslot[i].flags = i == 0 ? TRESOR_KEYSLOT_TRY : 0;
+	}
+	memcpy(place(5), &volume.macs, sizeof(volume.macs));
+	return (uint64_t)keyslot;
+}
+
+static void message(struct tresor_message *m, bool sealed, uint32_t purpose, uint32_t fresh_slot,
+		    bool existing, bool fresh)
+{
+	if (sealed) {
+		seal_request(m, place(6), purpose, UUID, TRESOR_ANY_SLOT, fresh_slot, PASS,
+			     existing ? sizeof(PASS) - 1 : 0, "new", fresh ? 3 : 0);
+		return;
+	}
+	*m = (struct tresor_message){ .address = (uint64_t)place(6), .size = 100 };
+	m->context = (struct tresor_context){ .version = 1, .purpose = purpose, .uuid = UUID,
+					      .slot = TRESOR_ANY_SLOT, .fresh_slot = fresh_slot };
+}
+
+void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
+{
+	struct tresor_head head = { .op = op, .size = operations[op].size };
+	union {
+		struct tresor_hello hello;
+		struct tresor_challenge challenge;
+		struct tresor_report report;
+		struct tresor_create create;
+		struct tresor_unlock unlock;
+		struct tresor_enrol enrol;
+		struct tresor_sectors sectors;
+		struct tresor_close close;
+		struct tresor_legacy legacy;
+		struct tresor_blocks blocks;
+		struct tresor_benchmark benchmark;
+	} r;
+
+	memset(&r, 0, sizeof(r));
+	switch (op) {
+	case TRESOR_OP_HELLO:
+		r.hello.abi_version = 1;
+		break;
+	case TRESOR_OP_CHALLENGE:
+		r.challenge.purpose = TRESOR_PURPOSE_UNLOCK;
+		break;
+	case TRESOR_OP_REPORT:
+		r.report.target_info = (uint64_t)place(0);
+		r.report.report = (uint64_t)place(1);
+		break;
+	case TRESOR_OP_CREATE:
+		r.create.policy = TRESOR_POLICY_MRSIGNER;
+		describe_segment(&r.create.segment);
+		describe_digest(&r.create.digest);
+		describe_keyslot(&r.create.keyslot, 0, true, place(7), place(8));
+		r.create.macs = (uint64_t)place(9);
+		message(&r.create.message, sealed, TRESOR_PURPOSE_CREATE, 0, false, true);
+		if (sealed && volume.handle == 0)	/* the fixture: with the passphrase of the others */
+			seal_request(&r.create.message, place(6), TRESOR_PURPOSE_CREATE, UUID, TRESOR_ANY_SLOT,
+				     0, NULL, 0, PASS, sizeof(PASS) - 1);
+		break;
+	case TRESOR_OP_UNLOCK:
+		r.unlock = (struct tresor_unlock){ .segment = volume.made.segment, .digest = volume.made.digest,
+			.keyslots = plant_keyslots(), .count = 1, .policy = TRESOR_POLICY_MRSIGNER,
+			.macs = (uint64_t)place(5), .sealed_out = (uint64_t)place(9) };
+		message(&r.unlock.message, sealed, TRESOR_PURPOSE_UNLOCK, TRESOR_ANY_SLOT, true, false);
+		break;
+	case TRESOR_OP_ENROL:
+		r.enrol = (struct tresor_enrol){ .segment = volume.made.segment, .digest = volume.made.digest,
+			.keyslots = plant_keyslots(), .count = 3, .policy = TRESOR_POLICY_MRSIGNER,
+			.macs = (uint64_t)place(5), .macs_out = (uint64_t)place(9) };
+		describe_keyslot(&r.enrol.fresh, 9, true, place(7), place(8));
+		message(&r.enrol.message, sealed, TRESOR_PURPOSE_ENROL, 9, true, true);
+		break;
+	case TRESOR_OP_SECTORS:
+		r.sectors = (struct tresor_sectors){ .handle = volume.handle, .count = 4,
+						     .ranges = (uint64_t)place(2) };
+		for (uint32_t i = 0; i < TRESOR_RANGES; i++)
+			((struct tresor_range *)place(2))[i] = (struct tresor_range){
+				.in = (uint64_t)place(3), .out = (uint64_t)place(4), .sector = i, .length = 512 };
+		break;
+	case TRESOR_OP_CLOSE:
+		r.close.handle = volume.handle + TRESOR_VOLUMES;
+		break;
+	case TRESOR_OP_LEGACY:
+		fill_legacy(&r.legacy);
+		memcpy(place(3), &volume.legacy, sizeof(volume.legacy));
+		if (sealed) {
+			r.legacy.bytes_size = 0;
+			seal_request(&r.legacy.message, place(6), TRESOR_PURPOSE_LEGACY, "legacy",
+				     TRESOR_ANY_SLOT, TRESOR_ANY_SLOT, PASS, sizeof(PASS) - 1, NULL, 0);
+		}
+		break;
+	case TRESOR_OP_BLOCKS:
+		r.blocks = (struct tresor_blocks){ .count = 4, .blocks = (uint64_t)place(2) };
+		for (uint32_t i = 0; i < TRESOR_RANGES; i++)
+			((struct tresor_block *)place(2))[i] = (struct tresor_block){
+				.in = (uint64_t)place(3), .out = (uint64_t)place(4), .length = 64 + i % 3 * 16,
+				.handle = i % 2 ? volume.handle : volume.legacy_handle,
+				.mode = i % 2 ? TRESOR_XTS : TRESOR_CBC };
+		break;
+	case TRESOR_OP_BENCHMARK:
+		r.benchmark.kdf = (struct tresor_kdf){ .type = TRESOR_KDF_ARGON2ID, .time = 1, .memory_kib = 32,
+						       .lanes = 2 };
+		r.benchmark.key_size = 32;
+		break;
+	default:
+		break;
+	}
+	memcpy(&r, &head, sizeof(head));
+	memcpy(request, &r, operations[op].size);
+}
+
+uint64_t requests_address(uint64_t choice)
+{
+	uint64_t more = choice >> 4;
+
+	switch (choice & 15) {
+	case 0:		return tresor_test_base + more % ENCLAVE_SIZE;
+	case 1:		return tresor_test_base + (more % ENCLAVE_SIZE & ~7ull);
+	case 2:		return tresor_test_base - (more % 4096 + 1) * 8;
+	case 3:		return tresor_test_base - (more % 32768 + 1) * 8;
+	case 4:		return tresor_test_base + ENCLAVE_SIZE - (more % 4096 + 1) * 8;
+	case 5:		return tresor_test_base + ENCLAVE_SIZE;
+	case 6:		return UINT64_MAX - more % 4096;
+	case 7:		return (UINT64_MAX - more % 65536) & ~7ull;
+	case 8:		return (1ull << 47) + (more % 4096) * 8;
+	case 9:		return 1ull << (48 + more % 16);
+	case 10:	return (uint64_t)arena + more % ARENA_POINTERS;
+	case 11:	return tresor_test_base - 8;
+	default:	return (uint64_t)arena + (more % ARENA_POINTERS & ~7ull);
+	}
+}
+
+static void limit(uint8_t *base, const uint16_t *costs)
+{
+	uint32_t value;
+
+	for (; *costs; costs++) {
+		memcpy(&value, base + *costs - 1, 4);
+		if (value > 64)
+			value %= 64;
+		memcpy(base + *costs - 1, &value, 4);
+	}
+}
+
+void requests_limit(uint32_t op, uint8_t request[REQUEST_MAX])
+{
+	const struct operation *o = &operations[op];
+
+	limit(request, o->costs);
+	for (uint32_t i = 0; o->array && i < TRESOR_KEYSLOTS; i++)
+		limit(place(2) + i * o->array, o->element_costs);
+}
+
+static void scan_for_keys(void)
+{
+	const uint8_t *keys[] = { volume.volume_key, volume.tweak_key, tresor_channel.secret_key };
+
+	for (int i = 0; i < 3; i++) {
+		ASSERT(!memmem(arena, ARENA_POINTERS + (1 << 20), keys[i], 16));
+		ASSERT(!memmem(arena + ARENA_SIZE - 4096, 4096, keys[i], 16));
+		ASSERT(!memmem(arena, ARENA_POINTERS + (1 << 20), keys[i] + 16, 16));
+	}
+}
+
+uint32_t requests_enter(uint8_t request[REQUEST_MAX], bool scan)
+{
+	struct tresor_head head;
+	uint32_t handle = 0;
+	uint32_t status = enter_bytes(request, REQUEST_MAX);
+
+	memcpy(&head, request, sizeof(head));
+	ASSERT(status <= TRESOR_E_DEAD || (status >= TRESOR_E_SEAL_DAMAGED && status <= TRESOR_E_SEAL_MACHINE));
+	ASSERT(status != TRESOR_E_DEAD && status != TRESOR_E_RANDOM);
+	if (status == TRESOR_OK && head.op == TRESOR_OP_UNLOCK)
+		memcpy(&handle, request + AT(tresor_unlock, handle), 4);
+	if (status == TRESOR_OK && head.op == TRESOR_OP_LEGACY)
+		memcpy(&handle, request + AT(tresor_legacy, handle), 4);
+	if (handle != 0) {
+		struct tresor_close close = { .head = HEAD(tresor_close, CLOSE), .handle = handle };
+
+		ASSERT(enter(&close) == TRESOR_OK);
+	}
+	if (scan)
+		scan_for_keys();
+	return status;
+}
