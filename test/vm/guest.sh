@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# First process of the machine: readies it, runs the parts named on the kernel's
+# command line, tells the host on the second serial line, powers off.
+#
+#   host sees:  "ok NAME", "not ok NAME", "# text", "log TEXT" and requests
+#   request:    "ask WORD ..." and waits for one line of answer
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C TERM=dumb
+stty -F /dev/ttyS1 raw -echo
+exec 3<>/dev/ttyS1
+mkdir -p /dev/shm /dev/pts
+mount -t tmpfs shm /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t debugfs debugfs /sys/kernel/debug
+[ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
+hostname vm
+ulimit -c 0
+work=/tmp/work
+mkdir -p "$work" /mnt
+
+say() { printf '%s\n' "$*" >&3; }
+ask() { say "ask $*"; IFS= read -r REPLY <&3; }
+
+# check NAME COMMAND...: one line for the host; the command's output when it failed.
+check() {
+	local name=$1 started=$SECONDS
+	shift
+	if "$@" >"$work/output" 2>&1; then
+		say "ok $name"
+	else
+		say "not ok $name"
+		tail -n 40 "$work/output" | sed 's/^/# /' >&3
+	fi
+	say "# took $((SECONDS - started)) s: $name"
+}
+
+echo 60 >/proc/sys/kernel/hung_task_timeout_secs
+for module in loop dm_mod dm_crypt brd; do
+	case $module in brd) modprobe brd rd_nr=2 rd_size=65536 ;; *) modprobe $module ;; esac
+done
+insmod kernel/tresor.ko grace_seconds=5 || say "not ok tresor.ko loads"
+
+for part in $(sed -n 's/.*tresor\.parts=\([^ ]*\).*/\1/p' /proc/cmdline | tr , ' '); do
+	say "# part $part"
+	source "test/vm/checks/$part.sh"
+done
+say "end"
+sync
+echo o >/proc/sysrq-trigger
+sleep 60
