@@ -1,0 +1,305 @@
+/**
+ * The plaintext side of a volume: byte ranges in and out, ciphertext in a
+ * Store, keys in an enclave. Any alignment is served; what is smaller than a
+ * sector is read, changed and written under a lock of its range.
+ */
+import type { Enclave, VolumeHandle } from "../enclave/types.ts"
+import { checkRange, IoError, type Store } from "../store/store.ts"
+import { RangeLock } from "./range-lock.ts"
+
+/** "locked": no key, I/O waits. "failed": no key in time, I/O ends in EIO. */
+export type VolumeState = "ready" | "locked" | "failed" | "closing" | "closed"
+
+export interface VolumeCounters {
+  reads: number
+  writes: number
+  flushes: number
+  bytesRead: number
+  bytesWritten: number
+  errors: number
+  /** Requests being served now. */
+  pending: number
+}
+
+export interface VolumeOptions {
+  readonly store: Store
+  /** Bytes; where the segment starts in the store. */
+  readonly offset: number
+  /** Bytes; `null`: to the end of the store. */
+  readonly size: number | null
+  readonly sectorSize: 512 | 1024 | 2048 | 4096
+  readonly readOnly?: boolean
+  readonly discards?: boolean
+  /** How long I/O waits after `lock`; default for ever. */
+  readonly lockGraceMs?: number | null
+  /** How long I/O waits for a new enclave after the loss of one; default 30 s. */
+  readonly lossGraceMs?: number
+}
+
+const ZEROES = 1 << 20
+
+/** The enclave takes 8-byte aligned addresses. */
+const aligned = (length: number): Buffer => Buffer.allocUnsafeSlow(length)
+
+export class Volume {
+  readonly sectorSize: number
+  readonly readOnly: boolean
+  readonly discards: boolean
+  readonly counters: VolumeCounters = {
+    reads: 0,
+    writes: 0,
+    flushes: 0,
+    bytesRead: 0,
+    bytesWritten: 0,
+    errors: 0,
+    pending: 0,
+  }
+  readonly #options: VolumeOptions
+  readonly #store: Store
+  readonly #locks = new RangeLock()
+  readonly #waiting = new Set<() => void>()
+  readonly #listeners = new Set<() => void>()
+  #key: { readonly enclave: Enclave; readonly handle: VolumeHandle } | null = null
+  #state: VolumeState = "locked"
+  #grace: NodeJS.Timeout | null = null
+  #idle: (() => void) | null = null
+  #size = 0
+  #closed: Promise<void> | null = null
+
+  /** Starts locked; owns the store from here on. Throws EINVAL when the segment does not fit the store. */
+  constructor(options: VolumeOptions) {
+    this.#options = options
+    this.#store = options.store
+    this.sectorSize = options.sectorSize
+    this.readOnly = options.readOnly === true || options.store.readOnly
+    this.discards = options.discards === true && options.store.discards && !this.readOnly
+    this.#size = this.#segmentSize(options.store.size)
+  }
+
+  get state(): VolumeState {
+    return this.#state
+  }
+
+  /** Bytes of plaintext. */
+  get size(): number {
+    return this.#size
+  }
+
+  #segmentSize(storeSize: number): number {
+    const { offset, size, sectorSize } = this.#options
+    const room = storeSize - offset
+    const wanted = size ?? room - (room % sectorSize)
+    if (offset % 512 !== 0 || wanted % sectorSize !== 0 || wanted <= 0 || wanted > room) {
+      throw new IoError("EINVAL", `segment ${offset}+${wanted} does not fit a store of ${storeSize} bytes`)
+    }
+    return wanted
+  }
+
+  #become(state: VolumeState): void {
+    this.#state = state
+    for (const wake of [...this.#waiting]) wake()
+    for (const listener of [...this.#listeners]) listener()
+  }
+
+  /** Called at each change of state; returns what ends that. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  /** Gives the key; I/O that waits goes on. An older handle is wiped. */
+  unlock(enclave: Enclave, handle: VolumeHandle): void {
+    if (this.#state === "closing" || this.#state === "closed") throw new IoError("ESHUTDOWN", "the volume is closing")
+    this.#wipe()
+    this.#key = { enclave, handle }
+    this.#become("ready")
+  }
+
+  /** Wipes the key; ciphertext already made is still written. */
+  lock(): void {
+    if (this.#state !== "ready" && this.#state !== "locked") return
+    this.#wipe()
+    this.#wait(this.#options.lockGraceMs ?? null)
+  }
+
+  #wait(graceMs: number | null): void {
+    if (graceMs !== null) {
+      this.#grace = setTimeout(() => this.#become("failed"), graceMs)
+      this.#grace.unref()
+    }
+    this.#become("locked")
+  }
+
+  #wipe(): void {
+    if (this.#grace !== null) clearTimeout(this.#grace)
+    this.#grace = null
+    const key = this.#key
+    this.#key = null
+    if (key?.enclave.alive) key.enclave.closeVolume(key.handle)
+  }
+
+  /** Whole sectors through the enclave, once there is a key. `input` may be `output`. */
+  async #crypt(decrypt: boolean, offset: number, input: Uint8Array, output: Uint8Array): Promise<void> {
+    for (;;) {
+      const key = this.#key
+      if (key === null) {
+        if (this.#state === "failed") throw new IoError("EIO", "the volume has no key")
+        if (this.#state !== "locked") throw new IoError("ESHUTDOWN", "the volume is closing")
+        await new Promise<void>((resolve) => {
+          const wake = () => {
+            this.#waiting.delete(wake)
+            resolve()
+          }
+          this.#waiting.add(wake)
+        })
+        continue
+      }
+      try {
+        key.enclave.sectors(key.handle, decrypt, [{ input, output, sector: BigInt(offset / 512) }])
+        return
+      } catch (error) {
+        if (key.enclave.alive) throw new IoError("EIO", "the enclave refused the sectors", { cause: error })
+        // In place, a dead enclave may have changed part of the input: it cannot be tried again.
+        const once = input === output
+        if (this.#key === key) {
+          this.#key = null
+          this.#wait(this.#options.lossGraceMs ?? 30_000)
+        }
+        if (once) throw new IoError("EIO", "the enclave was lost while it worked on this request", { cause: error })
+      }
+    }
+  }
+
+  async #request<T>(offset: number, length: number, change: boolean, body: () => Promise<T>): Promise<T> {
+    this.counters.pending++
+    try {
+      if (this.#state === "closing" || this.#state === "closed") throw new IoError("ESHUTDOWN", "the volume is closing")
+      if (change && this.readOnly) throw new IoError("EPERM", "the volume is read-only")
+      checkRange(this.#size, offset, length)
+      return await body()
+    } catch (error) {
+      this.counters.errors++
+      throw error
+    } finally {
+      if (--this.counters.pending === 0) this.#idle?.()
+    }
+  }
+
+  /** Whole sectors; the ciphertext lies in a buffer of its own, so that a lost enclave can be followed by another. */
+  async #readSectors(offset: number, length: number): Promise<Buffer> {
+    const ciphertext = aligned(length)
+    await this.#store.read(this.#options.offset + offset, ciphertext)
+    const plaintext = aligned(length)
+    await this.#crypt(true, offset, ciphertext, plaintext)
+    return plaintext
+  }
+
+  async #writeSectors(offset: number, plaintext: Uint8Array): Promise<void> {
+    const ciphertext = aligned(plaintext.length)
+    let input = plaintext
+    if (plaintext.byteOffset % 8 !== 0) {
+      input = aligned(plaintext.length)
+      input.set(plaintext)
+    }
+    await this.#crypt(false, offset, input, ciphertext)
+    await this.#store.write(this.#options.offset + offset, ciphertext)
+  }
+
+  read(offset: number, length: number): Promise<Buffer> {
+    return this.#request(offset, length, false, async () => {
+      const start = offset - (offset % this.sectorSize)
+      const end = Math.ceil((offset + length) / this.sectorSize) * this.sectorSize
+      const bytes = length === 0 ? Buffer.alloc(0) : await this.#readSectors(start, end - start)
+      this.counters.reads++
+      this.counters.bytesRead += length
+      return bytes.subarray(offset - start, offset - start + length)
+    })
+  }
+
+  /** `plaintext` must not change until this has resolved. `fua`: resolves when it is on stable storage. */
+  write(offset: number, plaintext: Uint8Array, fua = false): Promise<void> {
+    return this.#request(offset, plaintext.length, true, async () => {
+      if (plaintext.length > 0) await this.#writeBytes(offset, plaintext)
+      if (fua) await this.#store.flush()
+      this.counters.writes++
+      this.counters.bytesWritten += plaintext.length
+    })
+  }
+
+  #writeBytes(offset: number, plaintext: Uint8Array): Promise<void> {
+    const size = this.sectorSize
+    const start = offset - (offset % size)
+    const last = offset + plaintext.length
+    const end = Math.ceil(last / size) * size
+    return this.#locks.with(start, end, async () => {
+      if (start === offset && end === last) return this.#writeSectors(offset, plaintext)
+      const whole = aligned(end - start)
+      // Only the sectors at the two edges hold bytes to be kept.
+      whole.set(await this.#readSectors(start, size))
+      if (end - start > size && end !== last) whole.set(await this.#readSectors(end - size, size), end - size - start)
+      whole.set(plaintext, offset - start)
+      await this.#writeSectors(start, whole)
+    })
+  }
+
+  /** Writes encrypted zeros. */
+  zero(offset: number, length: number, fua = false): Promise<void> {
+    return this.#request(offset, length, true, async () => {
+      const zeroes = aligned(Math.min(length, ZEROES)).fill(0)
+      for (let done = 0; done < length; ) {
+        // Parts end on sectors, so that only the two ends are read first.
+        const part = Math.min(length - done, ZEROES - ((offset + done) % this.sectorSize))
+        await this.#writeBytes(offset + done, zeroes.subarray(0, part))
+        done += part
+      }
+      if (fua) await this.#store.flush()
+      this.counters.writes++
+      this.counters.bytesWritten += length
+    })
+  }
+
+  /** Gives whole sectors back; what they read as afterwards is undefined. EPERM unless discards are allowed. */
+  discard(offset: number, length: number): Promise<void> {
+    return this.#request(offset, length, true, async () => {
+      if (!this.discards) throw new IoError("EPERM", "discards are not allowed on this volume")
+      const start = Math.ceil(offset / this.sectorSize) * this.sectorSize
+      const end = offset + length - ((offset + length) % this.sectorSize)
+      if (start >= end) return
+      await this.#locks.with(start, end, () => this.#store.discard(this.#options.offset + start, end - start))
+    })
+  }
+
+  /** Resolves when every write resolved before is on stable storage. */
+  flush(): Promise<void> {
+    return this.#request(0, 0, false, async () => {
+      if (!this.readOnly) await this.#store.flush()
+      this.counters.flushes++
+    })
+  }
+
+  /** After the store grew; the new size in bytes. A store that shrank is refused with EINVAL. */
+  async resize(): Promise<number> {
+    const size = this.#segmentSize(await this.#store.refresh())
+    if (size < this.#size) throw new IoError("EINVAL", `the store shrank: ${size} bytes are left of ${this.#size}`)
+    this.#size = size
+    return size
+  }
+
+  /** Drains, flushes, wipes. I/O that waits for a key ends in ESHUTDOWN. Rejects when the flush failed. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    this.#become("closing")
+    if (this.counters.pending > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+    try {
+      if (!this.readOnly) await this.#store.flush()
+    } finally {
+      this.#wipe()
+      this.#become("closed")
+      await this.#store.close()
+    }
+  }
+}
