@@ -76,7 +76,7 @@ enum tresor_status {
 	TRESOR_E_BUSY		= 9,	/* another KDF runs, or no volume is free */
 	TRESOR_E_RANDOM		= 10,	/* RDRAND/RDSEED failed its health check */
 	TRESOR_E_DEAD		= 11,	/* a self-test failed; the enclave serves nothing */
-	TRESOR_E_SEAL_DAMAGED	= 16,	/* sealed salt: checksum or format */
+	TRESOR_E_SEAL_DAMAGED	= 16,	/* sealed salt: checksum, format, or of another volume, slot or KDF */
 	TRESOR_E_SEAL_SIGNER	= 17,	/* sealed by an enclave of another MRSIGNER or product */
 	TRESOR_E_SEAL_ENCLAVE	= 18,	/* policy mrenclave, other MRENCLAVE */
 	TRESOR_E_SEAL_VERSION	= 19,	/* sealed by a newer ISVSVN (or CPUSVN) than ours */
@@ -121,6 +121,7 @@ struct tresor_head {
  * aad  = struct tresor_context
  * bytes on the wire = enc(32) || ciphertext || tag(16)
  * plaintext = u32 existing_size, u32 fresh_size, existing, fresh
+ * The sizes make up the whole message but for 56 bytes.
  * CREATE carries fresh; UNLOCK, AUTHENTICATE and LEGACY carry existing; ENROL
  * carries both. An absent secret has size 0; ENROL and CREATE accept an empty
  * fresh passphrase no more than cryptsetup does (size >= 1).
@@ -203,7 +204,7 @@ struct tresor_macs {
 };
 
 /* The salt of a tresor slot: AES-256-GCM under HKDF(EGETKEY(SEAL)). Associated
- * data: every byte before ciphertext except checksum. */
+ * data: every byte before ciphertext except checksum, iv and tag. */
 struct tresor_sealed_salt {
 	uint8_t magic[8];	/* "TRSRSEAL" */
 	uint32_t version;	/* 1 */
@@ -287,7 +288,7 @@ struct tresor_unlock {
 	uint32_t slots_removed;	/* out: bit n: a MAC but no keyslot n */
 	uint32_t segment_changed;	/* out also with E_HEADER */
 	uint32_t seal_status;	/* out always: first E_SEAL_* met among tried slots, else 0 */
-	uint32_t needed_kib;	/* out with E_MEMORY */
+	uint32_t needed_kib;	/* out always: most memory a tried slot was passed over for, else 0 */
 	uint32_t reserved;
 };
 
@@ -305,7 +306,7 @@ struct tresor_enrol {
 	uint64_t macs_out;	/* address, out: macs + the fresh slot's (made whole when macs is 0) */
 	uint32_t slot;		/* out: the keyslot that opened */
 	uint32_t seal_status;	/* out always */
-	uint32_t needed_kib;	/* out with E_MEMORY */
+	uint32_t needed_kib;	/* out always, as in tresor_unlock */
 	uint32_t slots_changed;	/* out also with E_HEADER */
 	uint32_t segment_changed;	/* out also with E_HEADER */
 	uint32_t reserved;
@@ -345,7 +346,7 @@ struct tresor_legacy {
 	uint32_t mode;		/* enum tresor_mode the handle is good for */
 	struct tresor_kdf kdf;
 	uint64_t sealed;	/* address */
-	uint64_t sealed_out;	/* address, out */
+	uint64_t sealed_out;	/* address, out: the blob to keep (new, anew when stale, or the same) */
 	struct tresor_message message;	/* setkey: purpose LEGACY; size 0: bytes below */
 	uint32_t bytes_size;	/* 0 with a message; else 1..256 */
 	uint32_t handle;	/* out */
