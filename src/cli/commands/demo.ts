@@ -1,0 +1,138 @@
+/** The whole story in a few seconds, on a scratch volume that is gone afterwards. */
+import { randomBytes } from "node:crypto"
+import { closeSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { liveNames, runtimeRoot } from "../../daemon/runtime.ts"
+import type { Backend } from "../../enclave/types.ts"
+import { NbdClient } from "../../nbd/client.ts"
+import { closeVolume } from "../daemon.ts"
+import { protection } from "../messages.ts"
+import { formatSize } from "../options.ts"
+import { styles } from "../table.ts"
+import { createVolume } from "./create.ts"
+import { openVolume } from "./open.ts"
+
+const NAME = "demo"
+const SIZE = 48n << 20n
+const OFFSET = 1 << 20
+const TEXT = "Meet me at the old harbour at nine and bring the blue notebook. "
+
+/** Runs `story` in folders of its own, and removes all of it however that ends, Ctrl-C included. */
+async function scratch(story: (folder: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "tresor-demo-"))
+  const saved = { ...process.env }
+  for (const [variable, name] of [
+    ["TRESOR_RUNTIME_DIR", "run"],
+    ["TRESOR_STATE_DIR", "state"],
+    ["XDG_CONFIG_HOME", "config"],
+  ] as const) {
+    process.env[variable] = join(folder, name)
+    mkdirSync(join(folder, name), { mode: 0o700 })
+  }
+  let cleaning: Promise<void> | null = null
+  const clean = () => {
+    cleaning ??= (async () => {
+      try {
+        for (const name of liveNames(runtimeRoot())) await closeVolume(name)
+      } finally {
+        rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+        Object.assign(process.env, saved)
+      }
+    })()
+    return cleaning
+  }
+  const interrupted = (code: number) => () => void clean().finally(() => process.exit(code))
+  const handlers = { SIGINT: interrupted(130), SIGTERM: interrupted(143), SIGHUP: interrupted(129) }
+  for (const [signal, handler] of Object.entries(handlers)) process.once(signal, handler)
+  try {
+    await story(folder)
+  } catch (error) {
+    // The volume was taken from under the story: the signal's handler has the last word.
+    if (cleaning === null) throw error
+    await new Promise(() => {})
+  } finally {
+    for (const [signal, handler] of Object.entries(handlers)) process.off(signal, handler)
+    await clean()
+  }
+}
+
+function readAt(path: string, offset: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  const fd = openSync(path, "r")
+  try {
+    readSync(fd, bytes, 0, length, offset)
+  } finally {
+    closeSync(fd)
+  }
+  return bytes
+}
+
+/** "4d 65 65 74 …  Meet …" */
+function hexRow(bytes: Uint8Array): string {
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(" ")
+  const text = Array.from(bytes, (byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : "·")).join("")
+  return `${hex}  ${text}`
+}
+
+export async function demo(options: { readonly backend: Backend | "auto"; readonly policy?: string }): Promise<void> {
+  const { bold, cyan, dim, green, yellow } = styles(process.stdout)
+  const say = (text = "") => process.stdout.write(`${text}\n`)
+  const began = performance.now()
+  let last = began
+  /** A step, with the time since the one before. */
+  const step = (text: string) => {
+    const now = performance.now()
+    say(`${green("✔")} ${text} ${dim(`(${Math.round(now - last)} ms)`)}`)
+    last = now
+  }
+
+  await scratch(async (folder) => {
+    const path = join(folder, "demo.img")
+    const keyFile = join(folder, "passphrase")
+    writeFileSync(keyFile, randomBytes(32).toString("base64url"), { mode: 0o600 })
+    say(bold("Tresor: disk encryption whose keys exist only inside an enclave"))
+    say()
+
+    const made = await createVolume(path, { ...options, size: SIZE, keyFile, recovery: true, label: "demo" })
+    step(`created ${formatSize(SIZE)} LUKS2 volume; its key was made in the enclave and has never been outside`)
+
+    const volume = await openVolume(path, NAME, { ...options, keyFile, tries: 1, sealPolicy: "mrsigner" })
+    step("opened: the passphrase travelled encrypted to the enclave, Argon2id ran there")
+    say(dim(`  enclave ${volume.enclave.mrenclave.slice(0, 16)}…, backend ${volume.enclave.backend}, ${volume.enclave.aes}`))
+
+    const plaintext = Buffer.alloc(64 * 1024, TEXT)
+    {
+      await using client = await NbdClient.connect(volume.socket)
+      await client.write(OFFSET, plaintext)
+      await client.flush()
+      const back = await client.read(OFFSET, plaintext.length)
+      if (Buffer.compare(back, plaintext) !== 0) throw new Error("the device returned other data than was written")
+    }
+    step(`wrote and read ${formatSize(plaintext.length)} over NBD; the same bytes came back`)
+
+    say()
+    const rows = 3
+    const onDisk = readAt(path, made.dataOffset + OFFSET, plaintext.length)
+    for (const [title, bytes, colour] of [
+      ["plaintext, what NBD clients see", plaintext, cyan],
+      ["ciphertext, what lies on disk", onDisk, yellow],
+    ] as const) {
+      say(`  ${bold(title)}`)
+      for (let row = 0; row < rows; row++) say(`  ${colour(hexRow(bytes.subarray(row * 16, row * 16 + 16)))}`)
+    }
+    if (onDisk.includes(TEXT.trim())) throw new Error("the plaintext is on disk")
+    say()
+
+    await closeVolume(NAME)
+    step("closed: flushed, keys wiped, process ended")
+
+    const safe = protection(volume.enclave.backend, volume.enclave.memory)
+    say()
+    say(bold(`On this machine (backend ${volume.enclave.backend})`))
+    for (const line of safe.protected) say(`  ${green("protected")}      ${line}`)
+    for (const line of safe.exposed) say(`  ${yellow("not protected")}  ${line}`)
+  })
+  say()
+  say(`Done in ${((performance.now() - began) / 1000).toFixed(1)} s; nothing is left behind. Next: ${bold("tresor create disk.img --size 1G")}`)
+}

@@ -1,0 +1,184 @@
+/**
+ * tresord: serves one volume. Started by `tresor open` (with a lifeline) or by
+ * systemd; runs until Close, SIGTERM or SIGINT.
+ *
+ *   tresord [options] -- PATH NAME
+ */
+import { renameSync } from "node:fs"
+import type { Socket } from "node:net"
+import { parseArgs } from "node:util"
+import { VERSION } from "../cli/version.ts"
+import { ControlServer } from "../control/server.ts"
+import { hardenProcess, notifySystemd, peerCredentials } from "../enclave/native.ts"
+import { Exit, TresorError } from "../errors.ts"
+import { Lifeline, reportFailure } from "./lifeline.ts"
+import { startLog } from "./log.ts"
+import { claimName, nbdUri, releaseName, runtimeRoot } from "./runtime.ts"
+import { refusal, volumeInterface } from "./service.ts"
+import { Session, type SessionOptions } from "./session.ts"
+
+interface Arguments extends Omit<SessionOptions, "uri" | "socket"> {
+  readonly lifeline: boolean
+  readonly logFile: string | null
+}
+
+function readArguments(words: readonly string[]): Arguments {
+  const { values, positionals } = parseArgs({
+    args: [...words],
+    allowPositionals: true,
+    options: {
+      backend: { type: "string", default: "auto" },
+      "seal-policy": { type: "string", default: "mrsigner" },
+      readonly: { type: "boolean", default: false },
+      "allow-discards": { type: "boolean", default: false },
+      direct: { type: "boolean", default: false },
+      header: { type: "string" },
+      grace: { type: "string" },
+      lifeline: { type: "boolean", default: false },
+      "log-file": { type: "string" },
+    },
+  })
+  const [path, name, ...rest] = positionals
+  const { backend, "seal-policy": sealPolicy, grace } = values
+  if (path === undefined || name === undefined || rest.length > 0) {
+    throw new TresorError("USAGE", Exit.badArguments, "Cannot start tresord: it takes a path and a name; example: tresord -- disk.img work")
+  }
+  if (backend !== "auto" && backend !== "sgx" && backend !== "software") {
+    throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: no backend is called ${backend}; use auto, sgx or software`)
+  }
+  if (sealPolicy !== "mrsigner" && sealPolicy !== "mrenclave") {
+    throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: no seal policy is called ${sealPolicy}; use mrsigner or mrenclave`)
+  }
+  if (grace !== undefined && !/^\d{1,8}$/.test(grace)) {
+    throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: --grace ${grace} is no number of seconds`)
+  }
+  return {
+    path,
+    name,
+    backend,
+    sealPolicy,
+    readonly: values.readonly,
+    discards: values["allow-discards"],
+    direct: values.direct,
+    header: values.header ?? null,
+    graceSeconds: grace === undefined ? null : Number(grace),
+    lifeline: values.lifeline,
+    logFile: values["log-file"] ?? null,
+  }
+}
+
+/** Owner and root; Node shows the descriptor on the handle only. */
+function admit(socket: Socket): boolean {
+  const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } | null }
+  if (handle === null) return false
+  const { uid } = peerCredentials(handle.fd)
+  return uid === 0 || uid === process.getuid!()
+}
+
+async function main(): Promise<void> {
+  const log = startLog()
+  const root = runtimeRoot()
+  let lifelineAsked = process.argv.includes("--lifeline")
+  let claimed: string | null = null
+  let session: Session | null = null
+  try {
+    const options = readArguments(process.argv.slice(2))
+    lifelineAsked = options.lifeline
+    hardenProcess()
+    const paths = claimName(root, options.name, options.path)
+    claimed = options.name
+    if (options.logFile !== null) renameSync(options.logFile, paths.log)
+    const opened = await Session.open({ ...options, socket: paths.nbd, uri: nbdUri(paths.nbd) })
+    session = opened
+
+    let ending: Promise<void> | null = null
+    /** Drains, flushes, wipes; the second caller waits for the first. */
+    const close = (why: string): Promise<void> => {
+      if (ending === null) {
+        log.info("closing", { why })
+        notifySystemd("STOPPING=1")
+        ending = opened.close()
+      }
+      return ending
+    }
+    /** After `close`: nothing is left to lose. */
+    const exit = async (code: number) => {
+      await control.close()
+      releaseName(root, options.name)
+      log.info("closed", { ...opened.counters() })
+      process.exit(code)
+    }
+    const closeAndExit = (why: string) =>
+      close(why).then(
+        () => exit(0),
+        (error: unknown) => {
+          log.error("data may be lost", { reason: (error as Error).message })
+          return exit(Exit.wrongDevice)
+        },
+      )
+
+    const control = await ControlServer.listen({
+      listen: paths.control,
+      info: { vendor: "Tresor", product: "tresord", version: VERSION, url: "" },
+      interfaces: [
+        volumeInterface(opened, async () => {
+          try {
+            await close("asked to")
+          } finally {
+            // The reply is written before the process ends.
+            setImmediate(() => void closeAndExit("asked to"))
+          }
+        }),
+      ],
+      admit,
+      translate: (error) => {
+        if (!(error instanceof TresorError)) log.error("a call failed", { reason: (error as Error).stack ?? String(error) })
+        return refusal(error)
+      },
+    })
+
+    process.on("SIGTERM", () => void closeAndExit("SIGTERM"))
+    process.on("SIGINT", () => void closeAndExit("SIGINT"))
+    process.on("SIGUSR1", () => log.info("counters", { ...opened.counters() }))
+    // A terminal that closes is none of ours.
+    process.on("SIGHUP", () => {})
+    watch(opened, log)
+
+    log.info("ready", { path: options.path, pid: process.pid, version: VERSION })
+    if (options.lifeline) new Lifeline(() => void closeAndExit("the opener went away")).ready()
+    notifySystemd(`READY=1\nSTATUS=${opened.status().state}`)
+    startWatchdog()
+  } catch (error) {
+    log.fatal("cannot start", { reason: (error as Error).message })
+    await session?.close().catch(() => {})
+    if (claimed !== null) releaseName(root, claimed)
+    if (lifelineAsked) reportFailure(error)
+    process.exit(error instanceof TresorError ? error.exitCode : Exit.wrongDevice)
+  }
+}
+
+/** Logs changes of state and tells systemd. */
+function watch(session: Session, log: ReturnType<typeof startLog>): void {
+  void (async () => {
+    for (;;) {
+      try {
+        await session.changed(new AbortController().signal)
+      } catch {
+        return
+      }
+      const { state, keyslot } = session.status()
+      log.info("state", { state, keyslot })
+      notifySystemd(`STATUS=${state}`)
+    }
+  })()
+}
+
+/** sd_watchdog_enabled(3): a loop that stands still gets us restarted. */
+function startWatchdog(): void {
+  const usec = Number(process.env["WATCHDOG_USEC"] ?? 0)
+  const pid = process.env["WATCHDOG_PID"]
+  if (!(usec > 0) || (pid !== undefined && Number(pid) !== process.pid)) return
+  setInterval(() => notifySystemd("WATCHDOG=1"), usec / 2000).unref()
+}
+
+await main()
