@@ -1,0 +1,95 @@
+import assert from "node:assert/strict"
+import { randomBytes } from "node:crypto"
+import { mkdtempSync, rmSync } from "node:fs"
+import { createConnection } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { test } from "node:test"
+import { MemoryStore } from "../store/memory-store.ts"
+import { HANDLE, TestEnclave, xts } from "../volume/testing.ts"
+import { Volume } from "../volume/volume.ts"
+import { NbdClient } from "./client.ts"
+import { serveNbd } from "./server.ts"
+
+const KEY = randomBytes(64)
+
+async function served(
+  body: (at: { path: string; volume: Volume; store: MemoryStore }) => Promise<void>,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "tresor-nbd-"))
+  const store = new MemoryStore(new Uint8Array(1 << 20))
+  const volume = new Volume({ store, offset: 8192, size: null, sectorSize: 4096 })
+  volume.unlock(new TestEnclave(KEY, 4096).enclave, HANDLE)
+  const path = join(folder, "nbd.sock")
+  const server = await serveNbd({ path, volume, stallMs: 200 })
+  try {
+    await body({ path, volume, store })
+  } finally {
+    await server.close()
+    await volume.close()
+    rmSync(folder, { recursive: true })
+  }
+}
+
+test("unaligned writes in flight together leave what OpenSSL encrypts", () =>
+  served(async ({ path, store, volume }) => {
+    await using client = await NbdClient.connect(path)
+    assert.equal(client.size, volume.size)
+    const model = xts(KEY, true, 4096, 0, store.bytes.subarray(8192))
+    const writes: Promise<void>[] = []
+    for (let n = 0; n < 64; n++) {
+      const bytes = randomBytes(1000)
+      model.set(bytes, 500 + n * 1000)
+      writes.push(client.write(500 + n * 1000, bytes))
+    }
+    await Promise.all(writes)
+    await client.writeZeroes(123, 300)
+    model.fill(0, 123, 423)
+    await client.flush()
+    assert.deepEqual(await client.read(0, client.size), model)
+    assert.deepEqual(Buffer.from(store.bytes.subarray(8192)), xts(KEY, false, 4096, 0, model))
+  }))
+
+test("errors have their NBD number and leave the connection usable", () =>
+  served(async ({ path }) => {
+    await using client = await NbdClient.connect(path)
+    await assert.rejects(client.read(client.size - 1, 2), { code: "EINVAL" })
+    await assert.rejects(client.write(client.size - 1, Buffer.alloc(2)), { code: "ENOSPC" })
+    await assert.rejects(client.trim(0, 4096), { code: "EPERM" })
+    assert.equal((await client.read(client.size - 1, 1)).length, 1)
+  }))
+
+for (const [what, bytes] of [
+  ["silence", Buffer.alloc(0)],
+  ["half an option", Buffer.from("000000034948415645", "hex")],
+  ["a bad option magic", Buffer.from(`00000003${"41".repeat(16)}`, "hex")],
+  ["an over-long option", Buffer.from("0000000349484156454f505400000007ffffffff", "hex")],
+] as const) {
+  test(`a peer that sends ${what} is cut off, another is served`, () =>
+    served(async ({ path }) => {
+      await using client = await NbdClient.connect(path)
+      const peer = createConnection(path)
+      peer.on("error", () => {})
+      peer.resume()
+      const closed = new Promise((resolve) => peer.once("close", resolve))
+      peer.write(bytes)
+      await closed
+      assert.equal((await client.read(0, 16)).length, 16)
+    }))
+}
+
+test("I/O waits while the volume is locked, and goes on after", () =>
+  served(async ({ path, volume }) => {
+    await using client = await NbdClient.connect(path)
+    await client.write(0, Buffer.from("before"))
+    volume.lock()
+    let done = false
+    const read = client.read(0, 6).then((bytes) => {
+      done = true
+      return bytes.toString()
+    })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.equal(done, false)
+    volume.unlock(new TestEnclave(KEY, 4096).enclave, HANDLE)
+    assert.equal(await read, "before")
+  }))
