@@ -41,7 +41,11 @@ export function progressBar(label: string, stream: NodeJS.WriteStream = process.
 }
 
 /** Work inside the enclave, which tells nothing while it runs: the time it takes. */
-export async function withClock<T>(label: string, work: Promise<T>, stream: NodeJS.WriteStream = process.stderr): Promise<T> {
+export async function withClock<T>(
+  label: string,
+  work: Promise<T>,
+  stream: NodeJS.WriteStream = process.stderr,
+): Promise<T> {
   if (stream.isTTY !== true) return work
   const started = Date.now()
   let shown = false

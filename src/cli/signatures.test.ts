@@ -14,7 +14,8 @@ test("zeros and random-looking bytes hold nothing", () => {
 })
 
 test("a device shorter than a signature holds nothing", () => {
-  for (let size = 0; size < 6; size++) assert.equal(findSignature(Buffer.from("LUKS\xba\xbe", "latin1").subarray(0, size)), null)
+  for (let size = 0; size < 6; size++)
+    assert.equal(findSignature(Buffer.from("LUKS\xba\xbe", "latin1").subarray(0, size)), null)
 })
 
 for (const [name, offset, magic] of [

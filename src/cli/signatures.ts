@@ -9,7 +9,11 @@ export interface Signature {
   readonly magic: Uint8Array
 }
 
-const text = (name: string, offset: number, magic: string): Signature => ({ name, offset, magic: Buffer.from(magic, "latin1") })
+const text = (name: string, offset: number, magic: string): Signature => ({
+  name,
+  offset,
+  magic: Buffer.from(magic, "latin1"),
+})
 
 const SIGNATURES: readonly Signature[] = [
   text("LUKS", 0, "LUKS\xba\xbe"),

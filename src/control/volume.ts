@@ -34,7 +34,8 @@ type Volume (
   path: string,
   uuid: string,
   label: string,
-  # "locked": waits for Unlock, I/O waits. "unlocked": serves. "failed": I/O ends in EIO.
+  # "locked": waits for Unlock, I/O waits. "unlocked": serves. "failed": no key in time, I/O
+  # ends in EIO until Unlock. "closing": drains.
   state: string,
   pid: int,
   uri: string,
@@ -112,7 +113,7 @@ export const volumeSchema = v.object({
   path: v.string(),
   uuid: v.string(),
   label: v.string(),
-  state: v.picklist(["locked", "unlocked", "failed"]),
+  state: v.picklist(["locked", "unlocked", "failed", "closing"]),
   pid: count,
   uri: v.string(),
   socket: v.string(),

@@ -15,9 +15,10 @@ import { Lifeline, reportFailure } from "./lifeline.ts"
 import { startLog } from "./log.ts"
 import { claimName, nbdUri, releaseName, runtimeRoot } from "./runtime.ts"
 import { refusal, volumeInterface } from "./service.ts"
-import { Session, type SessionOptions } from "./session.ts"
+import type { Session } from "./session.ts"
+import { type SessionOptions, startSession } from "./start.ts"
 
-interface Arguments extends Omit<SessionOptions, "uri" | "socket"> {
+interface Arguments extends Omit<SessionOptions, "uri" | "socket" | "warn"> {
   readonly lifeline: boolean
   readonly logFile: string | null
 }
@@ -41,13 +42,25 @@ function readArguments(words: readonly string[]): Arguments {
   const [path, name, ...rest] = positionals
   const { backend, "seal-policy": sealPolicy, grace } = values
   if (path === undefined || name === undefined || rest.length > 0) {
-    throw new TresorError("USAGE", Exit.badArguments, "Cannot start tresord: it takes a path and a name; example: tresord -- disk.img work")
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      "Cannot start tresord: it takes a path and a name; example: tresord -- disk.img work",
+    )
   }
   if (backend !== "auto" && backend !== "sgx" && backend !== "software") {
-    throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: no backend is called ${backend}; use auto, sgx or software`)
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot start tresord: no backend is called ${backend}; use auto, sgx or software`,
+    )
   }
   if (sealPolicy !== "mrsigner" && sealPolicy !== "mrenclave") {
-    throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: no seal policy is called ${sealPolicy}; use mrsigner or mrenclave`)
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot start tresord: no seal policy is called ${sealPolicy}; use mrsigner or mrenclave`,
+    )
   }
   if (grace !== undefined && !/^\d{1,8}$/.test(grace)) {
     throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: --grace ${grace} is no number of seconds`)
@@ -85,10 +98,15 @@ async function main(): Promise<void> {
     const options = readArguments(process.argv.slice(2))
     lifelineAsked = options.lifeline
     hardenProcess()
-    const paths = claimName(root, options.name, options.path)
+    const paths = claimName(root, options.name, options.path, options.readonly)
     claimed = options.name
     if (options.logFile !== null) renameSync(options.logFile, paths.log)
-    const opened = await Session.open({ ...options, socket: paths.nbd, uri: nbdUri(paths.nbd) })
+    const opened = await startSession({
+      ...options,
+      socket: paths.nbd,
+      uri: nbdUri(paths.nbd),
+      warn: (message, facts) => log.warn(message, facts),
+    })
     session = opened
 
     let ending: Promise<void> | null = null
@@ -132,7 +150,8 @@ async function main(): Promise<void> {
       ],
       admit,
       translate: (error) => {
-        if (!(error instanceof TresorError)) log.error("a call failed", { reason: (error as Error).stack ?? String(error) })
+        if (!(error instanceof TresorError))
+          log.error("a call failed", { reason: (error as Error).stack ?? String(error) })
         return refusal(error)
       },
     })

@@ -14,6 +14,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs"
 import { join } from "node:path"
@@ -33,6 +34,9 @@ const stateSchema = v.object({
   bootId: v.string(),
   /** The volume's path, absolute. */
   path: v.string(),
+  /** What the path led to: storeIdentity. */
+  store: v.string(),
+  readonly: v.boolean(),
 })
 
 export type State = v.InferOutput<typeof stateSchema>
@@ -159,6 +163,13 @@ export function liveNames(root: string): string[] {
     .sort()
 }
 
+/** The same for two paths to one file or device; a URI is its own. */
+export function storeIdentity(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) return path
+  return stat.isBlockDevice() ? `block ${stat.rdev}` : `file ${stat.dev} ${stat.ino}`
+}
+
 /** Runs `work` while no other process changes the runtime directory. */
 function locked<T>(root: string, work: () => T): T {
   const fd = openSync(join(root, ".lock"), "a", 0o600)
@@ -172,9 +183,10 @@ function locked<T>(root: string, work: () => T): T {
 
 /**
  * Makes `<root>/<name>/` for this process. Clears the directory of a dead
- * tresord; throws NAME_IN_USE (exit 5) for a live one.
+ * tresord; throws NAME_IN_USE or VOLUME_IN_USE (exit 5) for a live one. Two
+ * readers may share a volume, a writer shares with nobody.
  */
-export function claimName(root: string, name: string, path: string): RuntimePaths {
+export function claimName(root: string, name: string, path: string, readonly: boolean): RuntimePaths {
   const paths = runtimePaths(root, name)
   prepareRoot(root)
   locked(root, () => {
@@ -186,6 +198,16 @@ export function claimName(root: string, name: string, path: string): RuntimePath
         `Cannot open as ${name}: the name is in use by ${found.path} (process ${found.pid}); close it or choose another name`,
       )
     }
+    const store = storeIdentity(path)
+    for (const each of liveNames(root)) {
+      const other = readState(root, each)
+      if (!isLive(other) || other.store !== store || (other.readonly && readonly)) continue
+      throw new TresorError(
+        "VOLUME_IN_USE",
+        Exit.busy,
+        `Cannot open ${path}: it is in use as ${other.name} (process ${other.pid}); close that first`,
+      )
+    }
     if (found !== null) rmSync(paths.directory, { recursive: true, force: true })
     const made = mkdtempSync(join(root, ".new-"))
     const state: State = {
@@ -195,6 +217,8 @@ export function claimName(root: string, name: string, path: string): RuntimePath
       startTime: processStart(process.pid)!,
       bootId: bootId(),
       path,
+      store,
+      readonly,
     }
     writeFileSync(join(made, "state.json"), `${JSON.stringify(state)}\n`, { mode: 0o600 })
     renameSync(made, paths.directory)

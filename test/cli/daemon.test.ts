@@ -73,7 +73,16 @@ test("after kill -9 the directory is stale: not listed, not closable, cleared by
 test("a directory whose PID belongs to another process by now is stale", async () => {
   mkdirSync(join(place.runtime, "work"), { mode: 0o700 })
   const bootId = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()
-  const state = { version: 1, name: "work", pid: process.pid, startTime: "1", bootId, path: "/x" }
+  const state = {
+    version: 1,
+    name: "work",
+    pid: process.pid,
+    startTime: "1",
+    bootId,
+    path: "/x",
+    store: "/x",
+    readonly: false,
+  }
   writeFileSync(join(place.runtime, "work/state.json"), JSON.stringify(state))
   await open()
   await place.tresor(["close", "work"])

@@ -99,7 +99,11 @@ export async function demo(options: { readonly backend: Backend | "auto"; readon
 
     const volume = await openVolume(path, NAME, { ...options, keyFile, tries: 1, sealPolicy: "mrsigner" })
     step("opened: the passphrase travelled encrypted to the enclave, Argon2id ran there")
-    say(dim(`  enclave ${volume.enclave.mrenclave.slice(0, 16)}…, backend ${volume.enclave.backend}, ${volume.enclave.aes}`))
+    say(
+      dim(
+        `  enclave ${volume.enclave.mrenclave.slice(0, 16)}…, backend ${volume.enclave.backend}, ${volume.enclave.aes}`,
+      ),
+    )
 
     const plaintext = Buffer.alloc(64 * 1024, TEXT)
     {
@@ -134,5 +138,7 @@ export async function demo(options: { readonly backend: Backend | "auto"; readon
     for (const line of safe.exposed) say(`  ${yellow("not protected")}  ${line}`)
   })
   say()
-  say(`Done in ${((performance.now() - began) / 1000).toFixed(1)} s; nothing is left behind. Next: ${bold("tresor create disk.img --size 1G")}`)
+  say(
+    `Done in ${((performance.now() - began) / 1000).toFixed(1)} s; nothing is left behind. Next: ${bold("tresor create disk.img --size 1G")}`,
+  )
 }

@@ -8,7 +8,8 @@ import { facts } from "../table.ts"
 const STATES: Readonly<Record<VolumeStatus["state"], string>> = {
   locked: "locked: no keys are held, I/O waits for `tresor setkey`",
   unlocked: "unlocked",
-  failed: "failed: the enclave is gone, I/O ends in errors; close and open again",
+  failed: "failed: no key came in time, I/O ends in errors until `tresor setkey`",
+  closing: "closing: requests in flight are finished and flushed",
 }
 
 const KINDS: Readonly<Record<string, string>> = {

@@ -1,0 +1,238 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import type { VolumeInput } from "../control/volume.ts"
+import type {
+  Enclave,
+  EnclaveIdentity,
+  Header,
+  Keyslot,
+  SealedRequest,
+  Unlocked,
+  VolumeHandle,
+} from "../enclave/types.ts"
+import { Exit, TresorError } from "../errors.ts"
+import { MemoryStore } from "../store/memory-store.ts"
+import { IoError } from "../store/store.ts"
+import { Volume } from "../volume/volume.ts"
+import { Session, type SessionParts } from "./session.ts"
+
+const UUID = "9c1f1ee9-6b5e-4a1e-a63c-cf6c2b4b2b35"
+
+function keyslot(slot: number): Keyslot {
+  return {
+    slot,
+    kdf: { type: "pbkdf2", hash: "sha256", iterations: 1000 },
+    afHash: "sha256",
+    areaKeySize: 64,
+    keySize: 64,
+    areaOffset: 32768n,
+    areaSize: 258048n,
+    passphraseKdf: null,
+    salt: new Uint8Array(32),
+    area: new Uint8Array(0),
+    sealed: null,
+    tried: true,
+  }
+}
+
+const header: Header = {
+  uuid: UUID,
+  segment: { cipher: "aes-xts-plain64", sectorSize: 4096, keySize: 64, offset: 0n, size: null, ivTweak: 0n },
+  digest: { hash: "sha256", iterations: 1000, salt: new Uint8Array(32), digest: new Uint8Array(32) },
+  keyslots: [keyslot(0), keyslot(7)],
+  macs: { segment: new Uint8Array(32), keyslots: new Map() },
+}
+
+/** An enclave whose passphrase is the byte 1 and whose cipher is the identity. */
+class FakeEnclave {
+  alive = true
+  closed = 0
+  readonly open = new Set<number>()
+  readonly tried: number[][] = []
+  resealed: Uint8Array | null = null
+  #next = 1
+  readonly identity: EnclaveIdentity
+
+  constructor(publicKey: number) {
+    this.identity = {
+      backend: "software",
+      mrenclave: "00".repeat(32),
+      mrsigner: "11".repeat(32),
+      isvProdId: 1,
+      isvSvn: 1,
+      cpuSvn: "22".repeat(16),
+      debug: true,
+      xfrm: 3n,
+      publicKey: new Uint8Array(32).fill(publicKey),
+      aes: "aesni",
+      kdfMemoryKib: 1024,
+      memory: { keys: "memfd_secret", heap: "memfd_secret" },
+    }
+  }
+
+  async challenge() {
+    return new Uint8Array(32)
+  }
+
+  async unlock(sealed: SealedRequest, given: Header): Promise<Unlocked> {
+    this.tried.push(given.keyslots.filter((each) => each.tried).map((each) => each.slot))
+    await new Promise((resolve) => setImmediate(resolve))
+    if (sealed.bytes[0] !== 1) throw new TresorError("ENCLAVE_PASSPHRASE", Exit.denied, "no")
+    const handle = this.#next++ as VolumeHandle
+    this.open.add(handle)
+    const facts = { segmentChanged: false, slotsChanged: [], slotsAdded: [7], slotsRemoved: [] }
+    return { ...facts, handle, slot: 0, resealed: this.resealed }
+  }
+
+  sectors(_: VolumeHandle, __: boolean, ranges: readonly { input: Uint8Array; output: Uint8Array }[]) {
+    for (const { input, output } of ranges) output.set(input)
+  }
+
+  closeVolume(handle: VolumeHandle) {
+    assert.ok(this.open.delete(handle), "a handle is wiped once")
+  }
+
+  async close() {
+    this.closed++
+  }
+}
+
+function make(more: Partial<SessionParts> = {}) {
+  const enclaves = [new FakeEnclave(1)]
+  const warnings: string[] = []
+  const saved: number[] = []
+  const volume = new Volume({ store: new MemoryStore(new Uint8Array(65536)), offset: 0, size: null, sectorSize: 4096 })
+  const session = new Session({
+    name: "work",
+    path: "/disk.img",
+    uri: "nbd+unix:///?socket=/s",
+    socket: "/s",
+    sealPolicy: "mrsigner",
+    header: {
+      uuid: UUID,
+      label: "",
+      read: async () => header,
+      saveSealed: async (slot) => void saved.push(slot),
+    },
+    volume,
+    cipher: "aes-xts-plain64",
+    keySize: 64,
+    enclave: enclaves[0] as unknown as Enclave,
+    openEnclave: async () => {
+      enclaves.push(new FakeEnclave(enclaves.length + 1))
+      return enclaves.at(-1) as unknown as Enclave
+    },
+    stopServing: async () => {},
+    warn: (message) => warnings.push(message),
+    ...more,
+  })
+  return { session, volume, enclaves, warnings, saved }
+}
+
+const request = (byte: number, slot: number | null = null): VolumeInput<"Unlock"> => ({
+  uuid: UUID,
+  slot,
+  nonce: new Uint8Array(32),
+  message: new Uint8Array(100).fill(byte),
+})
+
+test("it starts locked, unlocks, tells who changed keyslots, locks with the handle wiped, closes", async () => {
+  const { session, enclaves, warnings } = make()
+  assert.equal(session.status().state, "locked")
+  assert.equal(session.status().keyslot, null)
+  await session.unlock(request(1))
+  const { state, keyslot, header: facts } = session.status()
+  assert.deepEqual([state, keyslot, facts], ["unlocked", 0, { slotsChanged: [], slotsAdded: [7], slotsRemoved: [] }])
+  assert.equal(warnings.length, 1)
+  await session.lock()
+  assert.equal(session.status().state, "locked")
+  assert.equal(enclaves[0]!.open.size, 0)
+  await session.close()
+  assert.equal(enclaves[0]!.closed, 1)
+})
+
+test("a wrong passphrase leaves it locked, or unlocked as it was", async () => {
+  const { session } = make()
+  await assert.rejects(session.unlock(request(2)), { code: "ENCLAVE_PASSPHRASE" })
+  assert.equal(session.status().state, "locked")
+  await session.unlock(request(1))
+  await assert.rejects(session.unlock(request(2)), { code: "ENCLAVE_PASSPHRASE" })
+  assert.equal(session.status().state, "unlocked")
+  await session.close()
+})
+
+test("a slot asked for is the only one tried; one that is not there is refused", async () => {
+  const { session, enclaves } = make()
+  await session.unlock(request(1, 7))
+  await assert.rejects(session.unlock(request(1, 3)), { code: "KEYSLOT_MISSING", exitCode: Exit.denied })
+  assert.deepEqual(enclaves[0]!.tried, [[7]])
+  await session.close()
+})
+
+test("two unlocks at once leave one handle", async () => {
+  const { session, enclaves } = make()
+  await Promise.all([session.unlock(request(1)), session.unlock(request(1))])
+  assert.equal(enclaves[0]!.open.size, 1)
+  await session.close()
+  assert.equal(enclaves[0]!.open.size, 0)
+})
+
+test("a lost enclave is replaced when somebody asks, and I/O goes on after unlock", async () => {
+  const { session, enclaves, volume } = make()
+  await session.unlock(request(1))
+  enclaves[0]!.alive = false
+  await session.challenge("unlock")
+  assert.equal(enclaves.length, 2)
+  assert.equal(enclaves[0]!.closed, 1)
+  assert.equal(session.status().enclave.publicKey[0], 2)
+  await session.unlock(request(1))
+  await volume.read(0, 4096)
+  await session.close()
+})
+
+test("close ends I/O that waits for a key", async () => {
+  const { session, volume } = make()
+  const waiting = volume.read(0, 4096)
+  const outcome = assert.rejects(waiting, (error) => error instanceof IoError && error.code === "ESHUTDOWN")
+  // A drain that waits for the request in flight, as the NBD server's does.
+  await session.close()
+  await outcome
+})
+
+test("a drain that waits for a locked volume's I/O ends", async () => {
+  let read: Promise<unknown> = Promise.resolve()
+  const { session, volume } = make({ stopServing: () => read.then(() => {}) })
+  read = volume.read(0, 4096).catch(() => {})
+  await session.close()
+})
+
+test("a salt sealed anew is saved; one that cannot be saved is told, the volume opens", async () => {
+  const good = make()
+  good.enclaves[0]!.resealed = new Uint8Array(768)
+  await good.session.unlock(request(1))
+  assert.deepEqual(good.saved, [0])
+  await good.session.close()
+
+  const bad = make({
+    header: {
+      uuid: UUID,
+      label: "",
+      read: async () => header,
+      saveSealed: async () => {
+        throw new Error("read-only file system")
+      },
+    },
+  })
+  bad.enclaves[0]!.resealed = new Uint8Array(768)
+  await bad.session.unlock(request(1))
+  assert.equal(bad.session.status().state, "unlocked")
+  assert.ok(bad.warnings.some((warning) => warning.includes("not saved")))
+  await bad.session.close()
+})
+
+test("after close nothing is asked of the enclave", async () => {
+  const { session } = make()
+  await session.close()
+  await assert.rejects(session.challenge("unlock"), { code: "VOLUME_CLOSING", exitCode: Exit.busy })
+  await assert.rejects(session.changed(new AbortController().signal))
+})

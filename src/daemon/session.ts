@@ -1,0 +1,224 @@
+/**
+ * One volume from start to close: its enclave, its header, its plaintext side
+ * and its NBD service. Starts locked. A lost enclave is replaced when the next
+ * passphrase is asked for.
+ */
+import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
+import type { Enclave, Header, HeaderFacts, Purpose, SealedRequest, SealPolicy } from "../enclave/types.ts"
+import { Exit, TresorError } from "../errors.ts"
+import type { Volume, VolumeState } from "../volume/volume.ts"
+import type { ServedVolume } from "./service.ts"
+
+/** What the header says, and where a salt sealed anew goes. luks2 is behind it. */
+export interface HeaderAccess {
+  readonly uuid: string
+  readonly label: string
+  /** Read again at each unlock: cryptsetup may have changed keyslots in between. */
+  read(): Promise<Header>
+  saveSealed(slot: number, sealed: Uint8Array): Promise<void>
+}
+
+export interface SessionParts {
+  readonly name: string
+  readonly path: string
+  readonly uri: string
+  readonly socket: string
+  readonly sealPolicy: SealPolicy
+  readonly header: HeaderAccess
+  readonly volume: Volume
+  readonly cipher: string
+  readonly keySize: number
+  readonly enclave: Enclave
+  readonly openEnclave: () => Promise<Enclave>
+  /** Ends the NBD service: no new clients, those connected are drained and told. */
+  readonly stopServing: () => Promise<void>
+  /** An unlock went well although something is to be told: re-sealing failed, slots changed. */
+  readonly warn: (message: string, facts: Record<string, unknown>) => void
+}
+
+const STATES: Readonly<Record<VolumeState, VolumeStatus["state"]>> = {
+  ready: "unlocked",
+  locked: "locked",
+  failed: "failed",
+  closing: "closing",
+  closed: "closing",
+}
+
+export class Session implements ServedVolume {
+  readonly #parts: SessionParts
+  readonly #since = new Date().toISOString()
+  #enclave: Enclave
+  #unlocked: (HeaderFacts & { readonly slot: number; readonly authenticated: boolean }) | null = null
+  /** Unlocks one after the other: two at once would each wipe the other's handle. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #closed: Promise<void> | null = null
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts
+    this.#enclave = parts.enclave
+  }
+
+  counters(): Record<string, number> {
+    return { ...this.#parts.volume.counters }
+  }
+
+  status(): VolumeStatus {
+    const { volume, header, ...parts } = this.#parts
+    const facts = this.#unlocked
+    return {
+      name: parts.name,
+      path: parts.path,
+      uuid: header.uuid,
+      label: header.label,
+      state: STATES[volume.state],
+      pid: process.pid,
+      uri: parts.uri,
+      socket: parts.socket,
+      size: volume.size,
+      sectorSize: volume.sectorSize,
+      cipher: parts.cipher,
+      keySize: parts.keySize,
+      readonly: volume.readOnly,
+      discards: volume.discards,
+      since: this.#since,
+      keyslot: volume.state === "ready" ? (facts?.slot ?? null) : null,
+      header:
+        facts?.authenticated === true
+          ? {
+              slotsChanged: [...facts.slotsChanged],
+              slotsAdded: [...facts.slotsAdded],
+              slotsRemoved: [...facts.slotsRemoved],
+            }
+          : null,
+      enclave: { ...this.#enclave.identity, memory: { ...this.#enclave.identity.memory } },
+      counters: this.counters(),
+    }
+  }
+
+  async challenge(purpose: Purpose): Promise<Uint8Array> {
+    return (await this.#liveEnclave()).challenge(purpose)
+  }
+
+  async report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array> {
+    return (await this.#liveEnclave()).report(targetInfo, nonce)
+  }
+
+  /** The enclave, or a new one when it was lost; callers come through `#queue` or only ask. */
+  #liveEnclave(): Promise<Enclave> {
+    return this.#queue(async () => {
+      if (this.#closed !== null) throw closing(this.#parts.name)
+      if (!this.#enclave.alive) {
+        const lost = this.#enclave
+        this.#enclave = await this.#parts.openEnclave()
+        await lost.close().catch(() => {})
+      }
+      return this.#enclave
+    })
+  }
+
+  #queue<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work)
+    this.#turn = done.catch(() => {})
+    return done
+  }
+
+  async unlock(request: VolumeInput<"Unlock">): Promise<void> {
+    const { uuid, slot, nonce, message } = request
+    const enclave = await this.#liveEnclave()
+    await this.#queue(async () => {
+      const { header: access, sealPolicy, volume, warn } = this.#parts
+      const header = await access.read()
+      const keyslots =
+        slot === null ? header.keyslots : header.keyslots.map((each) => ({ ...each, tried: each.slot === slot }))
+      if (!keyslots.some((each) => each.tried)) {
+        throw new TresorError(
+          "KEYSLOT_MISSING",
+          Exit.denied,
+          slot === null
+            ? `Cannot unlock ${this.#parts.name}: its header has no usable keyslot`
+            : `Cannot unlock ${this.#parts.name}: keyslot ${slot} is not in use; \`tresor key list\` names those that are`,
+        )
+      }
+      const sealed: SealedRequest = {
+        context: { purpose: "unlock", uuid, slot, freshSlot: null, nonce },
+        bytes: message,
+      }
+      const opened = await enclave.unlock(sealed, { ...header, keyslots }, sealPolicy)
+      try {
+        volume.unlock(enclave, opened.handle)
+      } catch (error) {
+        // Closing has begun meanwhile: nobody else would wipe this handle.
+        enclave.closeVolume(opened.handle)
+        throw error
+      }
+      const { segmentChanged, slotsChanged, slotsAdded, slotsRemoved } = opened
+      const authenticated = header.macs !== null
+      this.#unlocked = { segmentChanged, slotsChanged, slotsAdded, slotsRemoved, slot: opened.slot, authenticated }
+      if (authenticated && slotsChanged.length + slotsAdded.length + slotsRemoved.length > 0) {
+        warn("keyslots were changed by another program", { slotsChanged, slotsAdded, slotsRemoved })
+      }
+      if (opened.resealed !== null && !volume.readOnly) {
+        // The old seal still opens; a header that cannot be written now is no reason to refuse.
+        await access.saveSealed(opened.slot, opened.resealed).catch((error: unknown) => {
+          warn("the salt sealed anew was not saved", { slot: opened.slot, reason: (error as Error).message })
+        })
+      }
+    })
+  }
+
+  async lock(): Promise<void> {
+    const { volume, name } = this.#parts
+    if (this.#closed !== null) throw closing(name)
+    if (volume.state === "failed") {
+      throw new TresorError(
+        "VOLUME_FAILED",
+        Exit.wrongDevice,
+        `Cannot lock ${name}: it holds no key, its I/O has failed; \`tresor setkey ${name}\` revives it`,
+      )
+    }
+    volume.lock()
+  }
+
+  resize(): Promise<number> {
+    return this.#parts.volume.resize()
+  }
+
+  changed(signal: AbortSignal): Promise<void> {
+    const { volume } = this.#parts
+    return new Promise((resolve, reject) => {
+      if (signal.aborted || volume.state === "closed") {
+        reject(new Error("nothing changes any more"))
+        return
+      }
+      const settle = (act: () => void) => () => {
+        stop()
+        signal.removeEventListener("abort", aborted)
+        act()
+      }
+      const aborted = settle(() => reject(signal.reason as Error))
+      const stop = volume.onChange(settle(resolve))
+      signal.addEventListener("abort", aborted)
+    })
+  }
+
+  /** Drains and flushes before it wipes; rejects when data could not be flushed, wiped all the same. */
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      const { stopServing, volume } = this.#parts
+      try {
+        const drained = stopServing()
+        // I/O that waits for a key would wait for ever, and the drain with it.
+        if (volume.state !== "ready") await volume.close()
+        await drained
+        await volume.close()
+      } finally {
+        await this.#enclave.close()
+      }
+    })()
+    return this.#closed
+  }
+}
+
+function closing(name: string): TresorError {
+  return new TresorError("VOLUME_CLOSING", Exit.busy, `Cannot use ${name}: it is being closed`)
+}
