@@ -14,9 +14,9 @@ function refuse(program: TresorCommand): void {
           .replace(/^error: /, "")
           .trim()
           .replace(/\s*\n\s*/g, " ")
-        const hint = command.example === "" ? "; `tresor --help` lists the commands" : `; example: ${command.example}`
+          .replace(/\.$/, "")
         write(
-          `tresor: error: ${said}${said.endsWith(")") || said.endsWith(".") || said.endsWith("'") ? hint.replace(/^;/, ";") : hint}\n`,
+          `tresor: error: ${said}; ${command.example === "" ? "`tresor --help` lists the commands" : `example: ${command.example}`}\n`,
         )
       },
     })

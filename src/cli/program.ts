@@ -550,25 +550,29 @@ export async function buildProgram(version: string, words: readonly string[]): P
 
   // These bring their own trees, worth loading only when asked for.
   const area = words.find((word) => !word.startsWith("-"))
-  const areas: Readonly<Record<string, readonly [string, () => Promise<(parent: Command) => void>]>> = {
+  const areas: Readonly<Record<string, readonly [string, string, () => Promise<(parent: Command) => void>]>> = {
     enclave: [
       "inspect, measure, sign and verify the enclave image",
+      "tresor enclave info",
       async () => (await import("../enclave/image/commands.ts")).registerEnclaveCommands,
     ],
     attest: [
       "quotes, policies, known enclaves",
+      "tresor attest show",
       async () => (await import("../attest/commands.ts")).registerAttestCommands,
     ],
     kernel: [
       "tresor.ko: build, install, load, status, unload",
+      "tresor kernel status",
       async () => (await import("../kernel/commands.ts")).registerKernelCommands,
     ],
   }
-  for (const [name, [description, load]] of Object.entries(areas)) {
+  for (const [name, [description, first, load]] of Object.entries(areas)) {
     const wanted = area === name || (area === "help" && words.includes(name)) || area === "completion"
     if (wanted) {
       ;(await load())(program)
-      program.commands.find((each) => each.name() === name)?.helpGroup(machine)
+      const tree = program.commands.find((each) => each.name() === name)
+      if (tree instanceof TresorCommand) tree.helpGroup(machine).examples(first)
     } else {
       command(name, description, machine)
     }
