@@ -5,6 +5,8 @@
 #   host sees:  "ok NAME", "not ok NAME", "# text", "log TEXT" and requests
 #   request:    "ask WORD ..." and waits for one line of answer
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C TERM=dumb
+# No udev here: libdevmapper makes the nodes itself.
+export DM_DISABLE_UDEV=1
 stty -F /dev/ttyS1 raw -echo
 exec 3<>/dev/ttyS1
 mkdir -p /dev/shm /dev/pts
@@ -32,6 +34,18 @@ check() {
 	fi
 	say "# took $((SECONDS - started)) s: $name"
 }
+
+# The daemon with known keys.
+ringd=build/vm/ringd
+
+start_ringd() { # arguments: ringd's. Sets ringd_pid.
+	rm -f "$work/ready"
+	mkfifo "$work/ready"
+	$ringd "$@" >"$work/ready" 2>"$work/ringd.log" &
+	ringd_pid=$!
+	read -r -t 30 REPLY <"$work/ready" && [ "$REPLY" = ready ]
+}
+stop_ringd() { kill "$ringd_pid"; wait "$ringd_pid"; }
 
 echo 60 >/proc/sys/kernel/hung_task_timeout_secs
 for module in loop dm_mod dm_crypt brd; do
