@@ -1,0 +1,120 @@
+/**
+ * The JSON area of a LUKS2 header as we use it (LUKS2 On-Disk Format
+ * Specification 1.1, chapter 3). Numbers that LUKS2 writes as decimal strings
+ * are bigints here. What we do not know is kept in `unknown` and `source` and
+ * written back unchanged.
+ */
+import type { Hash, Kdf } from "../enclave/types.ts"
+
+/** The text of one JSON value as found, so that numbers and key order survive. */
+export type RawJson = string
+
+export type LuksKdf = Kdf & { readonly salt: Uint8Array }
+
+export interface LuksArea {
+  readonly type: string
+  /** Bytes from the start of the header device. */
+  readonly offset: bigint
+  readonly size: bigint
+  /** "aes-xts-plain64"; bytes. Absent in areas without encryption (reencrypt). */
+  readonly encryption: string | null
+  readonly keySize: number | null
+}
+
+/** A keyslot of type "luks2". */
+export interface LuksKeyslot {
+  readonly type: "luks2"
+  readonly keySize: number
+  readonly af: { readonly type: "luks1"; readonly stripes: number; readonly hash: string }
+  readonly area: LuksArea
+  readonly kdf:
+    | { readonly type: "pbkdf2"; readonly hash: string; readonly iterations: number; readonly salt: Uint8Array }
+    | {
+        readonly type: "argon2i" | "argon2id"
+        readonly time: number
+        readonly memoryKib: number
+        readonly cpus: number
+        readonly salt: Uint8Array
+      }
+  /** 0 ignore (only when named), 1 normal, 2 preferred; `null`: absent, as 1. */
+  readonly priority: 0 | 1 | 2 | null
+}
+
+/** "reencrypt" and whatever comes: its area is respected, it is never opened. */
+export interface ForeignKeyslot {
+  readonly type: string
+  readonly area: LuksArea | null
+  readonly foreign: true
+}
+
+export interface LuksSegment {
+  readonly type: string
+  readonly offset: bigint
+  /** `null`: "dynamic". */
+  readonly size: bigint | null
+  readonly ivTweak: bigint
+  readonly encryption: string
+  readonly sectorSize: number
+  readonly integrity: boolean
+  readonly flags: readonly string[]
+}
+
+export interface LuksDigest {
+  readonly type: string
+  readonly keyslots: readonly number[]
+  readonly segments: readonly number[]
+  readonly hash: Hash | string
+  readonly iterations: number
+  readonly salt: Uint8Array
+  readonly digest: Uint8Array
+}
+
+export interface TresorToken {
+  readonly type: "tresor"
+  readonly keyslots: readonly number[]
+  readonly version: 1
+  readonly kdf: Kdf
+  /** struct tresor_sealed_salt, 768 bytes. */
+  readonly sealed: Uint8Array
+  readonly enclave: {
+    readonly mrsigner: string
+    readonly mrenclave: string
+    readonly isvProdId: number
+    readonly isvSvn: number
+    readonly policy: "mrsigner" | "mrenclave"
+    readonly backend: "software" | "sgx"
+  }
+  readonly mac: { readonly segment: Uint8Array; readonly keyslots: ReadonlyMap<number, Uint8Array> }
+}
+
+export interface ForeignToken {
+  readonly type: string
+  readonly keyslots: readonly number[]
+  readonly foreign: true
+}
+
+export interface LuksConfig {
+  readonly jsonSize: bigint
+  readonly keyslotsSize: bigint
+  readonly flags: readonly string[]
+  readonly requirements: readonly string[]
+}
+
+export interface Metadata {
+  readonly keyslots: ReadonlyMap<number, LuksKeyslot | ForeignKeyslot>
+  readonly segments: ReadonlyMap<number, LuksSegment>
+  readonly digests: ReadonlyMap<number, LuksDigest>
+  readonly tokens: ReadonlyMap<number, TresorToken | ForeignToken>
+  readonly config: LuksConfig
+}
+
+/** One header copy: binary header (4096 bytes) plus its JSON area. */
+export interface LuksHeader {
+  readonly uuid: string
+  readonly label: string
+  readonly subsystem: string
+  readonly sequenceId: bigint
+  /** Bytes of binary header and JSON area: 16 KiB … 4 MiB. */
+  readonly headerSize: number
+  readonly metadata: Metadata
+}
