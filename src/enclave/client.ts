@@ -1,0 +1,542 @@
+/**
+ * `Enclave` over the addon: puts requests together, enters, takes the answers
+ * apart. Nothing secret passes here but what is sealed to the enclave, and in
+ * `legacy` the bytes dm-crypt handed down, which are wiped.
+ */
+import { availableParallelism } from "node:os"
+import { setTimeout as delay } from "node:timers/promises"
+import * as abi from "./abi.ts"
+import { EnclaveError, enclaveLost, statusName } from "./error.ts"
+import { addressOf, cpuFeatures, type NativeEnclave } from "./native.ts"
+import { type Arena, Request } from "./request.ts"
+import { contextFields } from "./seal-request.ts"
+import { decode, type Encodable, encode } from "./struct.ts"
+import type {
+  Backend,
+  Block,
+  Digest,
+  Enclave,
+  EnclaveIdentity,
+  Hash,
+  Header,
+  HeaderFacts,
+  HeaderMacs,
+  Kdf,
+  KeyslotParameters,
+  MadeKeyslot,
+  Purpose,
+  Range,
+  SealedRequest,
+  SealPolicy,
+  Segment,
+  Unlocked,
+  VolumeHandle,
+} from "./types.ts"
+
+const REPORT_SIZE = 432
+const SEALED_SIZE = abi.sealedSalt.size
+/** The KDF passed to entries that may run Argon2 with this much help at most. */
+const HELPERS = Math.min(availableParallelism(), abi.Limit.threads) - 1
+const ASSIST_PAUSE_MS = 2
+
+const areaSize = (keySize: number): number => Math.ceil((keySize * abi.Limit.stripes) / 512) * 512
+
+function kdfFields(kdf: Kdf): Encodable<typeof abi.kdf> {
+  return kdf.type === "pbkdf2"
+    ? { type: abi.KdfType.pbkdf2, hash: abi.HashType[kdf.hash], time: kdf.iterations }
+    : { type: abi.KdfType[kdf.type], time: kdf.time, memory_kib: kdf.memoryKib, lanes: kdf.lanes }
+}
+
+function segmentFields(segment: Segment): Encodable<typeof abi.segment> {
+  return {
+    cipher: abi.CipherType[segment.cipher],
+    sector_size: segment.sectorSize,
+    key_size: segment.keySize,
+    dynamic: segment.size === null ? 1 : 0,
+    offset: segment.offset,
+    size: segment.size ?? 0n,
+    iv_tweak: segment.ivTweak,
+  }
+}
+
+function digestFields(digest: Digest): Encodable<typeof abi.digest> {
+  return {
+    hash: abi.HashType[digest.hash],
+    iterations: digest.iterations,
+    salt_size: digest.salt.length,
+    digest_size: digest.digest.length,
+    salt: digest.salt,
+    digest: digest.digest,
+  }
+}
+
+function parameterFields(slot: KeyslotParameters): Encodable<typeof abi.keyslot> {
+  return {
+    slot: slot.slot,
+    kdf: kdfFields(slot.kdf),
+    af_hash: abi.HashType[slot.afHash],
+    af_stripes: abi.Limit.stripes,
+    area_key_size: slot.areaKeySize,
+    key_size: slot.keySize,
+    area_offset: slot.areaOffset,
+    area_size: slot.areaSize,
+    ...(slot.passphraseKdf === null ? {} : { pass_kdf: kdfFields(slot.passphraseKdf) }),
+  }
+}
+
+function encodeMacs(macs: HeaderMacs): Uint8Array {
+  const bytes = new Uint8Array(abi.macs.size)
+  const keyslot = new Uint8Array(32 * abi.Limit.keyslots)
+  let present = 0
+  for (const [slot, mac] of macs.keyslots) {
+    keyslot.set(mac, 32 * slot)
+    present += 2 ** slot
+  }
+  encode(abi.macs, { present, segment_present: 1, segment: macs.segment, keyslot }, bytes)
+  return bytes
+}
+
+function decodeMacs(bytes: Uint8Array): HeaderMacs {
+  const { present, segment, keyslot } = decode(abi.macs, bytes)
+  return {
+    segment,
+    keyslots: new Map(slotsOf(present).map((slot) => [slot, keyslot.slice(32 * slot, 32 * slot + 32)])),
+  }
+}
+
+/** Bit mask -> keyslot numbers. */
+function slotsOf(mask: number): number[] {
+  return Array.from({ length: abi.Limit.keyslots }, (_, slot) => slot).filter((slot) => ((mask >>> slot) & 1) === 1)
+}
+
+function usesArgon2(kdfs: readonly (Kdf | null)[]): number {
+  return kdfs.reduce((most, kdf) => (kdf === null || kdf.type === "pbkdf2" ? most : Math.max(most, kdf.lanes)), 1)
+}
+
+/** Bytes that `placeHeader` takes. */
+function headerRoom(header: Header): number {
+  return Request.sizeOf(
+    header.keyslots.length * abi.keyslot.size,
+    ...header.keyslots.flatMap((slot) => [areaSize(slot.keySize), SEALED_SIZE]),
+    abi.macs.size,
+  )
+}
+
+function placeMessage(request: Arena, sealed: SealedRequest): Encodable<typeof abi.message> {
+  const { address } = request.place(sealed.bytes)
+  return { address, size: sealed.bytes.length, context: contextFields(sealed.context) }
+}
+
+/** Room for a keyslot to be made; what the request says of it, and how to read it back. */
+function placeFresh(request: Arena, keyslot: KeyslotParameters) {
+  const area = request.reserve(areaSize(keyslot.keySize))
+  const sealed = keyslot.passphraseKdf === null ? null : request.reserve(SEALED_SIZE)
+  const fields: Encodable<typeof abi.keyslot> = {
+    ...parameterFields(keyslot),
+    salt_size: 32,
+    sealed_size: sealed === null ? 0 : SEALED_SIZE,
+    area: area.address,
+    sealed: sealed?.address ?? 0n,
+  }
+  const made = (result: { readonly salt: Uint8Array; readonly salt_size: number }): MadeKeyslot => ({
+    salt: result.salt.slice(0, result.salt_size),
+    area: area.bytes.slice(),
+    sealed: sealed?.bytes.slice() ?? null,
+  })
+  return { fields, made }
+}
+
+/** Keyslots and MACs of a header; what the request says of them. */
+function placeHeader(request: Arena, header: Header) {
+  const { size } = abi.keyslot
+  const keyslots = request.reserve(header.keyslots.length * size)
+  header.keyslots.forEach((slot, index) => {
+    const fields: Encodable<typeof abi.keyslot> = {
+      ...parameterFields(slot),
+      flags: slot.tried ? abi.KEYSLOT_TRY : 0,
+      salt_size: slot.salt.length,
+      salt: slot.salt,
+      sealed_size: slot.sealed?.length ?? 0,
+      sealed: slot.sealed === null ? 0n : request.place(slot.sealed).address,
+      area: slot.tried ? request.place(slot.area).address : 0n,
+    }
+    encode(abi.keyslot, fields, keyslots.bytes.subarray(index * size, (index + 1) * size))
+  })
+  return {
+    fields: {
+      segment: segmentFields(header.segment),
+      digest: digestFields(header.digest),
+      keyslots: keyslots.address,
+      count: header.keyslots.length,
+    },
+    macs: header.macs === null ? null : request.place(encodeMacs(header.macs)),
+    lanes: usesArgon2(header.keyslots.flatMap((slot) => (slot.tried ? [slot.kdf, slot.passphraseKdf] : []))),
+  }
+}
+
+export class EnclaveClient implements Enclave {
+  readonly identity: EnclaveIdentity
+  readonly #native: NativeEnclave
+  /** KDFs one after the other: the enclave's heap has one tenant. */
+  #derivation: Promise<unknown> = Promise.resolve()
+  #closed = false
+
+  private constructor(native: NativeEnclave, identity: EnclaveIdentity) {
+    this.#native = native
+    this.identity = identity
+  }
+
+  /** HELLO. `cpu`: features to use at most, for tests and benchmarks. Owns `native` from now on. */
+  static async start(native: NativeEnclave, backend: Backend, cpu = 0xffff_ffff): Promise<EnclaveClient> {
+    const request = new Request(abi.hello, 0, addressOf)
+    const hint = (cpuFeatures() & cpu) >>> 0
+    const bytes = request.fill(abi.Op.hello, {
+      abi_version: abi.ABI_VERSION,
+      cpu: hint,
+      dynamic_size: native.dynamicSize,
+    })
+    try {
+      const status = await native.enterAsync(bytes)
+      if (status === LOST) throw enclaveLost()
+      const failed = statusName(status)
+      if (failed !== null) throw new EnclaveError(failed)
+    } catch (error) {
+      native.destroy()
+      throw error
+    }
+    const hello = request.result()
+    const hex = (value: Uint8Array) => Buffer.from(value).toString("hex")
+    return new EnclaveClient(native, {
+      backend,
+      mrenclave: hex(hello.mrenclave),
+      mrsigner: hex(hello.mrsigner),
+      isvProdId: hello.isv_prod_id,
+      isvSvn: hello.isv_svn,
+      cpuSvn: hex(hello.cpu_svn),
+      debug: (hello.attributes & 2n) !== 0n,
+      xfrm: hello.xfrm,
+      publicKey: hello.public_key,
+      aes: hello.cpu & abi.Cpu.vaes512 ? "vaes512" : hello.cpu & abi.Cpu.vaes256 ? "vaes256" : "aesni",
+      kdfMemoryKib: Number(hello.heap_size / 1024n),
+      memory: native.memory,
+    })
+  }
+
+  get alive(): boolean {
+    return !this.#closed && this.#native.alive
+  }
+
+  /** What the C parts of the data path hold on to. */
+  get native(): NativeEnclave {
+    return this.#native
+  }
+
+  #answered(status: number): void {
+    if (status === LOST) throw enclaveLost()
+    const failed = statusName(status)
+    if (failed !== null) throw new EnclaveError(failed)
+  }
+
+  #enterNow(bytes: Uint8Array): void {
+    if (!this.alive) throw enclaveLost()
+    this.#answered(this.#native.enter(bytes))
+  }
+
+  async #enter(bytes: Uint8Array): Promise<number> {
+    if (!this.alive) throw enclaveLost()
+    const status = await this.#native.enterAsync(bytes)
+    if (status === LOST) throw enclaveLost()
+    return status
+  }
+
+  /**
+   * Enters with something that runs KDFs of at most `lanes` lanes; other
+   * threads lend themselves meanwhile, and the heap is given back after.
+   */
+  #derive(bytes: Uint8Array, lanes: number): Promise<number> {
+    const work = async () => {
+      let running = true
+      const assist = async () => {
+        while (running && this.alive) {
+          const request = new Request(abi.assist, 0, addressOf)
+          await this.#native.enterAsync(request.fill(abi.Op.assist, {}))
+          if (running) await delay(ASSIST_PAUSE_MS)
+        }
+      }
+      const main = this.#enter(bytes)
+      const helpers = Array.from({ length: Math.min(lanes - 1, HELPERS) }, assist)
+      try {
+        return await main
+      } finally {
+        running = false
+        await Promise.all(helpers)
+        if (this.alive) this.#native.trimHeap()
+      }
+    }
+    const done = this.#derivation.then(work)
+    this.#derivation = done.catch(() => {})
+    return done
+  }
+
+  async challenge(purpose: Purpose): Promise<Uint8Array> {
+    const request = new Request(abi.challenge, 0, addressOf)
+    this.#enterNow(request.fill(abi.Op.challenge, { purpose: abi.Purpose[purpose] }))
+    return request.result().nonce
+  }
+
+  async report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array> {
+    const request = new Request(abi.report, Request.sizeOf(targetInfo.length, REPORT_SIZE), addressOf)
+    const target = request.place(targetInfo)
+    const report = request.reserve(REPORT_SIZE)
+    this.#enterNow(request.fill(abi.Op.report, { nonce, target_info: target.address, report: report.address }))
+    return report.bytes.slice()
+  }
+
+  async create(
+    sealed: SealedRequest,
+    header: {
+      readonly uuid: string
+      readonly segment: Segment
+      readonly digest: { readonly hash: Hash; readonly iterations: number }
+    },
+    keyslot: KeyslotParameters,
+    policy: SealPolicy,
+  ): Promise<{ readonly digest: Digest; readonly keyslot: MadeKeyslot; readonly macs: HeaderMacs }> {
+    const { hash, iterations } = header.digest
+    const room = Request.sizeOf(sealed.bytes.length, areaSize(keyslot.keySize), SEALED_SIZE, abi.macs.size)
+    const request = new Request(abi.create, room, addressOf)
+    const message = placeMessage(request, sealed)
+    const fresh = placeFresh(request, keyslot)
+    const macs = request.reserve(abi.macs.size)
+    const bytes = request.fill(abi.Op.create, {
+      policy: abi.Policy[policy],
+      message,
+      segment: segmentFields(header.segment),
+      digest: { hash: abi.HashType[hash], iterations, salt_size: 32, digest_size: abi.hashSize(hash) },
+      keyslot: fresh.fields,
+      macs: macs.address,
+    })
+    this.#answered(await this.#derive(bytes, usesArgon2([keyslot.kdf, keyslot.passphraseKdf])))
+    const { digest, keyslot: made } = request.result()
+    return {
+      digest: {
+        hash,
+        iterations,
+        salt: digest.salt.slice(0, digest.salt_size),
+        digest: digest.digest.slice(0, digest.digest_size),
+      },
+      keyslot: fresh.made(made),
+      macs: decodeMacs(macs.bytes),
+    }
+  }
+
+  async #unlock(sealed: SealedRequest, header: Header, policy: SealPolicy, authenticate: boolean) {
+    const room = headerRoom(header) + Request.sizeOf(sealed.bytes.length, SEALED_SIZE, abi.macs.size)
+    const request = new Request(abi.unlock, room, addressOf)
+    const message = placeMessage(request, sealed)
+    const { fields, macs, lanes } = placeHeader(request, header)
+    const resealed = request.reserve(SEALED_SIZE)
+    const made = authenticate ? request.reserve(abi.macs.size) : null
+    const bytes = request.fill(abi.Op.unlock, {
+      ...fields,
+      message,
+      policy: abi.Policy[policy],
+      macs: macs?.address ?? 0n,
+      macs_out: made?.address ?? 0n,
+      sealed_out: authenticate ? 0n : resealed.address,
+    })
+    const status = await this.#derive(bytes, lanes)
+    const result = request.result()
+    judge(status, result, result.slots_added, result.slots_removed)
+    return { result, facts: factsOf(result), resealed: resealed.bytes, made }
+  }
+
+  async unlock(sealed: SealedRequest, header: Header, policy: SealPolicy): Promise<Unlocked> {
+    const { result, facts, resealed } = await this.#unlock(sealed, header, policy, false)
+    return {
+      ...facts,
+      handle: result.handle as VolumeHandle,
+      slot: result.slot,
+      resealed: result.resealed === 1 ? resealed.slice() : null,
+    }
+  }
+
+  async authenticate(sealed: SealedRequest, header: Header): Promise<HeaderMacs> {
+    const { made } = await this.#unlock(sealed, header, "mrsigner", true)
+    return decodeMacs(made!.bytes)
+  }
+
+  async enrol(
+    sealed: SealedRequest,
+    header: Header,
+    fresh: KeyslotParameters,
+    policy: SealPolicy,
+  ): Promise<{ readonly keyslot: MadeKeyslot; readonly macs: HeaderMacs; readonly slot: number }> {
+    const room =
+      headerRoom(header) + Request.sizeOf(sealed.bytes.length, areaSize(fresh.keySize), SEALED_SIZE, abi.macs.size)
+    const request = new Request(abi.enrol, room, addressOf)
+    const message = placeMessage(request, sealed)
+    const { fields, macs, lanes } = placeHeader(request, header)
+    const placed = placeFresh(request, fresh)
+    const macsOut = request.reserve(abi.macs.size)
+    const bytes = request.fill(abi.Op.enrol, {
+      ...fields,
+      message,
+      policy: abi.Policy[policy],
+      fresh: placed.fields,
+      macs: macs?.address ?? 0n,
+      macs_out: macsOut.address,
+    })
+    const status = await this.#derive(bytes, Math.max(lanes, usesArgon2([fresh.kdf, fresh.passphraseKdf])))
+    const result = request.result()
+    judge(status, result)
+    return { keyslot: placed.made(result.fresh), macs: decodeMacs(macsOut.bytes), slot: result.slot }
+  }
+
+  async legacy({ uuid, mode, keySize, kdf, policy, sealed, secret }: Parameters<Enclave["legacy"]>[0]) {
+    const message = secret instanceof Uint8Array ? null : secret
+    const room = Request.sizeOf(SEALED_SIZE, SEALED_SIZE, message?.bytes.length ?? 0)
+    const request = new Request(abi.legacy, room, addressOf)
+    const sealedIn = sealed === null ? null : request.place(sealed)
+    const sealedOut = request.reserve(SEALED_SIZE)
+    try {
+      const bytes = request.fill(abi.Op.legacy, {
+        uuid: Buffer.from(uuid),
+        make: sealed === null ? 1 : 0,
+        policy: abi.Policy[policy],
+        key_size: keySize,
+        mode: abi.Mode[mode],
+        kdf: kdfFields(kdf),
+        sealed: sealedIn?.address ?? 0n,
+        sealed_out: sealedOut.address,
+        ...(secret instanceof Uint8Array
+          ? { bytes: secret, bytes_size: secret.length }
+          : { message: placeMessage(request, secret) }),
+      })
+      const status = await this.#derive(bytes, usesArgon2([kdf]))
+      const { handle, seal_status } = request.result()
+      const failed = statusName(status)
+      if (failed !== null) throw new EnclaveError(failed, { seal: statusName(seal_status) })
+      return { handle: handle as VolumeHandle, sealed: sealedOut.bytes.slice() }
+    } finally {
+      request.wipe()
+    }
+  }
+
+  sectors(handle: VolumeHandle, decrypt: boolean, ranges: readonly Range[]): void {
+    const { size } = abi.range
+    const request = new Request(abi.sectors, Request.sizeOf(ranges.length * size), addressOf)
+    const table = request.reserve(ranges.length * size)
+    ranges.forEach(({ input, output, sector }, index) => {
+      const fields = { in: addressOf(input), out: addressOf(output), sector, length: input.length }
+      encode(abi.range, fields, table.bytes.subarray(index * size, (index + 1) * size))
+    })
+    this.#enterNow(
+      request.fill(abi.Op.sectors, {
+        handle,
+        decrypt: decrypt ? 1 : 0,
+        count: ranges.length,
+        ranges: table.address,
+      }),
+    )
+  }
+
+  blocks(blocks: readonly Block[]): void {
+    const { size } = abi.block
+    const request = new Request(abi.blocks, Request.sizeOf(blocks.length * size), addressOf)
+    const table = request.reserve(blocks.length * size)
+    blocks.forEach((block, index) => {
+      const fields = {
+        in: addressOf(block.input),
+        out: addressOf(block.output),
+        length: block.input.length,
+        handle: block.handle,
+        mode: abi.Mode[block.mode],
+        decrypt: block.decrypt ? 1 : 0,
+        iv: block.iv,
+      }
+      encode(abi.block, fields, table.bytes.subarray(index * size, (index + 1) * size))
+    })
+    this.#enterNow(request.fill(abi.Op.blocks, { count: blocks.length, blocks: table.address }))
+    blocks.forEach((block, index) => {
+      const { iv, status } = decode(abi.block, table.bytes.subarray(index * size, (index + 1) * size))
+      this.#answered(status)
+      block.iv.set(iv)
+    })
+  }
+
+  closeVolume(handle: VolumeHandle): void {
+    const request = new Request(abi.close, 0, addressOf)
+    this.#enterNow(request.fill(abi.Op.close, { handle }))
+  }
+
+  async selftest(): Promise<readonly { readonly name: string; readonly passed: boolean }[]> {
+    const results: { name: string; passed: boolean }[] = []
+    for (const [index, name] of abi.SELFTESTS.entries()) {
+      const request = new Request(abi.selftest, 0, addressOf)
+      this.#answered(await this.#derive(request.fill(abi.Op.selftest, { index }), 1))
+      results.push({ name, passed: request.result().passed === 1 })
+    }
+    return results
+  }
+
+  async benchmark(kdf: Kdf, keySize: number): Promise<number> {
+    const request = new Request(abi.benchmark, 0, addressOf)
+    const bytes = request.fill(abi.Op.benchmark, { kdf: kdfFields(kdf), key_size: keySize })
+    const started = performance.now()
+    const status = await this.#derive(bytes, usesArgon2([kdf]))
+    const elapsed = performance.now() - started
+    const failed = statusName(status)
+    if (failed !== null) throw new EnclaveError(failed, { neededKib: request.result().needed_kib })
+    return elapsed
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#derivation
+    this.#native.destroy()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/** TRESOR_ENTER_LOST of addon.h. */
+const LOST = 0xffff_ffff
+
+/** Throws what a status other than TRESOR_OK means, with what the enclave found. */
+function judge(
+  status: number,
+  result: {
+    readonly segment_changed: number
+    readonly slots_changed: number
+    readonly seal_status: number
+    readonly needed_kib: number
+  },
+  added = 0,
+  removed = 0,
+): void {
+  const failed = statusName(status)
+  if (failed === null) return
+  throw new EnclaveError(failed, {
+    ...(failed === "header" ? { header: factsOf({ ...result, slots_added: added, slots_removed: removed }) } : {}),
+    seal: statusName(result.seal_status),
+    neededKib: result.needed_kib,
+  })
+}
+
+function factsOf(result: {
+  readonly segment_changed: number
+  readonly slots_changed: number
+  readonly slots_added: number
+  readonly slots_removed: number
+}): HeaderFacts {
+  return {
+    segmentChanged: result.segment_changed !== 0,
+    slotsChanged: slotsOf(result.slots_changed),
+    slotsAdded: slotsOf(result.slots_added),
+    slotsRemoved: slotsOf(result.slots_removed),
+  }
+}

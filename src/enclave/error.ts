@@ -1,0 +1,98 @@
+/** Statuses of the enclave as errors: ENCLAVE_<STATUS>, one line each. */
+import { Exit, type ExitCode, TresorError } from "../errors.ts"
+import { Status } from "./abi.ts"
+import type { HeaderFacts } from "./types.ts"
+
+export type StatusName = Exclude<keyof typeof Status, "ok">
+
+/** What is known beyond the status. */
+export interface EnclaveErrorFacts {
+  /** With "header": what differs. */
+  readonly header?: HeaderFacts
+  /** With "passphrase": why a sealed keyslot could not even be tried. */
+  readonly seal?: StatusName | null
+  /** KiB a keyslot's KDF asked for and did not get. */
+  readonly neededKib?: number
+}
+
+export class EnclaveError extends TresorError {
+  readonly status: StatusName
+  readonly facts: HeaderFacts | undefined
+  readonly seal: StatusName | null
+  readonly neededKib: number
+
+  constructor(status: StatusName, facts: EnclaveErrorFacts = {}) {
+    const [exitCode, text] = TEXTS[status]
+    const needed = facts.neededKib ?? 0
+    const message = status === "memory" && needed > 0 ? memoryText(needed) : text
+    super(`ENCLAVE_${status.toUpperCase()}`, exitCode, message)
+    this.status = status
+    this.facts = facts.header
+    this.seal = facts.seal ?? null
+    this.neededKib = needed
+  }
+}
+
+function memoryText(kib: number): string {
+  return (
+    `Cannot derive the key: the keyslot's KDF needs ${Math.ceil(kib / 1024)} MiB and the enclave has less; ` +
+    "use another keyslot, or convert this one with `cryptsetup luksConvertKey --pbkdf-memory`"
+  )
+}
+
+const SEAL = "Cannot unseal the keyslot's salt"
+const RECOVER = "the recovery key opens the volume: `tresor recover`"
+
+const TEXTS: Readonly<Record<StatusName, readonly [ExitCode, string]>> = {
+  request: [Exit.badArguments, "The enclave refused a malformed request"],
+  state: [Exit.badArguments, "The enclave is not in a state for this request"],
+  handle: [Exit.wrongDevice, "The enclave holds no key for this volume; unlock it again"],
+  passphrase: [Exit.denied, "No key available with this passphrase."],
+  message: [
+    Exit.denied,
+    "The enclave refused the sealed passphrase: it was altered, used before, or made for something else; try again",
+  ],
+  memory: [Exit.noMemory, "Cannot derive the key: the enclave has too little memory for this KDF"],
+  unsupported: [
+    Exit.wrongDevice,
+    "Cannot use this header: it asks for a cipher, hash or KDF that the enclave does not have; " +
+      "aes-xts-plain64 with 256 or 512 bits is supported",
+  ],
+  header: [
+    Exit.wrongDevice,
+    "Refused: the header was changed since it was authenticated; " +
+      "restore a backup, or vouch for it with `tresor header authenticate`",
+  ],
+  busy: [Exit.busy, "The enclave is busy with another key derivation; try again"],
+  random: [Exit.wrongDevice, "The CPU's random number generator failed its health check; the enclave makes no keys"],
+  dead: [Exit.wrongDevice, "A self-test of the enclave failed; it serves nothing on this CPU"],
+  seal_damaged: [Exit.wrongDevice, `${SEAL}: the sealed blob is damaged or of another volume, slot or KDF; ${RECOVER}`],
+  seal_signer: [Exit.denied, `${SEAL}: another signer's enclave (MRSIGNER or product) sealed it; ${RECOVER}`],
+  seal_enclave: [
+    Exit.denied,
+    `${SEAL}: policy mrenclave, and another enclave (MRENCLAVE) sealed it; open it with that one, or ${RECOVER}`,
+  ],
+  seal_version: [
+    Exit.denied,
+    `${SEAL}: a newer version of the enclave (ISVSVN) or CPU microcode sealed it; upgrade, or ${RECOVER}`,
+  ],
+  seal_backend: [Exit.denied, `${SEAL}: it was sealed under another backend (sgx or software); ${RECOVER}`],
+  seal_machine: [Exit.denied, `${SEAL}: it was sealed on another machine; ${RECOVER}`],
+}
+
+/** Name of a status number; `null` for TRESOR_OK. */
+export function statusName(status: number): StatusName | null {
+  if (status === Status.ok) return null
+  const found = Object.entries(Status).find(([, value]) => value === status)
+  if (found === undefined) throw new RangeError(`the enclave returned status ${status}`)
+  return found[0] as StatusName
+}
+
+/** The enclave is gone: a fault inside, or its memory was taken. */
+export function enclaveLost(): TresorError {
+  return new TresorError(
+    "ENCLAVE_LOST",
+    Exit.wrongDevice,
+    "The enclave is lost (fault, suspend or memory reclaimed); unlock the volume again",
+  )
+}

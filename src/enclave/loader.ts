@@ -1,0 +1,74 @@
+/** From the files of the installation to a running enclave: ECREATE, EADD, EINIT, HELLO. */
+import { existsSync, readFileSync } from "node:fs"
+import { Exit, TresorError } from "../errors.ts"
+import { Cpu } from "./abi.ts"
+import { EnclaveClient } from "./client.ts"
+import { parseConf } from "./image/conf.ts"
+import { type EnclaveImage, parseImage } from "./image/elf.ts"
+import { installed } from "./installation.ts"
+import { readMachineSecret, stateDir } from "./machine-secret.ts"
+import { cpuFeatures, createEnclave, type NativeEnclave } from "./native.ts"
+import type { Backend, EnclaveOptions } from "./types.ts"
+
+export const SGX_DEVICE = "/dev/sgx_enclave"
+
+/** `auto`: hardware where the kernel offers it. */
+export function chooseBackend(wanted: Backend | "auto"): Backend {
+  if (wanted !== "auto") return wanted
+  return existsSync(SGX_DEVICE) ? "sgx" : "software"
+}
+
+/** Throws TresorError: NOT_BUILT, SGX_<CHECK>, MACHINE_SECRET_REFUSED, ENCLAVE_<STATUS>. */
+export async function openEnclave(options: EnclaveOptions): Promise<EnclaveClient> {
+  const backend = chooseBackend(options.backend)
+  const conf = parseConf(readFileSync(installed("enclave/enclave.conf"), "utf8"))
+  const image = parseImage(readFileSync(installed("enclave/build/tresor.elf")), conf)
+  const sigstruct = readFileSync(installed("enclave/build/tresor.sigstruct"))
+  const native = load(image, sigstruct, backend, options)
+  return EnclaveClient.start(native, backend, options.cpu)
+}
+
+/**
+ * The register state the enclave may use beyond x87 and SSE, of what its
+ * SIGSTRUCT leaves open (XCR0 bits: AVX 2, AVX-512 5 to 7). Not part of the
+ * seal key (abi/enclave.h, tresor_sealed_salt).
+ */
+function vectorState(features: number): bigint {
+  return (features & Cpu.avx2 ? 0x4n : 0n) | (features & Cpu.vaes512 ? 0xe0n : 0n)
+}
+
+function load(image: EnclaveImage, sigstruct: Uint8Array, backend: Backend, options: EnclaveOptions): NativeEnclave {
+  const machineSecret = backend === "software" ? readMachineSecret(options.stateDir ?? stateDir()) : null
+  let native: NativeEnclave | undefined
+  try {
+    native = createEnclave({
+      backend,
+      size: BigInt(image.size),
+      ssaFrameSize: image.ssaFrameSize,
+      miscSelect: image.miscSelect,
+      attributes: image.attributes,
+      xfrm: image.xfrm | vectorState(cpuFeatures()),
+      transitionCycles: options.transitionCycles ?? 0,
+      machineSecret,
+    })
+    for (const { offset, size, data, secinfoFlags, measured } of image.segments) {
+      native.addPages(offset, size, data, secinfoFlags, measured)
+    }
+    if (image.dynamic !== null) native.reserve(image.dynamic.offset, image.dynamic.size)
+    native.init(sigstruct, image.encluSite)
+    return native
+  } catch (error) {
+    native?.destroy()
+    throw startError(error, backend)
+  } finally {
+    machineSecret?.fill(0)
+  }
+}
+
+function startError(error: unknown, backend: Backend): TresorError {
+  const { code = "SGX_FAILED", message } = error as NodeJS.ErrnoException
+  const way = backend === "sgx" ? "`tresor doctor` explains what this machine offers" : "rebuild with `npm run build`"
+  return new TresorError(code, Exit.wrongDevice, `Cannot start the enclave (${backend}): ${message}; ${way}`, {
+    cause: error,
+  })
+}

@@ -1,0 +1,96 @@
+/**
+ * The software backend's root secret: 32 bytes from which the emulated EGETKEY
+ * derives what a CPU's fuses give on hardware. One file per machine (root) or
+ * user, 0600, made once and never replaced.
+ */
+import { randomBytes } from "node:crypto"
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs"
+import { homedir } from "node:os"
+import { join } from "node:path"
+import { Exit, TresorError } from "../errors.ts"
+
+const SIZE = 32
+
+/** $TRESOR_STATE_DIR; else /var/lib/tresor for root, $XDG_STATE_HOME/tresor for others. */
+export function stateDir(): string {
+  const { TRESOR_STATE_DIR, XDG_STATE_HOME } = process.env
+  if (TRESOR_STATE_DIR !== undefined && TRESOR_STATE_DIR !== "") return TRESOR_STATE_DIR
+  if (process.getuid?.() === 0) return "/var/lib/tresor"
+  return join(
+    XDG_STATE_HOME !== undefined && XDG_STATE_HOME !== "" ? XDG_STATE_HOME : join(homedir(), ".local/state"),
+    "tresor",
+  )
+}
+
+function refuse(path: string, fact: string): TresorError {
+  return new TresorError(
+    "MACHINE_SECRET_REFUSED",
+    Exit.denied,
+    `Cannot use the machine secret ${path}: ${fact}; sealed passphrases depend on it, the recovery key does not`,
+  )
+}
+
+/** The bytes are the caller's, to be wiped. Makes file and directory when there are none. */
+export function readMachineSecret(directory: string): Buffer {
+  const path = join(directory, "machine-secret")
+  return readExisting(path) ?? make(directory, path)
+}
+
+function readExisting(path: string): Buffer | null {
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === "ENOENT") return null
+    throw refuse(path, code === "ELOOP" ? "it is a symbolic link" : `it cannot be read (${code})`)
+  }
+  try {
+    const { mode, uid, size } = fstatSync(fd)
+    if (uid !== process.getuid?.() && uid !== 0) throw refuse(path, "it belongs to somebody else")
+    if ((mode & 0o077) !== 0) throw refuse(path, `its mode is 0${(mode & 0o777).toString(8)}, not 0600`)
+    const bytes = Buffer.alloc(SIZE)
+    if (size !== SIZE || readSync(fd, bytes) !== SIZE) throw refuse(path, `it has ${size} bytes, not ${SIZE}`)
+    return bytes
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Complete under another name first, then linked: who reads it never sees a part, who comes second never replaces it. */
+function make(directory: string, path: string): Buffer {
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`
+  const bytes = randomBytes(SIZE)
+  const fd = openSync(temporary, "wx", 0o600)
+  try {
+    writeSync(fd, bytes)
+    fsyncSync(fd)
+    linkSync(temporary, path)
+  } catch (error) {
+    bytes.fill(0)
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
+  } finally {
+    closeSync(fd)
+    unlinkSync(temporary)
+  }
+  const folder = openSync(directory, "r")
+  try {
+    fsyncSync(folder)
+  } finally {
+    closeSync(folder)
+  }
+  bytes.fill(0)
+  return readExisting(path)!
+}
