@@ -70,6 +70,8 @@ class FakeEnclave {
     }
   }
 
+  slotsChanged: number[] = []
+
   async challenge() {
     return new Uint8Array(32)
   }
@@ -80,7 +82,7 @@ class FakeEnclave {
     if (sealed.bytes[0] !== 1) throw new TresorError("ENCLAVE_PASSPHRASE", Exit.denied, "no")
     const handle = this.#next++ as VolumeHandle
     this.open.add(handle)
-    const facts = { segmentChanged: false, slotsChanged: [], slotsAdded: [7], slotsRemoved: [] }
+    const facts = { segmentChanged: false, slotsChanged: this.slotsChanged, slotsAdded: [7], slotsRemoved: [] }
     return { ...facts, handle, slot: 0, resealed: this.resealed }
   }
 
@@ -134,6 +136,15 @@ const request = (byte: number, slot: number | null = null): VolumeInput<"Unlock"
   slot,
   nonce: new Uint8Array(32),
   message: new Uint8Array(100).fill(byte),
+})
+
+test("a keyslot whose parameters were changed by hand is named and refused, its handle wiped", async () => {
+  const { session, enclaves, volume } = make()
+  enclaves[0]!.slotsChanged = [2]
+  await assert.rejects(session.unlock(request(1)), { code: "HEADER_KEYSLOT_CHANGED", message: /keyslot 2 was changed/ })
+  assert.equal(enclaves[0]!.open.size, 0)
+  assert.equal(volume.state, "locked")
+  await session.close()
 })
 
 test("it starts locked, unlocks, tells who changed keyslots, locks with the handle wiped, closes", async () => {

@@ -144,18 +144,20 @@ export class Session implements ServedVolume {
         bytes: message,
       }
       const opened = await enclave.unlock(sealed, { ...header, keyslots }, sealPolicy)
+      const { segmentChanged, slotsChanged, slotsAdded, slotsRemoved } = opened
+      const authenticated = header.macs !== null
       try {
+        if (authenticated && slotsChanged.length > 0)
+          throw keyslotsChanged(this.#parts.name, this.#parts.path, slotsChanged)
         volume.unlock(enclave, opened.handle)
       } catch (error) {
-        // Closing has begun meanwhile: nobody else would wipe this handle.
+        // Refused, or closing has begun meanwhile: nobody else would wipe this handle.
         enclave.closeVolume(opened.handle)
         throw error
       }
-      const { segmentChanged, slotsChanged, slotsAdded, slotsRemoved } = opened
-      const authenticated = header.macs !== null
       this.#unlocked = { segmentChanged, slotsChanged, slotsAdded, slotsRemoved, slot: opened.slot, authenticated }
-      if (authenticated && slotsChanged.length + slotsAdded.length + slotsRemoved.length > 0) {
-        warn("keyslots were changed by another program", { slotsChanged, slotsAdded, slotsRemoved })
+      if (authenticated && slotsAdded.length + slotsRemoved.length > 0) {
+        warn("keyslots were added or removed by another program", { slotsAdded, slotsRemoved })
       }
       if (opened.resealed !== null && !volume.readOnly) {
         // The old seal still opens; a header that cannot be written now is no reason to refuse.
@@ -221,4 +223,13 @@ export class Session implements ServedVolume {
 
 function closing(name: string): TresorError {
   return new TresorError("VOLUME_CLOSING", Exit.busy, `Cannot use ${name}: it is being closed`)
+}
+
+function keyslotsChanged(name: string, path: string, slots: readonly number[]): TresorError {
+  return new TresorError(
+    "HEADER_KEYSLOT_CHANGED",
+    Exit.wrongDevice,
+    `Cannot unlock ${name}: keyslot ${slots.join(", ")} was changed since the header was authenticated; ` +
+      `if that was you, vouch for it with \`tresor header authenticate ${path}\``,
+  )
 }

@@ -60,8 +60,8 @@ const TEXTS: Readonly<Record<StatusName, readonly [ExitCode, string]>> = {
   ],
   header: [
     Exit.wrongDevice,
-    "Refused: the header was changed since it was authenticated; " +
-      "restore a backup, or vouch for it with `tresor header authenticate`",
+    "Refused: the header's segment or digest (cipher, sector size, offset, iv_tweak) was changed since it was " +
+      "authenticated; restore a backup, or if that was you, vouch for it with `tresor header authenticate`",
   ],
   busy: [Exit.busy, "The enclave is busy with another key derivation; try again"],
   random: [Exit.wrongDevice, "The CPU's random number generator failed its health check; the enclave makes no keys"],
