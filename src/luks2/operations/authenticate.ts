@@ -1,0 +1,32 @@
+import { Exit, TresorError } from "../../errors.ts"
+import { edit } from "./draft.ts"
+import { hasTresorToken, setMacs } from "./metadata-edit.ts"
+import type { Proof, VolumeKeeper } from "./parts.ts"
+import { explainSeal } from "./seal-status.ts"
+
+/**
+ * Vouches with a passphrase for the header as it is now: the enclave makes
+ * every MAC anew. Throws NOT_AUTHENTICATED (exit 1) for a volume without a
+ * tresor token to keep them.
+ */
+export function authenticateHeader(keeper: VolumeKeeper, proof: Proof): Promise<void> {
+  const { enclave, seal, path } = keeper
+  return edit(keeper, async (draft) => {
+    if (!hasTresorToken(draft.metadata)) {
+      throw new TresorError(
+        "NOT_AUTHENTICATED",
+        Exit.badArguments,
+        `Cannot authenticate the header of ${path}: it has no Tresor passphrase; \`tresor adopt\` adds one`,
+      )
+    }
+    const header = draft.tried(proof)
+    const sealed = await seal(
+      { purpose: "authenticate", uuid: header.uuid, slot: proof.slot, freshSlot: null },
+      { existing: proof.secret },
+    )
+    const macs = await enclave.authenticate(sealed, header).catch((error: unknown) => {
+      throw explainSeal(error, header, enclave.identity, path)
+    })
+    draft.metadata = setMacs(draft.metadata, macs)
+  })
+}

@@ -1,0 +1,47 @@
+import { Exit, TresorError } from "../../errors.ts"
+import type { Metadata } from "../metadata.ts"
+import { edit, inactive } from "./draft.ts"
+import { hasTresorToken, tresorToken, volumeSlots } from "./metadata-edit.ts"
+import type { VolumeKeeper } from "./parts.ts"
+
+export interface Removed {
+  readonly slot: number
+  /** Keyslots that still open the volume. */
+  readonly remaining: readonly number[]
+  /** Whether all that remain are sealed to this machine. */
+  readonly boundToMachine: boolean
+}
+
+function lastSlot(slot: number, path: string): TresorError {
+  return new TresorError(
+    "KEYSLOT_LAST",
+    Exit.badArguments,
+    `Keyslot ${slot} is the last one of ${path}: without it all its data is lost, no recovery key opens it again; ` +
+      "--force destroys it all the same",
+  )
+}
+
+/** Whether nothing but this machine opens the volume. */
+export function boundToMachine(metadata: Metadata): boolean {
+  return hasTresorToken(metadata) && volumeSlots(metadata).every((slot) => tresorToken(metadata, slot) !== null)
+}
+
+/**
+ * Destroys keyslot `slot`, or the one that `secret` opens. Any passphrase of
+ * the volume proves. Throws KEYSLOT_LAST (exit 1) unless `force`.
+ */
+export function removeKeyslot(
+  keeper: VolumeKeeper,
+  secret: Uint8Array,
+  { slot, force }: { readonly slot: number | null; readonly force: boolean },
+): Promise<Removed> {
+  return edit(keeper, async (draft) => {
+    const before = volumeSlots(draft.metadata)
+    if (slot !== null && !before.includes(slot)) throw inactive(slot)
+    if (before.length === 1 && !force) throw lastSlot(before[0]!, keeper.path)
+    const proved = await draft.prove(keeper, secret, before)
+    const doomed = slot ?? proved
+    draft.remove(doomed)
+    return { slot: doomed, remaining: volumeSlots(draft.metadata), boundToMachine: boundToMachine(draft.metadata) }
+  })
+}

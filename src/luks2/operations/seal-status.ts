@@ -1,0 +1,102 @@
+/**
+ * Why a sealed salt did not open, with what differs by name. The blob itself
+ * says who sealed it (docs/format.md, "The sealed salt"); the enclave decides,
+ * this only explains. Pure.
+ */
+
+import { EnclaveError, type StatusName } from "../../enclave/error.ts"
+import type { EnclaveIdentity, Header, Keyslot } from "../../enclave/types.ts"
+import { TresorError } from "../../errors.ts"
+
+/** struct tresor_sealed_salt: offsets of what is told. */
+const MRENCLAVE = 560
+const MRSIGNER = 592
+const ISV_PROD_ID = 632
+const ISV_SVN = 634
+
+interface Sealer {
+  readonly mrenclave: string
+  readonly mrsigner: string
+  readonly isvProdId: number
+  readonly isvSvn: number
+}
+
+function sealer(sealed: Uint8Array): Sealer {
+  const view = new DataView(sealed.buffer, sealed.byteOffset, sealed.byteLength)
+  const hex = (offset: number) =>
+    Array.from(sealed.subarray(offset, offset + 32), (byte) => byte.toString(16).padStart(2, "0")).join("")
+  return {
+    mrenclave: hex(MRENCLAVE),
+    mrsigner: hex(MRSIGNER),
+    isvProdId: view.getUint16(ISV_PROD_ID, true),
+    isvSvn: view.getUint16(ISV_SVN, true),
+  }
+}
+
+/** Enough of a hash to tell two apart. */
+const short = (hash: string) => `${hash.slice(0, 16)}…`
+
+type SealStatus = Extract<StatusName, `seal_${string}`>
+
+const isSealStatus = (status: StatusName): status is SealStatus => status.startsWith("seal_")
+
+function difference(
+  status: SealStatus,
+  { mrenclave, mrsigner, isvProdId, isvSvn }: Sealer,
+  ours: EnclaveIdentity,
+): string {
+  switch (status) {
+    case "seal_damaged":
+      return "the sealed salt is damaged, or belongs to another volume, keyslot or KDF"
+    case "seal_signer":
+      return mrsigner === ours.mrsigner
+        ? `another product of this signer sealed it (ISVPRODID ${isvProdId}, this enclave has ${ours.isvProdId})`
+        : `another signer's enclave sealed it (MRSIGNER ${short(mrsigner)}, this enclave has ${short(ours.mrsigner)})`
+    case "seal_enclave":
+      return `it opens for enclave ${short(mrenclave)} only (policy mrenclave; MRENCLAVE here is ${short(ours.mrenclave)})`
+    case "seal_version":
+      return isvSvn > ours.isvSvn
+        ? `a newer enclave sealed it (ISVSVN ${isvSvn}, this enclave has ${ours.isvSvn}): upgrade Tresor`
+        : "it was sealed under newer CPU microcode than is loaded: update the microcode"
+    case "seal_backend":
+      return `it was sealed under ${ours.backend === "sgx" ? "backend software" : "backend sgx"}, this is backend ${ours.backend}`
+    case "seal_machine":
+      return "it was sealed on another machine, or this machine's Tresor state was lost"
+  }
+}
+
+/** "keyslot 0", "keyslots 0, 2": what a person looks up in `tresor key list`. */
+export function nameSlots(slots: readonly number[]): string {
+  return `keyslot${slots.length === 1 ? "" : "s"} ${slots.join(", ")}`
+}
+
+/**
+ * An enclave's refusal to unseal, or a wrong passphrase while a sealed keyslot
+ * could not be tried, as one line with the way out; the same code and exit
+ * code. Anything else is returned as it is.
+ */
+export function explainSeal(error: unknown, header: Header, identity: EnclaveIdentity, path: string): unknown {
+  if (!(error instanceof EnclaveError)) return error
+  const status = error.status === "passphrase" ? error.seal : error.status
+  if (status === null || !isSealStatus(status)) return error
+  const suspects = header.keyslots.filter(
+    (slot): slot is Keyslot & { sealed: Uint8Array } => slot.tried && slot.sealed !== null,
+  )
+  const first = suspects[0]
+  if (first === undefined) return error
+  const what = nameSlots(suspects.map(({ slot }) => slot))
+  const fact = difference(status, sealer(first.sealed), identity)
+  const code = `ENCLAVE_${status.toUpperCase()}`
+  const said =
+    error.status === "passphrase"
+      ? `No other keyslot opens with this passphrase, and ${what} cannot be unsealed`
+      : `Cannot unseal ${what}`
+  return new TresorError(
+    code,
+    error.exitCode,
+    `${said}: ${fact}; the recovery key opens the volume: tresor recover ${path}`,
+    {
+      cause: error,
+    },
+  )
+}
