@@ -1,0 +1,298 @@
+/** The real image under the software backend, against node:crypto and against a host that lies. */
+import assert from "node:assert/strict"
+import { createHash, randomBytes } from "node:crypto"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { after, before, test } from "node:test"
+import type { EnclaveClient } from "./client.ts"
+import { openEnclave } from "./loader.ts"
+import { decryptXts, volumeKeyOf } from "./luks.testing.ts"
+import { sealRequest } from "./seal-request.ts"
+import type { Enclave, Header, Keyslot, KeyslotParameters, RequestContext, Segment } from "./types.ts"
+
+const UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
+const folder = mkdtempSync(join(tmpdir(), "tresor-enclave-"))
+const passphrase = Buffer.from("a typed passphrase")
+let enclave: EnclaveClient
+
+before(async () => {
+  enclave = await openEnclave({ backend: "software", stateDir: folder })
+})
+
+after(async () => {
+  await enclave?.close()
+  rmSync(folder, { recursive: true })
+})
+
+const segment: Segment = {
+  cipher: "aes-xts-plain64",
+  sectorSize: 4096,
+  keySize: 64,
+  offset: 16n << 20n,
+  size: null,
+  ivTweak: 0n,
+}
+
+const minimal = { type: "pbkdf2", hash: "sha256", iterations: 1000 } as const
+
+function parameters(more: Partial<KeyslotParameters> = {}): KeyslotParameters {
+  return {
+    slot: 0,
+    kdf: minimal,
+    afHash: "sha256",
+    areaKeySize: 64,
+    keySize: 64,
+    areaOffset: 32768n,
+    areaSize: 258048n,
+    passphraseKdf: { type: "argon2id", time: 1, memoryKib: 64, lanes: 2 },
+    ...more,
+  }
+}
+
+async function seal(
+  to: Enclave,
+  context: Partial<Omit<RequestContext, "nonce">>,
+  secrets: { readonly existing?: Uint8Array; readonly fresh?: Uint8Array },
+) {
+  const purpose = context.purpose ?? "unlock"
+  const nonce = await to.challenge(purpose)
+  const full: RequestContext = { purpose, uuid: UUID, slot: null, freshSlot: null, ...context, nonce }
+  return sealRequest(to.identity.publicKey, full, secrets)
+}
+
+async function make(slot = parameters(), policy: "mrsigner" | "mrenclave" = "mrsigner", on: Enclave = enclave) {
+  const sealed = await seal(on, { purpose: "create", freshSlot: slot.slot }, { fresh: passphrase })
+  const header = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
+  const { digest, keyslot, macs } = await on.create(sealed, header, slot, policy)
+  const made: Keyslot = { ...slot, ...keyslot, tried: true }
+  const whole: Header = { uuid: UUID, segment, digest, keyslots: [made], macs }
+  return { header: whole, made, digest }
+}
+
+const unlock = async (header: Header, existing: Uint8Array = passphrase, on: Enclave = enclave) =>
+  on.unlock(await seal(on, {}, { existing }), header, "mrsigner")
+
+test("every published vector passes", async () => {
+  const results = await enclave.selftest()
+  assert.equal(results.length, 15)
+  assert.deepEqual(
+    results.filter((result) => !result.passed),
+    [],
+  )
+})
+
+test("a portable keyslot opens with node:crypto alone, and the sectors are dm-crypt's", async () => {
+  for (const keySize of [32, 64] as const) {
+    for (const sectorSize of [512, 4096] as const) {
+      const slot = parameters({ passphraseKdf: null, keySize, areaSize: BigInt(keySize * 4000) })
+      const sealed = await seal(enclave, { purpose: "create", freshSlot: 0 }, { fresh: passphrase })
+      const own = { ...segment, keySize, sectorSize, ivTweak: 3n }
+      const made = await enclave.create(
+        sealed,
+        { uuid: UUID, segment: own, digest: { hash: "sha512", iterations: 1000 } },
+        slot,
+        "mrsigner",
+      )
+      const key = volumeKeyOf({ ...slot, ...made.keyslot }, made.digest, passphrase)
+      const header: Header = {
+        uuid: UUID,
+        segment: own,
+        digest: made.digest,
+        keyslots: [{ ...slot, ...made.keyslot, tried: true }],
+        macs: made.macs,
+      }
+      const { handle } = await unlock(header)
+      const plain = randomBytes(3 * 4096)
+      const cipher = Buffer.from(new ArrayBuffer(plain.length))
+      const input = Buffer.from(new ArrayBuffer(plain.length))
+      input.set(plain)
+      enclave.sectors(handle, false, [{ input, output: cipher, sector: 8n }])
+      assert.deepEqual(decryptXts(key, sectorSize, 8n + 3n, cipher), plain)
+      enclave.sectors(handle, true, [{ input: cipher, output: cipher, sector: 8n }])
+      assert.deepEqual(cipher, plain)
+      enclave.closeVolume(handle)
+      assert.throws(() => enclave.sectors(handle, true, [{ input: cipher, output: cipher, sector: 8n }]), {
+        code: "ENCLAVE_HANDLE",
+      })
+    }
+  }
+})
+
+test("a sealed keyslot opens with its passphrase and no other", async () => {
+  const { header } = await make()
+  const opened = await unlock(header)
+  assert.equal(opened.slot, 0)
+  assert.equal(opened.resealed, null)
+  assert.deepEqual([opened.segmentChanged, opened.slotsChanged, opened.slotsAdded], [false, [], []])
+  enclave.closeVolume(opened.handle)
+  for (const wrong of [Buffer.from("a typed passphras"), Buffer.from("a typed passphrase\n"), Buffer.alloc(0)]) {
+    await assert.rejects(unlock(header, wrong), { code: "ENCLAVE_PASSPHRASE", exitCode: 2 })
+  }
+})
+
+test("a recorded message is refused a second time", async () => {
+  const { header } = await make()
+  const sealed = await seal(enclave, {}, { existing: passphrase })
+  enclave.closeVolume((await enclave.unlock(sealed, header, "mrsigner")).handle)
+  await assert.rejects(enclave.unlock(sealed, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
+})
+
+test("a message for another volume is refused", async () => {
+  const { header } = await make()
+  const other = "00000000-0000-4000-8000-000000000000"
+  const sealed = await seal(enclave, { uuid: other }, { existing: passphrase })
+  const context = { ...sealed.context, uuid: UUID }
+  await assert.rejects(enclave.unlock({ ...sealed, context }, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
+})
+
+test("a message for another enclave is refused", async () => {
+  const { header } = await make()
+  await using second = await openEnclave({ backend: "software", stateDir: folder })
+  assert.notDeepEqual(second.identity.publicKey, enclave.identity.publicKey)
+  const sealed = await seal(enclave, {}, { existing: passphrase })
+  await assert.rejects(second.unlock(sealed, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
+})
+
+test("a message for another purpose is refused", async () => {
+  const { header } = await make()
+  const sealed = await seal(enclave, { purpose: "authenticate" }, { existing: passphrase })
+  const context = { ...sealed.context, purpose: "unlock" as const }
+  await assert.rejects(enclave.unlock({ ...sealed, context }, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
+})
+
+test("an altered message is refused", async () => {
+  const { header } = await make()
+  for (const at of [0, 31, 32, 40, -1]) {
+    const sealed = await seal(enclave, {}, { existing: passphrase })
+    const bytes = sealed.bytes.slice()
+    bytes[at < 0 ? bytes.length + at : at]! ^= 1
+    await assert.rejects(enclave.unlock({ ...sealed, bytes }, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
+  }
+})
+
+test("a header changed by hand is named before a handle exists", async () => {
+  const { header } = await make()
+  const changes: Partial<Segment>[] = [
+    { sectorSize: 512 },
+    { offset: 17n << 20n },
+    { ivTweak: 1n },
+    { size: 1n << 20n },
+  ]
+  for (const change of changes) {
+    await assert.rejects(unlock({ ...header, segment: { ...segment, ...change } }), (error: unknown) => {
+      const { code, facts } = error as { code: string; facts: { segmentChanged: boolean } }
+      assert.equal(
+        code,
+        "ENCLAVE_HEADER",
+        JSON.stringify(change, (_, value) => String(value)),
+      )
+      assert.equal(facts.segmentChanged, true)
+      return true
+    })
+  }
+  const slot = header.keyslots[0]!
+  const moved = await unlock({ ...header, keyslots: [{ ...slot, areaOffset: 36864n }] })
+  assert.deepEqual(moved.slotsChanged, [0])
+  enclave.closeVolume(moved.handle)
+})
+
+test("authenticate vouches for a changed header; enrol adds a passphrase only with an existing one", async () => {
+  const { header } = await make()
+  const changed: Header = { ...header, segment: { ...segment, size: 1n << 30n } }
+  const sealed = await seal(enclave, { purpose: "authenticate" }, { existing: passphrase })
+  const macs = await enclave.authenticate(sealed, changed)
+  const again: Header = { ...changed, macs }
+  enclave.closeVolume((await unlock(again)).handle)
+
+  const second = Buffer.from("second")
+  const fresh = parameters({ slot: 5, areaOffset: 290816n })
+  const wrong = await seal(enclave, { purpose: "enrol", freshSlot: 5 }, { existing: Buffer.from("no"), fresh: second })
+  await assert.rejects(enclave.enrol(wrong, again, fresh, "mrsigner"), { code: "ENCLAVE_PASSPHRASE" })
+  const right = await seal(enclave, { purpose: "enrol", freshSlot: 5 }, { existing: passphrase, fresh: second })
+  const enrolled = await enclave.enrol(right, again, fresh, "mrsigner")
+  assert.equal(enrolled.slot, 0)
+  const slots: Keyslot[] = [...again.keyslots, { ...fresh, ...enrolled.keyslot, tried: true }]
+  const both: Header = { ...again, keyslots: slots, macs: enrolled.macs }
+  const opened = await unlock(both, second)
+  assert.equal(opened.slot, 5)
+  enclave.closeVolume(opened.handle)
+})
+
+test("a seal says why it does not open", async () => {
+  const { header, made } = await make()
+  const elsewhere = mkdtempSync(join(tmpdir(), "tresor-elsewhere-"))
+  try {
+    await using other = await openEnclave({ backend: "software", stateDir: elsewhere })
+    await assert.rejects(unlock(header, passphrase, other), { code: "ENCLAVE_SEAL_MACHINE", exitCode: 2 })
+  } finally {
+    rmSync(elsewhere, { recursive: true })
+  }
+  const damaged = made.sealed!.slice()
+  damaged[700]! ^= 1
+  await assert.rejects(unlock({ ...header, keyslots: [{ ...made, sealed: damaged }] }), {
+    code: "ENCLAVE_SEAL_DAMAGED",
+  })
+  // Whoever edits a blob and mends its checksum is told what it then claims.
+  const claims = made.sealed!.slice()
+  claims[624]! ^= 2
+  const rest = createHash("sha256").update(claims.subarray(0, 16)).update(claims.subarray(48)).digest()
+  claims.set(rest, 16)
+  await assert.rejects(unlock({ ...header, keyslots: [{ ...made, sealed: claims }] }), {
+    code: "ENCLAVE_SEAL_BACKEND",
+  })
+})
+
+test("Argon2 of cryptsetup's default size runs, and its memory is given back", async () => {
+  const before = process.memoryUsage.rss()
+  await enclave.benchmark({ type: "argon2id", time: 1, memoryKib: 1 << 20, lanes: 4 }, 32)
+  assert.ok(process.memoryUsage.rss() - before < 64 << 20, "the heap stayed committed")
+  const tooMuch = { type: "argon2id", time: 1, memoryKib: 2 << 20, lanes: 4 } as const
+  await assert.rejects(enclave.benchmark(tooMuch, 32), { code: "ENCLAVE_MEMORY", exitCode: 3 })
+})
+
+test("one key serves each mode of the 2016 flow, and the same bytes give the same key", async () => {
+  const request = {
+    uuid: UUID,
+    keySize: 16,
+    mode: "cbc",
+    kdf: minimal,
+    policy: "mrsigner",
+    secret: Buffer.from("hash of a passphrase"),
+  } as const
+  const first = await enclave.legacy({ ...request, sealed: null })
+  const again = await enclave.legacy({ ...request, sealed: first.sealed })
+  const crypt = (handle: typeof first.handle, input: Buffer, decrypt: boolean) => {
+    const output = Buffer.from(new ArrayBuffer(input.length))
+    const source = Buffer.from(new ArrayBuffer(input.length))
+    source.set(input)
+    enclave.blocks([{ input: source, output, handle, mode: "cbc", decrypt, iv: new Uint8Array(16).fill(1) }])
+    return output
+  }
+  const plain = randomBytes(512)
+  assert.deepEqual(crypt(again.handle, crypt(first.handle, plain, false), true), plain)
+  const other = await enclave.legacy({ ...request, secret: Buffer.from("another"), sealed: first.sealed })
+  assert.notDeepEqual(crypt(other.handle, crypt(first.handle, plain, false), true), plain)
+  for (const { handle } of [first, again, other]) enclave.closeVolume(handle)
+})
+
+test("a report binds the public key to the asker's nonce", async () => {
+  const nonce = randomBytes(32)
+  const report = await enclave.report(new Uint8Array(512), nonce)
+  assert.equal(report.length, 432)
+  const expected = createHash("sha256")
+    .update("tresor report v1")
+    .update(enclave.identity.publicKey)
+    .update(nonce)
+    .digest()
+  assert.deepEqual(Buffer.from(report.subarray(320, 352)), expected)
+  assert.deepEqual(Buffer.from(report.subarray(352, 384)), Buffer.alloc(32))
+  assert.equal(Buffer.from(report.subarray(64, 96)).toString("hex"), enclave.identity.mrenclave)
+})
+
+test("after close nothing is served", async () => {
+  const own = await openEnclave({ backend: "software", stateDir: folder })
+  await own.close()
+  assert.equal(own.alive, false)
+  await assert.rejects(own.challenge("unlock"), { code: "ENCLAVE_LOST" })
+})
