@@ -1,0 +1,80 @@
+/** `tresor key`: passphrases of a volume. */
+import { addKeyslot } from "../../luks2/operations/add.ts"
+import { changeKeyslot } from "../../luks2/operations/change.ts"
+import { removeKeyslot } from "../../luks2/operations/remove.ts"
+import {
+  type EnclaveChoice,
+  type ExistingOptions,
+  type FreshOptions,
+  freshKeyslot,
+  type NewSecretOptions,
+  newSource,
+  readNew,
+  withExisting,
+  withKeeper,
+} from "../keeper.ts"
+import { withClock } from "../progress.ts"
+import { withSecret } from "../secrets.ts"
+import { withPassphrase } from "../unlock.ts"
+
+export { list } from "./key-list.ts"
+
+interface VolumeOptions extends EnclaveChoice, ExistingOptions {
+  readonly header?: string
+  readonly batchMode?: true
+}
+
+export interface NewKeyOptions extends VolumeOptions, FreshOptions, NewSecretOptions {
+  readonly newKeySlot?: number
+}
+
+export interface RemoveOptions extends VolumeOptions {
+  readonly force?: true
+}
+
+/** An existing passphrase, a new one, and what is done with both. */
+function withBoth<T>(
+  path: string,
+  options: NewKeyOptions,
+  prompts: { readonly existing: string; readonly fresh: string },
+  operation: (...args: Parameters<typeof addKeyslot>) => Promise<T>,
+): Promise<T> {
+  return withKeeper(path, options, (keeper) =>
+    withExisting(keeper, options, prompts.existing, (proof) =>
+      withSecret(readNew(prompts.fresh, newSource(options), options), async (secret) => {
+        const fresh = await freshKeyslot(keeper.enclave, options, { secret, slot: options.newKeySlot ?? null })
+        return withClock("Making the keyslot", operation(keeper, proof, fresh))
+      }),
+    ),
+  )
+}
+
+export async function add(path: string, options: NewKeyOptions): Promise<void> {
+  const prompts = { existing: `Enter any existing passphrase for ${path}`, fresh: "Enter new passphrase" }
+  const { slot } = await withBoth(path, options, prompts, addKeyslot)
+  process.stdout.write(`Keyslot ${slot} added.\n`)
+}
+
+export async function change(path: string, options: NewKeyOptions): Promise<void> {
+  const prompts = { existing: `Enter passphrase to be changed of ${path}`, fresh: "Enter new passphrase" }
+  const { slot, removed } = await withBoth(path, options, prompts, changeKeyslot)
+  process.stdout.write(`Keyslot ${slot} added, keyslot ${removed} destroyed.\n`)
+}
+
+export async function remove(path: string, options: RemoveOptions): Promise<void> {
+  const slot = options.keySlot ?? null
+  const prompt = slot === null ? `Enter passphrase to be removed from ${path}` : `Enter any passphrase of ${path}`
+  const { remaining, ...removed } = await withKeeper(path, options, (keeper) =>
+    withPassphrase(prompt, options, (secret) =>
+      withClock("Opening the keyslot", removeKeyslot(keeper, secret, { slot, force: options.force === true })),
+    ),
+  )
+  process.stdout.write(`Keyslot ${removed.slot} destroyed.\n`)
+  if (remaining.length === 0) {
+    process.stderr.write(`Warning: ${path} has no keyslot left; only a header backup opens its data again.\n`)
+  } else if (removed.boundToMachine) {
+    process.stderr.write(
+      "Warning: every keyslot left is sealed to this machine; when it dies, the data is lost. `tresor key add --portable` adds a way in.\n",
+    )
+  }
+}

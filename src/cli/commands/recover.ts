@@ -1,0 +1,92 @@
+import type { StatusName } from "../../enclave/error.ts"
+import { normalizeRecoveryKey } from "../../luks2/modhex.ts"
+import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../luks2/operations/recover.ts"
+import {
+  type EnclaveChoice,
+  type FreshOptions,
+  freshKeyslot,
+  type NewSecretOptions,
+  newSource,
+  readNew,
+  withKeeper,
+} from "../keeper.ts"
+import { withClock } from "../progress.ts"
+import { type SecretSource, withSecret } from "../secrets.ts"
+import { table } from "../table.ts"
+import { withPassphrase } from "../unlock.ts"
+
+export interface RecoverOptions extends EnclaveChoice, FreshOptions, NewSecretOptions {
+  readonly recoveryKeyFile?: string
+  readonly newKeySlot?: number
+  readonly checkOnly?: true
+  readonly header?: string
+  readonly batchMode?: true
+  readonly json?: true
+}
+
+const TRIES = 3
+
+const SEALS: Readonly<Partial<Record<StatusName, string>>> = {
+  seal_damaged: "its salt is damaged",
+  seal_signer: "another signer's enclave sealed it",
+  seal_enclave: "another enclave sealed it",
+  seal_version: "a newer enclave or microcode sealed it",
+  seal_backend: "another backend sealed it",
+  seal_machine: "another machine sealed it",
+}
+
+function opensHere(seal: RecoveryReport["others"][number]["seal"]): string {
+  if (seal === null || seal === "opens") return "yes"
+  return `no: ${SEALS[seal] ?? seal}`
+}
+
+function tell(report: RecoveryReport, path: string): string {
+  const said = `The recovery key opens ${path} (keyslot ${report.slot}).\n`
+  if (report.others.length === 0) return `${said}There is no other keyslot.\n`
+  const rows = report.others.map(({ slot, kind, strength, why, seal }) => [
+    String(slot),
+    kind,
+    strength === "passphrase" ? "depends" : strength,
+    opensHere(seal),
+    why,
+  ])
+  return `${said}\n${table(["KEYSLOT", "KIND", "STRENGTH", "OPENS HERE", "WHY"], rows)}`
+}
+
+export async function recover(path: string, options: RecoverOptions): Promise<void> {
+  const source: SecretSource = {
+    ...(options.recoveryKeyFile === undefined ? {} : { keyFile: options.recoveryKeyFile }),
+    ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
+  }
+  const say = (text: string) => {
+    if (options.json !== true) process.stdout.write(text)
+  }
+  await withKeeper(path, options, (keeper) =>
+    withPassphrase(`Enter recovery key for ${path}`, { ...source, tries: TRIES }, (typed) =>
+      withSecret(normalizeRecoveryKey(typed), async (key) => {
+        const report = await withClock("Opening the keyslot", testRecovery(keeper, key))
+        say(tell(report, path))
+        let keyslot: number | null = null
+        if (options.checkOnly !== true) {
+          const fresh = readNew("Enter new passphrase for this machine", newSource(options), options)
+          keyslot = await withSecret(fresh, async (secret) => {
+            const slot = options.newKeySlot ?? null
+            const made = await freshKeyslot(keeper.enclave, options, { secret, slot })
+            const added = recoverVolume(keeper, { key, slot: report.slot }, made)
+            return (await withClock("Making the keyslot", added)).slot
+          })
+          say(`\nNew passphrase in keyslot ${keyslot}.\n`)
+          for (const { slot, seal } of report.others) {
+            if (seal === null || seal === "opens") continue
+            say(`Keyslot ${slot} does not open here; \`tresor key remove --key-slot ${slot} ${path}\` destroys it.\n`)
+          }
+        }
+        if (options.json === true) {
+          const { uuid } = keeper.store.header
+          const object = { path, uuid, recoveryKeyslot: report.slot, keyslots: report.others, keyslot }
+          process.stdout.write(`${JSON.stringify(object)}\n`)
+        }
+      }),
+    ),
+  )
+}

@@ -1,0 +1,73 @@
+import { createInterface } from "node:readline"
+import { Exit, TresorError } from "../../errors.ts"
+import type { HeaderDevice } from "../../luks2/device.ts"
+import { HeaderStore } from "../../luks2/header-store.ts"
+import { keyslotsArea } from "../../luks2/operations/areas.ts"
+import { wipeKeyslots } from "../../luks2/operations/wipe.ts"
+import { openHeaderDevice } from "../header-device.ts"
+import { progressBar } from "../progress.ts"
+
+export interface WipeOptions {
+  readonly header?: string
+  readonly batchMode?: true
+}
+
+/** One line of standard input, echoed by the terminal; "" at its end. */
+async function ask(question: string): Promise<string> {
+  process.stderr.write(question)
+  const lines = createInterface({ input: process.stdin })
+  try {
+    for await (const line of lines) return line
+    return ""
+  } finally {
+    lines.close()
+  }
+}
+
+/** The same device, telling how many bytes have been written. */
+function counting(device: HeaderDevice, written: (bytes: number) => void): HeaderDevice {
+  return new Proxy(device, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target) as unknown
+      if (name === "write") {
+        return async (offset: number, bytes: Uint8Array) => {
+          await target.write(offset, bytes)
+          written(bytes.length)
+        }
+      }
+      return typeof value === "function" ? value.bind(target) : value
+    },
+  })
+}
+
+export async function wipe(path: string, options: WipeOptions): Promise<void> {
+  using bar = progressBar("Wiping the keyslots")
+  let total = Number.POSITIVE_INFINITY
+  let done = 0
+  const device = counting(await openHeaderDevice(options.header ?? path, { readOnly: false }), (bytes) => {
+    done += bytes
+    bar.update(Math.min(done / total, 1))
+  })
+  try {
+    const store = await HeaderStore.open(device)
+    const { uuid } = store.header
+    if (options.batchMode !== true) {
+      const answer = await ask(
+        `This destroys every keyslot of ${path}: its data is lost for ever, the recovery key opens nothing.\nType the volume's UUID, ${uuid}: `,
+      )
+      if (answer.trim().toLowerCase() !== uuid.toLowerCase()) {
+        throw new TresorError("NOT_CONFIRMED", Exit.denied, `Nothing was destroyed: that is not the UUID of ${path}`)
+      }
+    }
+    const { offset, end } = keyslotsArea(store.header)
+    total = Number(end - offset)
+    const destroyed = await wipeKeyslots({ store, path })
+    process.stdout.write(
+      destroyed.length === 0
+        ? "There was no keyslot; the keyslots area was wiped.\n"
+        : `${destroyed.length} keyslots destroyed.\n`,
+    )
+  } finally {
+    await device.close()
+  }
+}

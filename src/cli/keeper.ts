@@ -1,0 +1,146 @@
+/** What the keyslot commands share: a volume's header, an enclave to ask, and how passphrases are asked for. */
+import { availableParallelism, totalmem } from "node:os"
+import { openEnclave } from "../enclave/loader.ts"
+import type { Backend, Enclave, Kdf, SealPolicy } from "../enclave/types.ts"
+import { HeaderStore } from "../luks2/header-store.ts"
+import { type KdfRequest, portableKdf, tresorKdf } from "../luks2/operations/kdf.ts"
+import type { FreshKeyslot, Keeper, VolumeKeeper } from "../luks2/operations/parts.ts"
+import { proveKeyslot } from "../luks2/operations/prove.ts"
+import { openHeaderDevice } from "./header-device.ts"
+import { withClock } from "./progress.ts"
+import { TrustedEnclave } from "./sealed.ts"
+import { isInteractive, readSecret, type SecretSource } from "./secrets.ts"
+import { withPassphrase } from "./unlock.ts"
+
+export interface EnclaveChoice {
+  readonly backend: Backend | "auto"
+  readonly policy?: string
+}
+
+export interface PbkdfOptions {
+  readonly pbkdf?: "argon2id" | "argon2i" | "pbkdf2"
+  readonly pbkdfMemory?: number
+  readonly pbkdfParallel?: number
+  readonly pbkdfForceIterations?: number
+  readonly iterTime?: number
+}
+
+export interface FreshOptions extends PbkdfOptions {
+  readonly portable?: true
+  readonly sealPolicy?: SealPolicy
+}
+
+export interface ExistingOptions extends SecretSource {
+  readonly tries: number
+  readonly keySlot?: number
+}
+
+/** An enclave that has been assessed, and what seals to it. */
+export async function withEnclave<T>(choice: EnclaveChoice, work: (keeper: Keeper) => Promise<T>): Promise<T> {
+  await using enclave = await openEnclave({ backend: choice.backend })
+  const trusted = await TrustedEnclave.assess(enclave, { policy: choice.policy })
+  return work({ enclave, seal: (binding, secrets) => trusted.seal(binding, secrets) })
+}
+
+/** The header of the volume at `path`, or in the file of a detached one. */
+export async function withHeader<T>(
+  path: string,
+  header: string | undefined,
+  { readOnly }: { readonly readOnly: boolean },
+  work: (store: HeaderStore) => Promise<T>,
+): Promise<T> {
+  const device = await openHeaderDevice(header ?? path, { readOnly })
+  try {
+    return await work(await HeaderStore.open(device))
+  } finally {
+    await device.close()
+  }
+}
+
+/** Header and enclave: what every keyslot operation takes. */
+export function withKeeper<T>(
+  path: string,
+  options: EnclaveChoice & { readonly header?: string },
+  work: (keeper: VolumeKeeper) => Promise<T>,
+): Promise<T> {
+  return withHeader(path, options.header, { readOnly: false }, (store) =>
+    withEnclave(options, (keeper) => work({ ...keeper, store, path })),
+  )
+}
+
+/** Half of the memory, as cryptsetup: the other half is for who uses the machine. */
+function limits(enclave: Enclave) {
+  return {
+    memoryKib: Math.min(enclave.identity.kdfMemoryKib, Math.floor(totalmem() / 2048)),
+    cpus: availableParallelism(),
+  }
+}
+
+/** The keyslot a new passphrase gets, its KDF measured where that is asked for or cryptsetup would. */
+export async function freshKeyslot(
+  enclave: Enclave,
+  options: FreshOptions,
+  { secret, slot }: Pick<FreshKeyslot, "secret" | "slot">,
+): Promise<FreshKeyslot> {
+  const request: KdfRequest = {
+    type: options.pbkdf ?? "argon2id",
+    memoryKib: options.pbkdfMemory ?? null,
+    lanes: options.pbkdfParallel ?? null,
+    iterations: options.pbkdfForceIterations ?? null,
+    timeMs: options.iterTime ?? null,
+  }
+  const portable = options.portable === true
+  // A portable keyslot's KDF makes the area's key, ours a slot passphrase.
+  const benchmark = (kdf: Kdf) => enclave.benchmark(kdf, portable ? 64 : 32)
+  const choose = portable ? portableKdf : tresorKdf
+  const kdf = await withClock("Measuring the KDF", choose(request, limits(enclave), benchmark))
+  return portable
+    ? { type: "portable", secret, slot, kdf }
+    : { type: "tresor", secret, slot, kdf, policy: options.sealPolicy ?? "mrsigner" }
+}
+
+/**
+ * Calls `work` with an existing passphrase. A typed one is tested first, so
+ * that a slip is noticed before a new passphrase is thought up and typed twice.
+ */
+export function withExisting<T>(
+  keeper: VolumeKeeper,
+  options: ExistingOptions,
+  prompt: string,
+  work: (proof: { readonly secret: Uint8Array; readonly slot: number | null }) => Promise<T>,
+): Promise<T> {
+  const named = options.keySlot ?? null
+  const interactive = isInteractive(options)
+  return withPassphrase(prompt, options, async (secret) => {
+    const slot = interactive
+      ? await withClock("Opening the keyslot", proveKeyslot(keeper, { secret, slot: named }))
+      : named
+    return work({ secret, slot })
+  })
+}
+
+/** A passphrase to be set: typed twice, unless in batch mode. */
+export function readNew(
+  prompt: string,
+  source: SecretSource,
+  options: { readonly batchMode?: true },
+): Promise<Uint8Array> {
+  return readSecret(prompt, source, { verify: options.batchMode !== true })
+}
+
+export interface NewSecretOptions {
+  readonly newKeyFile?: string
+  readonly newKeyfileSize?: number
+  readonly newKeyfileOffset?: number
+  readonly timeout?: number
+}
+
+/** --new-key-file and what belongs to it, as the source of a secret. */
+export function newSource(options: NewSecretOptions): SecretSource {
+  return {
+    ...(options.newKeyFile === undefined ? {} : { keyFile: options.newKeyFile }),
+    ...(options.newKeyfileSize === undefined ? {} : { keyfileSize: options.newKeyfileSize }),
+    ...(options.newKeyfileOffset === undefined ? {} : { keyfileOffset: options.newKeyfileOffset }),
+    ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
+  }
+}

@@ -1,0 +1,169 @@
+/** Where a new volume or header goes: a file to be made, or something there that may be overwritten. */
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from "node:fs"
+import { dirname, resolve } from "node:path"
+import { isLive, liveNames, readState, runtimeRoot, storeIdentity } from "../daemon/runtime.ts"
+import { Exit, TresorError } from "../errors.ts"
+import type { HeaderDevice } from "../luks2/device.ts"
+import { isNbdUri, openHeaderDevice } from "./header-device.ts"
+import { formatSize } from "./options.ts"
+import { findSignature } from "./signatures.ts"
+
+export interface Target {
+  readonly path: string
+  readonly kind: "new" | "file" | "device" | "nbd"
+  /** Bytes it has, or will have. */
+  readonly size: bigint
+  /** Whether the file is to be made that long. */
+  readonly truncate: boolean
+  /** Physical sector, where one is known. */
+  readonly sectorSize: number | null
+}
+
+/** What `examine` reads to tell whether something is kept here: enough for every signature. */
+const PROBE = 1 << 20
+
+function refuse(path: string, fact: string): TresorError {
+  return new TresorError(
+    "TARGET_EXISTS",
+    Exit.busy,
+    `Cannot create a volume on ${path}: ${fact}; --force overwrites it`,
+  )
+}
+
+/** Throws VOLUME_IN_USE (exit 5) when a tresord serves what lies at `path`. */
+function checkNotOpen(path: string): void {
+  const root = runtimeRoot()
+  const store = storeIdentity(path)
+  for (const name of liveNames(root)) {
+    const state = readState(root, name)
+    if (!isLive(state) || state.store !== store) continue
+    throw new TresorError(
+      "VOLUME_IN_USE",
+      Exit.busy,
+      `Cannot create a volume on ${path}: it is open as ${name}; close that first`,
+    )
+  }
+}
+
+/** /sys/dev/block/MAJOR:MINOR, of the whole disk for a partition. */
+function physicalSectorSize(rdev: bigint): number | null {
+  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn)
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)
+  const device = realpathSync(`/sys/dev/block/${major}:${minor}`)
+  for (const directory of [device, dirname(device)]) {
+    try {
+      return Number(readFileSync(`${directory}/queue/physical_block_size`, "utf8"))
+    } catch {
+      // A partition has no queue of its own.
+    }
+  }
+  return null
+}
+
+/** Why what is there should stay; `null` when nothing is. A device may hold noise, a file of somebody's may not. */
+async function found(device: HeaderDevice, isFile: boolean): Promise<string | null> {
+  const size = await device.size()
+  const start = await device.read(0, Math.min(size, PROBE))
+  const signature = findSignature(start)
+  if (signature !== null) return `it holds ${signature}`
+  return isFile && start.some((byte) => byte !== 0) ? "the file holds data" : null
+}
+
+/**
+ * Looks at where a volume is to go and changes nothing. `size` is what was
+ * asked for; without it, all there is. Throws TARGET_EXISTS (exit 5) without
+ * `force`, TARGET_UNFIT (exit 4) for what holds no volume, SIZE_MISSING and
+ * SIZE_FIXED (exit 1).
+ */
+export async function examineTarget(
+  path: string,
+  { size, force }: { readonly size: bigint | undefined; readonly force: boolean },
+): Promise<Target> {
+  const remote = isNbdUri(path)
+  const stat = remote ? undefined : statSync(path, { bigint: true, throwIfNoEntry: false })
+  if (!remote && stat === undefined) {
+    if (size !== undefined) return { path, kind: "new", size, truncate: true, sectorSize: null }
+    throw new TresorError(
+      "SIZE_MISSING",
+      Exit.badArguments,
+      `Cannot create ${path}: it does not exist; --size 1G makes a file of that size`,
+    )
+  }
+  if (stat !== undefined && !stat.isFile() && !stat.isBlockDevice()) {
+    const fact = stat.isDirectory() ? "it is a directory" : "it is neither a regular file nor a block device"
+    throw new TresorError("TARGET_UNFIT", Exit.wrongDevice, `Cannot create a volume on ${path}: ${fact}`)
+  }
+  checkNotOpen(path)
+  const isFile = stat?.isFile() === true
+  const device = await openHeaderDevice(path, { readOnly: true, exclusive: !isFile })
+  try {
+    const present = BigInt(await device.size())
+    if (!isFile && size !== undefined && size !== present) {
+      throw new TresorError(
+        "SIZE_FIXED",
+        Exit.badArguments,
+        `Cannot make ${path} ${formatSize(size)}: it has ${formatSize(present)} and is used whole; leave --size out`,
+      )
+    }
+    const fact = await found(device, isFile)
+    if (fact !== null && !force) throw refuse(path, fact)
+    if (size !== undefined && present !== 0n && size !== present && !force) {
+      throw refuse(path, `the file has ${formatSize(present)}, not ${formatSize(size)}`)
+    }
+    return {
+      path,
+      kind: remote ? "nbd" : isFile ? "file" : "device",
+      size: size ?? present,
+      truncate: isFile && size !== undefined && size !== present,
+      sectorSize: stat?.isBlockDevice() === true ? physicalSectorSize(stat.rdev) : null,
+    }
+  } finally {
+    await device.close()
+  }
+}
+
+/** Makes an entry of a directory last. */
+function syncDirectory(path: string): void {
+  const fd = openSync(dirname(resolve(path)), constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Makes or sizes the file of `target`, and runs `work` on it; a file made here goes when that fails. */
+export async function withTarget<T>(target: Target, work: (device: HeaderDevice) => Promise<T>): Promise<T> {
+  const { path, kind } = target
+  const made = kind === "new"
+  if (made || target.truncate) {
+    const fd = openSync(path, made ? "wx" : "r+", 0o600)
+    try {
+      ftruncateSync(fd, Number(target.size))
+    } finally {
+      closeSync(fd)
+    }
+  }
+  try {
+    const device = await openHeaderDevice(path, { readOnly: false, exclusive: true })
+    try {
+      return await work(device)
+    } finally {
+      await device.close()
+      if (made) syncDirectory(path)
+    }
+  } catch (error) {
+    if (made) rmSync(path, { force: true })
+    throw error
+  }
+}
