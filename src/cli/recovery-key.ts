@@ -32,11 +32,11 @@ export function checkRecoveryFile(path: string | undefined): void {
   )
 }
 
+/** Without a newline: `cryptsetup open --key-file` takes the file as it is. */
 function writeNewFile(path: string, bytes: Uint8Array): void {
   const fd = openSync(path, "wx", 0o600)
   try {
     for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done)
-    writeSync(fd, "\n")
     fsyncSync(fd)
   } finally {
     closeSync(fd)
