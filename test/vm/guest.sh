@@ -22,18 +22,39 @@ mkdir -p "$work" /mnt
 say() { printf '%s\n' "$*" >&3; }
 ask() { say "ask $*"; IFS= read -r REPLY <&3; }
 
+# A check that hangs ends the machine: which tasks are stuck goes to the console's log.
+stuck() { # NAME
+	sleep "${check_seconds:-300}" || return
+	say "not ok $1"
+	say "# stuck"
+	tail -n 40 "$work/output" | sed 's/^/# /' >&3
+	echo w >/proc/sysrq-trigger
+	ps -eo pid,stat,wchan:24,args >/dev/console
+	sleep 2
+	echo o >/proc/sysrq-trigger
+}
+
 # check NAME COMMAND...: one line for the host; the command's output when it failed.
 check() {
-	local name=$1 started=$SECONDS
+	local name=$1 started=$SECONDS watcher
 	shift
+	stuck "$name" &
+	watcher=$!
 	if "$@" >"$work/output" 2>&1; then
 		say "ok $name"
 	else
 		say "not ok $name"
 		tail -n 40 "$work/output" | sed 's/^/# /' >&3
 	fi
+	pkill -P $watcher
+	kill $watcher 2>/dev/null
+	wait $watcher 2>/dev/null
 	say "# took $((SECONDS - started)) s: $name"
 }
+
+hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }
+random_hex() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; } # BYTES
+clean_log() { ! dmesg | grep -E 'BUG|WARNING|Oops|blocked for more|lockdep|general protection|use-after-free|scheduling while atomic|Call Trace'; }
 
 # The daemon with known keys.
 ringd=build/vm/ringd

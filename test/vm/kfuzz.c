@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,7 +103,7 @@ static void control(int fd, uint64_t *state)
 	case 2: ioctl(fd, TRESOR_IOC_DROP, bytes); break;
 	case 3: ioctl(fd, TRESOR_IOC_ANSWER, bytes); break;
 	case 4: ioctl(fd, TRESOR_IOC_RELEASE, bytes); break;
-	/* Sleeps when there is none; the timer's signal ends it. */
+	/* Sleeps when there is none; main()'s signal ends it. */
 	case 5: if (next(state) % 256 == 0) ioctl(fd, TRESOR_IOC_EVENT, bytes); break;
 	case 6: ioctl(fd, (unsigned long)_IOC(next(state) % 4, 'T', next(state) % 256, next(state) % 128), bytes); break;
 	case 7: ioctl(fd, TRESOR_IOC_EXCHANGE, (void *)(uintptr_t)next(state)); break;
@@ -133,8 +133,8 @@ static void pass(int fd, uint64_t *state)
 			exchange(fd, state);
 		_exit(0);
 	}
-	if (child > 0)
-		waitpid(child, NULL, 0);
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
 static void *bend(void *argument)
@@ -170,8 +170,9 @@ static void ignore(int signal)
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = ignore };
-	struct itimerval every = { { 0, 20000 }, { 0, 20000 } };
 	pthread_t threads[THREADS];
+	bool running[THREADS];
+	int left = THREADS;
 	uint64_t state;
 
 	if (argc != 4 || strlen(argv[3]) != 2 * sizeof(handle))
@@ -182,7 +183,6 @@ int main(int argc, char **argv)
 		sscanf(argv[3] + 2 * i, "%2hhx", &handle[i]);
 	state = seed + 1;
 	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &every, NULL);
 	for (int i = 0; i < FILES; i++) {
 		files[i] = open("/dev/tresor", O_RDWR | O_CLOEXEC);
 		if (files[i] < 0)
@@ -192,8 +192,19 @@ int main(int argc, char **argv)
 	for (uintptr_t i = 0; i < THREADS; i++)
 		if (pthread_create(&threads[i], NULL, bend, (void *)i))
 			return 1;
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
+	memset(running, true, sizeof(running));
+	while (left) {
+		usleep(20000);
+		for (int i = 0; i < THREADS; i++) {
+			if (!running[i])
+				continue;
+			pthread_kill(threads[i], SIGALRM);
+			if (pthread_tryjoin_np(threads[i], NULL) == 0) {
+				running[i] = false;
+				left--;
+			}
+		}
+	}
 	printf("%ld operations, seed %lu\n", operations, seed);
 	return 0;
 }

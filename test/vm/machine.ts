@@ -6,7 +6,7 @@
 import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { chmodSync, createWriteStream, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
-import { createServer, connect, type Server, type Socket } from "node:net"
+import { connect, createServer, type Server, type Socket } from "node:net"
 import { basename, join } from "node:path"
 import { createInterface } from "node:readline"
 
@@ -24,7 +24,9 @@ export function newestKernel(): string {
     .sort((a, b) => a.localeCompare(b, "en", { numeric: true }))
   const newest = versions.at(-1)
   if (newest === undefined) {
-    throw new Error("Cannot start a machine: no kernel image with its headers; apt-get install linux-image-amd64 linux-headers-amd64")
+    throw new Error(
+      "Cannot start a machine: no kernel image with its headers; apt-get install linux-image-amd64 linux-headers-amd64",
+    )
   }
   return newest
 }
@@ -41,7 +43,8 @@ export function run(command: string, args: readonly string[], options: { cwd?: s
 function initramfs(directory: string, version: string): string {
   const tree = join(directory, "initramfs")
   rmSync(tree, { recursive: true, force: true })
-  for (const name of ["bin", "modules", "proc", "sys", "dev", "ro", "rw", "new"]) mkdirSync(join(tree, name), { recursive: true })
+  for (const name of ["bin", "modules", "proc", "sys", "dev", "ro", "rw", "new"])
+    mkdirSync(join(tree, name), { recursive: true })
   // Dependencies first; what is built in prints no line.
   const modules = early.flatMap((name) =>
     run("modprobe", ["-S", version, "--show-depends", name])
@@ -79,7 +82,7 @@ export interface MachineOptions {
   readonly parts: readonly string[]
   readonly memoryMib: number
   readonly seconds: number
-  /** Where console log, dumps and disks lie; made when missing. */
+  /** Where console.log, guest.log (the lines), dumps and disks lie; made when missing. */
   readonly directory: string
 }
 
@@ -122,6 +125,7 @@ export class Machine {
     )
     const errors = createWriteStream(join(directory, "qemu.log"))
     qemu.stderr?.pipe(errors)
+    const lines = createWriteStream(join(directory, "guest.log"))
     const ended = once(qemu, "exit")
     let late = false
     const timer = setTimeout(() => {
@@ -136,18 +140,23 @@ export class Machine {
       guest.on("error", () => undefined)
       const machine = new Machine(directory, await connectMonitor(monitorPath))
       await machine.command("qmp_capabilities")
+      const started = Date.now()
       for await (const text of createInterface({ input: guest })) {
+        if (!text.startsWith("page "))
+          lines.write(`${((Date.now() - started) / 1000).toFixed(1).padStart(6)} ${text}\n`)
         const answer = await onLine(text.replace(/\r$/, ""), machine)
         if (answer !== undefined) guest.write(`${answer}\n`)
       }
       await ended
       machine.#monitor.destroy()
-      if (late) throw new Error(`The machine did not end within ${options.seconds} s; see ${join(directory, "console.log")}`)
+      if (late)
+        throw new Error(`The machine did not end within ${options.seconds} s; see ${join(directory, "console.log")}`)
     } finally {
       clearTimeout(timer)
       qemu.kill("SIGKILL")
       line.close()
       errors.end()
+      lines.end()
     }
   }
 
@@ -169,7 +178,6 @@ export class Machine {
     await this.command("dump-guest-memory", { paging: false, protocol: `file:${path}` })
     return path
   }
-
 }
 
 async function listen(path: string): Promise<Server> {

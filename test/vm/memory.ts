@@ -1,5 +1,5 @@
 /** Looks for AES key schedules in a memory dump made by QEMU. */
-import { openSync, readSync, closeSync, readFileSync } from "node:fs"
+import { closeSync, openSync, readFileSync, readSync } from "node:fs"
 import { run } from "./machine.ts"
 
 /** FIPS 197, 5.1.1: the S-box, from inverses in GF(2^8). */
@@ -77,19 +77,31 @@ export function findSchedule(path: string, key: Uint8Array): number[] {
 
 /** Every AES-256 key of which Debian's aeskeyfind sees a schedule, in hexadecimal. */
 export function aeskeyfind(path: string): Set<string> {
-  return new Set(run("aeskeyfind", ["-q", path]).toString().split("\n").filter((line) => line.length === 64))
+  return new Set(
+    run("aeskeyfind", ["-q", path])
+      .toString()
+      .split("\n")
+      .filter((line) => line.length === 64),
+  )
 }
 
 /** `undefined` when all is as it should be, else what is not. */
-export function judge(path: string, control: Uint8Array, guarded: Uint8Array, allowedPages: ReadonlySet<number>): string | undefined {
+export function judge(
+  path: string,
+  control: Uint8Array,
+  guarded: Uint8Array,
+  allowedPages: ReadonlySet<number>,
+): string | undefined {
   const found = aeskeyfind(path)
   const hex = (key: Uint8Array) => Buffer.from(key).toString("hex")
   if (!found.has(hex(control.subarray(0, 32)))) return "aeskeyfind does not find the key of dm-crypt's aes mapping"
   for (const key of [guarded.subarray(0, 32), guarded.subarray(32, 64)]) {
     const outside = findSchedule(path, key).filter((address) => !allowedPages.has(Math.floor(address / 4096)))
-    if (outside.length > 0) return `a guarded key's schedule lies at ${outside.map((a) => a.toString(16)).join(" ")}, outside the daemon`
+    if (outside.length > 0)
+      return `a guarded key's schedule lies at ${outside.map((a) => a.toString(16)).join(" ")}, outside the daemon`
     // What aeskeyfind sees, we must have located.
-    if (found.has(hex(key)) && findSchedule(path, key).length === 0) return "aeskeyfind sees a guarded key that was not located"
+    if (found.has(hex(key)) && findSchedule(path, key).length === 0)
+      return "aeskeyfind sees a guarded key that was not located"
   }
   return undefined
 }

@@ -1,11 +1,12 @@
 # Random use of the device while a mapping is under load.
 [ -d /sys/module/tresor ] || insmod kernel/tresor.ko
-fuzz_handle=$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
+fuzz_handle=$(random_hex 32)
+fuzz_key=$(random_hex 64)
 echo 1 >/sys/module/tresor/parameters/grace_seconds
 
 fuzz() {
-	start_ringd --key "$fuzz_handle:$fuzz_handle$fuzz_handle" || return
-	echo "0 131072 crypt capi:xts(tresor)-plain64 $fuzz_handle 0 /dev/ram0 0 1" | dmsetup create fuzz &&
+	start_ringd --key "$fuzz_handle:$fuzz_key" || return
+	echo "0 131072 crypt capi:xts(tresor)-plain64 $fuzz_handle 0 /dev/ram0 0" | dmsetup create fuzz &&
 		kill -9 "$ringd_pid"
 	wait "$ringd_pid"
 	while :; do dd if=/dev/mapper/fuzz of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null; done &
@@ -23,8 +24,8 @@ fuzz() {
 	dmsetup remove --retry fuzz && return $status
 }
 usable_after() {
-	start_ringd --key "$fuzz_handle:$fuzz_handle$fuzz_handle" &&
-		echo "0 131072 crypt capi:xts(tresor)-plain64 $fuzz_handle 0 /dev/ram0 0 1" | dmsetup create fuzz &&
+	start_ringd --key "$fuzz_handle:$fuzz_key" &&
+		echo "0 131072 crypt capi:xts(tresor)-plain64 $fuzz_handle 0 /dev/ram0 0" | dmsetup create fuzz &&
 		dd if=/dev/urandom of=/dev/mapper/fuzz bs=1M count=4 oflag=direct status=none &&
 		dmsetup remove fuzz && stop_ringd && rmmod tresor
 }

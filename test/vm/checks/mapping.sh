@@ -3,9 +3,8 @@
 ram=/dev/ram0
 key=$work/key
 head -c 64 /dev/urandom >"$key"
-hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }
-handle_a=$(head -c 32 /dev/urandom >"$work/a"; hex "$work/a")
-handle_b=$(head -c 32 /dev/urandom >"$work/b"; hex "$work/b")
+handle_a=$(random_hex 32)
+handle_b=$(random_hex 32)
 key_a=$(hex "$key")
 head -c 64 /dev/urandom >"$work/key_b"
 key_b=$(hex "$work/key_b")
@@ -253,7 +252,6 @@ parameter_starts_daemon() {
 	for i in $(seq 100); do grep -q legacy /sys/class/misc/tresor/daemons && break; sleep 0.1; done
 	grep legacy /sys/class/misc/tresor/daemons && plain x tresor-xts-plain64 512 512 && put x && same x && cryptsetup close x
 }
-clean_log() { ! dmesg | grep -E 'BUG|WARNING|Oops|blocked for more|lockdep|general protection|use-after-free|scheduling while atomic|Call Trace'; }
 
 check "defect: without a daemon writes fail and the disk is untouched" no_daemon
 check "ringd attaches as legacy daemon" start_ringd --raw --queues 2

@@ -1,15 +1,14 @@
 # The whole memory of the machine, with filesystems mounted: where are keys?
 [ -d /sys/module/tresor ] || insmod kernel/tresor.ko
-hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }
 head -c 64 /dev/urandom >"$work/control"
 head -c 64 /dev/urandom >"$work/guarded"
-memory_handle=$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
+memory_handle=$(random_hex 32)
 
 memory_set_up() {
 	start_ringd --key "$memory_handle:$(hex "$work/guarded")" &&
-		echo "0 131072 crypt capi:xts(tresor)-plain64 $memory_handle 0 /dev/ram0 0 1" | dmsetup create guarded &&
-		echo "0 131072 crypt aes-xts-plain64 $(hex "$work/control") 0 /dev/ram1 0 1" | dmsetup create control &&
-		local name && for name in guarded control; do
+		echo "0 131072 crypt capi:xts(tresor)-plain64 $memory_handle 0 /dev/ram0 0" | dmsetup create guarded &&
+		echo "0 131072 crypt aes-xts-plain64 $(hex "$work/control") 0 /dev/ram1 0" | dmsetup create unguarded &&
+		local name && for name in guarded unguarded; do
 			mkfs.ext4 -q -F /dev/mapper/$name && mkdir -p /mnt-$name && mount /dev/mapper/$name /mnt-$name &&
 				cp -r test/vm /mnt-$name/ && sync || return
 		done
@@ -34,7 +33,7 @@ memory_found() { # the host answers with "ok" or says what is wrong
 	echo "$REPLY"
 	[ "$REPLY" = ok ]
 }
-memory_clean_up() { umount /mnt-guarded /mnt-control && dmsetup remove guarded && dmsetup remove control && stop_ringd; }
+memory_clean_up() { umount /mnt-guarded /mnt-unguarded && dmsetup remove guarded && dmsetup remove unguarded && stop_ringd; }
 check "memory: two filesystems are mounted" memory_set_up
 check "memory: aeskeyfind finds dm-crypt's own key, and ours in pages of the daemon only" memory_found
 check "memory: clean up" memory_clean_up
