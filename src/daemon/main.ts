@@ -32,6 +32,7 @@ function readArguments(words: readonly string[]): Arguments {
       "seal-policy": { type: "string", default: "mrsigner" },
       readonly: { type: "boolean", default: false },
       "allow-discards": { type: "boolean", default: false },
+      kernel: { type: "boolean", default: false },
       direct: { type: "boolean", default: false },
       header: { type: "string" },
       grace: { type: "string" },
@@ -72,6 +73,7 @@ function readArguments(words: readonly string[]): Arguments {
     sealPolicy,
     readonly: values.readonly,
     discards: values["allow-discards"],
+    kernel: values.kernel,
     direct: values.direct,
     header: values.header ?? null,
     graceSeconds: grace === undefined ? null : Number(grace),
@@ -103,8 +105,9 @@ async function main(): Promise<void> {
     if (options.logFile !== null) renameSync(options.logFile, paths.log)
     const opened = await startSession({
       ...options,
-      socket: paths.nbd,
-      uri: nbdUri(paths.nbd),
+      ...(options.kernel
+        ? { socket: "", uri: `/dev/mapper/${options.name}` }
+        : { socket: paths.nbd, uri: nbdUri(paths.nbd) }),
       warn: (message, facts) => log.warn(message, facts),
     })
     session = opened
@@ -126,6 +129,12 @@ async function main(): Promise<void> {
       log.info("closed", { ...opened.counters() })
       process.exit(code)
     }
+    /** A mapping with a filesystem on it outlasts the signal: ending under it would lose writes. */
+    const closeOnSignal = (why: string) =>
+      opened.release().then(
+        () => closeAndExit(why),
+        (error: unknown) => log.error("goes on", { why, reason: (error as Error).message }),
+      )
     const closeAndExit = (why: string) =>
       close(why).then(
         () => exit(0),
@@ -140,6 +149,7 @@ async function main(): Promise<void> {
       info: { vendor: "Tresor", product: "tresord", version: VERSION, url: "" },
       interfaces: [
         volumeInterface(opened, async () => {
+          await opened.release()
           try {
             await close("asked to")
           } finally {
@@ -156,8 +166,8 @@ async function main(): Promise<void> {
       },
     })
 
-    process.on("SIGTERM", () => void closeAndExit("SIGTERM"))
-    process.on("SIGINT", () => void closeAndExit("SIGINT"))
+    process.on("SIGTERM", () => void closeOnSignal("SIGTERM"))
+    process.on("SIGINT", () => void closeOnSignal("SIGINT"))
     process.on("SIGUSR1", () => log.info("counters", { ...opened.counters() }))
     // A terminal that closes is none of ours.
     process.on("SIGHUP", () => {})

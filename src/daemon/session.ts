@@ -4,9 +4,17 @@
  * passphrase is asked for.
  */
 import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
-import type { Enclave, Header, HeaderFacts, Purpose, SealedRequest, SealPolicy } from "../enclave/types.ts"
+import type {
+  Enclave,
+  Header,
+  HeaderFacts,
+  Purpose,
+  SealedRequest,
+  SealPolicy,
+  VolumeHandle,
+} from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
-import type { Volume, VolumeState } from "../volume/volume.ts"
+import type { VolumeState } from "../volume/volume.ts"
 import type { ServedVolume } from "./service.ts"
 
 /** What the header says, and where a salt sealed anew goes. luks2 is behind it. */
@@ -18,6 +26,24 @@ export interface HeaderAccess {
   saveSealed(slot: number, sealed: Uint8Array): Promise<void>
 }
 
+/** The plaintext side: served over NBD (volume.ts), or a dm-crypt mapping (kernel/volume.ts). */
+export interface PlainVolume {
+  readonly state: VolumeState
+  /** Bytes. */
+  readonly size: number
+  readonly sectorSize: number
+  readonly readOnly: boolean
+  readonly discards: boolean
+  readonly counters: object
+  unlock(enclave: Enclave, handle: VolumeHandle): void | Promise<void>
+  lock(): void | Promise<void>
+  resize(): Promise<number>
+  onChange(listener: () => void): () => void
+  close(): Promise<void>
+  /** Throws when something outside still uses it; then `close` would harm that. */
+  release?(): Promise<void>
+}
+
 export interface SessionParts {
   readonly name: string
   readonly path: string
@@ -25,7 +51,7 @@ export interface SessionParts {
   readonly socket: string
   readonly sealPolicy: SealPolicy
   readonly header: HeaderAccess
-  readonly volume: Volume
+  readonly volume: PlainVolume
   readonly cipher: string
   readonly keySize: number
   readonly enclave: Enclave
@@ -149,7 +175,7 @@ export class Session implements ServedVolume {
       try {
         if (authenticated && slotsChanged.length > 0)
           throw keyslotsChanged(this.#parts.name, this.#parts.path, slotsChanged)
-        volume.unlock(enclave, opened.handle)
+        await volume.unlock(enclave, opened.handle)
       } catch (error) {
         // Refused, or closing has begun meanwhile: nobody else would wipe this handle.
         enclave.closeVolume(opened.handle)
@@ -178,7 +204,7 @@ export class Session implements ServedVolume {
         `Cannot lock ${name}: it holds no key, its I/O has failed; \`tresor setkey ${name}\` revives it`,
       )
     }
-    volume.lock()
+    await volume.lock()
   }
 
   resize(): Promise<number> {
@@ -201,6 +227,11 @@ export class Session implements ServedVolume {
       const stop = volume.onChange(settle(resolve))
       signal.addEventListener("abort", aborted)
     })
+  }
+
+  /** Rejects with exit 5 when the volume is in use by others than our clients; it goes on then. */
+  async release(): Promise<void> {
+    await this.#parts.volume.release?.()
   }
 
   /** Drains and flushes before it wipes; rejects when data could not be flushed, wiped all the same. */

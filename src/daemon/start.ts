@@ -1,14 +1,14 @@
 /** Puts a session together: store, header, enclave, NBD service; undone in reverse when one of them fails. */
 import { chmodSync } from "node:fs"
 import { openEnclave } from "../enclave/loader.ts"
-import type { Backend, SealPolicy } from "../enclave/types.ts"
+import type { Backend, SealPolicy, Segment } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { serveNbd } from "../nbd/server.ts"
 import { openStore } from "../store/open.ts"
 import { IoError } from "../store/store.ts"
 import { Volume } from "../volume/volume.ts"
 import { openHeader } from "./header.ts"
-import { Session, type SessionParts } from "./session.ts"
+import { type PlainVolume, Session, type SessionParts } from "./session.ts"
 
 export interface SessionOptions {
   readonly path: string
@@ -20,6 +20,8 @@ export interface SessionOptions {
   readonly readonly: boolean
   readonly discards: boolean
   readonly direct: boolean
+  /** A dm-crypt mapping through tresor.ko instead of NBD. */
+  readonly kernel: boolean
   /** Path of a detached header. */
   readonly header: string | null
   /** How long I/O waits while locked; `null`: for ever. */
@@ -40,37 +42,58 @@ function makeVolume(options: SessionOptions, parts: ConstructorParameters<typeof
   }
 }
 
+interface Served {
+  readonly volume: PlainVolume
+  readonly stopServing: () => Promise<void>
+}
+
+type Undo = (() => Promise<void>)[]
+
+async function overNbd(options: SessionOptions, segment: Segment, undo: Undo): Promise<Served> {
+  const store = await openStore(options.path, { readOnly: options.readonly, direct: options.direct })
+  undo.push(() => store.close())
+  const volume = makeVolume(options, {
+    store,
+    offset: Number(segment.offset),
+    size: segment.size === null ? null : Number(segment.size),
+    sectorSize: segment.sectorSize,
+    readOnly: options.readonly,
+    discards: options.discards,
+    lockGraceMs: options.graceSeconds === null ? null : options.graceSeconds * 1000,
+  })
+  const server = await serveNbd({ path: options.socket, volume })
+  undo.push(() => server.close())
+  // The directory is 0700 already; the mode keeps the promise when it is moved.
+  chmodSync(options.socket, 0o600)
+  return { volume, stopServing: () => server.close() }
+}
+
+async function asMapping(options: SessionOptions, uuid: string, segment: Segment): Promise<Served> {
+  const { KernelVolume } = await import("../kernel/volume.ts")
+  const { name, path, readonly, discards } = options
+  const volume = await KernelVolume.open({ ...segment, name, path, uuid, readOnly: readonly, discards })
+  return { volume, stopServing: async () => {} }
+}
+
 export async function startSession(options: SessionOptions): Promise<Session> {
-  const undo: (() => Promise<void>)[] = []
+  const undo: Undo = []
   try {
-    const store = await openStore(options.path, { readOnly: options.readonly, direct: options.direct })
-    undo.push(() => store.close())
     const header = await openHeader(options.header ?? options.path, { readOnly: options.readonly })
     const { segment } = await header.read()
-    const volume = makeVolume(options, {
-      store,
-      offset: Number(segment.offset),
-      size: segment.size === null ? null : Number(segment.size),
-      sectorSize: segment.sectorSize,
-      readOnly: options.readonly,
-      discards: options.discards,
-      lockGraceMs: options.graceSeconds === null ? null : options.graceSeconds * 1000,
-    })
     const newEnclave = () => openEnclave({ backend: options.backend })
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
-    const server = await serveNbd({ path: options.socket, volume })
-    // The directory is 0700 already; the mode keeps the promise when it is moved.
-    chmodSync(options.socket, 0o600)
+    const served = options.kernel
+      ? await asMapping(options, header.uuid, segment)
+      : await overNbd(options, segment, undo)
     return new Session({
       ...options,
+      ...served,
       header,
-      volume,
       cipher: segment.cipher,
       keySize: segment.keySize,
       enclave,
       openEnclave: newEnclave,
-      stopServing: () => server.close(),
     })
   } catch (error) {
     for (const step of undo.reverse()) await step().catch(() => {})

@@ -29,6 +29,7 @@ function daemonArguments(path: string, name: string, options: OpenOptions): stri
   if (options.readonly === true) args.push("--readonly")
   if (options.allowDiscards === true) args.push("--allow-discards")
   if (options.direct === true) args.push("--direct")
+  if (options.kernel === true) args.push("--kernel")
   if (options.header !== undefined) args.push("--header", resolve(options.header))
   if (options.grace !== undefined) args.push("--grace", String(options.grace))
   return [...args, "--", absolute(path), name]
@@ -46,9 +47,8 @@ export async function openVolume(path: string, name: string, options: OpenOption
 
 export async function open(path: string, name: string, options: OpenOptions): Promise<void> {
   if (options.kernel === true) {
-    const { openKernel } = await import("../../kernel/open.ts")
-    await openKernel(path, name, options)
-    return
+    const { checkKernel } = await import("../../kernel/open.ts")
+    checkKernel(path, options)
   }
   const volume = await openVolume(path, name, options)
   process.stdout.write(options.json === true ? `${JSON.stringify(summary(volume))}\n` : `${volume.uri}\n`)
