@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the CPU does for ENCLU, for the software backend. SDM vol. 3D. */
+#ifndef TRESOR_EMULATOR_H
+#define TRESOR_EMULATOR_H
+
+#include <stdint.h>
+
+#include "addon/backend.h"
+
+enum { ENCLU_EREPORT = 0, ENCLU_EGETKEY = 1, ENCLU_EEXIT = 4, ENCLU_EACCEPT = 5 };
+
+/* Error codes left in RAX. */
+enum {
+	SGX_INVALID_ATTRIBUTE = 2,
+	SGX_PAGE_ATTRIBUTES_MISMATCH = 19,
+	SGX_INVALID_CPUSVN = 32,
+	SGX_INVALID_ISVSVN = 64,
+	SGX_INVALID_KEYNAME = 256,
+};
+
+/* Where the hardware raises #GP, #PF or #UD. No error code has this value. */
+#define TRESOR_EMULATOR_FAULT	UINT64_MAX
+
+/* In secret memory. */
+struct tresor_machine {
+	uint8_t secret[32];	/* what fuses and OWNEREPOCH are to a CPU */
+	uint8_t report_key_id[32];	/* CR_REPORT_KEYID: fresh per start */
+};
+
+struct tresor_emulator {
+	const struct tresor_image *image;
+	struct tresor_machine *machine;
+	uint8_t *accepted;	/* bit per page of the dynamic range; atomic */
+};
+
+/*
+ * One leaf but EEXIT, on the registers it takes. Runs on a stack in secret
+ * memory and leaves no secret on it. Returns RAX or TRESOR_EMULATOR_FAULT.
+ */
+uint64_t tresor_emulate(const struct tresor_emulator *emulator, uint32_t leaf, uint64_t rbx, uint64_t rcx,
+			uint64_t rdx);
+
+#endif

@@ -1,0 +1,112 @@
+/**
+ * The addon's functions, typed. The only file that loads it. Every function
+ * throws an Error whose `code` is SGX_<CHECK>, an errno's name or
+ * ERR_INVALID_ARG_TYPE.
+ */
+import { createRequire } from "node:module"
+import { installed } from "./installation.ts"
+import type { Backend } from "./types.ts"
+
+export interface NativeEnclaveOptions {
+  readonly backend: Backend
+  /** ELRANGE, bytes: a power of two. */
+  readonly size: bigint
+  /** Pages. */
+  readonly ssaFrameSize: number
+  readonly miscSelect: number
+  /** ATTRIBUTES.FLAGS. */
+  readonly attributes: bigint
+  readonly xfrm: bigint
+  /** Software backend: TSC cycles burnt per entry and exit together. */
+  readonly transitionCycles: number
+  /** Software backend: 32 bytes, wiped by the call; else null. */
+  readonly machineSecret: Uint8Array | null
+}
+
+/** SDM 3D. In order: addPages and reserve, init, then enter. */
+export interface NativeEnclave {
+  /**
+   * EADD and EEXTEND of whole pages; `size` beyond `data` is zero.
+   * `secinfoFlags`: R1 W2 X4 | page type << 8.
+   */
+  addPages(offset: number, size: number, data: Uint8Array, secinfoFlags: number, measure: boolean): void
+  /** A range the enclave may grow into (EAUG), once. */
+  reserve(offset: number, size: number): void
+  /** EINIT. `enclu`: offset of the image's one ENCLU instruction. */
+  init(sigstruct: Uint8Array, enclu: number): void
+  /**
+   * Enters on this thread with a struct of abi/enclave.h, 8-byte aligned.
+   * Returns enum tresor_status, or 0xffffffff when the enclave is lost.
+   */
+  enter(request: Uint8Array): number
+  /** The same on a thread of the pool. `request` must not be touched meanwhile. */
+  enterAsync(request: Uint8Array): Promise<number>
+  /** Gives the memory of the dynamic range back. No KDF may be running. */
+  trimHeap(): void
+  /** Wipes the enclave, as soon as no thread is inside. */
+  destroy(): void
+  /** From init until a fault inside or destroy. */
+  readonly alive: boolean
+  /** Final once `init` was called, whether it succeeded or not. */
+  readonly mrenclave: Uint8Array
+  readonly mrsigner: Uint8Array
+  /** Where secrets are: "EPC", "memfd_secret", "mlock" or "plain"; the weakest of each kind. */
+  readonly memory: { readonly keys: string; readonly heap: string }
+  /** Bytes of the dynamic range; 0n when the backend cannot add pages. */
+  readonly dynamicSize: bigint
+}
+
+export interface PeerCredentials {
+  readonly pid: number
+  readonly uid: number
+  readonly gid: number
+}
+
+interface Addon {
+  createEnclave(options: NativeEnclaveOptions): NativeEnclave
+  addressOf(bytes: Uint8Array): bigint
+  cpuFeatures(): number
+  flock(fd: number, exclusive: boolean, nonblocking: boolean): boolean
+  hardenProcess(): void
+  notifySystemd(text: string): boolean
+  peerCredentials(fd: number): PeerCredentials
+  readPassphrase(prompt: string, limit: number, timeoutSeconds: number): Promise<Uint8Array>
+}
+
+const addon = createRequire(import.meta.url)(installed("addon/build/Release/tresor.node")) as Addon
+
+/** ECREATE. */
+export const createEnclave = (options: NativeEnclaveOptions): NativeEnclave => addon.createEnclave(options)
+
+/** Address of the first byte. The caller keeps the ArrayBuffer alive. */
+export const addressOf = (bytes: Uint8Array): bigint => addon.addressOf(bytes)
+
+/** TRESOR_CPU_* of abi/enclave.h: what the CPU has and the kernel keeps the registers of. */
+export const cpuFeatures = (): number => addon.cpuFeatures()
+
+/**
+ * flock(2), released when the file is closed. False: held by somebody else,
+ * when it was not to wait. Waiting blocks this thread.
+ */
+export function flock(fd: number, mode: "exclusive" | "shared", { wait = true } = {}): boolean {
+  return addon.flock(fd, mode === "exclusive", !wait)
+}
+
+/** Not dumpable, hence not traceable by its own user either, and no core file. */
+export const hardenProcess = (): void => addon.hardenProcess()
+
+/** sd_notify(3): one datagram to $NOTIFY_SOCKET. False when there is none. */
+export const notifySystemd = (text: string): boolean => addon.notifySystemd(text)
+
+/** SO_PEERCRED of a connected Unix socket. */
+export const peerCredentials = (fd: number): PeerCredentials => addon.peerCredentials(fd)
+
+/**
+ * One line from the controlling terminal, echo off. The bytes are in locked
+ * memory, without the newline, at most `limit` of them; they are the caller's
+ * to wipe, and wiped when collected. `timeoutSeconds` 0: wait for ever.
+ * Rejects with ENXIO (no terminal), ETIMEDOUT, EMSGSIZE, EINTR (Ctrl-C) and
+ * ENODATA (end of input).
+ */
+export const readPassphrase = (prompt: string, limit: number, timeoutSeconds: number): Promise<Uint8Array> =>
+  addon.readPassphrase(prompt, limit, timeoutSeconds)
