@@ -313,6 +313,17 @@ static int start_thread(pthread_t *thread, void *(*body)(void *), void *argument
 	return error == 0 ? 0 : -1;
 }
 
+/* Killed for memory, we would hold up the writeback that frees some. Best effort: root alone may. */
+static void outlive_shortage(void)
+{
+	int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (file < 0)
+		return;
+	(void)!write(file, "-1000", 5);
+	close(file);
+}
+
 static int start(struct ring *ring)
 {
 	struct tresor_attach attach = {
@@ -325,6 +336,7 @@ static int start(struct ring *ring)
 	/* On fault: the enclave's reserved heap is not to be filled. */
 	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
 		return -1;
+	outlive_shortage();
 	if (ioctl(ring->device, TRESOR_IOC_ATTACH, &attach) != 0)
 		return -1;
 	for (uint32_t i = 0; i < ring->queue_count; i++)
