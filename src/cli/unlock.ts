@@ -1,5 +1,5 @@
 /** Asking for a passphrase and giving it to a waiting volume. */
-import type { VolumeStatus } from "../control/volume.ts"
+import { LEGACY_CIPHER, type VolumeStatus } from "../control/volume.ts"
 import type { VolumeClient } from "../control/volume-client.ts"
 import { isWrongPassphrase, NO_KEY } from "./messages.ts"
 import { askVolume, TrustedEnclave } from "./sealed.ts"
@@ -42,7 +42,8 @@ export async function unlockVolume(client: VolumeClient, options: UnlockOptions,
   const prompt = `Enter passphrase for ${status.path}`
   return withPassphrase(prompt, { ...options, verify: options.verifyPassphrase === true }, async (existing) => {
     const slot = options.keySlot ?? null
-    const sealed = await enclave.seal({ purpose: "unlock", uuid: status.uuid, slot, freshSlot: null }, { existing })
+    const purpose = status.cipher === LEGACY_CIPHER ? "legacy" : "unlock"
+    const sealed = await enclave.seal({ purpose, uuid: status.uuid, slot, freshSlot: null }, { existing })
     const { volume } = await client.call("Unlock", {
       uuid: status.uuid,
       slot,

@@ -7,6 +7,9 @@ import * as v from "valibot"
 
 export const VOLUME_INTERFACE = "io.tresor.Volume"
 
+/** The `cipher` of a tresord that serves mappings of 2016's flow: its passphrases are sealed for "legacy". */
+export const LEGACY_CIPHER = "legacy"
+
 export const VOLUME_DESCRIPTION = `# One open (or waiting) Tresor volume.
 # Binary values are base64. Sizes are bytes.
 interface io.tresor.Volume

@@ -3,6 +3,7 @@
  * systemd; runs until Close, SIGTERM or SIGINT.
  *
  *   tresord [options] -- PATH NAME
+ *   tresord --legacy [--setkey] [--pbkdf KIND] [-- RECORD [NAME]]
  */
 import { renameSync } from "node:fs"
 import type { Socket } from "node:net"
@@ -11,14 +12,16 @@ import { VERSION } from "../cli/version.ts"
 import { ControlServer } from "../control/server.ts"
 import { hardenProcess, notifySystemd, peerCredentials } from "../enclave/native.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { defaultRecord, type LegacyOptions, startLegacy } from "./legacy-start.ts"
 import { Lifeline, reportFailure } from "./lifeline.ts"
 import { startLog } from "./log.ts"
 import { claimName, nbdUri, releaseName, runtimeRoot } from "./runtime.ts"
 import { refusal, volumeInterface } from "./service.ts"
-import type { Session } from "./session.ts"
 import { type SessionOptions, startSession } from "./start.ts"
 
 interface Arguments extends Omit<SessionOptions, "uri" | "socket" | "warn"> {
+  /** Mappings of 2016's flow instead of a volume; `path` is their record. */
+  readonly legacy: Pick<LegacyOptions, "sealedOnly" | "pbkdf"> | null
   readonly lifeline: boolean
   readonly logFile: string | null
 }
@@ -36,12 +39,17 @@ function readArguments(words: readonly string[]): Arguments {
       direct: { type: "boolean", default: false },
       header: { type: "string" },
       grace: { type: "string" },
+      legacy: { type: "boolean", default: false },
+      setkey: { type: "boolean", default: false },
+      pbkdf: { type: "string", default: "argon2id" },
       lifeline: { type: "boolean", default: false },
       "log-file": { type: "string" },
     },
   })
-  const [path, name, ...rest] = positionals
-  const { backend, "seal-policy": sealPolicy, grace } = values
+  const [path, name, ...rest] = values.legacy
+    ? [positionals[0] ?? defaultRecord(), positionals[1] ?? "legacy", ...positionals.slice(2)]
+    : positionals
+  const { backend, "seal-policy": sealPolicy, grace, pbkdf } = values
   if (path === undefined || name === undefined || rest.length > 0) {
     throw new TresorError(
       "USAGE",
@@ -63,6 +71,13 @@ function readArguments(words: readonly string[]): Arguments {
       `Cannot start tresord: no seal policy is called ${sealPolicy}; use mrsigner or mrenclave`,
     )
   }
+  if (pbkdf !== "argon2id" && pbkdf !== "pbkdf2") {
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot start tresord: no KDF is called ${pbkdf}; use argon2id or pbkdf2`,
+    )
+  }
   if (grace !== undefined && !/^\d{1,8}$/.test(grace)) {
     throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: --grace ${grace} is no number of seconds`)
   }
@@ -77,10 +92,14 @@ function readArguments(words: readonly string[]): Arguments {
     direct: values.direct,
     header: values.header ?? null,
     graceSeconds: grace === undefined ? null : Number(grace),
+    legacy: values.legacy ? { sealedOnly: values.setkey, pbkdf } : null,
     lifeline: values.lifeline,
     logFile: values["log-file"] ?? null,
   }
 }
+
+/** A session, or the legacy service. */
+type Served = Awaited<ReturnType<typeof startSession | typeof startLegacy>>
 
 /** Owner and root; Node shows the descriptor on the handle only. */
 function admit(socket: Socket): boolean {
@@ -95,7 +114,7 @@ async function main(): Promise<void> {
   const root = runtimeRoot()
   let lifelineAsked = process.argv.includes("--lifeline")
   let claimed: string | null = null
-  let session: Session | null = null
+  let session: Served | null = null
   try {
     const options = readArguments(process.argv.slice(2))
     lifelineAsked = options.lifeline
@@ -103,13 +122,25 @@ async function main(): Promise<void> {
     const paths = claimName(root, options.name, options.path, options.readonly)
     claimed = options.name
     if (options.logFile !== null) renameSync(options.logFile, paths.log)
-    const opened = await startSession({
-      ...options,
-      ...(options.kernel
-        ? { socket: "", uri: `/dev/mapper/${options.name}` }
-        : { socket: paths.nbd, uri: nbdUri(paths.nbd) }),
-      warn: (message, facts) => log.warn(message, facts),
-    })
+    const warn = (message: string, facts: Record<string, unknown>) => log.warn(message, facts)
+    const opened =
+      options.legacy === null
+        ? await startSession({
+            ...options,
+            ...(options.kernel
+              ? { socket: "", uri: `/dev/mapper/${options.name}` }
+              : { socket: paths.nbd, uri: nbdUri(paths.nbd) }),
+            warn,
+          })
+        : await startLegacy({
+            ...options,
+            ...options.legacy,
+            warn,
+            onLost: () => {
+              log.fatal("the enclave is lost, and with it the keys")
+              void exit(Exit.wrongDevice)
+            },
+          })
     session = opened
 
     let ending: Promise<void> | null = null
@@ -187,7 +218,7 @@ async function main(): Promise<void> {
 }
 
 /** Logs changes of state and tells systemd. */
-function watch(session: Session, log: ReturnType<typeof startLog>): void {
+function watch(session: Served, log: ReturnType<typeof startLog>): void {
   void (async () => {
     for (;;) {
       try {

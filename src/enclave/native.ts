@@ -62,7 +62,48 @@ export interface PeerCredentials {
   readonly gid: number
 }
 
-interface Addon {
+/** struct tresor_event of abi/kmod.h. `bytes` are the receiver's to wipe. */
+export interface RingEvent {
+  readonly type: number
+  readonly cookie: number
+  readonly id: bigint
+  readonly mode: number
+  readonly size: number
+  readonly flags: number
+  readonly bytes: Uint8Array
+}
+
+/** An open, attached /dev/tresor with one thread per queue. */
+export type NativeRing = object & { readonly __ring: true }
+
+/** addon/ring.c. `key` names a key inside the enclave; `handle` is what dm-crypt holds, 32 bytes. */
+export interface RingFunctions {
+  /** `onEvent(null)`: the enclave is lost, its requests wait. `spinUs`: how long a thread watches before it sleeps. */
+  ringOpen(
+    enclave: NativeEnclave,
+    queues: number,
+    depth: number,
+    legacy: boolean,
+    spinUs: number,
+    onEvent: (event: RingEvent | null) => void,
+  ): NativeRing
+  /** Both return how many ciphers hold the handle. */
+  ringAdd(ring: NativeRing, handle: Uint8Array, key: number): number
+  ringDrop(ring: NativeRing, handle: Uint8Array): number
+  /** Of an event; `status` 0, 1 (hold, until ringRelease) or a negative errno. ENOENT: nobody waits any more. */
+  ringAnswer(ring: NativeRing, id: bigint, key: number, status: number): void
+  ringRelease(ring: NativeRing, id: bigint, key: number, status: number): void
+  ringCounters(ring: NativeRing): {
+    readonly batches: bigint
+    readonly blocks: bigint
+    readonly bytes: bigint
+    readonly failures: bigint
+  }
+  /** What was not dropped waits for the next daemon. */
+  ringStop(ring: NativeRing): void
+}
+
+interface Addon extends RingFunctions {
   createEnclave(options: NativeEnclaveOptions): NativeEnclave
   addressOf(bytes: Uint8Array): bigint
   cpuFeatures(): number
@@ -74,6 +115,9 @@ interface Addon {
 }
 
 const addon = createRequire(import.meta.url)(installed("addon/build/Release/tresor.node")) as Addon
+
+/** The kernel's queues; src/kernel/attach.ts is the way to them. */
+export const ring: RingFunctions = addon
 
 /** ECREATE. */
 export const createEnclave = (options: NativeEnclaveOptions): NativeEnclave => addon.createEnclave(options)
