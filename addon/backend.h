@@ -113,7 +113,7 @@ struct tresor_backend_ops {
 	/* TRESOR_ENTER_LOST after a fault; enclave.c then enters no more. Must not allocate. */
 	uint32_t (*enter)(struct tresor_backend *backend, uint32_t thread, void *request);
 	/*
-	 * Gives the dynamic range's memory back; it reads as zero when next touched.
+	 * Gives the heap's memory back; it reads as zero when next touched.
 	 * The caller sees to it that no KDF runs.
 	 */
 	bool (*trim)(struct tresor_backend *backend, struct tresor_error *error);

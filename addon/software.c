@@ -437,25 +437,24 @@ static uint32_t backend_enter(struct tresor_backend *backend, uint32_t index, vo
 }
 
 /*
- * A memfd_secret file cannot be punched, so that a new one takes its place. Pages
- * stay accepted: here the enclave has no need to accept them again.
+ * The static heap too: it is not measured, and the enclave takes nothing it finds
+ * there for granted. A memfd_secret file cannot be punched, so that a new one takes
+ * its place. Pages stay accepted: here the enclave has no need to accept them again.
  */
 static bool backend_trim(struct tresor_backend *backend, struct tresor_error *error)
 {
-	const struct tresor_image *image = backend->image;
-
 	for (uint32_t i = 0; i < backend->region_count; i++) {
 		struct region *region = &backend->regions[i];
 		uint8_t *at = backend->base + region->offset;
 		enum tresor_memory kind;
 
-		if (region->offset < image->dynamic || region->offset >= image->dynamic + image->dynamic_size)
+		if (!region->heap)
 			continue;
 		if (tresor_secret_map(at, region->size, region->kind, &kind) == NULL) {
 			/* Old and new together may be more than can be locked. */
 			tresor_secret_drop(at, region->size, region->kind);
 			if (tresor_secret_map(at, region->size, TRESOR_MEMORY_PLAIN, &kind) == NULL)
-				return tresor_refuse_errno(error, "cannot map the enclave's dynamic heap again");
+				return tresor_refuse_errno(error, "cannot map the enclave's heap again");
 		}
 		region->kind = kind;
 	}
