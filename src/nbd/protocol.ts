@@ -14,6 +14,7 @@ export const Option = {
   exportName: 1,
   abort: 2,
   list: 3,
+  startTls: 5,
   info: 6,
   go: 7,
   structuredReply: 8,
@@ -27,12 +28,13 @@ export const OptionReply = {
   info: 3,
   metaContext: 4,
   unsupported: 0x80000001,
+  policy: 0x80000002,
   invalid: 0x80000003,
   unknown: 0x80000006,
   tooBig: 0x80000009,
 } as const
 
-export const Info = { export: 0, blockSize: 3 } as const
+export const Info = { export: 0, name: 1, blockSize: 3 } as const
 
 export const Transmission = {
   hasFlags: 1,
@@ -56,9 +58,10 @@ export const Command = {
   writeZeroes: 6,
   blockStatus: 7,
 } as const
-export const CommandFlag = { fua: 1, noHole: 2, df: 4, reqOne: 8, fastZero: 16 } as const
+
+export const CommandFlag = { fua: 1, noHole: 2, df: 4, reqOne: 8 } as const
+
 export const Chunk = {
-  done: 1,
   none: 0,
   offsetData: 1,
   offsetHole: 2,
@@ -66,10 +69,14 @@ export const Chunk = {
   error: 0x8001,
   errorOffset: 0x8002,
 } as const
+export const CHUNK_DONE = 1
 
+/** The largest payload of a request or a reply, in bytes; what clients assume who do not ask. */
 export const MAX_PAYLOAD = 32 << 20
-export const MAX_OPTION = 64 << 10
+/** Holds the longest legal name with room for what goes with it. */
+export const MAX_OPTION = 16 << 10
 export const MAX_NAME = 4096
+export const REQUEST_BYTES = 28
 export const BASE_ALLOCATION = "base:allocation"
 
 const ERRNO: Readonly<Record<Errno, number>> = {

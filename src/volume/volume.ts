@@ -5,6 +5,7 @@
  */
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import { checkRange, IoError, type Store } from "../store/store.ts"
+import { Budget } from "./budget.ts"
 import { RangeLock } from "./range-lock.ts"
 
 /** "locked": no key, I/O waits. "failed": no key in time, I/O ends in EIO. */
@@ -36,10 +37,21 @@ export interface VolumeOptions {
   readonly lossGraceMs?: number
 }
 
-const ZEROES = 1 << 20
+/** Bytes moved at once, a multiple of every sector size: longer requests go piece by piece. */
+const SLICE = 1 << 20
+/** Bytes of ciphertext and of unaligned plaintext held by all requests together. */
+const SCRATCH = 8 << 20
+const ZEROES = Buffer.allocUnsafeSlow(SLICE).fill(0)
 
 /** The enclave takes 8-byte aligned addresses. */
 const aligned = (length: number): Buffer => Buffer.allocUnsafeSlow(length)
+const isAligned = (bytes: Uint8Array): boolean => bytes.byteOffset % 8 === 0
+
+interface Slice {
+  /** Whole sectors. */
+  readonly start: number
+  readonly end: number
+}
 
 export class Volume {
   readonly sectorSize: number
@@ -57,6 +69,7 @@ export class Volume {
   readonly #options: VolumeOptions
   readonly #store: Store
   readonly #locks = new RangeLock()
+  readonly #scratch = new Budget(SCRATCH)
   readonly #waiting = new Set<() => void>()
   readonly #listeners = new Set<() => void>()
   #key: { readonly enclave: Enclave; readonly handle: VolumeHandle } | null = null
@@ -138,7 +151,7 @@ export class Volume {
     if (key?.enclave.alive) key.enclave.closeVolume(key.handle)
   }
 
-  /** Whole sectors through the enclave, once there is a key. `input` may be `output`. */
+  /** Whole sectors through the enclave, once there is a key; again through the next one when it was lost. */
   async #crypt(decrypt: boolean, offset: number, input: Uint8Array, output: Uint8Array): Promise<void> {
     for (;;) {
       const key = this.#key
@@ -159,13 +172,10 @@ export class Volume {
         return
       } catch (error) {
         if (key.enclave.alive) throw new IoError("EIO", "the enclave refused the sectors", { cause: error })
-        // In place, a dead enclave may have changed part of the input: it cannot be tried again.
-        const once = input === output
         if (this.#key === key) {
           this.#key = null
           this.#wait(this.#options.lossGraceMs ?? 30_000)
         }
-        if (once) throw new IoError("EIO", "the enclave was lost while it worked on this request", { cause: error })
       }
     }
   }
@@ -185,35 +195,57 @@ export class Volume {
     }
   }
 
-  /** Whole sectors; the ciphertext lies in a buffer of its own, so that a lost enclave can be followed by another. */
-  async #readSectors(offset: number, length: number): Promise<Buffer> {
-    const ciphertext = aligned(length)
-    await this.#store.read(this.#options.offset + offset, ciphertext)
-    const plaintext = aligned(length)
-    await this.#crypt(true, offset, ciphertext, plaintext)
-    return plaintext
-  }
-
-  async #writeSectors(offset: number, plaintext: Uint8Array): Promise<void> {
-    const ciphertext = aligned(plaintext.length)
-    let input = plaintext
-    if (plaintext.byteOffset % 8 !== 0) {
-      input = aligned(plaintext.length)
-      input.set(plaintext)
+  /** The sectors that [offset, last) touches, piece by piece. */
+  *#slices(offset: number, last: number): Generator<Slice> {
+    const end = Math.ceil(last / this.sectorSize) * this.sectorSize
+    for (let start = offset - (offset % this.sectorSize); start < end; ) {
+      const next = Math.min(end, start + SLICE)
+      yield { start, end: next }
+      start = next
     }
-    await this.#crypt(false, offset, input, ciphertext)
-    await this.#store.write(this.#options.offset + offset, ciphertext)
   }
 
-  read(offset: number, length: number): Promise<Buffer> {
-    return this.#request(offset, length, false, async () => {
-      const start = offset - (offset % this.sectorSize)
-      const end = Math.ceil((offset + length) / this.sectorSize) * this.sectorSize
-      const bytes = length === 0 ? Buffer.alloc(0) : await this.#readSectors(start, end - start)
+  async #withScratch<T>(bytes: number, body: () => Promise<T>): Promise<T> {
+    await this.#scratch.take(bytes)
+    try {
+      return await body()
+    } finally {
+      this.#scratch.give(bytes)
+    }
+  }
+
+  /** Whole sectors, by way of `ciphertext`, which is as long as `plaintext`. */
+  async #readSectors(offset: number, ciphertext: Uint8Array, plaintext: Uint8Array): Promise<void> {
+    await this.#store.read(this.#options.offset + offset, ciphertext)
+    await this.#crypt(true, offset, ciphertext, plaintext)
+  }
+
+  /** Fills `into`, which must not be looked at before this has resolved. */
+  readInto(offset: number, into: Uint8Array): Promise<void> {
+    return this.#request(offset, into.length, false, async () => {
+      const last = offset + into.length
+      for (const slice of into.length === 0 ? [] : this.#slices(offset, last)) {
+        const length = slice.end - slice.start
+        const target = into.subarray(Math.max(0, slice.start - offset), slice.end - offset)
+        const whole = target.length === length && isAligned(target)
+        await this.#withScratch(whole ? length : 2 * length, async () => {
+          const plaintext = whole ? target : aligned(length)
+          await this.#readSectors(slice.start, aligned(length), plaintext)
+          if (whole) return
+          const from = Math.max(0, offset - slice.start)
+          target.set(plaintext.subarray(from, from + target.length))
+        })
+      }
       this.counters.reads++
-      this.counters.bytesRead += length
-      return bytes.subarray(offset - start, offset - start + length)
+      this.counters.bytesRead += into.length
     })
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    checkRange(this.#size, offset, length)
+    const bytes = aligned(length)
+    await this.readInto(offset, bytes)
+    return bytes
   }
 
   /** `plaintext` must not change until this has resolved. `fua`: resolves when it is on stable storage. */
@@ -227,34 +259,59 @@ export class Volume {
   }
 
   #writeBytes(offset: number, plaintext: Uint8Array): Promise<void> {
-    const size = this.sectorSize
-    const start = offset - (offset % size)
     const last = offset + plaintext.length
-    const end = Math.ceil(last / size) * size
+    const start = offset - (offset % this.sectorSize)
+    const end = Math.ceil(last / this.sectorSize) * this.sectorSize
     return this.#locks.with(start, end, async () => {
-      if (start === offset && end === last) return this.#writeSectors(offset, plaintext)
-      const whole = aligned(end - start)
-      // Only the sectors at the two edges hold bytes to be kept.
-      whole.set(await this.#readSectors(start, size))
-      if (end - start > size && end !== last) whole.set(await this.#readSectors(end - size, size), end - size - start)
-      whole.set(plaintext, offset - start)
-      await this.#writeSectors(start, whole)
+      for (const slice of this.#slices(offset, last)) {
+        const source = plaintext.subarray(Math.max(0, slice.start - offset), slice.end - offset)
+        await this.#writeSlice(slice, Math.max(0, offset - slice.start), source)
+      }
+    })
+  }
+
+  /** `source` lies `from` bytes into the slice; the caller holds the lock. */
+  #writeSlice({ start, end }: Slice, from: number, source: Uint8Array): Promise<void> {
+    const length = end - start
+    const whole = source.length === length && isAligned(source)
+    return this.#withScratch(whole ? length : 2 * length, async () => {
+      const ciphertext = aligned(length)
+      const plaintext = whole ? source : aligned(length)
+      if (!whole) {
+        const size = this.sectorSize
+        const edge = (at: number) =>
+          this.#readSectors(start + at, ciphertext.subarray(at, at + size), plaintext.subarray(at, at + size))
+        // Only the sectors at the two edges hold bytes to be kept.
+        if (from > 0 || source.length < size) await edge(0)
+        if (from + source.length < length && length > size) await edge(length - size)
+        plaintext.set(source, from)
+      }
+      await this.#crypt(false, start, plaintext, ciphertext)
+      await this.#store.write(this.#options.offset + start, ciphertext)
     })
   }
 
   /** Writes encrypted zeros. */
   zero(offset: number, length: number, fua = false): Promise<void> {
     return this.#request(offset, length, true, async () => {
-      const zeroes = aligned(Math.min(length, ZEROES)).fill(0)
       for (let done = 0; done < length; ) {
         // Parts end on sectors, so that only the two ends are read first.
-        const part = Math.min(length - done, ZEROES - ((offset + done) % this.sectorSize))
-        await this.#writeBytes(offset + done, zeroes.subarray(0, part))
+        const part = Math.min(length - done, SLICE - ((offset + done) % this.sectorSize))
+        await this.#writeBytes(offset + done, ZEROES.subarray(0, part))
         done += part
       }
       if (fua) await this.#store.flush()
       this.counters.writes++
       this.counters.bytesWritten += length
+    })
+  }
+
+  /** Brings ciphertext into the system's cache, as a later read would; needs no key. */
+  cache(offset: number, length: number): Promise<void> {
+    return this.#request(offset, length, false, async () => {
+      for (const { start, end } of length === 0 ? [] : this.#slices(offset, offset + length)) {
+        await this.#withScratch(end - start, () => this.#store.read(this.#options.offset + start, aligned(end - start)))
+      }
     })
   }
 

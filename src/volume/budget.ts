@@ -1,0 +1,82 @@
+/**
+ * Memory shared by many, handed out in the order asked for. Whoever holds some
+ * asks for no more before giving it back, so nobody waits for ever.
+ */
+
+interface Waiter {
+  readonly bytes: number
+  readonly since: number
+  readonly grant: () => void
+}
+
+const NEVER = new AbortController().signal
+
+export class Budget {
+  readonly #pressure: { readonly patienceMs: number; readonly relieve: () => void } | null
+  readonly #waiting = new Set<Waiter>()
+  #free: number
+  #timer: NodeJS.Timeout | null = null
+
+  /** `relieve` is called again and again while somebody has waited longer than `patienceMs`. */
+  constructor(bytes: number, pressure: { readonly patienceMs: number; readonly relieve: () => void } | null = null) {
+    this.#free = bytes
+    this.#pressure = pressure
+  }
+
+  /** Bytes nobody holds. */
+  get free(): number {
+    return this.#free
+  }
+
+  /** False when `signal` was aborted first: then nothing is held. `bytes` must not exceed the whole. */
+  take(bytes: number, signal: AbortSignal = NEVER): Promise<boolean> | boolean {
+    if (signal.aborted) return false
+    if (this.#waiting.size === 0 && bytes <= this.#free) {
+      this.#free -= bytes
+      return true
+    }
+    return new Promise((resolve) => {
+      const abort = () => {
+        this.#waiting.delete(waiter)
+        resolve(false)
+        // It may have been the one in front for whom there was too little.
+        this.#serve()
+      }
+      const waiter: Waiter = {
+        bytes,
+        since: performance.now(),
+        grant: () => {
+          signal.removeEventListener("abort", abort)
+          resolve(true)
+        },
+      }
+      this.#waiting.add(waiter)
+      signal.addEventListener("abort", abort, { once: true })
+      if (this.#pressure !== null) {
+        this.#timer ??= setInterval(() => this.#press(), this.#pressure.patienceMs / 2).unref()
+      }
+    })
+  }
+
+  give(bytes: number): void {
+    this.#free += bytes
+    this.#serve()
+  }
+
+  #serve(): void {
+    for (const waiter of this.#waiting) {
+      if (waiter.bytes > this.#free) return
+      this.#waiting.delete(waiter)
+      this.#free -= waiter.bytes
+      waiter.grant()
+    }
+    if (this.#timer !== null) clearInterval(this.#timer)
+    this.#timer = null
+  }
+
+  #press(): void {
+    const [first] = this.#waiting
+    const { patienceMs, relieve } = this.#pressure!
+    if (first !== undefined && performance.now() - first.since >= patienceMs) relieve()
+  }
+}
