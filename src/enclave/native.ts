@@ -1,9 +1,10 @@
 /**
- * The addon's functions, typed. The only file that loads it. Every function
- * throws an Error whose `code` is SGX_<CHECK>, an errno's name or
+ * The addon's functions, typed. The only file that loads it. Unless said
+ * otherwise they throw an Error whose `code` is SGX_<CHECK>, an errno's name or
  * ERR_INVALID_ARG_TYPE.
  */
 import { createRequire } from "node:module"
+import { Exit, type ExitCode, TresorError } from "../errors.ts"
 import { installed } from "./installation.ts"
 import type { Backend } from "./types.ts"
 
@@ -114,7 +115,8 @@ interface Addon extends RingFunctions {
   readPassphrase(prompt: string, limit: number, timeoutSeconds: number): Promise<Uint8Array>
 }
 
-const addon = createRequire(import.meta.url)(installed("addon/build/Release/tresor.node")) as Addon
+/** For the modules that type further functions of the addon themselves. */
+export const addon = createRequire(import.meta.url)(installed("addon/build/Release/tresor.node")) as Addon
 
 /** The kernel's queues; src/kernel/attach.ts is the way to them. */
 export const ring: RingFunctions = addon
@@ -145,12 +147,26 @@ export const notifySystemd = (text: string): boolean => addon.notifySystemd(text
 /** SO_PEERCRED of a connected Unix socket. */
 export const peerCredentials = (fd: number): PeerCredentials => addon.peerCredentials(fd)
 
+const REFUSALS: Readonly<Record<string, readonly [ExitCode, string]>> = {
+  ETIMEDOUT: [Exit.badArguments, "no passphrase was typed in time"],
+  EMSGSIZE: [Exit.badArguments, "it is too long; use --key-file for more than 512 bytes"],
+  ENODATA: [Exit.badArguments, "the terminal gave none"],
+  ENXIO: [Exit.badArguments, "there is no terminal; use --key-file"],
+  EINTR: [Exit.denied, "interrupted"],
+}
+
 /**
  * One line from the controlling terminal, echo off. The bytes are in locked
  * memory, without the newline, at most `limit` of them; they are the caller's
  * to wipe, and wiped when collected. `timeoutSeconds` 0: wait for ever.
- * Rejects with ENXIO (no terminal), ETIMEDOUT, EMSGSIZE, EINTR (Ctrl-C) and
- * ENODATA (end of input).
+ * Throws TresorError PASSPHRASE_<ERRNO>.
  */
-export const readPassphrase = (prompt: string, limit: number, timeoutSeconds: number): Promise<Uint8Array> =>
-  addon.readPassphrase(prompt, limit, timeoutSeconds)
+export async function readPassphrase(prompt: string, limit: number, timeoutSeconds: number): Promise<Uint8Array> {
+  try {
+    return await addon.readPassphrase(prompt, limit, timeoutSeconds)
+  } catch (error) {
+    const { code = "FAILED", message } = error as NodeJS.ErrnoException
+    const [exitCode, fact] = REFUSALS[code] ?? [Exit.badArguments, message]
+    throw new TresorError(`PASSPHRASE_${code}`, exitCode, `Cannot read the passphrase: ${fact}`, { cause: error })
+  }
+}
