@@ -1,19 +1,64 @@
 /** What a header lies on, by its path: a file, a block device, or an NBD server's export. */
-
+import { Exit, TresorError } from "../errors.ts"
 import type { HeaderDevice } from "../luks2/device.ts"
 import { openFileDevice } from "../luks2/file-device.ts"
+import { isNbdUri } from "../nbd/uri.ts"
+import type { Store } from "../store/store.ts"
 
-const NBD_URI = /^nbd(s|\+unix|s\+unix)?:\/\//
+/** A header on a store. An export has no lock file: cryptsetup cannot reach it either. */
+class StoreDevice implements HeaderDevice {
+  readonly path: string
+  readonly #store: Store
 
-export function isNbdUri(path: string): boolean {
-  return NBD_URI.test(path)
+  constructor(store: Store, path: string) {
+    this.#store = store
+    this.path = path
+  }
+
+  get readOnly(): boolean {
+    return this.#store.readOnly
+  }
+
+  async size(): Promise<number> {
+    return this.#store.size
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    if (offset + length > this.#store.size) {
+      throw new TresorError(
+        "LUKS2_TRUNCATED",
+        Exit.wrongDevice,
+        `Cannot read the header of ${this.path}: it ends after ${this.#store.size} bytes`,
+      )
+    }
+    const bytes = new Uint8Array(length)
+    await this.#store.read(offset, bytes)
+    return bytes
+  }
+
+  write(offset: number, bytes: Uint8Array): Promise<void> {
+    return this.#store.write(offset, bytes)
+  }
+
+  sync(): Promise<void> {
+    return this.#store.flush()
+  }
+
+  locked<T>(_mode: "shared" | "exclusive", work: () => Promise<T>): Promise<T> {
+    return work()
+  }
+
+  close(): Promise<void> {
+    return this.#store.close()
+  }
 }
 
+/** `exclusive`: a block device is taken with O_EXCL, which fails for one that is mounted or mapped. */
 export async function openHeaderDevice(
   path: string,
   options: { readonly readOnly: boolean; readonly exclusive?: boolean },
 ): Promise<HeaderDevice> {
   if (!isNbdUri(path)) return openFileDevice(path, options)
-  const { openStoreDevice } = await import("../luks2/store-device.ts")
-  return openStoreDevice(path, options)
+  const { openStore } = await import("../store/open.ts")
+  return new StoreDevice(await openStore(path, { readOnly: options.readOnly, direct: false }), path)
 }
