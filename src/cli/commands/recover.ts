@@ -1,4 +1,5 @@
 import type { StatusName } from "../../enclave/error.ts"
+import { Exit, TresorError } from "../../errors.ts"
 import { normalizeRecoveryKey } from "../../luks2/modhex.ts"
 import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../luks2/operations/recover.ts"
 import {
@@ -53,6 +54,17 @@ function tell(report: RecoveryReport, path: string): string {
   return `${said}\n${table(["KEYSLOT", "KIND", "STRENGTH", "OPENS HERE", "WHY"], rows)}`
 }
 
+/** The text that is the keyslot's passphrase. Throws NO_RECOVERY_KEY (exit 2). */
+function recoveryKey(typed: Uint8Array): Uint8Array {
+  const key = normalizeRecoveryKey(typed)
+  if (key !== null) return key
+  throw new TresorError(
+    "NO_RECOVERY_KEY",
+    Exit.denied,
+    "That is no recovery key: it has 64 letters of cbdefghijklnrtuv, in eight groups; type it as it was shown",
+  )
+}
+
 export async function recover(path: string, options: RecoverOptions): Promise<void> {
   const source: SecretSource = {
     ...(options.recoveryKeyFile === undefined ? {} : { keyFile: options.recoveryKeyFile }),
@@ -63,7 +75,7 @@ export async function recover(path: string, options: RecoverOptions): Promise<vo
   }
   await withKeeper(path, options, (keeper) =>
     withPassphrase(`Enter recovery key for ${path}`, { ...source, tries: TRIES }, (typed) =>
-      withSecret(normalizeRecoveryKey(typed), async (key) => {
+      withSecret(recoveryKey(typed), async (key) => {
         const report = await withClock("Opening the keyslot", testRecovery(keeper, key))
         say(tell(report, path))
         let keyslot: number | null = null

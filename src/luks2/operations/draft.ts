@@ -9,7 +9,15 @@ import type { HeaderChange, HeaderStore } from "../header-store.ts"
 import type { ForeignToken, LuksHeader, LuksKeyslot, Metadata, TresorToken } from "../metadata.ts"
 import { enclaveHeader } from "../volume-header.ts"
 import { areaSize, findGap, freeSlot, STRIPES } from "./areas.ts"
-import { addKeyslot, addToken, dropKeyslot, isLuksKeyslot, setMacs, volumeSlots } from "./metadata-edit.ts"
+import {
+  addKeyslot,
+  addToken,
+  dropKeyslot,
+  isLuksKeyslot,
+  recoveryToken,
+  setMacs,
+  volumeSlots,
+} from "./metadata-edit.ts"
 import {
   AREA_ENCRYPTION,
   type FreshKeyslot,
@@ -65,10 +73,6 @@ export function freshToken(
     enclave: { mrsigner, mrenclave, isvProdId, isvSvn, policy: fresh.policy, backend },
     mac,
   }
-}
-
-function recoveryToken(slot: number, _adopted: boolean): ForeignToken {
-  return { type: "systemd-recovery", keyslots: [slot], foreign: true }
 }
 
 export class Draft {

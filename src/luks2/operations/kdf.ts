@@ -30,7 +30,8 @@ const TIME_MS = 2000
 const MEMORY_KIB = 1 << 20
 const LANES = 4
 const LEAST = { argonTime: 4, argonMemoryKib: 32, pbkdf2Iterations: 1000 } as const
-const MOST_TIME = 0xffff_ffff
+/** The format keeps them as json-c's int. */
+const MOST_TIME = 0x7fff_ffff
 
 /**
  * A tresor keyslot's default: RFC 9106, section 4, second recommended option.

@@ -1,6 +1,7 @@
 /** Changes of the JSON area that keep it whole: no token or digest names a keyslot that is gone. Pure. */
 import type { HeaderMacs } from "../../enclave/types.ts"
 import { Exit, TresorError } from "../../errors.ts"
+import { extra } from "../json.ts"
 import type { ForeignToken, LuksDigest, LuksKeyslot, Metadata, TresorToken } from "../metadata.ts"
 
 const TOKENS = 32
@@ -44,6 +45,26 @@ export function tresorToken(metadata: Metadata, slot: number): TresorToken | nul
 export function slotsOfTokens(metadata: Metadata, type: string): readonly number[] {
   const slots = [...metadata.tokens.values()].filter((token) => token.type === type).flatMap((token) => token.keyslots)
   return [...new Set(slots)].sort((a, b) => a - b)
+}
+
+/** Member of a recovery key's token: `tresor release` may take it away again. */
+const ADOPTED = "tresor-adopted"
+
+/** The mark of a recovery keyslot as systemd-cryptenroll makes it. */
+export function recoveryToken(slot: number, adopted: boolean): ForeignToken {
+  return {
+    type: "systemd-recovery",
+    keyslots: [slot],
+    foreign: true,
+    ...(adopted ? { [extra]: new Map([[ADOPTED, "true"]]) } : {}),
+  }
+}
+
+/** Recovery keyslots that adopt made. */
+export function adoptedRecoverySlots(metadata: Metadata): readonly number[] {
+  return [...metadata.tokens.values()]
+    .filter((token) => token.type === "systemd-recovery" && token[extra]?.has(ADOPTED) === true)
+    .flatMap((token) => token.keyslots)
 }
 
 export function hasTresorToken(metadata: Metadata): boolean {
