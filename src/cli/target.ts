@@ -15,7 +15,7 @@ import { isLive, liveNames, readState, runtimeRoot, storeIdentity } from "../dae
 import { Exit, TresorError } from "../errors.ts"
 import type { HeaderDevice } from "../luks2/device.ts"
 import { isNbdUri } from "../nbd/uri.ts"
-import { openHeaderDevice } from "./header-device.ts"
+import { openHeaderDevice } from "../store/header-device.ts"
 import { formatSize } from "./options.ts"
 import { findSignature } from "./signatures.ts"
 

@@ -169,7 +169,10 @@ export class Session implements ServedVolume {
         context: { purpose: "unlock", uuid, slot, freshSlot: null, nonce },
         bytes: message,
       }
-      const opened = await enclave.unlock(sealed, { ...header, keyslots }, sealPolicy)
+      const tried = { ...header, keyslots }
+      const opened = await enclave.unlock(sealed, tried, sealPolicy).catch((error: unknown) => {
+        throw explainSeal(error, tried, enclave.identity, this.#parts.path)
+      })
       const { segmentChanged, slotsChanged, slotsAdded, slotsRemoved } = opened
       const authenticated = header.macs !== null
       try {

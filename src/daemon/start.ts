@@ -1,6 +1,6 @@
 /** Puts a session together: store, header, enclave, NBD service; undone in reverse when one of them fails. */
 import { chmodSync } from "node:fs"
-import { openEnclave } from "../enclave/loader.ts"
+import { chooseBackend, openEnclave } from "../enclave/loader.ts"
 import type { Backend, SealPolicy, Segment } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { serveNbd } from "../nbd/server.ts"
@@ -78,9 +78,10 @@ async function asMapping(options: SessionOptions, uuid: string, segment: Segment
 export async function startSession(options: SessionOptions): Promise<Session> {
   const undo: Undo = []
   try {
-    const header = await openHeader(options.header ?? options.path, { readOnly: options.readonly })
+    const backend = chooseBackend(options.backend)
+    const header = await openHeader(options.header ?? options.path, { readOnly: options.readonly, backend })
     const { segment } = await header.read()
-    const newEnclave = () => openEnclave({ backend: options.backend })
+    const newEnclave = () => openEnclave({ backend })
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
     const served = options.kernel

@@ -1,17 +1,13 @@
 /**
  * The JSON area of a LUKS2 header as we use it (LUKS2 On-Disk Format
  * Specification 1.1, chapter 3). Numbers that LUKS2 writes as decimal strings
- * are bigints here. What we do not know is kept in `unknown` and `source` and
+ * are bigints here. Members we do not know are kept (json.ts: `extra`) and
  * written back unchanged.
  */
-import type { Hash, Kdf } from "../enclave/types.ts"
+import type { Kdf } from "../enclave/types.ts"
+import type { Extensible } from "./json.ts"
 
-/** The text of one JSON value as found, so that numbers and key order survive. */
-export type RawJson = string
-
-export type LuksKdf = Kdf & { readonly salt: Uint8Array }
-
-export interface LuksArea {
+export interface LuksArea extends Extensible {
   readonly type: string
   /** Bytes from the start of the header device. */
   readonly offset: bigint
@@ -21,33 +17,36 @@ export interface LuksArea {
   readonly keySize: number | null
 }
 
-/** A keyslot of type "luks2". */
-export interface LuksKeyslot {
-  readonly type: "luks2"
-  readonly keySize: number
-  readonly af: { readonly type: "luks1"; readonly stripes: number; readonly hash: string }
-  readonly area: LuksArea
-  readonly kdf:
-    | { readonly type: "pbkdf2"; readonly hash: string; readonly iterations: number; readonly salt: Uint8Array }
+export type LuksKdf = Extensible & { readonly salt: Uint8Array } & (
+    | { readonly type: "pbkdf2"; readonly hash: string; readonly iterations: number }
     | {
         readonly type: "argon2i" | "argon2id"
         readonly time: number
         readonly memoryKib: number
         readonly cpus: number
-        readonly salt: Uint8Array
       }
+  )
+
+/** A keyslot of type "luks2". */
+export interface LuksKeyslot extends Extensible {
+  readonly type: "luks2"
+  /** Of the key it holds, bytes. */
+  readonly keySize: number
+  readonly af: Extensible & { readonly type: "luks1"; readonly stripes: number; readonly hash: string }
+  readonly area: LuksArea
+  readonly kdf: LuksKdf
   /** 0 ignore (only when named), 1 normal, 2 preferred; `null`: absent, as 1. */
   readonly priority: 0 | 1 | 2 | null
 }
 
 /** "reencrypt" and whatever comes: its area is respected, it is never opened. */
-export interface ForeignKeyslot {
+export interface ForeignKeyslot extends Extensible {
   readonly type: string
   readonly area: LuksArea | null
   readonly foreign: true
 }
 
-export interface LuksSegment {
+export interface LuksSegment extends Extensible {
   readonly type: string
   readonly offset: bigint
   /** `null`: "dynamic". */
@@ -59,17 +58,17 @@ export interface LuksSegment {
   readonly flags: readonly string[]
 }
 
-export interface LuksDigest {
+export interface LuksDigest extends Extensible {
   readonly type: string
   readonly keyslots: readonly number[]
   readonly segments: readonly number[]
-  readonly hash: Hash | string
+  readonly hash: string
   readonly iterations: number
   readonly salt: Uint8Array
   readonly digest: Uint8Array
 }
 
-export interface TresorToken {
+export interface TresorToken extends Extensible {
   readonly type: "tresor"
   readonly keyslots: readonly number[]
   readonly version: 1
@@ -87,20 +86,20 @@ export interface TresorToken {
   readonly mac: { readonly segment: Uint8Array; readonly keyslots: ReadonlyMap<number, Uint8Array> }
 }
 
-export interface ForeignToken {
+export interface ForeignToken extends Extensible {
   readonly type: string
   readonly keyslots: readonly number[]
   readonly foreign: true
 }
 
-export interface LuksConfig {
+export interface LuksConfig extends Extensible {
   readonly jsonSize: bigint
   readonly keyslotsSize: bigint
   readonly flags: readonly string[]
   readonly requirements: readonly string[]
 }
 
-export interface Metadata {
+export interface Metadata extends Extensible {
   readonly keyslots: ReadonlyMap<number, LuksKeyslot | ForeignKeyslot>
   readonly segments: ReadonlyMap<number, LuksSegment>
   readonly digests: ReadonlyMap<number, LuksDigest>

@@ -20,7 +20,8 @@ async function deviceSize(rdev: number): Promise<number> {
   return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, "latin1")) * 512
 }
 
-async function sizeOf(handle: FileHandle): Promise<number> {
+/** Bytes of an open file or block device. Throws EINVAL for anything else. */
+export async function fileSize(handle: FileHandle): Promise<number> {
   const stat = await handle.stat()
   if (stat.isFile()) return stat.size
   if (stat.isBlockDevice()) return deviceSize(stat.rdev)
@@ -56,7 +57,7 @@ export class FileStore implements Store {
     // O_EXCL without O_CREAT has a meaning for block devices only; a FIFO must not make us wait for its other end.
     const handle = await open(path, access | constants.O_EXCL | constants.O_NONBLOCK)
     try {
-      const size = await sizeOf(handle)
+      const size = await fileSize(handle)
       return new FileStore(handle, direct ? await openDirect(path, access) : null, path, size, readOnly)
     } catch (error) {
       await handle.close()
@@ -142,7 +143,7 @@ export class FileStore implements Store {
   }
 
   async refresh(): Promise<number> {
-    this.#size = await sizeOf(this.#handle)
+    this.#size = await fileSize(this.#handle)
     return this.#size
   }
 

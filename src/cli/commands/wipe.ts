@@ -4,7 +4,7 @@ import type { HeaderDevice } from "../../luks2/device.ts"
 import { HeaderStore } from "../../luks2/header-store.ts"
 import { keyslotsArea } from "../../luks2/operations/areas.ts"
 import { wipeKeyslots } from "../../luks2/operations/wipe.ts"
-import { openHeaderDevice } from "../header-device.ts"
+import { openHeaderDevice } from "../../store/header-device.ts"
 import { progressBar } from "../progress.ts"
 
 export interface WipeOptions {

@@ -3,7 +3,7 @@ import { Exit, TresorError } from "../errors.ts"
 import type { HeaderDevice } from "../luks2/device.ts"
 import { openFileDevice } from "../luks2/file-device.ts"
 import { isNbdUri } from "../nbd/uri.ts"
-import type { Store } from "../store/store.ts"
+import type { Store } from "./store.ts"
 
 /** A header on a store. An export has no lock file: cryptsetup cannot reach it either. */
 class StoreDevice implements HeaderDevice {
@@ -59,6 +59,6 @@ export async function openHeaderDevice(
   options: { readonly readOnly: boolean; readonly exclusive?: boolean },
 ): Promise<HeaderDevice> {
   if (!isNbdUri(path)) return openFileDevice(path, options)
-  const { openStore } = await import("../store/open.ts")
+  const { openStore } = await import("./open.ts")
   return new StoreDevice(await openStore(path, { readOnly: options.readOnly, direct: false }), path)
 }

@@ -1,0 +1,60 @@
+/** The header behind a served volume: read at each unlock, written when a salt was sealed anew. */
+import type { Backend, Header } from "../enclave/types.ts"
+import { HeaderStore } from "../luks2/header-store.ts"
+import type { LuksHeader, Metadata, TresorToken } from "../luks2/metadata.ts"
+import { enclaveHeader, requireBackend, triedByDefault } from "../luks2/volume-header.ts"
+import { openHeaderDevice } from "../store/header-device.ts"
+import type { HeaderAccess } from "./session.ts"
+
+async function areasOf(store: HeaderStore): Promise<Map<number, Uint8Array>> {
+  const areas = new Map<number, Uint8Array>()
+  for (const [slot, keyslot] of store.header.metadata.keyslots) {
+    if (!("foreign" in keyslot)) areas.set(slot, await store.readArea(slot))
+  }
+  return areas
+}
+
+function withSealed(header: LuksHeader, slot: number, sealed: Uint8Array): LuksHeader {
+  const tokens: Metadata["tokens"] = new Map(
+    [...header.metadata.tokens].map(([number, token]) => {
+      const ours = !("foreign" in token) && token.keyslots.includes(slot)
+      return [number, ours ? ({ ...token, sealed } satisfies TresorToken) : token] as const
+    }),
+  )
+  return { ...header, metadata: { ...header.metadata, tokens } }
+}
+
+/**
+ * Opens the header at `path` for each use and not in between, so that
+ * cryptsetup and the key commands can change it while the volume is served.
+ */
+export async function openHeader(
+  path: string,
+  { readOnly, backend }: { readonly readOnly: boolean; readonly backend: Backend },
+): Promise<HeaderAccess> {
+  async function use<T>(work: (store: HeaderStore) => Promise<T>): Promise<T> {
+    const device = await openHeaderDevice(path, { readOnly })
+    try {
+      return await work(await HeaderStore.open(device))
+    } finally {
+      await device.close()
+    }
+  }
+  const { uuid, label } = await use(async ({ header }) => {
+    requireBackend(header, backend, path)
+    return header
+  })
+  return {
+    uuid,
+    label,
+    read: (): Promise<Header> =>
+      use(async (store) => {
+        requireBackend(store.header, backend, path)
+        return enclaveHeader(store.header, await areasOf(store), triedByDefault(store.header))
+      }),
+    saveSealed: (slot, sealed) =>
+      use(async (store) => {
+        await store.update(async (header) => ({ header: withSealed(header, slot, sealed) }))
+      }),
+  }
+}

@@ -1,0 +1,175 @@
+/** Metadata -> JSON area, members in cryptsetup's order. Pure. */
+import { type Extensible, extra, object } from "./json.ts"
+import type {
+  ForeignKeyslot,
+  ForeignToken,
+  LuksArea,
+  LuksConfig,
+  LuksDigest,
+  LuksKdf,
+  LuksKeyslot,
+  LuksSegment,
+  Metadata,
+  TresorToken,
+} from "./metadata.ts"
+
+type Fields = readonly (readonly [string, string | null])[]
+
+const text = (value: string | number | readonly string[]): string => JSON.stringify(value)
+const uint64 = (value: bigint): string => `"${value}"`
+const numbers = (values: readonly number[]): string => text(values.map(String))
+
+function base64(bytes: Uint8Array): string {
+  let binary = ""
+  for (const byte of bytes) binary += String.fromCharCode(byte)
+  return text(btoa(binary))
+}
+
+const whole = (fields: Fields, source: Extensible): string => object([...fields, ...(source[extra] ?? [])])
+
+function numbered<T>(items: ReadonlyMap<number, T>, emit: (item: T) => string): string {
+  return object([...items].sort(([a], [b]) => a - b).map(([number, item]) => [String(number), emit(item)] as const))
+}
+
+function emitArea(area: LuksArea): string {
+  const fields: Fields = [
+    ["type", text(area.type)],
+    ["offset", uint64(area.offset)],
+    ["size", uint64(area.size)],
+    ["encryption", area.encryption === null ? null : text(area.encryption)],
+    ["key_size", area.keySize === null ? null : text(area.keySize)],
+  ]
+  return whole(fields, area)
+}
+
+function emitKdf(kdf: LuksKdf): string {
+  const fields: Fields =
+    kdf.type === "pbkdf2"
+      ? [
+          ["hash", text(kdf.hash)],
+          ["iterations", text(kdf.iterations)],
+        ]
+      : [
+          ["time", text(kdf.time)],
+          ["memory", text(kdf.memoryKib)],
+          ["cpus", text(kdf.cpus)],
+        ]
+  return whole([["type", text(kdf.type)], ...fields, ["salt", base64(kdf.salt)]], kdf)
+}
+
+function emitKeyslot(keyslot: LuksKeyslot | ForeignKeyslot): string {
+  if ("foreign" in keyslot) {
+    const area = keyslot.area === null ? null : emitArea(keyslot.area)
+    return whole(
+      [
+        ["type", text(keyslot.type)],
+        ["area", area],
+      ],
+      keyslot,
+    )
+  }
+  const { af } = keyslot
+  const afFields: Fields = [
+    ["type", text(af.type)],
+    ["stripes", text(af.stripes)],
+    ["hash", text(af.hash)],
+  ]
+  const fields: Fields = [
+    ["type", text(keyslot.type)],
+    ["key_size", text(keyslot.keySize)],
+    ["af", whole(afFields, af)],
+    ["area", emitArea(keyslot.area)],
+    ["kdf", emitKdf(keyslot.kdf)],
+    ["priority", keyslot.priority === null ? null : text(keyslot.priority)],
+  ]
+  return whole(fields, keyslot)
+}
+
+function emitSegment(segment: LuksSegment): string {
+  const crypt = segment.type === "crypt"
+  const fields: Fields = [
+    ["type", text(segment.type)],
+    ["offset", uint64(segment.offset)],
+    ["size", segment.size === null ? text("dynamic") : uint64(segment.size)],
+    ["iv_tweak", crypt ? uint64(segment.ivTweak) : null],
+    ["encryption", crypt ? text(segment.encryption) : null],
+    ["sector_size", crypt ? text(segment.sectorSize) : null],
+    ["flags", segment.flags.length === 0 ? null : text(segment.flags)],
+  ]
+  return whole(fields, segment)
+}
+
+function emitDigest(digest: LuksDigest): string {
+  const known = digest.type === "pbkdf2"
+  const fields: Fields = [
+    ["type", text(digest.type)],
+    ["keyslots", numbers(digest.keyslots)],
+    ["segments", numbers(digest.segments)],
+    ["hash", known ? text(digest.hash) : null],
+    ["iterations", known ? text(digest.iterations) : null],
+    ["salt", known ? base64(digest.salt) : null],
+    ["digest", known ? base64(digest.digest) : null],
+  ]
+  return whole(fields, digest)
+}
+
+function emitTresorKdf(kdf: TresorToken["kdf"]): string {
+  return kdf.type === "pbkdf2"
+    ? object([
+        ["type", text(kdf.type)],
+        ["hash", text(kdf.hash)],
+        ["iterations", text(kdf.iterations)],
+      ])
+    : object([
+        ["type", text(kdf.type)],
+        ["time", text(kdf.time)],
+        ["memory", text(kdf.memoryKib)],
+        ["cpus", text(kdf.lanes)],
+      ])
+}
+
+function emitToken(token: TresorToken | ForeignToken): string {
+  const common: Fields = [
+    ["type", text(token.type)],
+    ["keyslots", numbers(token.keyslots)],
+  ]
+  if ("foreign" in token) return whole(common, token)
+  const { enclave, mac } = token
+  const fields: Fields = [
+    ...common,
+    ["version", text(token.version)],
+    ["kdf", emitTresorKdf(token.kdf)],
+    ["sealed", base64(token.sealed)],
+    ["enclave", object(Object.entries(enclave).map(([name, value]) => [name, text(value)] as const))],
+    [
+      "mac",
+      object([
+        ["segment", base64(mac.segment)],
+        ["keyslots", numbered(mac.keyslots, base64)],
+      ]),
+    ],
+  ]
+  return whole(fields, token)
+}
+
+function emitConfig(config: LuksConfig): string {
+  const { flags, requirements } = config
+  const fields: Fields = [
+    ["json_size", uint64(config.jsonSize)],
+    ["keyslots_size", uint64(config.keyslotsSize)],
+    ["flags", flags.length === 0 ? null : text(flags)],
+    ["requirements", requirements.length === 0 ? null : object([["mandatory", text(requirements)]])],
+  ]
+  return whole(fields, config)
+}
+
+export function emitMetadata(metadata: Metadata): string {
+  const fields: Fields = [
+    ["keyslots", numbered(metadata.keyslots, emitKeyslot)],
+    ["tokens", numbered(metadata.tokens, emitToken)],
+    ["segments", numbered(metadata.segments, emitSegment)],
+    ["digests", numbered(metadata.digests, emitDigest)],
+    ["config", emitConfig(metadata.config)],
+  ]
+  return whole(fields, metadata)
+}

@@ -1,0 +1,149 @@
+/**
+ * A header on its device: read, repaired, changed. Every change is crash-safe
+ * by LUKS2's own rules: at each moment one valid copy says either the old or
+ * the new state, and what it refers to is on stable storage.
+ */
+import { Exit, TresorError } from "../errors.ts"
+import { type Copy, encodeCopy } from "./binary-header.ts"
+import { type FoundCopies, readCopies } from "./copies.ts"
+import type { HeaderDevice } from "./device.ts"
+import { emitMetadata } from "./emit.ts"
+import type { LuksHeader } from "./metadata.ts"
+import { parseMetadata } from "./parse.ts"
+
+export interface AreaWrite {
+  readonly offset: bigint
+  readonly bytes: Uint8Array
+}
+
+export interface HeaderChange {
+  readonly header: LuksHeader
+  /** Written and synced before the header refers to them. */
+  readonly writeAreas?: readonly AreaWrite[]
+  /** Overwritten once the header that no longer refers to them is on stable storage. */
+  readonly wipeAreas?: readonly { readonly offset: bigint; readonly size: bigint }[]
+}
+
+/** Most that crypto.getRandomValues gives at once. */
+const RANDOM_CHUNK = 65536
+
+export class HeaderStore {
+  readonly #device: HeaderDevice
+  #header: LuksHeader
+
+  private constructor(device: HeaderDevice, header: LuksHeader) {
+    this.#device = device
+    this.#header = header
+  }
+
+  /** Reads both copies; a broken or older one is written anew when the device can be written. */
+  static async open(device: HeaderDevice): Promise<HeaderStore> {
+    const found = await device.locked("shared", () => readCopies(device))
+    const store = new HeaderStore(device, found.header)
+    if (found.stale.length > 0 && !device.readOnly) await store.repair()
+    return store
+  }
+
+  /** Writes a header where none is to be kept; areas first. */
+  static async format(device: HeaderDevice, header: LuksHeader, areas: readonly AreaWrite[]): Promise<HeaderStore> {
+    const store = new HeaderStore(device, header)
+    await device.locked("exclusive", async () => {
+      await store.#writeAreas(areas)
+      await store.#writeHeader(header)
+    })
+    return store
+  }
+
+  get header(): LuksHeader {
+    return this.#header
+  }
+
+  async reload(): Promise<LuksHeader> {
+    const found = await this.#device.locked("shared", () => readCopies(this.#device))
+    this.#header = found.header
+    return found.header
+  }
+
+  /** Writes stale copies anew; which ones were. */
+  async repair(): Promise<readonly Copy[]> {
+    return this.#device.locked("exclusive", async () => {
+      const found: FoundCopies = await readCopies(this.#device)
+      this.#header = found.header
+      for (const copy of found.stale) {
+        await this.#writeCopy(found.header, found.json, copy)
+      }
+      return found.stale
+    })
+  }
+
+  /** Key material of a keyslot as on disk, bytes: keySize * stripes rounded up to 512. */
+  async readArea(slot: number): Promise<Uint8Array> {
+    const keyslot = this.#header.metadata.keyslots.get(slot)
+    if (keyslot === undefined || "foreign" in keyslot) throw new RangeError(`keyslot ${slot} holds no key material`)
+    const length = Math.ceil((keyslot.keySize * keyslot.af.stripes) / 512) * 512
+    return this.#device.read(Number(keyslot.area.offset), Math.min(length, Number(keyslot.area.size)))
+  }
+
+  /**
+   * Changes the header as it is now. `change` may take its time (a KDF): the
+   * lock is held, so that nobody else's change is lost.
+   */
+  async update(change: (header: LuksHeader) => Promise<HeaderChange>): Promise<LuksHeader> {
+    return this.#device.locked("exclusive", async () => {
+      const found = await readCopies(this.#device)
+      this.#header = found.header
+      if (found.header.metadata.config.requirements.length > 0) throw unmet(found.header)
+      const { header, writeAreas = [], wipeAreas = [] } = await change(found.header)
+      const next: LuksHeader = { ...header, sequenceId: found.header.sequenceId + 1n }
+      // What could not be read back must not be written.
+      parseMetadata(emitMetadata(next.metadata), next.headerSize)
+      await this.#writeAreas(writeAreas)
+      await this.#writeHeader(next)
+      this.#header = next
+      await this.#wipeAreas(wipeAreas)
+      return next
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#device.close()
+  }
+
+  async #writeAreas(areas: readonly AreaWrite[]): Promise<void> {
+    if (areas.length === 0) return
+    for (const { offset, bytes } of areas) await this.#device.write(Number(offset), bytes)
+    await this.#device.sync()
+  }
+
+  async #writeHeader(header: LuksHeader): Promise<void> {
+    const json = emitMetadata(header.metadata)
+    for (const copy of ["primary", "secondary"] as const) await this.#writeCopy(header, json, copy)
+  }
+
+  async #writeCopy(header: LuksHeader, json: string, copy: Copy): Promise<void> {
+    const bytes = await encodeCopy(header, json, copy)
+    await this.#device.write(copy === "primary" ? 0 : header.headerSize, bytes)
+    await this.#device.sync()
+  }
+
+  async #wipeAreas(areas: NonNullable<HeaderChange["wipeAreas"]>): Promise<void> {
+    if (areas.length === 0) return
+    for (const { offset, size } of areas) {
+      for (let at = 0n; at < size; at += BigInt(RANDOM_CHUNK)) {
+        const length = Math.min(RANDOM_CHUNK, Number(size - at))
+        await this.#device.write(Number(offset + at), crypto.getRandomValues(new Uint8Array(length)))
+      }
+    }
+    await this.#device.sync()
+  }
+}
+
+/** A mandatory requirement we do not know, or one that only cryptsetup can meet. */
+export function unmet({ metadata }: LuksHeader): TresorError {
+  return new TresorError(
+    "LUKS2_REQUIREMENTS",
+    Exit.wrongDevice,
+    `Cannot use this volume: it requires ${metadata.config.requirements.join(", ")}, which Tresor does not support; ` +
+      "finish a pending reencryption with `cryptsetup reencrypt`",
+  )
+}

@@ -1,0 +1,138 @@
+/** A LUKS2 header as the enclave takes it: what it can open, in the order cryptsetup would try. Pure. */
+import type { Backend, Hash, Header, HeaderMacs, Kdf, Keyslot, Segment } from "../enclave/types.ts"
+import { Exit, TresorError } from "../errors.ts"
+import { unmet } from "./header-store.ts"
+import type { LuksHeader, LuksKdf, LuksKeyslot, LuksSegment, Metadata, TresorToken } from "./metadata.ts"
+
+const HASHES: readonly string[] = ["sha1", "sha224", "sha256", "sha384", "sha512"] satisfies Hash[]
+const CIPHER = "aes-xts-plain64"
+const STRIPES = 4000
+
+const isHash = (text: string): text is Hash => HASHES.includes(text)
+const isKeySize = (size: number): size is 32 | 64 => size === 32 || size === 64
+
+function refuse(fact: string, way = "cryptsetup opens it"): TresorError {
+  return new TresorError("LUKS2_UNSUPPORTED", Exit.wrongDevice, `Cannot open this volume: ${fact}; ${way}`)
+}
+
+function segmentOf({ metadata }: LuksHeader, keySize: 32 | 64): Segment {
+  const segment: LuksSegment | undefined = metadata.segments.get(0)
+  if (segment === undefined || segment.type !== "crypt") throw refuse("its first segment is not encrypted")
+  if (metadata.segments.size > 1) throw refuse("it has more than one segment: a reencryption is under way")
+  if (segment.integrity) throw refuse("it has authenticated encryption (integrity)")
+  if (segment.encryption !== CIPHER) {
+    throw refuse(`its cipher is ${segment.encryption}, and ${CIPHER} is supported`)
+  }
+  const { offset, size, ivTweak, sectorSize } = segment
+  return { cipher: CIPHER, sectorSize: sectorSize as Segment["sectorSize"], keySize, offset, size, ivTweak }
+}
+
+/** The digest of segment 0. */
+function digestOf(metadata: Metadata) {
+  const digest = [...metadata.digests.values()].find(({ segments }) => segments.includes(0))
+  if (digest === undefined) throw refuse("no digest belongs to its segment")
+  if (digest.type !== "pbkdf2" || !isHash(digest.hash)) throw refuse(`its digest is ${digest.type} ${digest.hash}`)
+  const { keyslots, iterations, salt, digest: bytes } = digest
+  return { keyslots, digest: { hash: digest.hash, iterations, salt, digest: bytes } }
+}
+
+/** `null` for a hash the enclave does not have. */
+function kdfOf(kdf: LuksKdf): Kdf | null {
+  if (kdf.type !== "pbkdf2") return { type: kdf.type, time: kdf.time, memoryKib: kdf.memoryKib, lanes: kdf.cpus }
+  return isHash(kdf.hash) ? { type: kdf.type, hash: kdf.hash, iterations: kdf.iterations } : null
+}
+
+const isTresor = (token: { readonly type: string }): token is TresorToken => !("foreign" in token)
+
+function tresorTokens(metadata: Metadata): TresorToken[] {
+  return [...metadata.tokens.values()].filter(isTresor)
+}
+
+/** `null`: a keyslot of a kind the enclave does not open. */
+function keyslotOf(
+  slot: number,
+  keyslot: LuksKeyslot,
+  token: TresorToken | undefined,
+  area: Uint8Array,
+  tried: boolean,
+): Keyslot | null {
+  const kdf = kdfOf(keyslot.kdf)
+  const { keySize, af } = keyslot
+  const { keySize: areaKeySize, encryption, offset, size } = keyslot.area
+  if (kdf === null || !isHash(af.hash) || af.stripes !== STRIPES || !isKeySize(keySize)) return null
+  if (encryption !== CIPHER || areaKeySize === null || !isKeySize(areaKeySize)) return null
+  return {
+    slot,
+    kdf,
+    afHash: af.hash,
+    areaKeySize,
+    keySize,
+    areaOffset: offset,
+    areaSize: size,
+    passphraseKdf: token?.kdf ?? null,
+    salt: keyslot.kdf.salt,
+    area,
+    sealed: token?.sealed ?? null,
+    tried,
+  }
+}
+
+/** cryptsetup's order: preferred first, by number within a priority. */
+const rank = (keyslot: LuksKeyslot, slot: number): number => (2 - (keyslot.priority ?? 1)) * 100 + slot
+
+/** The MACs that all tresor tokens of a volume carry; `null`: the header is not authenticated. */
+function macsOf(metadata: Metadata): HeaderMacs | null {
+  return tresorTokens(metadata)[0]?.mac ?? null
+}
+
+/**
+ * `areas`: key material by keyslot, as on disk. `tried`: whether the passphrase
+ * is tried on a keyslot. Throws LUKS2_UNSUPPORTED or LUKS2_REQUIREMENTS (exit 4).
+ */
+export function enclaveHeader(
+  header: LuksHeader,
+  areas: ReadonlyMap<number, Uint8Array>,
+  tried: (slot: number) => boolean,
+): Header {
+  const { metadata, uuid } = header
+  if (metadata.config.requirements.length > 0) throw unmet(header)
+  const { keyslots: slots, digest } = digestOf(metadata)
+  const found = slots.flatMap((slot) => {
+    const keyslot = metadata.keyslots.get(slot)
+    const area = areas.get(slot)
+    return keyslot === undefined || "foreign" in keyslot || area === undefined ? [] : [{ slot, keyslot, area }]
+  })
+  const tokens = tresorTokens(metadata)
+  const keyslots = found
+    .sort((a, b) => rank(a.keyslot, a.slot) - rank(b.keyslot, b.slot))
+    .map(({ slot, keyslot, area }) => {
+      const token = tokens.find((each) => each.keyslots.includes(slot))
+      return keyslotOf(slot, keyslot, token, area, tried(slot))
+    })
+    .filter((keyslot) => keyslot !== null)
+  const keySize = found[0]?.keyslot.keySize ?? 64
+  if (!isKeySize(keySize)) throw refuse(`its volume key has ${keySize * 8} bits`)
+  return { uuid, segment: segmentOf(header, keySize), digest, keyslots, macs: macsOf(metadata) }
+}
+
+/** Keyslots that are tried when none is named: priority 0 is left out. */
+export function triedByDefault({ metadata }: LuksHeader): (slot: number) => boolean {
+  return (slot) => {
+    const keyslot = metadata.keyslots.get(slot)
+    return keyslot !== undefined && !("foreign" in keyslot) && keyslot.priority !== 0
+  }
+}
+
+/**
+ * A token that was sealed by hardware keeps the volume off the software
+ * backend: nothing is silently downgraded. Throws BACKEND_REFUSED (exit 4).
+ */
+export function requireBackend({ metadata }: LuksHeader, backend: Backend, path: string): void {
+  if (backend === "sgx" || !tresorTokens(metadata).some((token) => token.enclave.backend === "sgx")) return
+  throw new TresorError(
+    "BACKEND_REFUSED",
+    Exit.wrongDevice,
+    `Cannot open ${path}: it demands an SGX enclave and this is backend ${backend}; ` +
+      "open it on its own machine, or with the recovery key: `tresor recover`",
+  )
+}
