@@ -39,7 +39,7 @@ export interface ExistingOptions extends SecretSource {
 export async function withEnclave<T>(choice: EnclaveChoice, work: (keeper: Keeper) => Promise<T>): Promise<T> {
   await using enclave = await openEnclave({ backend: choice.backend })
   const trusted = await TrustedEnclave.assess(enclave, { policy: choice.policy })
-  return work({ enclave, seal: (binding, secrets) => trusted.seal(binding, secrets) })
+  return await work({ enclave, seal: (binding, secrets) => trusted.seal(binding, secrets) })
 }
 
 /** The header of the volume at `path`, or in the file of a detached one. */
