@@ -1,0 +1,299 @@
+import assert from "node:assert/strict"
+import { createHash, randomBytes } from "node:crypto"
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { after, beforeEach, test } from "node:test"
+import type { EnclaveIdentity } from "../enclave/types.ts"
+import { type Askable, assessEnclave, type Surroundings } from "./assess.ts"
+import { fromHex, viewOf } from "./bytes.ts"
+import { formatKnown, hostName, knownEnclavesPath, parseKnown, pin, recognise, withPin } from "./known-enclaves.ts"
+import { makePlatform, newKey, platformSpec } from "./platform.ts"
+import { formatPolicy, policyFor } from "./policy.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "tresor-assess-"))
+after(() => rmSync(folder, { recursive: true }))
+let round = 0
+beforeEach(() => {
+  process.env["XDG_CONFIG_HOME"] = join(folder, String(++round))
+  process.env["TRESOR_STATE_DIR"] = join(folder, "state")
+})
+
+const now = new Date("2026-11-23T12:00:00Z")
+const platform = await makePlatform(
+  platformSpec("Test Root", new Date("2026-11-01T00:00:00Z"), new Date("2026-12-01T00:00:00Z")),
+  await newKey(),
+)
+
+const identity: EnclaveIdentity = {
+  backend: "software",
+  mrenclave: "ab".repeat(32),
+  mrsigner: "cd".repeat(32),
+  isvProdId: 1,
+  isvSvn: 3,
+  cpuSvn: "00".repeat(16),
+  debug: true,
+  xfrm: 7n,
+  publicKey: randomBytes(32),
+  aes: "aesni",
+  kdfMemoryKib: 1,
+  memory: { keys: "plain", heap: "plain" },
+}
+const hardware = { ...identity, backend: "sgx", debug: false } as const
+const own = { mrenclave: identity.mrenclave, mrsigner: identity.mrsigner }
+
+function reportOf(is: EnclaveIdentity, nonce: Uint8Array, change: (bytes: Uint8Array) => void = () => {}): Uint8Array {
+  const bytes = new Uint8Array(432)
+  const view = viewOf(bytes)
+  view.setBigUint64(48, is.debug ? 7n : 5n, true)
+  bytes.set(fromHex(is.mrenclave)!, 64)
+  bytes.set(fromHex(is.mrsigner)!, 128)
+  view.setUint16(256, is.isvProdId, true)
+  view.setUint16(258, is.isvSvn, true)
+  bytes.set(createHash("sha256").update("tresor report v1").update(is.publicKey).update(nonce).digest(), 320)
+  change(bytes)
+  return bytes
+}
+
+function enclave(is: EnclaveIdentity = identity, change?: (bytes: Uint8Array) => void): Askable {
+  return { identity: is, report: async (_, nonce) => reportOf(is, nonce, change) }
+}
+
+/** One whose machine makes quotes. */
+const quoting = (is: EnclaveIdentity, change?: (bytes: Uint8Array) => void): Askable => ({
+  ...enclave(is, change),
+  quote: async (nonce) => platform.quote(reportOf(is, nonce, change)),
+})
+
+interface World extends Surroundings {
+  readonly told: string[]
+  readonly asked: string[]
+}
+function world(answer: boolean | null, change: Partial<Surroundings> = {}): World {
+  const told: string[] = []
+  const asked: string[] = []
+  const ask = async (text: string) => {
+    asked.push(text)
+    return answer!
+  }
+  return {
+    ask: answer === null ? null : ask,
+    tell: (line) => void told.push(line),
+    now: () => now,
+    aesmSocket: join(folder, "no-aesmd"),
+    own: null,
+    rootKey: platform.rootKey,
+    told,
+    asked,
+    ...change,
+  }
+}
+
+const pinned = () => (existsSync(knownEnclavesPath()) ? readFileSync(knownEnclavesPath(), "utf8") : null)
+const keepCollateral = () => {
+  mkdirSync(join(process.env["XDG_CONFIG_HOME"]!, "tresor"), { recursive: true })
+  writeFileSync(
+    join(process.env["XDG_CONFIG_HOME"]!, "tresor/collateral.json"),
+    JSON.stringify({ ...platform.bundle, pck_certificate_chain: platform.pckChain }),
+  )
+}
+
+test("this installation's own image on this machine: no question, but pinned", async () => {
+  const quiet = world(null, { own })
+  await assessEnclave(enclave(), {}, quiet)
+  await assessEnclave(enclave(), {}, quiet)
+  assert.equal(pinned(), `${formatKnown("local", identity)}\n`)
+  assert.equal(statSync(knownEnclavesPath()).mode & 0o777, 0o600)
+  assert.deepEqual(quiet.told, [])
+  await assessEnclave(enclave(hardware), {}, quiet)
+  assert.equal(parseKnown(pinned()!, "").length, 2, "the other backend is another line")
+})
+
+test("the own image is accepted where nothing can be pinned", async () => {
+  writeFileSync(process.env["XDG_CONFIG_HOME"]!, "")
+  await assessEnclave(enclave(), {}, world(null, { own }))
+})
+
+test("a report that does not bind key and nonce, or tells of another enclave, is refused even from the own image", async () => {
+  const lies: readonly (readonly [number, string])[] = [
+    [320, "ATTEST_NOT_BOUND"],
+    [351, "ATTEST_NOT_BOUND"],
+    [383, "ATTEST_NOT_BOUND"],
+    [64, "ATTEST_MISMATCH"],
+    [128, "ATTEST_MISMATCH"],
+    [256, "ATTEST_MISMATCH"],
+    [258, "ATTEST_MISMATCH"],
+  ]
+  for (const [offset, code] of lies) {
+    const lying = enclave(identity, (bytes) => {
+      bytes[offset]! ^= 1
+    })
+    await assert.rejects(assessEnclave(lying, {}, world(true, { own })), { code, exitCode: 2 })
+  }
+  const replayed: Askable = { identity, report: async () => reportOf(identity, new Uint8Array(32)) }
+  await assert.rejects(assessEnclave(replayed, {}, world(true, { own })), { code: "ATTEST_NOT_BOUND" })
+  const other = { ...identity, publicKey: randomBytes(32) }
+  const swapped: Askable = { identity: other, report: async (_, nonce) => reportOf(identity, nonce) }
+  await assert.rejects(assessEnclave(swapped, {}, world(true, { own })), { code: "ATTEST_NOT_BOUND" })
+  const short: Askable = { identity, report: async () => new Uint8Array(100) }
+  await assert.rejects(assessEnclave(short, {}, world(true, { own })), { code: "ATTEST_BAD_REPORT" })
+  assert.equal(pinned(), null)
+})
+
+test("first contact: measurement shown, asked once, pinned; without a terminal refused with the way out", async () => {
+  const host = "me@server.example"
+  await assert.rejects(assessEnclave(enclave(), { host }, world(null)), {
+    code: "ATTEST_UNKNOWN",
+    exitCode: 2,
+    message: /tresor attest policy init/,
+  })
+  const no = world(false)
+  await assert.rejects(assessEnclave(enclave(), { host }, no), { code: "ATTEST_DECLINED" })
+  assert.match(no.asked[0]!, new RegExp(`MRENCLAVE ${identity.mrenclave}`))
+  assert.match(no.asked[0]!, /Nothing but that machine itself vouches/)
+  assert.equal(pinned(), null)
+  const yes = world(true)
+  await assessEnclave(enclave(), { host }, yes)
+  await assessEnclave(enclave(), { host: "other@SERVER.example" }, yes)
+  assert.equal(yes.asked.length, 1)
+  assert.equal(pinned(), `${formatKnown("server.example", identity)}\n`)
+  await assessEnclave(enclave(), { host }, world(null))
+})
+
+test("an enclave of this machine that is not ours is asked about like any other", async () => {
+  const strange = { ...identity, mrenclave: "11".repeat(32) }
+  await assert.rejects(assessEnclave(enclave(strange), {}, world(null, { own })), { code: "ATTEST_UNKNOWN" })
+  const forged = { ...identity, mrsigner: "11".repeat(32) }
+  await assert.rejects(assessEnclave(enclave(forged), {}, world(null, { own })), { code: "ATTEST_UNKNOWN" })
+})
+
+test("a changed enclave is refused loudly, naming file and line; an upgrade by its signer is not", async () => {
+  const host = "server"
+  mkdirSync(join(process.env["XDG_CONFIG_HOME"]!, "tresor"), { recursive: true })
+  const first = `# mine\n\n${formatKnown("elsewhere", hardware)}\n${formatKnown(host, identity)}\n`
+  writeFileSync(knownEnclavesPath(), first)
+  const changes: readonly Partial<EnclaveIdentity>[] = [
+    { mrenclave: "22".repeat(32), mrsigner: "33".repeat(32) },
+    { mrenclave: "22".repeat(32), isvSvn: 2 },
+    { mrenclave: "22".repeat(32), isvProdId: 2 },
+  ]
+  for (const change of changes) {
+    const loud = world(true)
+    await assert.rejects(assessEnclave(enclave({ ...identity, ...change }), { host }, loud), {
+      code: "ATTEST_CHANGED",
+      message: new RegExp(`${knownEnclavesPath()}:4 .*remove that line`),
+    })
+    assert.match(loud.told.join(), /THE ENCLAVE HAS CHANGED/)
+    assert.deepEqual(loud.asked, [], "nobody is asked into it")
+  }
+  assert.equal(pinned(), first)
+  const quiet = world(null)
+  const upgrade = { ...identity, mrenclave: "22".repeat(32), isvSvn: 4 }
+  await assessEnclave(enclave(upgrade), { host }, quiet)
+  assert.match(quiet.told.join(), /was upgraded by its signer/)
+  assert.equal(pinned(), first.replace(formatKnown(host, identity), formatKnown(host, upgrade)))
+  await assert.rejects(assessEnclave(enclave(), { host }, world(true)), { code: "ATTEST_CHANGED" }, "and not back")
+})
+
+test("a host known by SGX does not step down to the software backend", async () => {
+  keepCollateral()
+  await assessEnclave(quoting(hardware), { host: "server" }, world(true))
+  await assert.rejects(assessEnclave(enclave(), { host: "server" }, world(true)), { code: "ATTEST_CHANGED" })
+})
+
+test("SGX elsewhere: a quote or nothing, judged before anybody is asked", async () => {
+  const host = "server"
+  const none = world(true)
+  await assert.rejects(assessEnclave(enclave(hardware), { host }, none), { code: "ATTEST_NO_QUOTE" })
+  await assert.rejects(assessEnclave(quoting(hardware), { host }, none), {
+    code: "ATTEST_REFUSED",
+    message: /collateral/,
+  })
+  keepCollateral()
+  const debug = { ...hardware, debug: true }
+  await assert.rejects(assessEnclave(quoting(debug), { host }, none), { message: /debug check/ })
+  const unbound = quoting(hardware, (bytes) => {
+    bytes[330]! ^= 1
+  })
+  await assert.rejects(assessEnclave(unbound, { host }, none), { message: /report-data check/ })
+  const claimed = { ...quoting(hardware), identity: { ...hardware, mrenclave: "11".repeat(32) } }
+  await assert.rejects(assessEnclave(claimed, { host }, none), { code: "ATTEST_REFUSED", message: /enclave check/ })
+  const foreign = world(true, { rootKey: new Uint8Array(65).fill(4) })
+  await assert.rejects(assessEnclave(quoting(hardware), { host }, foreign), { message: /root check/ })
+  assert.deepEqual([...none.asked, ...foreign.asked], [])
+  const yes = world(true)
+  await assessEnclave(quoting(hardware), { host }, yes)
+  assert.match(yes.asked[0]!, /Intel's certificates vouch/)
+})
+
+test("SGX here: no quote needed for the own image, DEBUG refused all the same", async () => {
+  await assessEnclave(enclave(hardware), {}, world(null, { own }))
+  await assert.rejects(assessEnclave(enclave({ ...hardware, debug: true }), {}, world(true, { own })), {
+    code: "ATTEST_DEBUG",
+  })
+})
+
+test("a policy decides alone: nothing is asked or pinned", async () => {
+  const file = join(folder, "policy.json")
+  const quiet = world(null, { own })
+  writeFileSync(file, formatPolicy({ ...policyFor(identity, "mrenclave"), testing: false }))
+  await assert.rejects(
+    assessEnclave(enclave(), { policy: file }, quiet),
+    { code: "ATTEST_REFUSED", message: /root check failed: .*software backend/ },
+    "no production policy accepts the software backend, not even the own image",
+  )
+  writeFileSync(file, formatPolicy(policyFor(identity, "mrenclave")))
+  await assessEnclave(enclave(), { policy: file }, quiet)
+  await assert.rejects(assessEnclave(enclave({ ...identity, mrenclave: "11".repeat(32) }), { policy: file }, quiet), {
+    code: "ATTEST_REFUSED",
+  })
+  keepCollateral()
+  writeFileSync(file, formatPolicy(policyFor(hardware, "mrsigner")))
+  await assessEnclave(quoting(hardware), { policy: file, host: "server" }, quiet)
+  await assessEnclave(quoting(hardware), { policy: file }, quiet)
+  await assert.rejects(assessEnclave(enclave(hardware), { policy: file }, quiet), { code: "AESM_MISSING" })
+  await assert.rejects(assessEnclave(quoting({ ...hardware, isvSvn: 2 }), { policy: file }, quiet), {
+    message: /enclave check/,
+  })
+  await assert.rejects(assessEnclave(enclave(), { policy: join(folder, "none") }, quiet), {
+    code: "ATTEST_BAD_POLICY",
+    exitCode: 1,
+  })
+  assert.equal(pinned(), null)
+})
+
+test("known-enclaves: damage is told, other lines survive, hosts cannot forge lines", () => {
+  assert.throws(() => parseKnown("\n# c\nserver sgx abc\n", "FILE"), {
+    code: "KNOWN_ENCLAVES_BAD",
+    message: /FILE: line 3/,
+  })
+  const text = `# note\n${formatKnown("a", identity)}`
+  assert.equal(withPin(text, "b", identity, ""), `${text}\n${formatKnown("b", identity)}\n`)
+  assert.equal(recognise([], "a", identity).kind, "unknown")
+  assert.equal(hostName("me@Host"), "host")
+  for (const host of ["", "me@", "a b", "#x", "local", "a\nb"]) {
+    assert.throws(() => hostName(host), { code: "KNOWN_ENCLAVES_HOST" })
+  }
+})
+
+test("pins of several processes are all kept", async () => {
+  const path = knownEnclavesPath()
+  const { spawn } = await import("node:child_process")
+  const script = `import { pin } from ${JSON.stringify(new URL("known-enclaves.ts", import.meta.url).href)}
+    for (let i = 0; i < 20; i++) pin(process.argv[1], process.argv[2] + i, ${JSON.stringify({ ...identity, xfrm: 0 })})`
+  await Promise.all(
+    ["a", "b"].map(
+      (name) =>
+        new Promise<void>((resolve, reject) => {
+          const child = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script, path, name], {
+            stdio: "inherit",
+          })
+          child.once("close", (code) => (code === 0 ? resolve() : reject(new Error(`exit ${code}`))))
+        }),
+    ),
+  )
+  assert.equal(parseKnown(readFileSync(path, "utf8"), path).length, 40)
+  chmodSync(path, 0o600)
+  pin(path, "a0", identity)
+  assert.equal(parseKnown(readFileSync(path, "utf8"), path).length, 40)
+})

@@ -1,0 +1,278 @@
+/**
+ * May this enclave have a passphrase? By a policy file, or as ssh knows hosts:
+ * by what was pinned at first contact.
+ *
+ * What vouches for the answer: on SGX a quote, whose REPORTDATA binds the
+ * enclave's key and our fresh nonce. An enclave on this very machine needs none
+ * when it is the image of this installation: the host that could lie about it
+ * reads the keyboard as well. The software backend has nothing that vouches for
+ * it (its report is MACed under a secret its host can read), so that no policy
+ * but one for tests accepts it, and a remote one is as good as the ssh that
+ * leads there; the question at first contact says so.
+ */
+import { createHash, randomBytes } from "node:crypto"
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { createInterface } from "node:readline/promises"
+import { parseSigstruct } from "../enclave/image/sigstruct.ts"
+import { installed } from "../enclave/installation.ts"
+import { stateDir } from "../enclave/machine-secret.ts"
+import type { EnclaveIdentity } from "../enclave/types.ts"
+import { Exit, TresorError } from "../errors.ts"
+import { AESM_SOCKET, quoteFrom, TARGET_INFO_SIZE } from "./aesmd.ts"
+import { equal } from "./bytes.ts"
+import { parseRootKey } from "./certificates.ts"
+import { type Collateral, parseBundle } from "./collateral.ts"
+import { readCollateral } from "./collateral-files.ts"
+import {
+  configDir,
+  hostName,
+  knownEnclavesPath,
+  LOCAL,
+  pin,
+  readKnown,
+  recognise,
+  type Seen,
+} from "./known-enclaves.ts"
+import { type Policy, parsePolicy, policyFor } from "./policy.ts"
+import { parseQuote, parseReportBody, REPORT_BODY_SIZE, SIGNED_SIZE } from "./quote.ts"
+import { Refusal } from "./refusal.ts"
+import { softwareQuote } from "./software-quote.ts"
+import { type Binding, INTEL_ROOT_KEY, reportDataFor, verifyQuote } from "./verify.ts"
+
+/** What is asked of an enclave here; a superset is fine. */
+export interface Askable {
+  readonly identity: EnclaveIdentity
+  /** EREPORT, 432 bytes. */
+  report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
+  /** A quote made where the enclave runs, binding `nonce`. Without it this machine's aesmd is asked. */
+  quote?(nonce: Uint8Array): Promise<Uint8Array>
+}
+
+export interface AssessOptions {
+  /** Policy file; then nothing is pinned or asked. */
+  readonly policy?: string | undefined
+  /** `user@host` of a remote enclave; absent: of this machine. */
+  readonly host?: string | undefined
+}
+
+/** The outside world, for tests. */
+export interface Surroundings {
+  /** `null`: nobody can be asked. */
+  readonly ask: ((text: string, question: string) => Promise<boolean>) | null
+  readonly tell: (line: string) => void
+  readonly now: () => Date
+  readonly aesmSocket: string
+  /** Of the image that belongs to this program; `null` when it is not built. */
+  readonly own: { readonly mrenclave: string; readonly mrsigner: string } | null
+  /** 04 || x || y. */
+  readonly rootKey: Uint8Array
+}
+
+function refuse(code: string, fact: string, cause?: unknown): TresorError {
+  return new TresorError(code, Exit.denied, `Cannot give this enclave a passphrase: ${fact}`, { cause })
+}
+
+function ownImage(): Surroundings["own"] {
+  try {
+    return parseSigstruct(readFileSync(installed("enclave/build/tresor.sigstruct")), () => createHash("sha256"))
+  } catch {
+    return null
+  }
+}
+
+async function askOnTerminal(text: string, question: string): Promise<boolean> {
+  process.stderr.write(text)
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    for (;;) {
+      const answer = (await terminal.question(question)).trim().toLowerCase()
+      if (answer === "yes") return true
+      if (answer === "no" || answer === "") return false
+      process.stderr.write("Please type yes or no.\n")
+    }
+  } finally {
+    terminal.close()
+  }
+}
+
+function surroundings(): Surroundings {
+  return {
+    ask: process.stdin.isTTY && process.stderr.isTTY ? askOnTerminal : null,
+    tell: (line) => void process.stderr.write(`tresor: ${line}\n`),
+    now: () => new Date(),
+    aesmSocket: AESM_SOCKET,
+    own: ownImage(),
+    rootKey: INTEL_ROOT_KEY,
+  }
+}
+
+/** The report's facts, after it is clear that they are about the key we would seal to. */
+async function checkedReport(report: Uint8Array, { identity, binding }: Asked): Promise<Seen & { debug: boolean }> {
+  if (report.length < REPORT_BODY_SIZE) throw refuse("ATTEST_BAD_REPORT", `its report has ${report.length} bytes`)
+  const body = parseReportBody(report)
+  if (!equal(body.reportData, await reportDataFor(binding))) {
+    throw refuse("ATTEST_NOT_BOUND", "its report does not bind the key it offers and this request; try again")
+  }
+  for (const fact of ["mrenclave", "mrsigner", "isvProdId", "isvSvn", "debug"] as const) {
+    if (body[fact] !== identity[fact]) {
+      throw refuse("ATTEST_MISMATCH", `it says ${fact} ${identity[fact]}, its report ${body[fact]}`)
+    }
+  }
+  const { mrenclave, mrsigner, isvProdId, isvSvn, debug } = body
+  return { backend: identity.backend, mrenclave, mrsigner, isvProdId, isvSvn, debug }
+}
+
+interface Asked {
+  readonly identity: EnclaveIdentity
+  readonly binding: Binding
+}
+
+/** Where the collateral of remote SGX enclaves is kept: a folder, or one JSON file. */
+function keptCollateral(): Collateral | Refusal {
+  const path = ["collateral", "collateral.json"].map((name) => join(configDir(), name)).find((each) => existsSync(each))
+  if (path === undefined) {
+    return new Refusal(`there is no collateral; put what Intel's PCS or a PCCS returns into ${configDir()}/collateral`)
+  }
+  return readCollateral(path)
+}
+
+interface Evidence {
+  readonly quote: Uint8Array
+  readonly collateral: Collateral | Refusal
+  /** Whose root the quote leads to when the policy is one for tests. */
+  readonly testRoot: Uint8Array | null
+}
+
+async function evidenceOf(
+  enclave: Askable,
+  nonce: Uint8Array,
+  remote: boolean,
+  world: Surroundings,
+): Promise<Evidence> {
+  if (enclave.identity.backend === "software") {
+    const report = await enclave.report(new Uint8Array(TARGET_INFO_SIZE), nonce)
+    const made = await softwareQuote(report, stateDir(), world.now())
+    return {
+      quote: made.quote,
+      collateral: parseBundle(made.collateral),
+      testRoot: parseRootKey(new TextEncoder().encode(made.root)),
+    }
+  }
+  if (enclave.quote === undefined && remote) {
+    throw refuse("ATTEST_NO_QUOTE", "its machine makes no quotes; Tresor there is too old")
+  }
+  const quote =
+    enclave.quote === undefined
+      ? await quoteFrom((targetInfo) => enclave.report(targetInfo, nonce), world.aesmSocket)
+      : await enclave.quote(nonce)
+  return { quote, collateral: keptCollateral(), testRoot: null }
+}
+
+/** Throws TresorError ATTEST_REFUSED naming the check. Returns the report inside the quote. */
+async function judge(evidence: Evidence, policy: Policy, binding: Binding, world: Surroundings): Promise<Uint8Array> {
+  const verdict = await verifyQuote({
+    quote: evidence.quote,
+    collateral: evidence.collateral,
+    policy,
+    at: world.now(),
+    rootKey: (policy.testing ? evidence.testRoot : null) ?? world.rootKey,
+    binding,
+  })
+  if (verdict.verdict === "accepted") return parseQuote(evidence.quote).signed.subarray(SIGNED_SIZE - REPORT_BODY_SIZE)
+  throw refuse("ATTEST_REFUSED", `the ${verdict.decidedBy} check failed: ${verdict.reason}`)
+}
+
+function readPolicy(path: string): Policy {
+  try {
+    return parsePolicy(readFileSync(path, "utf8"))
+  } catch (error) {
+    if (error instanceof TresorError) throw error
+    throw new TresorError(
+      "ATTEST_BAD_POLICY",
+      Exit.badArguments,
+      `Cannot read the policy ${path}: ${(error as Error).message}; \`tresor attest policy init\` makes one`,
+      { cause: error },
+    )
+  }
+}
+
+/** Resolves when a passphrase may be sealed to `enclave.identity.publicKey`; else throws TresorError, exit 2. */
+export async function assessEnclave(
+  enclave: Askable,
+  options: AssessOptions = {},
+  world: Surroundings = surroundings(),
+): Promise<void> {
+  const { identity } = enclave
+  const binding: Binding = { publicKey: identity.publicKey, nonce: randomBytes(32) }
+  const asked: Asked = { identity, binding }
+  const remote = options.host !== undefined
+  if (options.policy !== undefined) {
+    const policy = readPolicy(options.policy)
+    const evidence = await evidenceOf(enclave, binding.nonce, remote, world)
+    await checkedReport(await judge(evidence, policy, binding, world), asked)
+    return
+  }
+
+  const host = hostName(options.host)
+  const path = knownEnclavesPath()
+  const vouched = remote && identity.backend === "sgx"
+  let report: Uint8Array
+  if (vouched) {
+    // Authentic, up to date, no DEBUG; which enclave it is, is then the list's to say.
+    const policy: Policy = { ...policyFor(identity, "mrenclave"), testing: false }
+    report = await judge(await evidenceOf(enclave, binding.nonce, remote, world), policy, binding, world)
+  } else {
+    report = await enclave.report(new Uint8Array(TARGET_INFO_SIZE), binding.nonce)
+  }
+  const seen = await checkedReport(report, asked)
+  if (seen.backend === "sgx" && seen.debug) {
+    throw refuse("ATTEST_DEBUG", "it is a DEBUG enclave, whose memory its host can read")
+  }
+  if (!remote && world.own?.mrenclave === seen.mrenclave && world.own.mrsigner === seen.mrsigner) {
+    pinOwn(path, seen)
+    return
+  }
+  await decide(path, host, seen, vouched, world)
+}
+
+/** It would be accepted again without: a home that cannot be written to is no reason to stop. */
+function pinOwn(path: string, seen: Seen): void {
+  try {
+    pin(path, LOCAL, seen)
+  } catch (error) {
+    if (error instanceof TresorError || (error as NodeJS.ErrnoException).syscall === undefined) throw error
+  }
+}
+
+async function decide(path: string, host: string, seen: Seen, vouched: boolean, world: Surroundings): Promise<void> {
+  const recognised = recognise(readKnown(path), host, seen)
+  if (recognised.kind === "known") return
+  if (recognised.kind === "upgraded") {
+    pin(path, host, seen)
+    world.tell(`the enclave of ${host} was upgraded by its signer to ${seen.mrenclave} (${path})`)
+    return
+  }
+  if (recognised.kind === "changed") {
+    const { line, backend, mrenclave } = recognised.entry
+    world.tell("WARNING: THE ENCLAVE HAS CHANGED. Somebody may be waiting for your passphrase.")
+    throw refuse(
+      "ATTEST_CHANGED",
+      `${path}:${line} knows ${host} as ${backend} ${mrenclave}, it is ${seen.backend} ${seen.mrenclave}; if you changed it yourself, remove that line`,
+    )
+  }
+  if (world.ask === null) {
+    throw refuse(
+      "ATTEST_UNKNOWN",
+      `${host} has the unknown enclave ${seen.mrenclave} and there is no terminal to ask at; \`tresor attest policy init\` makes a policy for --policy`,
+    )
+  }
+  const worth = vouched
+    ? "Intel's certificates vouch for this measurement."
+    : "Nothing but that machine itself vouches for this measurement."
+  const text = `The enclave of ${host} (${seen.backend}) is not known yet.\nMRENCLAVE ${seen.mrenclave}\nMRSIGNER  ${seen.mrsigner}, product ${seen.isvProdId}, version ${seen.isvSvn}\n${worth}\n`
+  if (!(await world.ask(text, "Give it the passphrase (yes/no)? "))) {
+    throw refuse("ATTEST_DECLINED", "it was not accepted")
+  }
+  pin(path, host, seen)
+}
