@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { NbdClient } from "../nbd/client.ts"
 import type { NbdTarget } from "../nbd/uri.ts"
 import { Journal } from "./journal.ts"
+import { RangeLock } from "./range-lock.ts"
 import { asIoError, checkRange, IoError, type Store } from "./store.ts"
 
 export interface NbdStoreOptions {
@@ -144,19 +145,23 @@ export class NbdStore implements Store {
     }
   }
 
-  /** One after the other: the order decides where writes overlap. Rejects with the first refusal, after all were tried. */
+  /** In order where writes overlap, else side by side. Rejects with the first refusal, after all were tried. */
   async #replay(client: NbdClient): Promise<void> {
+    const locks = new RangeLock()
     let refusal: unknown = null
-    for (const entry of this.#journal.missing()) {
-      try {
-        await client.write(entry.offset, entry.bytes)
-        entry.held = true
-      } catch (error) {
-        if (client.gone) throw error
-        entry.held = false
-        refusal ??= error
-      }
-    }
+    await Promise.all(
+      this.#journal.missing().map((entry) =>
+        locks.with(entry.offset, entry.offset + entry.bytes.length, async () => {
+          try {
+            await client.write(entry.offset, entry.bytes)
+            entry.held = true
+          } catch (error) {
+            entry.held = false
+            refusal ??= error
+          }
+        }),
+      ),
+    )
     if (refusal !== null) throw refusal
   }
 

@@ -4,9 +4,9 @@
  * sector is read, changed and written under a lock of its range.
  */
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
+import { RangeLock } from "../store/range-lock.ts"
 import { checkRange, IoError, type Store } from "../store/store.ts"
 import { Budget } from "./budget.ts"
-import { RangeLock } from "./range-lock.ts"
 
 /** "locked": no key, I/O waits. "failed": no key in time, I/O ends in EIO. */
 export type VolumeState = "ready" | "locked" | "failed" | "closing" | "closed"
