@@ -69,6 +69,9 @@ export class HeaderStore {
     return this.#device.locked("exclusive", async () => {
       const found: FoundCopies = await readCopies(this.#device)
       this.#header = found.header
+      // A copy that was cut off is not a broken one: writing it would make the device longer and save nothing.
+      const size = await this.#device.size()
+      if (found.stale.length > 0 && 2 * found.header.headerSize > size) throw truncated(this.#device.path, size)
       for (const copy of found.stale) {
         await this.#writeCopy(found.header, found.json, copy)
       }
@@ -136,6 +139,14 @@ export class HeaderStore {
     }
     await this.#device.sync()
   }
+}
+
+function truncated(path: string, size: number): TresorError {
+  return new TresorError(
+    "LUKS2_TRUNCATED",
+    Exit.wrongDevice,
+    `Cannot use the header of ${path}: it ends after ${size} bytes, within the header; it was truncated`,
+  )
 }
 
 /** A mandatory requirement we do not know, or one that only cryptsetup can meet. */
