@@ -72,8 +72,8 @@ export class Place {
 
   /** The same on a terminal: `script` is a list of [text to wait for, text to type]. */
   typed(args: readonly string[], script: readonly (readonly [string, string])[]): Promise<Result> {
-    const pty = fileURLToPath(new URL("pty.py", import.meta.url))
-    return run("python3", [pty, JSON.stringify(script), tresorPath, ...args], { env: this.env })
+    const terminal = fileURLToPath(new URL("terminal.py", import.meta.url))
+    return run("python3", [terminal, JSON.stringify(script), tresorPath, ...args], { env: this.env })
   }
 
   path(name: string): string {
