@@ -1,6 +1,6 @@
 /** The CLI's side of tresord: start one, find one, end one. */
 import { spawn } from "node:child_process"
-import { closeSync, openSync, rmSync } from "node:fs"
+import { closeSync, openSync, readFileSync, rmSync } from "node:fs"
 import type { Socket } from "node:net"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -16,7 +16,8 @@ import { notOpen } from "./messages.ts"
 function daemonCommand(): string[] {
   const here = import.meta.url
   const harden = "--disallow-code-generation-from-strings"
-  if (here.endsWith(".ts")) return ["--import", "tsx", fileURLToPath(new URL("../daemon/main.ts", here))]
+  if (here.endsWith(".ts"))
+    return ["--import", import.meta.resolve("tsx"), fileURLToPath(new URL("../daemon/main.ts", here))]
   return [harden, fileURLToPath(new URL("./tresord.mjs", here))]
 }
 
@@ -70,7 +71,8 @@ export async function startDaemon(name: string, args: readonly string[]): Promis
       throw new TresorError(
         "DAEMON_DIED",
         Exit.wrongDevice,
-        `Cannot open ${name}: its tresord died at the start (${child.signalCode ?? `exit code ${child.exitCode}`})`,
+        `Cannot open ${name}: its tresord died at the start (${child.signalCode ?? `exit code ${child.exitCode}`})` +
+          lastWords(log),
       )
     }
     if (!result.output.ok) throw new TresorError(result.output.code, result.output.exitCode, result.output.message)
@@ -80,6 +82,13 @@ export async function startDaemon(name: string, args: readonly string[]): Promis
     // Once up, tresord has moved it into its own directory.
     rmSync(log, { force: true })
   }
+}
+
+/** What a process that could not even say "no" left in its log: ": ReferenceError: …", or nothing. */
+function lastWords(log: string): string {
+  const lines = readFileSync(log, "utf8").split("\n")
+  const said = lines.find((line) => /^\w*(Error|error)\b/.test(line)) ?? lines.filter((line) => line !== "").at(-1)
+  return said === undefined ? "" : `: ${said}`
 }
 
 async function firstLine(child: ReturnType<typeof spawn>, stream: Socket): Promise<string | null> {

@@ -14,6 +14,7 @@ import type {
   VolumeHandle,
 } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { explainSeal } from "../luks2/operations/seal-status.ts"
 import type { VolumeState } from "../volume/volume.ts"
 import type { ServedVolume } from "./service.ts"
 
