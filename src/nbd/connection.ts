@@ -14,8 +14,6 @@ import { ByteReader } from "./reader.ts"
 import { errorChunk, readChunk, simpleReply, statusChunk } from "./reply.ts"
 import { checkRequest, costOf, parseRequest, payloadOf, type Request } from "./request.ts"
 
-/** Bytes in work for one connection; a larger single request runs alone. */
-const WINDOW = 4 << 20
 const REQUESTS = 128
 /** Replies go out in pieces of so many bytes, so that a slow reader can be told from one that has stopped. */
 const PIECE = 256 << 10
@@ -25,6 +23,8 @@ const MS_PER_MIB = 1000
 export interface ConnectionOptions {
   readonly volume: Volume
   readonly budget: Budget
+  /** Bytes one connection may have in work now; a larger single request runs alone. */
+  readonly share: () => number
   readonly stallMs: number
 }
 
@@ -33,6 +33,7 @@ export class Connection {
   readonly #reader: ByteReader
   readonly #volume: Volume
   readonly #budget: Budget
+  readonly #share: () => number
   readonly #stallMs: number
   readonly #closed = new AbortController()
   #negotiated: Negotiated = { structured: false, allocation: false }
@@ -44,11 +45,12 @@ export class Connection {
   #moved = 0
   #progress: (() => void)[] = []
 
-  constructor(socket: Socket, { volume, budget, stallMs }: ConnectionOptions) {
+  constructor(socket: Socket, { volume, budget, share, stallMs }: ConnectionOptions) {
     this.#socket = socket
     this.#reader = new ByteReader(socket)
     this.#volume = volume
     this.#budget = budget
+    this.#share = share
     this.#stallMs = stallMs
     socket.on("error", () => {})
     socket.on("close", () => {
@@ -160,7 +162,7 @@ export class Connection {
 
   /** Waits for room, this connection's and everybody's. False: the peer left. */
   async #admit(cost: number): Promise<boolean> {
-    while (this.#requests >= REQUESTS || (this.#bytes > 0 && this.#bytes + cost > WINDOW)) {
+    while (this.#requests >= REQUESTS || (this.#bytes > 0 && this.#bytes + cost > this.#share())) {
       if (this.#socket.destroyed) return false
       await this.#wait()
     }

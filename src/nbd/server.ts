@@ -24,18 +24,26 @@ export interface NbdServer {
   close(): Promise<void>
 }
 
+/** What a connection may have in work when it is alone: more would not make it faster. */
+const LARGEST_SHARE = 4 << 20
+/** And however many there are: enough for some small requests. */
+const SMALLEST_SHARE = 64 << 10
+
 /** Rejects with Node's error when the socket cannot be made. */
 export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
   const { path, volume, stallMs = 10_000, memory = MAX_PAYLOAD } = options
   const connections = new Map<Connection, Promise<void>>()
-  const budget = new Budget(Math.max(memory, MAX_PAYLOAD), {
+  const total = Math.max(memory, MAX_PAYLOAD)
+  // Half is for those who come: clients that take no answers cannot hold all of it by being many.
+  const share = () => Math.min(LARGEST_SHARE, Math.max(SMALLEST_SHARE, total / 2 / Math.max(1, connections.size)))
+  const budget = new Budget(total, {
     patienceMs: stallMs,
     relieve() {
       for (const connection of connections.keys()) if (connection.stuck(stallMs)) connection.cut()
     },
   })
   const server: Server = createServer((socket) => {
-    const connection = new Connection(socket, { volume, budget, stallMs })
+    const connection = new Connection(socket, { volume, budget, share, stallMs })
     connections.set(
       connection,
       connection.run().finally(() => connections.delete(connection)),
