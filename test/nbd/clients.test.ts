@@ -1,9 +1,11 @@
 /** Other people's clients: libnbd, qemu, fio, FUSE. What they wrote is compared with OpenSSL's reading of the file. */
 import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { readFileSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
+import { setTimeout as sleep } from "node:timers/promises"
 import { run, served, succeed } from "./harness.ts"
 
 const MIB = 1 << 20
@@ -177,5 +179,29 @@ test("fio verifies what it wrote, in every size at once", () =>
     for (const each of jobs) {
       assert.equal(each.error, 0)
       assert.ok(each.read.total_ios > 0 && each.write.total_ios > 0)
+    }
+  }))
+
+test("nbdfuse makes it a file, which dd fills and cmp reads back", () =>
+  served({ size: 16 * MIB }, async ({ uri, folder, size, plaintext }) => {
+    const image = join(folder, "image")
+    const directory = join(folder, "fuse")
+    const mounted = join(directory, "disk")
+    const bytes = randomBytes(size)
+    writeFileSync(image, bytes)
+    mkdirSync(directory)
+    const nbdfuse = spawn("nbdfuse", ["--pidfile", join(folder, "pid"), mounted, uri], { stdio: "ignore" })
+    const gone = new Promise<void>((resolve, reject) => nbdfuse.once("exit", () => resolve()).once("error", reject))
+    try {
+      while (!existsSync(join(folder, "pid"))) {
+        await Promise.race([sleep(10), gone.then(() => Promise.reject(new Error("nbdfuse ended")))])
+      }
+      await succeed("dd", `if=${image}`, `of=${mounted}`, "bs=100000", "conv=notrunc,fsync", "status=none")
+      assert.ok(plaintext(0, size).equals(bytes))
+      await succeed("cmp", image, mounted)
+    } finally {
+      await run("fusermount3", "-u", directory)
+      nbdfuse.kill()
+      await gone
     }
   }))
