@@ -16,7 +16,7 @@ mount -t debugfs debugfs /sys/kernel/debug
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 hostname vm
 ulimit -c 0
-work=/tmp/work
+work=/run/work
 mkdir -p "$work" /mnt
 
 say() { printf '%s\n' "$*" >&3; }
@@ -55,6 +55,33 @@ check() {
 hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }
 random_hex() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; } # BYTES
 clean_log() { ! dmesg | grep -E 'BUG|WARNING|Oops|blocked for more|lockdep|general protection|use-after-free|scheduling while atomic|Call Trace'; }
+
+# Keeps all but a little of the memory busy with dirty pages.
+stress_memory() {
+	exec python3 -c '
+import mmap, time
+free = int(next(l for l in open("/proc/meminfo") if l.startswith("MemAvailable")).split()[1]) * 1024
+m = mmap.mmap(-1, max(free - (60 << 20), 1 << 20))
+while True:
+    for at in range(0, len(m), 4096): m[at] = (m[at] + 1) % 256
+    time.sleep(0.05)
+'
+}
+
+tresor() { node dist/tresor.mjs "$@"; }
+start_legacy() { # arguments: tresord's
+	node dist/tresord.mjs --legacy "$@" 2>"$work/legacy.log" &
+	legacy_pid=$!
+	local i
+	for i in $(seq 300); do
+		grep -q '"message":"ready"' "$work/legacy.log" && return
+		kill -0 $legacy_pid || break
+		sleep 0.1
+	done
+	cat "$work/legacy.log"
+	return 1
+}
+stop_legacy() { kill $legacy_pid && wait $legacy_pid; }
 
 # The daemon with known keys.
 ringd=build/vm/ringd

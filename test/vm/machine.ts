@@ -66,7 +66,7 @@ $b mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=524288,cache=loose root
 $b mount -t tmpfs -o size=70% rw /rw; $b mkdir /rw/upper /rw/work
 $b mount -t overlay -o lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work overlay /new
 for d in proc sys dev; do $b mount --move /$d /new/$d; done
-for d in tmp run; do $b mount -t tmpfs $d /new/$d; done
+$b mount -t tmpfs run /new/run
 exec $b switch_root /new /bin/bash -c 'cd ${root} && exec bash test/vm/guest.sh'
 `,
   )

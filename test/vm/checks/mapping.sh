@@ -219,17 +219,6 @@ memory_pressure() {
 	kill $stress; wait $stress
 	rm /mnt/fill && umount /mnt && return $status
 }
-# Keeps all but a little of the memory busy with dirty pages.
-stress_memory() {
-	exec python3 -c '
-import mmap, time
-free = int(next(l for l in open("/proc/meminfo") if l.startswith("MemAvailable")).split()[1]) * 1024
-m = mmap.mmap(-1, max(free - (60 << 20), 1 << 20))
-while True:
-    for at in range(0, len(m), 4096): m[at] = (m[at] + 1) % 256
-    time.sleep(0.05)
-'
-}
 discards() {
 	dmsetup remove a
 	truncate -s 32M "$work/thin" && losetup /dev/loop1 "$work/thin" &&

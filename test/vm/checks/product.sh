@@ -1,0 +1,236 @@
+# The product itself: tresord with its enclave behind the module.
+[ -d /sys/module/tresor ] || insmod kernel/tresor.ko
+echo 20 >/sys/module/tresor/parameters/grace_seconds
+[ -e "$work/data" ] || head -c 8M /dev/urandom >"$work/data"
+printf 'first passphrase' >"$work/pass"
+printf 'second passphrase' >"$work/pass-b"
+record=/var/lib/tresor/legacy.json
+
+blank() { dd if=/dev/zero of="$1" bs=1M count=48 status=none; } # DEVICE
+put() { dd if="$work/data" of="/dev/mapper/$1" bs=1M oflag=direct status=none; }
+same() { dd if="/dev/mapper/$1" bs=1M count=8 iflag=direct status=none | cmp - "$work/data"; }
+json() { python3 -c "import json,sys; v=json.load(sys.stdin); print(v$1)"; } # EXPRESSION
+
+# ---- the flows of 2016, in the words of that README but for its two errors ----
+
+readme_container() {
+	dd if=/dev/zero of="$work/container" bs=1M count=24 status=none &&
+		losetup /dev/loop0 "$work/container" &&
+		cryptsetup create tresor /dev/loop0 --cipher tresor --key-size 128 <"$work/pass" &&
+		mkfs.ext2 -q /dev/mapper/tresor && mount /dev/mapper/tresor /mnt &&
+		cp "$work/data" /mnt/data && umount /mnt && cryptsetup remove tresor && losetup -d /dev/loop0 || return
+	[ -z "$(blkid -p -o value -s TYPE "$work/container")" ] || { echo "a filesystem shows on the raw device"; return 1; }
+	readme_container_again
+}
+readme_container_again() {
+	losetup /dev/loop0 "$work/container" &&
+		cryptsetup create tresor /dev/loop0 --cipher tresor --key-size 128 <"$work/pass" &&
+		mount /dev/mapper/tresor /mnt && cmp /mnt/data "$work/data" && umount /mnt &&
+		cryptsetup remove tresor && losetup -d /dev/loop0
+}
+readme_partition() {
+	truncate -s 48M "$work/stick" && echo 'start=2048, type=83' | sfdisk -q "$work/stick" &&
+		losetup -P /dev/loop1 "$work/stick" && wait_for /dev/loop1p1 &&
+		cryptsetup create tresor /dev/loop1p1 --cipher tresor --key-size 128 <"$work/pass" &&
+		mkfs.ext2 -q /dev/mapper/tresor && mount /dev/mapper/tresor /mnt && cp "$work/data" /mnt/data &&
+		umount /mnt && cryptsetup remove tresor &&
+		cryptsetup create tresor /dev/loop1p1 --cipher tresor --key-size 128 <"$work/pass" &&
+		mount /dev/mapper/tresor /mnt && cmp /mnt/data "$work/data" && umount /mnt &&
+		cryptsetup remove tresor && losetup -d /dev/loop1
+}
+wait_for() { local i; for i in $(seq 50); do [ -e "$1" ] && return; sleep 0.1; done; return 1; }
+legacy_wrong_passphrase() {
+	losetup /dev/loop0 "$work/container" &&
+		cryptsetup create tresor /dev/loop0 --cipher tresor --key-size 128 <"$work/pass-b" || return
+	! mount -o ro /dev/mapper/tresor /mnt 2>&1
+	local status=$?
+	cryptsetup remove tresor && losetup -d /dev/loop0 && return $status
+}
+legacy_close_refused() {
+	losetup /dev/loop0 "$work/container" &&
+		cryptsetup create tresor /dev/loop0 --cipher tresor --key-size 128 <"$work/pass" || return
+	tresor close legacy
+	[ $? = 5 ] && cryptsetup remove tresor && losetup -d /dev/loop0
+}
+legacy_modes_equal() { # every mode a plain mapping can ask for, through the enclave and back
+	local cipher bits
+	blank /dev/ram0
+	for cipher in tresor-xts-plain64:512 tresor-xts-plain64:256 tresor-cbc-essiv:sha256:256 tresor-ctr-plain64:256; do
+		bits=${cipher##*:}
+		cryptsetup open --type plain --cipher "${cipher%:*}" --key-size "$bits" --key-file "$work/pass.key" /dev/ram0 x &&
+			put x && cryptsetup close x &&
+			cryptsetup open --type plain --cipher "${cipher%:*}" --key-size "$bits" --key-file "$work/pass.key" /dev/ram0 x &&
+			same x && cryptsetup close x && ! cmp -s -n 8388608 /dev/ram0 "$work/data" || return
+	done
+}
+record_kept() { # a salt, sealed; nothing that a passphrase or a key shows in
+	[ "$(stat -c %a "$record")" = 600 ] && [ "$(json '["version"]' <"$record")" = 1 ]
+}
+setkey_first() {
+	tresor setkey legacy --key-file "$work/pass" && losetup /dev/loop0 "$work/sealed" || return
+	printf dummy | cryptsetup create tresor /dev/loop0 --cipher tresor --key-size 128 &&
+		mkfs.ext2 -q /dev/mapper/tresor && mount /dev/mapper/tresor /mnt && cp "$work/data" /mnt/data &&
+		umount /mnt && cryptsetup remove tresor
+}
+setkey_later() {
+	printf 'another dummy' | cryptsetup create tresor /dev/loop0 --cipher tresor --key-size 128 || return
+	mount -o ro /dev/mapper/tresor /mnt &
+	local mount=$!
+	sleep 1
+	kill -0 $mount || { echo "did not wait"; return 1; }
+	[ "$(tresor status legacy --json | json '["state"]')" = locked ] &&
+		tresor setkey legacy --key-file "$work/pass" && wait $mount && cmp /mnt/data "$work/data" && umount /mnt &&
+		cryptsetup remove tresor && losetup -d /dev/loop0
+}
+
+# ---- LUKS2 volumes ----
+
+format() { # DEVICE PASSFILE SECTOR [MORE...]
+	local device=$1 pass=$2 sector=$3
+	shift 3
+	cryptsetup luksFormat -q --type luks2 --cipher aes-xts-plain64 --key-size 512 --sector-size "$sector" \
+		--pbkdf pbkdf2 --pbkdf-force-iterations 1000 --luks2-metadata-size 16k --luks2-keyslots-size 4m \
+		"$@" "$device" "$pass"
+}
+open_kernel() { tresor open "$1" "$2" --kernel --key-file "$3" "${@:4}"; } # PATH NAME PASSFILE [MORE...]
+pid_of() { tresor status "$1" --json | json '["pid"]'; }
+
+luks_equal() { # SECTOR: written by us, read by cryptsetup, and the other way round
+	blank /dev/ram0
+	format /dev/ram0 "$work/pass" "$1" && open_kernel /dev/ram0 work "$work/pass" && put work && same work &&
+		tresor close work && [ ! -e /dev/mapper/work ] &&
+		cryptsetup open --key-file "$work/pass" /dev/ram0 stock && same stock &&
+		dd if=/dev/zero of=/dev/mapper/stock bs=1M count=8 oflag=direct status=none && put stock && cryptsetup close stock &&
+		open_kernel /dev/ram0 work "$work/pass" && same work && tresor close work
+}
+luks_wrong_passphrase() {
+	open_kernel /dev/ram0 work "$work/pass-b"
+	[ $? = 2 ] && [ ! -e /dev/mapper/work ]
+}
+luks_file() { # a file gets a loop device that goes with the mapping
+	truncate -s 24M "$work/disk.img" && format "$work/disk.img" "$work/pass" 4096 &&
+		[ "$(open_kernel "$work/disk.img" disk "$work/pass" --json | json '["uri"]')" = /dev/mapper/disk ] &&
+		put disk && same disk && tresor close disk && [ -z "$(losetup -j "$work/disk.img")" ]
+}
+luks_two() {
+	blank /dev/ram1
+	format /dev/ram1 "$work/pass-b" 512 && open_kernel /dev/ram0 one "$work/pass" && open_kernel /dev/ram1 two "$work/pass-b" &&
+		put one && put two && same one && same two && [ "$(wc -l </sys/class/misc/tresor/daemons)" = 2 ] &&
+		tresor close two && same one && ! [ -e /dev/mapper/two ]
+}
+close_refused() {
+	mkfs.ext4 -q -F /dev/mapper/one && mount /dev/mapper/one /mnt || return
+	tresor close one
+	[ $? = 5 ] && cp "$work/data" /mnt/data && sync && kill "$(pid_of one)" && sleep 1 &&
+		cmp /mnt/data "$work/data" && tresor status one >/dev/null && umount /mnt
+}
+lock_resume() {
+	mount /dev/mapper/one /mnt && cp "$work/data" /mnt/locked && tresor lock one || return
+	# The handle is gone from the kernel, I/O waits.
+	! dmsetup table --showkeys one | grep -q "$(dmsetup table --showkeys one | cut -d' ' -f5 | grep -v '^0*$')" 2>/dev/null
+	(echo more >/mnt/more && sync) &
+	local writer=$!
+	sleep 1
+	kill -0 $writer || { echo "did not wait"; return 1; }
+	[ "$(tresor status one --json | json '["state"]')" = locked ] &&
+		tresor setkey one --key-file "$work/pass" && wait $writer && [ "$(cat /mnt/more)" = more ] &&
+		echo 3 >/proc/sys/vm/drop_caches && cmp /mnt/locked "$work/data" && umount /mnt
+}
+killed_and_reopened() {
+	local pid
+	pid=$(pid_of one)
+	fio --name=v --filename=/dev/mapper/one --rw=randwrite --bs=4k --iodepth=32 --ioengine=libaio --direct=1 --size=24M \
+		--verify=crc32c --do_verify=0 --randseed=7 --rate_iops=1500 --minimal >"$work/fio" 2>&1 &
+	local load=$!
+	sleep 1
+	kill -9 "$pid"
+	sleep 1
+	kill -0 $load || { echo "the load ended too early"; return 1; }
+	open_kernel /dev/ram0 one "$work/pass" && wait $load &&
+		fio --name=v --filename=/dev/mapper/one --rw=randwrite --bs=4k --iodepth=32 --ioengine=libaio --direct=1 \
+			--size=24M --verify=crc32c --verify_only --randseed=7 --verify_fatal=1 --minimal >/dev/null
+}
+killed_for_good() {
+	local begin=$SECONDS
+	echo 3 >/sys/module/tresor/parameters/grace_seconds
+	kill -9 "$(pid_of one)"
+	! dd if=/dev/mapper/one of=/dev/null bs=4096 count=1 iflag=direct 2>&1 || return
+	echo 20 >/sys/module/tresor/parameters/grace_seconds
+	[ $((SECONDS - begin)) -lt 20 ] && open_kernel /dev/ram0 one "$work/pass" &&
+		dd if=/dev/mapper/one of=/dev/null bs=4096 count=1 iflag=direct status=none
+}
+product_pressure() {
+	local pid
+	pid=$(pid_of one)
+	mkfs.ext4 -q -F /dev/mapper/one && mount /dev/mapper/one /mnt || return
+	grep -q 'VmLck:.*[1-9]' "/proc/$pid/status" && [ "$(cat "/proc/$pid/oom_score_adj")" = -1000 ] || return
+	stress_memory & local stress=$!
+	dd if=/dev/zero of=/mnt/fill bs=1M count=24 conv=fsync status=none
+	local status=$?
+	kill $stress; wait $stress
+	umount /mnt && return $status
+}
+product_discards() {
+	truncate -s 40M "$work/thin" && format "$work/thin" "$work/pass" 4096 &&
+		open_kernel "$work/thin" thin "$work/pass" --allow-discards && put thin && sync &&
+		local before && before=$(stat -c %b "$work/thin") && blkdiscard /dev/mapper/thin &&
+		[ "$(stat -c %b "$work/thin")" -lt "$before" ] && tresor close thin
+}
+readonly_mapping() {
+	open_kernel "$work/disk.img" ro "$work/pass" --readonly && same ro &&
+		! dd if=/dev/zero of=/dev/mapper/ro bs=4096 count=1 oflag=direct status=none 2>&1 && tresor close ro
+}
+usr1_and_status() {
+	local pid
+	pid=$(pid_of one)
+	kill -USR1 "$pid" && sleep 1 && grep -q '"counters".*"module.encrypt"' /run/tresor/one/log &&
+		[ "$(tresor status one --json | json '["counters"]["blocks"]')" -gt 0 ] &&
+		[ "$(tresor kernel status --json | json '["daemons"][0]["pid"]')" = "$pid" ]
+}
+unload_refused() { tresor kernel unload; [ $? = 5 ]; }
+nothing_logged_by_us() {
+	local text
+	for text in "first passphrase" "second passphrase" "$(hex "$work/pass")" "$(hex "$work/pass.key" | head -c 32)"; do
+		if grep -rqF "$text" /run/tresor/*/log "$work"/*.log "$record" || dmesg | grep -qF "$text"; then
+			echo "a secret is in a log"
+			return 1
+		fi
+	done
+}
+all_closed() { tresor close one && tresor kernel unload && ! [ -e /dev/tresor ]; }
+
+head -c 64 /dev/urandom >"$work/pass.key"
+truncate -s 24M "$work/sealed"
+check "tresord --legacy starts" start_legacy
+check "2016: README, container file" readme_container
+check "2016: README, partition" readme_partition
+check "2016: the record is private" record_kept
+check "2016: another passphrase shows no filesystem" legacy_wrong_passphrase
+check "2016: xts, cbc-essiv and ctr mappings read back what they wrote" legacy_modes_equal
+check "2016: the daemon stays while a mapping needs it" legacy_close_refused
+check "2016: the daemon ends" stop_legacy
+check "2016: the daemon starts again" start_legacy
+check "2016: the container opens again" readme_container_again
+check "2016: the daemon ends again" stop_legacy
+check "2016 hardened: tresord --legacy --setkey starts" start_legacy --setkey
+check "2016 hardened: tresor setkey, then cryptsetup with a dummy" setkey_first
+check "2016 hardened: cryptsetup with a dummy, then tresor setkey" setkey_later
+check "2016 hardened: the daemon ends" stop_legacy
+for sector in 512 4096; do
+	check "open --kernel equals cryptsetup both ways, sector $sector" luks_equal $sector
+done
+check "open --kernel: a wrong passphrase leaves nothing, exit 2" luks_wrong_passphrase
+check "open --kernel on a file" luks_file
+check "open --kernel: two volumes, two daemons" luks_two
+check "close of a mounted volume is refused, SIGTERM too" close_refused
+check "lock wipes the key, setkey resumes" lock_resume
+check "SIGUSR1 and status count" usr1_and_status
+check "kill -9 of tresord under load, open again: nothing is lost" killed_and_reopened
+check "kill -9 of tresord, nobody comes: EIO, and usable after" killed_for_good
+check "writeback through tresord under memory pressure" product_pressure
+check "discards pass through open --kernel" product_discards
+check "a read-only mapping" readonly_mapping
+check "unload is refused while in use" unload_refused
+check "no passphrase in any log" nothing_logged_by_us
+check "close and unload" all_closed
+check "product: the log is clean" clean_log
