@@ -10,7 +10,7 @@
  *    "testing":false}
  *
  * Either `mrenclave` or the signer triple must be there; with both, both must
- * hold. `isvSvn` is the lowest accepted. Unknown keys are refused: a misspelt
+ * hold. `isvSvn` is the lowest accepted. Everything else may be left out. Unknown keys are refused: a misspelt
  * restriction must not be no restriction.
  */
 import * as v from "valibot"
@@ -25,8 +25,19 @@ export const ACCEPTABLE = TCB_STATUSES.filter((status) => status !== "Revoked")
 
 const policySchema = v.pipe(
   v.strictObject({
-    version: v.literal(1),
-    mrenclave: v.optional(v.pipe(v.array(hex32), v.minLength(1))),
+    version: v.optional(v.literal(1), 1),
+    mrenclave: v.optional(
+      v.union(
+        [
+          v.pipe(
+            hex32,
+            v.transform((one) => [one]),
+          ),
+          v.pipe(v.array(hex32), v.minLength(1)),
+        ],
+        "64 hex digits are wanted, or a list of such",
+      ),
+    ),
     mrsigner: v.optional(hex32),
     isvProdId: v.optional(u16),
     isvSvn: v.optional(u16),
@@ -76,6 +87,9 @@ export interface Identity {
   readonly isvSvn: number
   readonly debug: boolean
 }
+
+/** For quotes judged without a policy file: genuine, up to date, no DEBUG; which enclave it is stays open. */
+export const NO_POLICY: Policy = { version: 1, tcb: ["UpToDate"], advisories: [], testing: false }
 
 /**
  * A policy that accepts this enclave (`by` mrenclave) or it and its upgrades

@@ -218,7 +218,7 @@ test("PCK chain: names, rights, signatures, types", async () => {
       binding,
     })
   }
-  const certificates = (chain: string) => chain.match(/-----BEGIN[^]*?-----END CERTIFICATE-----\n/g)!
+  const certificates = (chain: string) => chain.match(/-----BEGIN[\s\S]*?-----END CERTIFICATE-----\n/g)!
   const [ours, theirs] = [certificates(platform.pckChain), certificates(other.pckChain)]
   const mixed = await swap(ours[1]!, theirs[1]!)
   assert.deepEqual(

@@ -18,7 +18,7 @@ import {
   type X509,
 } from "./certificates.ts"
 import type { Collateral, Signed } from "./collateral.ts"
-import type { Policy } from "./policy.ts"
+import { NO_POLICY, type Policy } from "./policy.ts"
 import { parseQuote, type Quote, ReportFlag } from "./quote.ts"
 import { Refusal } from "./refusal.ts"
 import {
@@ -95,7 +95,8 @@ export interface Evidence {
   readonly quote: Uint8Array
   /** A Refusal is what came of reading it: the verdict then says so. */
   readonly collateral: Collateral | Refusal
-  readonly policy: Policy
+  /** `null`: NO_POLICY, and the measurement is not judged. */
+  readonly policy: Policy | null
   readonly at: Date
   /** 04 || x || y; Intel's unless a test says otherwise. */
   readonly rootKey?: Uint8Array
@@ -169,7 +170,10 @@ export async function verifyQuote(evidence: Evidence): Promise<Verdict> {
   let reason = ""
   try {
     await authenticate(evidence, record, found)
-    reason = "every check passed"
+    reason =
+      evidence.policy === null
+        ? "every check passed; without a policy, which enclave it is was not judged"
+        : "every check passed"
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
     reason = error.message
@@ -348,7 +352,7 @@ function checkSamePlatform(info: TcbInfo, pck: PckExtension): void {
 const DAY_MS = 86_400_000
 
 interface Judged {
-  readonly policy: Policy
+  readonly policy: Policy | null
   readonly quote: Quote
   readonly status: Status
   readonly tcbInfo: TcbInfo
@@ -359,7 +363,8 @@ interface Judged {
 }
 
 async function applyPolicy(judged: Judged, record: Record): Promise<void> {
-  const { policy, quote, status, tcbInfo, qeIdentity, crls, at, binding } = judged
+  const { quote, status, tcbInfo, qeIdentity, crls, at, binding } = judged
+  const policy = judged.policy ?? NO_POLICY
   const { report } = quote
   await record.run("tcb-status", () => {
     // "Revoked" can be in no policy.
@@ -397,14 +402,12 @@ async function applyPolicy(judged: Judged, record: Record): Promise<void> {
       throw new Refusal("the enclave is a DEBUG enclave, whose memory its host can read")
     }
   })
-  await record.run("attributes", () => {
-    if ((report.attributes & ReportFlag.provisionKey) !== 0n) throw new Refusal("the enclave may use provisioning keys")
-    const wanted = ReportFlag.init | ReportFlag.mode64
-    if ((report.attributes & wanted) !== wanted && !policy.testing) {
-      throw new Refusal("the enclave's ATTRIBUTES lack INIT or MODE64BIT")
-    }
-  })
-  await record.run("enclave", () => checkEnclave(policy, quote))
+  if (judged.policy === null) {
+    record.skip("attributes")
+    record.skip("enclave")
+  } else {
+    await checkIdentity(judged.policy, quote, record)
+  }
   if (binding === null) {
     record.skip("report-data")
   } else {
@@ -417,6 +420,18 @@ async function applyPolicy(judged: Judged, record: Record): Promise<void> {
       }
     })
   }
+}
+
+async function checkIdentity(policy: Policy, quote: Quote, record: Record): Promise<void> {
+  const { report } = quote
+  await record.run("attributes", () => {
+    if ((report.attributes & ReportFlag.provisionKey) !== 0n) throw new Refusal("the enclave may use provisioning keys")
+    const wanted = ReportFlag.init | ReportFlag.mode64
+    if ((report.attributes & wanted) !== wanted && !policy.testing) {
+      throw new Refusal("the enclave's ATTRIBUTES lack INIT or MODE64BIT")
+    }
+  })
+  await record.run("enclave", () => checkEnclave(policy, quote))
 }
 
 function listed(advisories: readonly string[]): string {

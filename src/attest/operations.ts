@@ -1,0 +1,289 @@
+/** `tresor attest verify|show|policy init`, without the command-line parser: options in, one result out. */
+import { createHash, randomBytes } from "node:crypto"
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import type { CommandResult } from "../enclave/image/result.ts"
+import { parseSigstruct } from "../enclave/image/sigstruct.ts"
+import { installed } from "../enclave/installation.ts"
+import { stateDir } from "../enclave/machine-secret.ts"
+import type { EnclaveIdentity } from "../enclave/types.ts"
+import { Exit, TresorError } from "../errors.ts"
+import { quoteFrom, TARGET_INFO_SIZE } from "./aesmd.ts"
+import type { Askable } from "./assess.ts"
+import { fromHex } from "./bytes.ts"
+import { parseRootKey } from "./certificates.ts"
+import { readCollateral } from "./collateral-files.ts"
+import { knownEnclavesPath, LOCAL, readKnown, recognise } from "./known-enclaves.ts"
+import { formatPolicy, type Identity, type Policy, parsePolicy, policyFor } from "./policy.ts"
+import { parseQuote, ReportFlag } from "./quote.ts"
+import { Refusal } from "./refusal.ts"
+import { softwareQuote } from "./software-quote.ts"
+import { type Binding, INTEL_ROOT_KEY, verifyQuote } from "./verify.ts"
+
+function read(path: string): Uint8Array {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    const fact = code === "ENOENT" ? "there is no such file" : message
+    throw new TresorError("ATTEST_UNREADABLE", Exit.wrongDevice, `Cannot read ${path}: ${fact}`, { cause })
+  }
+}
+
+const readText = (path: string): string => new TextDecoder().decode(read(path))
+
+function badOption(fact: string): TresorError {
+  return new TresorError("ATTEST_BAD_OPTIONS", Exit.badArguments, fact)
+}
+
+/** Seconds since 1970, or ISO 8601 with a zone, or a date (its first moment in UTC). */
+export function parseTime(text: string): Date {
+  const date = /^\d+$/.test(text)
+    ? new Date(Number(text) * 1000)
+    : /^\d{4}-\d\d-\d\d(T[0-9:.]+(Z|[+-]\d\d:\d\d))?$/.test(text)
+      ? new Date(text)
+      : new Date(Number.NaN)
+  if (Number.isNaN(date.getTime())) {
+    throw badOption(`Cannot use --at ${text}: 2026-11-23T12:00:00Z or seconds since 1970 are wanted`)
+  }
+  return date
+}
+
+export interface VerifyOptions {
+  readonly quote: string
+  readonly collateral: string
+  readonly policy?: string | undefined
+  readonly at?: string | undefined
+  readonly root?: string | undefined
+  /** Hex. Both or none: what REPORTDATA has to bind. */
+  readonly publicKey?: string | undefined
+  readonly nonce?: string | undefined
+}
+
+function bindingOf({ publicKey, nonce }: VerifyOptions): Binding | null {
+  if (publicKey === undefined && nonce === undefined) return null
+  const key = fromHex(publicKey ?? "")
+  const given = fromHex(nonce ?? "")
+  if (key?.length !== 32 || given?.length !== 32) {
+    throw badOption("Cannot judge REPORTDATA: --public-key and --nonce are 64 hex digits each, and belong together")
+  }
+  return { publicKey: key, nonce: given }
+}
+
+function rootOf(path: string | undefined): Uint8Array {
+  if (path === undefined) return INTEL_ROOT_KEY
+  try {
+    return parseRootKey(read(path))
+  } catch (error) {
+    if (error instanceof Refusal) throw badOption(`Cannot use the root ${path}: ${error.message}`)
+    throw error
+  }
+}
+
+/** `tresor attest verify`: exit 0 when the quote is accepted, else 1. What cannot be read is a TresorError. */
+export async function verify(options: VerifyOptions): Promise<CommandResult> {
+  const verdict = await verifyQuote({
+    quote: read(options.quote),
+    collateral: readCollateral(options.collateral),
+    policy: options.policy === undefined ? null : parsePolicy(readText(options.policy)),
+    at: options.at === undefined ? new Date() : parseTime(options.at),
+    rootKey: rootOf(options.root),
+    binding: bindingOf(options),
+  })
+  const accepted = verdict.verdict === "accepted"
+  const { mrenclave, mrsigner, tcbStatus, advisories, debug } = verdict
+  return {
+    exitCode: accepted ? 0 : Exit.badArguments,
+    json: { ...verdict },
+    lines: [
+      accepted ? `accepted: ${verdict.reason}` : `refused by the ${verdict.decidedBy} check: ${verdict.reason}`,
+      ...(mrenclave === null ? [] : [`MRENCLAVE ${mrenclave}${debug ? "  (DEBUG)" : ""}`, `MRSIGNER  ${mrsigner}`]),
+      ...(tcbStatus === null ? [] : [`TCB       ${[tcbStatus, ...advisories].join(" ")}`]),
+    ],
+  }
+}
+
+/** What `show` knows of an enclave's standing on this machine. */
+type Standing = "own image" | "known" | "upgrade of a known one" | "changed" | "unknown"
+
+function ownIdentity(): Identity {
+  return parseSigstruct(readFileSync(installed("enclave/build/tresor.sigstruct")), () => createHash("sha256"))
+}
+
+function standing(identity: EnclaveIdentity): Standing {
+  const own = ownIdentity()
+  if (own.mrenclave === identity.mrenclave && own.mrsigner === identity.mrsigner) return "own image"
+  const { kind } = recognise(readKnown(knownEnclavesPath()), LOCAL, identity)
+  return kind === "upgraded" ? "upgrade of a known one" : kind
+}
+
+interface Made {
+  readonly quote: Uint8Array
+  /** Software backend only. */
+  readonly collateral: string | null
+  readonly root: string | null
+}
+
+async function makeQuote(enclave: Askable, nonce: Uint8Array): Promise<Made> {
+  if (enclave.identity.backend === "software") {
+    return softwareQuote(await enclave.report(new Uint8Array(TARGET_INFO_SIZE), nonce), stateDir(), new Date())
+  }
+  const quote = await quoteFrom((targetInfo) => enclave.report(targetInfo, nonce))
+  return { quote, collateral: null, root: null }
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
+
+/**
+ * `tresor attest show`: what an enclave says of itself, and a quote of it.
+ * `save` is a folder to be made: quote.dat, and for the software backend the
+ * collateral and root that `verify` takes.
+ */
+export async function show(enclave: Askable, save: string | undefined): Promise<CommandResult> {
+  const { identity } = enclave
+  const nonce = randomBytes(32)
+  let made: Made | null = null
+  let why: string | null = null
+  try {
+    made = await makeQuote(enclave, nonce)
+  } catch (error) {
+    // Local use needs no quote; whoever wants to save one does.
+    if (save !== undefined || !(error instanceof TresorError)) throw error
+    why = error.message
+  }
+  const saved = save === undefined || made === null ? null : saveQuote(save, made)
+  const { backend, mrenclave, mrsigner, isvProdId, isvSvn, cpuSvn, debug } = identity
+  const worth =
+    made === null
+      ? `none: ${why}`
+      : backend === "software"
+        ? "by this machine's test root; it proves nothing, and only a policy for tests accepts it"
+        : `${made.quote.length} bytes, for \`tresor attest verify\``
+  const publicKey = hex(identity.publicKey)
+  const own = standing(identity)
+  return {
+    exitCode: 0,
+    json: {
+      backend,
+      mrenclave,
+      mrsigner,
+      isvProdId,
+      isvSvn,
+      cpuSvn,
+      debug,
+      xfrm: identity.xfrm.toString(),
+      publicKey,
+      nonce: nonce.toString("hex"),
+      standing: own,
+      quote: made === null ? null : Buffer.from(made.quote).toString("base64"),
+      quoteError: why,
+      saved,
+    },
+    lines: [
+      `Backend    ${backend}${debug ? " (DEBUG)" : ""}`,
+      `MRENCLAVE  ${mrenclave}  (${own})`,
+      `MRSIGNER   ${mrsigner}`,
+      `Product    ${isvProdId}, version ${isvSvn}`,
+      `CPUSVN     ${cpuSvn}`,
+      `Key        ${publicKey}`,
+      `Nonce      ${hex(nonce)}`,
+      `Quote      ${worth}`,
+      ...(saved ?? []).map((path) => `Saved      ${path}`),
+    ],
+  }
+}
+
+function saveQuote(folder: string, made: Made): string[] {
+  const files: readonly (readonly [string, Uint8Array | string | null])[] = [
+    ["quote.dat", made.quote],
+    ["collateral.json", made.collateral],
+    ["root.pem", made.root],
+  ]
+  mkdirSync(folder, { recursive: true })
+  return files.flatMap(([name, content]) => {
+    if (content === null) return []
+    writeFileSync(join(folder, name), content)
+    return [join(folder, name)]
+  })
+}
+
+/** `tresor attest show --quote F`: what a quote says, whether true or not. */
+export function showQuote(path: string): CommandResult {
+  try {
+    const { report, qeSvn, pceSvn, certificationType } = parseQuote(read(path))
+    const { mrenclave, mrsigner, isvProdId, isvSvn, cpuSvn, debug, reportData } = report
+    return {
+      exitCode: 0,
+      json: {
+        mrenclave,
+        mrsigner,
+        isvProdId,
+        isvSvn,
+        cpuSvn,
+        debug,
+        xfrm: report.xfrm.toString(),
+        reportData: hex(reportData),
+        qeSvn,
+        pceSvn,
+        certificationType,
+      },
+      lines: [
+        `MRENCLAVE  ${mrenclave}${debug ? "  (DEBUG)" : ""}`,
+        `MRSIGNER   ${mrsigner}`,
+        `Product    ${isvProdId}, version ${isvSvn}`,
+        `CPUSVN     ${cpuSvn}`,
+        `Data       ${hex(reportData)}`,
+        "Not verified: `tresor attest verify` does that.",
+      ],
+    }
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    throw new TresorError("ATTEST_BAD_QUOTE", Exit.badArguments, `Cannot show ${path}: ${error.message}`)
+  }
+}
+
+export interface PolicyOptions {
+  readonly quote?: string | undefined
+  readonly sigstruct?: string | undefined
+  readonly by: "mrenclave" | "mrsigner"
+  readonly testing?: boolean | undefined
+  readonly out?: string | undefined
+  readonly force?: boolean | undefined
+}
+
+/** A quote's enclave, and whether it is one for tests. */
+function quotedIdentity(path: string): Identity {
+  try {
+    const { report } = parseQuote(read(path))
+    const production = ReportFlag.init | ReportFlag.mode64
+    return { ...report, debug: report.debug || (report.attributes & production) !== production }
+  } catch (error) {
+    if (error instanceof Refusal) {
+      throw new TresorError("ATTEST_BAD_QUOTE", Exit.badArguments, `Cannot use ${path}: ${error.message}`)
+    }
+    throw error
+  }
+}
+
+function identityFor({ quote, sigstruct }: PolicyOptions): Identity {
+  if (quote !== undefined && sigstruct !== undefined) throw badOption("Cannot use both --quote and --sigstruct")
+  if (quote !== undefined) return quotedIdentity(quote)
+  if (sigstruct === undefined) return ownIdentity()
+  return parseSigstruct(read(sigstruct), () => createHash("sha256"))
+}
+
+/** `tresor attest policy init`: a policy for this installation's enclave, or for the one of a quote or SIGSTRUCT. */
+export function policyInit(options: PolicyOptions): CommandResult {
+  const identity = identityFor(options)
+  const made = policyFor(identity, options.by)
+  const policy: Policy = { ...made, testing: made.testing || options.testing === true }
+  const { out } = options
+  if (out === undefined) return { exitCode: 0, json: policy, lines: [formatPolicy(policy).trimEnd()] }
+  if (existsSync(out) && !options.force) {
+    throw new TresorError("ATTEST_POLICY_EXISTS", Exit.busy, `Cannot write ${out}: it exists; --force overwrites it`)
+  }
+  writeFileSync(out, formatPolicy(policy))
+  const lines = [`${out}: accepts ${options.by === "mrenclave" ? identity.mrenclave : `signer ${identity.mrsigner}`}`]
+  if (policy.testing) lines.push("It is for tests: it accepts DEBUG enclaves, whose memory their host can read.")
+  return { exitCode: 0, json: policy, lines }
+}
