@@ -9,8 +9,6 @@ interface Waiter {
   readonly grant: () => void
 }
 
-const NEVER = new AbortController().signal
-
 export class Budget {
   readonly #pressure: { readonly patienceMs: number; readonly relieve: () => void } | null
   readonly #waiting = new Set<Waiter>()
@@ -29,8 +27,8 @@ export class Budget {
   }
 
   /** False when `signal` was aborted first: then nothing is held. `bytes` must not exceed the whole. */
-  take(bytes: number, signal: AbortSignal = NEVER): Promise<boolean> | boolean {
-    if (signal.aborted) return false
+  take(bytes: number, signal?: AbortSignal): Promise<boolean> | boolean {
+    if (signal?.aborted === true) return false
     if (this.#waiting.size === 0 && bytes <= this.#free) {
       this.#free -= bytes
       return true
@@ -46,12 +44,12 @@ export class Budget {
         bytes,
         since: performance.now(),
         grant: () => {
-          signal.removeEventListener("abort", abort)
+          signal?.removeEventListener("abort", abort)
           resolve(true)
         },
       }
       this.#waiting.add(waiter)
-      signal.addEventListener("abort", abort, { once: true })
+      signal?.addEventListener("abort", abort, { once: true })
       if (this.#pressure !== null) {
         this.#timer ??= setInterval(() => this.#press(), this.#pressure.patienceMs / 2).unref()
       }
