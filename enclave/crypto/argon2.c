@@ -363,6 +363,16 @@ bool argon2(uint32_t type, const void *pass, size_t pass_size, const void *salt,
 	    uint32_t time, uint32_t memory_kib, uint32_t lanes, uint8_t *out, size_t out_size,
 	    void *memory)
 {
+	static const struct argon2_associated nothing;
+
+	return argon2_with(type, pass, pass_size, salt, salt_size, &nothing, time, memory_kib, lanes, out,
+			   out_size, memory);
+}
+
+bool argon2_with(uint32_t type, const void *pass, size_t pass_size, const void *salt, size_t salt_size,
+		 const struct argon2_associated *associated, uint32_t time, uint32_t memory_kib,
+		 uint32_t lanes, uint8_t *out, size_t out_size, void *memory)
+{
 	uint8_t seed[64 + 8];
 	uint8_t last[BLOCK_SIZE];
 	struct blake2b hash;
@@ -381,7 +391,7 @@ bool argon2(uint32_t type, const void *pass, size_t pass_size, const void *salt,
 	job.column = job.segment * SLICES;
 	job.memory = memory;
 
-	/* H0 (section 3.2), then the first two blocks of each lane. No secret, no data. */
+	/* H0 (section 3.2), then the first two blocks of each lane. */
 	blake2b_init(&hash, 64);
 	put32(&hash, lanes);
 	put32(&hash, (uint32_t)out_size);
@@ -393,8 +403,10 @@ bool argon2(uint32_t type, const void *pass, size_t pass_size, const void *salt,
 	blake2b_update(&hash, pass, pass_size);
 	put32(&hash, (uint32_t)salt_size);
 	blake2b_update(&hash, salt, salt_size);
-	put32(&hash, 0);
-	put32(&hash, 0);
+	put32(&hash, (uint32_t)associated->secret_size);
+	blake2b_update(&hash, associated->secret, associated->secret_size);
+	put32(&hash, (uint32_t)associated->data_size);
+	blake2b_update(&hash, associated->data, associated->data_size);
 	blake2b_final(&hash, seed);
 	for (uint32_t lane = 0; lane < lanes; lane++) {
 		for (uint32_t i = 0; i < 2; i++) {

@@ -29,6 +29,18 @@ bool argon2(uint32_t type, const void *pass, size_t pass_size, const void *salt,
 	    uint32_t time, uint32_t memory_kib, uint32_t lanes, uint8_t *out, size_t out_size,
 	    void *memory) __attribute__((warn_unused_result));
 
+/* RFC 9106's secret and associated data: LUKS has neither, the published vectors do. Sizes < 2^32. */
+struct argon2_associated {
+	const void *secret;
+	size_t secret_size;
+	const void *data;
+	size_t data_size;
+};
+bool argon2_with(uint32_t type, const void *pass, size_t pass_size, const void *salt, size_t salt_size,
+		 const struct argon2_associated *associated, uint32_t time, uint32_t memory_kib,
+		 uint32_t lanes, uint8_t *out, size_t out_size, void *memory)
+	__attribute__((warn_unused_result));
+
 /*
  * Lends the calling thread to the argon2() now running in another one: takes
  * lanes until that ends, returns at once when none runs. A helper the host
