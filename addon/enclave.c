@@ -288,6 +288,26 @@ static void end(struct tresor_enclave *enclave)
 	pthread_mutex_unlock(&enclave->lock);
 }
 
+/* Keeps the backend in being without a TCS; false when it is gone. A gigabyte takes long to unmap, others go on. */
+static bool hold(struct tresor_enclave *enclave)
+{
+	bool alive;
+
+	pthread_mutex_lock(&enclave->lock);
+	alive = tresor_enclave_alive(enclave);
+	enclave->inside += alive;
+	pthread_mutex_unlock(&enclave->lock);
+	return alive;
+}
+
+static void release(struct tresor_enclave *enclave)
+{
+	pthread_mutex_lock(&enclave->lock);
+	enclave->inside--;
+	tear_down_if_idle(enclave);
+	pthread_mutex_unlock(&enclave->lock);
+}
+
 uint32_t tresor_enclave_enter(struct tresor_enclave *enclave, void *request)
 {
 	uint32_t index, status;
@@ -599,14 +619,14 @@ static napi_value js_trim_heap(napi_env env, napi_callback_info info)
 {
 	struct tresor_enclave *enclave = receive(env, info, 0, NULL);
 	struct tresor_error error;
-	bool trimmed = true;
+	bool trimmed;
 
 	if (enclave == NULL)
 		return NULL;
-	pthread_mutex_lock(&enclave->lock);
-	if (tresor_enclave_alive(enclave) && enclave->image.dynamic_size != 0)
-		trimmed = enclave->ops->trim(enclave->backend, &error);
-	pthread_mutex_unlock(&enclave->lock);
+	if (enclave->image.dynamic_size == 0 || !hold(enclave))
+		return NULL;
+	trimmed = enclave->ops->trim(enclave->backend, &error);
+	release(enclave);
 	return trimmed ? NULL : throw_error(env, &error);
 }
 
