@@ -36,6 +36,17 @@ test("what is asked for is taken", async () => {
   assert.deepEqual(await portableKdf(request, limits, benchmark), kdf)
 })
 
+test("more memory than the machine can give is cut down, as cryptsetup does", async () => {
+  const { benchmark } = machine(1 / 1000)
+  const small = { memoryKib: 4096, cpus: 1 }
+  for (const choose of [tresorKdf, portableKdf]) {
+    for (const iterations of [null, 4]) {
+      const kdf = await choose({ ...plain, memoryKib: 1 << 22, iterations }, small, benchmark)
+      assert.ok(kdf.type === "argon2id" && kdf.memoryKib === 4096)
+    }
+  }
+})
+
 test("a portable keyslot keeps to cryptsetup's minima", async () => {
   const { benchmark } = machine(1)
   for (const request of [

@@ -10,7 +10,7 @@ export type Benchmark = (kdf: Kdf) => Promise<number>
 
 export interface KdfRequest {
   readonly type: "argon2id" | "argon2i" | "pbkdf2"
-  /** Most memory of Argon2, KiB. */
+  /** Most memory of Argon2, KiB; less where the machine has less, as with cryptsetup. */
   readonly memoryKib: number | null
   readonly lanes: number | null
   /** Instead of measuring. */
@@ -61,7 +61,7 @@ export async function tresorKdf(request: KdfRequest, limits: KdfLimits, benchmar
   return {
     type: request.type,
     time: request.iterations ?? TRESOR_ARGON2.time,
-    memoryKib: request.memoryKib ?? TRESOR_ARGON2.memoryKib,
+    memoryKib: Math.min(request.memoryKib ?? TRESOR_ARGON2.memoryKib, limits.memoryKib),
     lanes: request.lanes ?? TRESOR_ARGON2.lanes,
   }
 }
