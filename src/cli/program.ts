@@ -493,9 +493,6 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .argument("<path>")
     .argument("[uuid]", "the new one")
     .header()
-    .secrets()
-    .enclave()
-    .batch()
     .examples("tresor uuid disk.img")
     .action(
       lazy(

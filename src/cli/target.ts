@@ -41,8 +41,8 @@ function refuse(path: string, fact: string): TresorError {
   )
 }
 
-/** Throws VOLUME_IN_USE (exit 5) when a tresord serves what lies at `path`. */
-function checkNotOpen(path: string): void {
+/** Throws VOLUME_IN_USE (exit 5) when a tresord serves what lies at `path`. `purpose`: "create a volume on". */
+export function checkNotOpen(path: string, purpose: string): void {
   const root = runtimeRoot()
   const store = storeIdentity(path)
   for (const name of liveNames(root)) {
@@ -51,7 +51,7 @@ function checkNotOpen(path: string): void {
     throw new TresorError(
       "VOLUME_IN_USE",
       Exit.busy,
-      `Cannot create a volume on ${path}: it is open as ${name}; close that first`,
+      `Cannot ${purpose} ${path}: it is open as ${name}; close that first`,
     )
   }
 }
@@ -104,7 +104,7 @@ export async function examineTarget(
     const fact = stat.isDirectory() ? "it is a directory" : "it is neither a regular file nor a block device"
     throw new TresorError("TARGET_UNFIT", Exit.wrongDevice, `Cannot create a volume on ${path}: ${fact}`)
   }
-  checkNotOpen(path)
+  checkNotOpen(path, "create a volume on")
   const isFile = stat?.isFile() === true
   const device = await openHeaderDevice(path, { readOnly: true, exclusive: !isFile })
   try {

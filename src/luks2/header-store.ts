@@ -44,6 +44,11 @@ export class HeaderStore {
     return store
   }
 
+  /** Reads both copies and leaves a broken one as it is. */
+  static async attach(device: HeaderDevice): Promise<HeaderStore> {
+    return new HeaderStore(device, (await device.locked("shared", () => readCopies(device))).header)
+  }
+
   /** Writes a header where none is to be kept; areas first. */
   static async format(device: HeaderDevice, header: LuksHeader, areas: readonly AreaWrite[]): Promise<HeaderStore> {
     const store = new HeaderStore(device, header)

@@ -1,27 +1,15 @@
-import { createInterface } from "node:readline"
 import { Exit, TresorError } from "../../errors.ts"
 import type { HeaderDevice } from "../../luks2/device.ts"
 import { HeaderStore } from "../../luks2/header-store.ts"
 import { keyslotsArea } from "../../luks2/operations/areas.ts"
 import { wipeKeyslots } from "../../luks2/operations/wipe.ts"
 import { openHeaderDevice } from "../../store/header-device.ts"
+import { ask } from "../confirm.ts"
 import { progressBar } from "../progress.ts"
 
 export interface WipeOptions {
   readonly header?: string
   readonly batchMode?: true
-}
-
-/** One line of standard input, echoed by the terminal; "" at its end. */
-async function ask(question: string): Promise<string> {
-  process.stderr.write(question)
-  const lines = createInterface({ input: process.stdin })
-  try {
-    for await (const line of lines) return line
-    return ""
-  } finally {
-    lines.close()
-  }
 }
 
 /** The same device, telling how many bytes have been written. */

@@ -1,0 +1,168 @@
+/** `tresor header`: backup and restore in cryptsetup's file format, and vouching for a header. */
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs"
+import { join } from "node:path"
+import { stateDir } from "../../enclave/machine-secret.ts"
+import { Exit, TresorError } from "../../errors.ts"
+import { type FoundCopies, readCopies } from "../../luks2/copies.ts"
+import type { HeaderDevice } from "../../luks2/device.ts"
+import { openFileDevice } from "../../luks2/file-device.ts"
+import type { LuksHeader } from "../../luks2/metadata.ts"
+import { authenticateHeader } from "../../luks2/operations/authenticate.ts"
+import { openHeaderDevice } from "../../store/header-device.ts"
+import { confirm } from "../confirm.ts"
+import { type EnclaveChoice, type ExistingOptions, withKeeper } from "../keeper.ts"
+import { progressBar, withClock } from "../progress.ts"
+import { checkNotOpen } from "../target.ts"
+import { withPassphrase } from "../unlock.ts"
+
+const CHUNK = 1 << 20
+
+/** Both copies and every keyslot: what a backup holds. */
+function wholeSize({ headerSize, metadata }: LuksHeader): number {
+  return 2 * headerSize + Number(metadata.config.keyslotsSize)
+}
+
+/** Calls `take` with the header area in pieces. */
+async function eachPiece(
+  device: HeaderDevice,
+  size: number,
+  take: (offset: number, bytes: Uint8Array) => void | Promise<void>,
+): Promise<void> {
+  for (let offset = 0; offset < size; offset += CHUNK) {
+    await take(offset, await device.read(offset, Math.min(CHUNK, size - offset)))
+  }
+}
+
+/** Copies a header area to a new file that only its owner reads; the file is on stable storage, or is not there. */
+async function saveArea(device: HeaderDevice, size: number, file: string): Promise<void> {
+  const fd = openSync(file, "wx", 0o400)
+  try {
+    await eachPiece(device, size, (_, bytes) => {
+      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done)
+    })
+    fsyncSync(fd)
+  } catch (error) {
+    rmSync(file, { force: true })
+    throw error
+  } finally {
+    closeSync(fd)
+  }
+}
+
+export interface HeaderOptions {
+  readonly header?: string
+}
+
+export async function backup(path: string, file: string, options: HeaderOptions): Promise<void> {
+  if (existsSync(file)) {
+    throw new TresorError("BACKUP_EXISTS", Exit.busy, `Cannot write the backup ${file}: it exists; name a new file`)
+  }
+  const device = await openHeaderDevice(options.header ?? path, { readOnly: true })
+  try {
+    await device.locked("shared", async () => {
+      const { header } = await readCopies(device)
+      await saveArea(device, wholeSize(header), file)
+    })
+  } finally {
+    await device.close()
+  }
+}
+
+export interface RestoreOptions extends HeaderOptions {
+  readonly force?: true
+  readonly batchMode?: true
+}
+
+/** What is on the device now; `null` when it holds no LUKS2 header that can be read. */
+async function present(device: HeaderDevice): Promise<FoundCopies | null> {
+  try {
+    return await readCopies(device)
+  } catch (error) {
+    if (error instanceof TresorError) return null
+    throw error
+  }
+}
+
+function refuse(code: string, path: string, fact: string): TresorError {
+  return new TresorError(code, Exit.wrongDevice, `Cannot restore the header of ${path}: ${fact}`)
+}
+
+const dataOffset = ({ metadata }: LuksHeader) => metadata.segments.get(0)?.offset
+
+/** The old header's bytes in the state directory while the new one is written; returns the file's name. */
+async function putAside(device: HeaderDevice, size: number, uuid: string): Promise<string> {
+  const directory = stateDir()
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const file = join(directory, `header-${uuid}-${Date.now()}`)
+  await saveArea(device, Math.min(size, await device.size()), file)
+  return file
+}
+
+export async function restore(path: string, file: string, options: RestoreOptions): Promise<void> {
+  const target = options.header ?? path
+  checkNotOpen(path, "restore the header of")
+  const source = await openFileDevice(file, { readOnly: true })
+  const device = await openHeaderDevice(target, { readOnly: false, exclusive: true })
+  try {
+    const { header, stale } = await readCopies(source)
+    const size = wholeSize(header)
+    if (stale.length > 0 || (await source.size()) < size) {
+      throw refuse("BACKUP_DAMAGED", target, `${file} is damaged or cut off; use another backup`)
+    }
+    const old = await present(device)
+    if (old !== null) {
+      if (old.header.uuid !== header.uuid && options.force !== true) {
+        throw refuse(
+          "UUID_DIFFERS",
+          target,
+          `it has the UUID ${old.header.uuid} and ${file} ${header.uuid}; --force restores it all the same`,
+        )
+      }
+      if (dataOffset(old.header) !== dataOffset(header)) {
+        throw refuse("OFFSET_DIFFERS", target, "data would begin elsewhere than they do now")
+      }
+    }
+    if ((await device.size()) < size) throw refuse("DEVICE_TOO_SMALL", target, `the backup has ${size} bytes`)
+    if (options.batchMode !== true) {
+      await confirm(
+        `This replaces the header of ${target}, keyslots included${old === null ? "; it holds no LUKS2 header now" : ""}.`,
+      )
+    }
+    await device.locked("exclusive", () => writeArea(source, device, size, header.uuid))
+  } finally {
+    await device.close()
+    await source.close()
+  }
+}
+
+async function writeArea(source: HeaderDevice, device: HeaderDevice, size: number, uuid: string): Promise<void> {
+  const aside = await putAside(device, size, uuid)
+  using bar = progressBar("Restoring the header")
+  try {
+    await eachPiece(source, size, async (offset, bytes) => {
+      await device.write(offset, bytes)
+      bar.update((offset + bytes.length) / size)
+    })
+    await device.sync()
+    await readCopies(device)
+  } catch (cause) {
+    throw new TresorError(
+      "RESTORE_FAILED",
+      Exit.wrongDevice,
+      `Cannot restore the header of ${device.path}: ${(cause as Error).message}; what was there before is in ${aside}`,
+      { cause },
+    )
+  }
+  rmSync(aside)
+}
+
+export interface AuthenticateOptions extends HeaderOptions, EnclaveChoice, ExistingOptions {}
+
+export async function authenticate(path: string, options: AuthenticateOptions): Promise<void> {
+  await withKeeper(path, options, (keeper) =>
+    withPassphrase(`Enter any passphrase of ${path}`, options, (secret) =>
+      withClock("Opening the keyslot", authenticateHeader(keeper, { secret, slot: options.keySlot ?? null })),
+    ),
+  )
+  process.stdout.write("The header is authenticated as it is now.\n")
+}

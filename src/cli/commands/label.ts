@@ -1,0 +1,46 @@
+/** `tresor uuid` and `tresor label`: shown, or set. */
+import { Exit, TresorError } from "../../errors.ts"
+import { checkLabel, checkUuid } from "../../luks2/operations/create.ts"
+import { hasTresorToken } from "../../luks2/operations/metadata-edit.ts"
+import { withHeader } from "../keeper.ts"
+import { checkNotOpen } from "../target.ts"
+
+export interface LabelOptions {
+  readonly header?: string
+}
+
+export async function label(path: string, text: string | undefined, options: LabelOptions): Promise<void> {
+  const wanted = text === undefined ? undefined : checkLabel(text)
+  await withHeader(path, options.header, { readOnly: wanted === undefined }, async (store) => {
+    if (wanted === undefined) process.stdout.write(`${store.header.label}\n`)
+    else await store.update(async (header) => ({ header: { ...header, label: wanted } }))
+  })
+}
+
+/**
+ * Seals and MACs are bound to the UUID: it cannot change under them. Throws
+ * UUID_BOUND (exit 1).
+ */
+export async function uuid(path: string, text: string | undefined, options: LabelOptions): Promise<void> {
+  if (text === undefined) {
+    await withHeader(path, options.header, { readOnly: true }, async ({ header }) => {
+      process.stdout.write(`${header.uuid}\n`)
+    })
+    return
+  }
+  const wanted = checkUuid(text)
+  checkNotOpen(path, "change the UUID of")
+  await withHeader(path, options.header, { readOnly: false }, async (store) => {
+    await store.update(async (header) => {
+      if (hasTresorToken(header.metadata) && header.uuid !== wanted) {
+        throw new TresorError(
+          "UUID_BOUND",
+          Exit.badArguments,
+          `Cannot change the UUID of ${path}: its Tresor passphrases are sealed to it; ` +
+            "`tresor release` it, change the UUID, `tresor adopt` it again",
+        )
+      }
+      return { header: { ...header, uuid: wanted } }
+    })
+  })
+}
