@@ -34,6 +34,14 @@ stuck() { # NAME
 	echo o >/proc/sysrq-trigger
 }
 
+# What a failed check may leave in the way of the next.
+tidy() {
+	mountpoint -q /mnt && umount /mnt
+	local left
+	for left in tresor x stock; do [ ! -e /dev/mapper/$left ] || dmsetup remove --retry $left; done
+	for left in /dev/loop0 /dev/loop1; do losetup -d $left 2>/dev/null; done
+}
+
 # check NAME COMMAND...: one line for the host; the command's output when it failed.
 check() {
 	local name=$1 started=$SECONDS watcher
@@ -44,7 +52,11 @@ check() {
 		say "ok $name"
 	else
 		say "not ok $name"
-		tail -n 40 "$work/output" | sed 's/^/# /' >&3
+		{
+			tail -n 40 "$work/output"
+			tail -n 8 "$work"/*.log /run/tresor/*/log 2>/dev/null
+		} | sed 's/^/# /' >&3
+		tidy
 	fi
 	pkill -P $watcher
 	kill $watcher 2>/dev/null
