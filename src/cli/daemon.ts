@@ -1,5 +1,5 @@
 /** The CLI's side of tresord: start one, find one, end one. */
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, openSync, readFileSync, rmSync } from "node:fs"
 import type { Socket } from "node:net"
 import { join } from "node:path"
@@ -30,22 +30,27 @@ const readySchema = v.variant("ok", [
  * A tresord that waits locked and ends with us, until `stay` is called: an
  * interrupted `open` leaves nothing behind.
  */
-export class StartedDaemon implements Disposable {
-  readonly pid: number
+export class StartedDaemon implements AsyncDisposable {
+  readonly #child: ChildProcess
   readonly #lifeline: Socket
+  #stays = false
 
-  constructor(pid: number, lifeline: Socket) {
-    this.pid = pid
+  constructor(child: ChildProcess, lifeline: Socket) {
+    this.#child = child
     this.#lifeline = lifeline
   }
 
   async stay(): Promise<void> {
     await new Promise<void>((resolve) => this.#lifeline.end("stay\n", () => resolve()))
-    this.#lifeline.destroy()
+    this.#stays = true
   }
 
-  [Symbol.dispose](): void {
+  /** Unless it stays, its name is free again afterwards. */
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#lifeline.destroy()
+    if (this.#stays || this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    this.#child.ref()
+    await new Promise((resolve) => this.#child.once("exit", resolve))
   }
 }
 
@@ -76,7 +81,7 @@ export async function startDaemon(name: string, args: readonly string[]): Promis
       )
     }
     if (!result.output.ok) throw new TresorError(result.output.code, result.output.exitCode, result.output.message)
-    return new StartedDaemon(child.pid!, lifeline)
+    return new StartedDaemon(child, lifeline)
   } finally {
     closeSync(fd)
     // Once up, tresord has moved it into its own directory.

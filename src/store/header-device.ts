@@ -3,6 +3,7 @@ import { Exit, TresorError } from "../errors.ts"
 import type { HeaderDevice } from "../luks2/device.ts"
 import { openFileDevice } from "../luks2/file-device.ts"
 import { isNbdUri } from "../nbd/uri.ts"
+import { openError } from "./open-error.ts"
 import type { Store } from "./store.ts"
 
 /** A header on a store. An export has no lock file: cryptsetup cannot reach it either. */
@@ -53,12 +54,18 @@ class StoreDevice implements HeaderDevice {
   }
 }
 
-/** `exclusive`: a block device is taken with O_EXCL, which fails for one that is mounted or mapped. */
+/** `exclusive`: a block device is taken with O_EXCL, which fails for one that is mounted or mapped. Throws TresorError. */
 export async function openHeaderDevice(
   path: string,
   options: { readonly readOnly: boolean; readonly exclusive?: boolean },
 ): Promise<HeaderDevice> {
-  if (!isNbdUri(path)) return openFileDevice(path, options)
+  if (!isNbdUri(path)) {
+    try {
+      return await openFileDevice(path, options)
+    } catch (error) {
+      throw error instanceof TresorError ? error : openError(path, false, error as NodeJS.ErrnoException)
+    }
+  }
   const { openStore } = await import("./open.ts")
   return new StoreDevice(await openStore(path, { readOnly: options.readOnly, direct: false }), path)
 }

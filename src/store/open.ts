@@ -3,6 +3,7 @@ import { Exit, TresorError } from "../errors.ts"
 import { isNbdUri, parseNbdUri } from "../nbd/uri.ts"
 import { FileStore } from "./file-store.ts"
 import { NbdStore } from "./nbd-store.ts"
+import { openError } from "./open-error.ts"
 import { IoError, type Store } from "./store.ts"
 
 export interface OpenStoreOptions {
@@ -34,38 +35,7 @@ async function openFile(path: string, readOnly: boolean, direct: boolean): Promi
   try {
     return await FileStore.open(path, { readOnly, direct })
   } catch (error) {
-    throw fileError(path, direct, error as NodeJS.ErrnoException)
-  }
-}
-
-function fileError(path: string, direct: boolean, error: NodeJS.ErrnoException): TresorError {
-  const refuse = (code: string, exit: (typeof Exit)[keyof typeof Exit], fact: string) =>
-    new TresorError(code, exit, `Cannot open ${path}: ${fact}`, { cause: error })
-  switch (error.code) {
-    case "ENOENT":
-    case "ENOTDIR":
-      return refuse("STORE_MISSING", Exit.wrongDevice, "no such file or device; `tresor create` makes one")
-    case "ENXIO":
-    case "ENODEV":
-    case "ENOMEDIUM":
-      return refuse("STORE_MISSING", Exit.wrongDevice, "there is no device behind it")
-    case "EACCES":
-    case "EPERM":
-      return refuse("STORE_DENIED", Exit.denied, "permission denied; try --readonly, or another user")
-    case "EROFS":
-      return refuse("STORE_DENIED", Exit.denied, "it lies on a read-only filesystem; use --readonly")
-    case "EBUSY":
-    case "ETXTBSY":
-      return refuse("STORE_BUSY", Exit.busy, "it is mounted or used by another program; unmount or close it first")
-    case "EISDIR":
-      return refuse("STORE_UNFIT", Exit.wrongDevice, "it is a directory, not a file or block device")
-    case "EINVAL":
-      if (direct && !(error instanceof IoError)) {
-        return refuse("STORE_UNFIT", Exit.wrongDevice, "its filesystem has no O_DIRECT; leave --direct out")
-      }
-      return refuse("STORE_UNFIT", Exit.wrongDevice, error.message)
-    default:
-      return refuse("STORE_UNFIT", Exit.wrongDevice, error.message)
+    throw openError(path, direct, error as NodeJS.ErrnoException)
   }
 }
 

@@ -172,8 +172,15 @@ test("setkey --remote brings the passphrase over any byte stream", async () => {
   const rsh = place.file("rsh", '#!/bin/sh\nshift\nexec sh -c "$1"\n')
   await run("chmod", ["+x", rsh])
   const args = ["setkey", "work", "--remote", "user@host", "--rsh", rsh, "--remote-tresor", tresorPath]
+  // Nobody is at a terminal to say yes to an enclave that is new.
+  const unknown = await place.tresor(args, { input: "wrong\n" })
+  assert.equal(unknown.code, 2)
+  assert.match(unknown.stderr, /unknown enclave [0-9a-f]{64}.*--policy/)
+  const policy = place.path("policy.json")
+  assert.equal((await place.tresor(["attest", "policy", "init", "--testing", "--out", policy])).code, 0)
+  args.push("--policy", policy)
   const wrong = await place.tresor(args, { input: "wrong\n" })
-  assert.equal(wrong.code, 2, wrong.stderr)
+  assert.deepEqual([wrong.code, wrong.stderr], [2, "No key available with this passphrase.\n"])
   const right = await place.tresor([...args, "--key-file", keyFile])
   assert.equal(right.code, 0, right.stderr)
   assert.equal(JSON.parse((await place.tresor(["status", "work", "--json"])).stdout).state, "unlocked")

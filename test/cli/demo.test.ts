@@ -34,7 +34,7 @@ test("demo tells the story, and leaves no process and no file", async () => {
 })
 
 test("demo interrupted leaves no process and no file", async () => {
-  const result = await place.typed(["demo"], [["NBD", "^C"]])
+  const result = await place.typed(["demo"], [["created", "^C"]])
   assert.notEqual(result.code, 0)
   await until("nothing is left", () => daemons().length === 0 && readdirSync(scratch).length === 0)
 })

@@ -11,11 +11,16 @@ import pty
 import select
 import signal
 import sys
+import termios
 import time
 
 script = json.loads(sys.argv[1])
 pid, fd = pty.fork()
 if pid == 0:
+    # As every terminal of today: a backspace takes back a whole letter, not one byte of it.
+    mode = termios.tcgetattr(0)
+    mode[0] |= 0o40000  # IUTF8
+    termios.tcsetattr(0, termios.TCSANOW, mode)
     os.execvp(sys.argv[2], sys.argv[2:])
 
 seen = b""

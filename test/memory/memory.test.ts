@@ -8,8 +8,8 @@ import { pbkdf2Sync, randomBytes } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { before, test } from "node:test"
 import { fileURLToPath } from "node:url"
-import { Place, run, tresorPath } from "../cli/harness.ts"
-import { type Needle, roundKeys, scan } from "./scanner.ts"
+import { Place, run, tresorPath, until } from "../cli/harness.ts"
+import { type Needle, roundKeys, scan, scanFile } from "./scanner.ts"
 
 /** As luksDump --dump-json-metadata shows it. */
 interface LuksKeyslot {
@@ -117,31 +117,15 @@ test("after open and I/O none of them is in tresord's memory", async () => {
 test("nothing that is sent or written holds a passphrase", async () => {
   const trace = place.path("trace")
   const calls = "trace=write,writev,pwrite64,pwritev,sendto,sendmsg,sendmmsg"
-  const traced = await run(
-    "strace",
-    [
-      "-f",
-      "-qq",
-      "-e",
-      calls,
-      "-e",
-      "signal=none",
-      "-xx",
-      "-s",
-      "16777216",
-      "-o",
-      trace,
-      tresorPath,
-      "open",
-      path,
-      "traced",
-      "--key-file",
-      keyFile,
-    ],
-    { env: place.env },
-  )
-  assert.equal(traced.code, 0, traced.stderr)
+  const options = ["-f", "-qq", "-xx", "-s", "16777216", "-e", calls, "-e", "signal=none", "-o", trace]
+  // strace ends with the last process it follows, and that is tresord.
+  const tracing = run("strace", [...options, tresorPath, "open", path, "traced", "--key-file", keyFile], {
+    env: place.env,
+  })
+  await until("it is open", async () => /unlocked/.test((await place.tresor(["list"])).stdout), 60_000)
   await place.tresor(["close", "traced"])
+  const traced = await tracing
+  assert.equal(traced.code, 0, traced.stderr)
   const text = readFileSync(trace, "latin1")
   const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("")
   assert.ok(text.includes(hex(Buffer.from("io.tresor.Volume"))), "the control traffic was not recorded")
@@ -171,10 +155,7 @@ test("root cannot read the enclave's secret pages by any of the usual ways", asy
   const core = place.path("core")
   await run("gcore", ["-a", "-o", core, String(pid)])
   const dumped = `${core}.${pid}`
-  if (existsSync(dumped)) {
-    const bytes = readFileSync(dumped)
-    for (const { name, bytes: secretBytes } of needles)
-      assert.ok(!bytes.includes(secretBytes), `${name} is in the core`)
-  }
+  // A process that is not dumpable may also have refused.
+  if (existsSync(dumped)) assert.deepEqual(scanFile(dumped, needles), [])
   await place.tresor(["close", "locked"])
 })

@@ -50,6 +50,25 @@ export function scan(pid: number, needles: readonly Needle[]): Scan {
   return { found: [...found], scanned, refused }
 }
 
+/** Names of the needles in a file of any size; pages of zeros are looked at only to see that they are. */
+export function scanFile(path: string, needles: readonly Needle[]): string[] {
+  const overlap = Math.max(...needles.map((needle) => needle.bytes.length)) - 1
+  const buffer = Buffer.alloc(CHUNK + overlap)
+  const zeros = Buffer.alloc(buffer.length)
+  const found = new Set<string>()
+  const file = openSync(path, "r")
+  try {
+    for (let at = 0; ; at += CHUNK) {
+      const seen = buffer.subarray(0, readSync(file, buffer, 0, buffer.length, at))
+      if (seen.length === 0) return [...found]
+      if (seen.equals(zeros.subarray(0, seen.length))) continue
+      for (const needle of needles) if (seen.includes(needle.bytes)) found.add(needle.name)
+    }
+  } finally {
+    closeSync(file)
+  }
+}
+
 const SBOX = makeSbox()
 
 /** FIPS 197, 5.1.1: inverse in GF(2^8), then the affine map. */

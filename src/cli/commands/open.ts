@@ -38,7 +38,7 @@ function daemonArguments(path: string, name: string, options: OpenOptions): stri
 /** Starts a tresord and unlocks it. When anything fails or we are interrupted, it ends with us. */
 export async function openVolume(path: string, name: string, options: OpenOptions): Promise<VolumeStatus> {
   checkName(name)
-  using daemon = await startDaemon(name, daemonArguments(path, name, options))
+  await using daemon = await startDaemon(name, daemonArguments(path, name, options))
   using client = await connectVolume(name)
   const status = options.locked === true ? await client.status() : await unlockVolume(client, options)
   await daemon.stay()

@@ -1,0 +1,35 @@
+/** What the system said when a file or block device was opened, in words. Pure. */
+import { Exit, TresorError } from "../errors.ts"
+import { IoError } from "./store.ts"
+
+/** `direct`: whether O_DIRECT was asked for. Codes: STORE_MISSING, STORE_DENIED, STORE_BUSY, STORE_UNFIT. */
+export function openError(path: string, direct: boolean, error: NodeJS.ErrnoException): TresorError {
+  const refuse = (code: string, exit: (typeof Exit)[keyof typeof Exit], fact: string) =>
+    new TresorError(code, exit, `Cannot open ${path}: ${fact}`, { cause: error })
+  switch (error.code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return refuse("STORE_MISSING", Exit.wrongDevice, "no such file or device; `tresor create` makes one")
+    case "ENXIO":
+    case "ENODEV":
+    case "ENOMEDIUM":
+      return refuse("STORE_MISSING", Exit.wrongDevice, "there is no device behind it")
+    case "EACCES":
+    case "EPERM":
+      return refuse("STORE_DENIED", Exit.denied, "permission denied; try --readonly, or another user")
+    case "EROFS":
+      return refuse("STORE_DENIED", Exit.denied, "it lies on a read-only filesystem; use --readonly")
+    case "EBUSY":
+    case "ETXTBSY":
+      return refuse("STORE_BUSY", Exit.busy, "it is mounted or used by another program; unmount or close it first")
+    case "EISDIR":
+      return refuse("STORE_UNFIT", Exit.wrongDevice, "it is a directory, not a file or block device")
+    case "EINVAL":
+      if (direct && !(error instanceof IoError)) {
+        return refuse("STORE_UNFIT", Exit.wrongDevice, "its filesystem has no O_DIRECT; leave --direct out")
+      }
+      return refuse("STORE_UNFIT", Exit.wrongDevice, error.message)
+    default:
+      return refuse("STORE_UNFIT", Exit.wrongDevice, error.message)
+  }
+}
