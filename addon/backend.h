@@ -77,7 +77,13 @@ struct tresor_image {
 	uint32_t thread_count;
 	uint64_t dynamic;	/* offset of the one reserved range */
 	uint64_t dynamic_size;	/* 0: none */
+	uint32_t faulted;	/* atomic: 1 while the first fault is written down, then 2 */
+	char fault[120];	/* for people */
 };
+
+/* Remembers the first fault. `where`: what faulted; `vector`: the CPU's exception. Does not allocate. */
+void tresor_image_fault(struct tresor_image *image, const char *where, uint16_t vector, uint16_t error_code,
+			uint64_t address);
 
 struct tresor_options {
 	uint32_t transition_cycles;	/* software: TSC cycles burnt per entry and exit together */

@@ -2,7 +2,7 @@
   "targets": [
     {
       "target_name": "tresor",
-      "sources": [ "binding.c", "enclave.c", "software.c", "software_entry.S", "emulator.c", "secret_memory.c", "sgx.c", "sgx_call.S", "measure.c", "slab.c", "file.c", "channel.c", "sectors.c", "ring.c", "system.c" ],
+      "sources": [ "binding.c", "enclave.c", "software.c", "software_entry.S", "emulator.c", "secret_memory.c", "sgx.c", "sgx_call.S", "sgx_vdso.c", "measure.c", "slab.c", "file.c", "channel.c", "sectors.c", "ring.c", "system.c" ],
       "include_dirs": [ ".." ],
       "defines": [ "NAPI_VERSION=9", "_GNU_SOURCE" ],
       "cflags": [ "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-fno-strict-aliasing" ],

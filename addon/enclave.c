@@ -52,6 +52,27 @@ bool tresor_refuse_errno(struct tresor_error *error, const char *what)
 	return tresor_refuse(error, name != NULL ? name : "EIO", "%s: %s", what, strerrordesc_np(errno));
 }
 
+void tresor_image_fault(struct tresor_image *image, const char *where, uint16_t vector, uint16_t error_code,
+			uint64_t address)
+{
+	static const char *const names[] = {
+		[0] = "#DE", [1] = "#DB", [3] = "#BP", [5] = "#BR", [6] = "#UD",
+		[13] = "#GP", [14] = "#PF", [16] = "#MF", [17] = "#AC", [19] = "#XM",
+	};
+	const char *name = vector < sizeof(names) / sizeof(names[0]) ? names[vector] : NULL;
+	uint32_t none = 0;
+
+	if (!__atomic_compare_exchange_n(&image->faulted, &none, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return;
+	/* SDM vol. 3A, page-fault error code, bit 15: the EPC does not have the page. */
+	if (vector == 14 && (error_code & 0x8000))
+		snprintf(image->fault, sizeof(image->fault), "the enclave's memory was lost (suspend or migration)");
+	else
+		snprintf(image->fault, sizeof(image->fault), "%s faulted: %s (vector %u, error 0x%x, address 0x%llx)",
+			 where, name != NULL ? name : "exception", vector, error_code, (unsigned long long)address);
+	__atomic_store_n(&image->faulted, 2, __ATOMIC_RELEASE);
+}
+
 /* ---- ECREATE, EADD, EINIT ---- */
 
 /* SDM vol. 3D, ECREATE; XSAVE areas as Intel lays them out. */
@@ -649,6 +670,20 @@ static napi_value js_alive(napi_env env, napi_callback_info info)
 	return result;
 }
 
+static napi_value js_fault(napi_env env, napi_callback_info info)
+{
+	struct tresor_enclave *enclave = receive(env, info, 0, NULL);
+	napi_value result = NULL;
+
+	if (enclave == NULL)
+		return NULL;
+	if (__atomic_load_n(&enclave->image.faulted, __ATOMIC_ACQUIRE) == 2)
+		napi_create_string_utf8(env, enclave->image.fault, NAPI_AUTO_LENGTH, &result);
+	else
+		napi_get_null(env, &result);
+	return result;
+}
+
 static napi_value copy_bytes(napi_env env, const uint8_t *bytes, size_t size)
 {
 	napi_value buffer, array = NULL;
@@ -740,6 +775,7 @@ static const napi_property_descriptor methods[] = {
 	{ .utf8name = "trimHeap", .method = js_trim_heap },
 	{ .utf8name = "destroy", .method = js_destroy },
 	{ .utf8name = "alive", .getter = js_alive },
+	{ .utf8name = "fault", .getter = js_fault },
 	{ .utf8name = "mrenclave", .getter = js_mrenclave },
 	{ .utf8name = "mrsigner", .getter = js_mrsigner },
 	{ .utf8name = "dynamicSize", .getter = js_dynamic_size },

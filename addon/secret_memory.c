@@ -23,15 +23,22 @@ const char *tresor_memory_name(enum tresor_memory kind)
 	return names[kind];
 }
 
-/* Locked memory counts against a soft limit that is often below what we may have. */
-static void raise_limit(void)
+/*
+ * Locked memory counts against a limit that is often far below what is needed.
+ * Returns whether `size` fits: kernels that charge memfd_secret page by page
+ * (6.1.192 is one) let root map more, and end its use with SIGBUS.
+ */
+static bool raise_limit(size_t size)
 {
-	struct rlimit limit;
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
 
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_MEMLOCK, &limit);
-	}
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) == 0)
+		return true;
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+		return false;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_MEMLOCK, &limit);
+	return limit.rlim_cur >= size;
 }
 
 static void *map_memfd_secret(size_t size)
@@ -70,9 +77,8 @@ void *tresor_secret_map(void *at, size_t size, enum tresor_memory least, enum tr
 {
 	void *map, *moved;
 
-	raise_limit();
 	*kind = TRESOR_MEMORY_SECRET;
-	map = map_memfd_secret(size);
+	map = raise_limit(size) ? map_memfd_secret(size) : MAP_FAILED;
 	if (map == MAP_FAILED && least != TRESOR_MEMORY_SECRET)
 		map = map_ordinary(size, least, kind);
 	if (map == MAP_FAILED)

@@ -1,32 +1,358 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Linux in-kernel SGX driver behind backend.h. */
+/*
+ * The Linux in-kernel SGX driver behind backend.h (uapi: <asm/sgx.h>). What the
+ * driver would answer with EIO or EPERM, enclave.c has refused before with a
+ * reason.
+ */
+#include "addon/sgx.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "addon/addon.h"
 #include "addon/backend.h"
 
+/* One per call of add_pages, and the dynamic range. */
+#define REGIONS		(4 * TRESOR_THREADS + 16)
+/* Pages given to the driver at once; from memory of ours, as the file may lie on a noexec mount. */
+#define STAGING_SIZE	(64 * SGX_PAGE_SIZE)
+
+/* SDM vol. 3D, SECS; the fields that ECREATE reads. */
+struct secs_page {
+	uint64_t size;
+	uint64_t base;
+	uint32_t ssa_frame_size;
+	uint32_t misc_select;
+	uint8_t reserved1[24];
+	uint64_t attributes;
+	uint64_t xfrm;
+	uint8_t reserved2[4032];
+};
+_Static_assert(sizeof(struct secs_page) == SGX_PAGE_SIZE, "SDM");
+_Static_assert(offsetof(struct secs_page, attributes) == 48, "SDM");
+
+struct secinfo {
+	uint64_t flags;
+	uint64_t reserved[7];
+};
+
+struct region {
+	uint64_t offset;
+	uint64_t size;
+	int protection;
+};
+
+struct tresor_backend {
+	struct tresor_image *image;
+	vdso_sgx_enter_enclave_t enter;
+	int device;
+	uint8_t *base;		/* ELRANGE, reserved until mapped */
+	uint8_t *staging;
+	struct region regions[REGIONS];
+	uint32_t region_count;
+};
+
+/* ---- Linux ---- */
+
+static int linux_open(void)
+{
+	return open("/dev/sgx_enclave", O_RDWR | O_CLOEXEC);
+}
+
+static int linux_ioctl(int device, unsigned long request, void *argument)
+{
+	return ioctl(device, request, argument);
+}
+
+static vdso_sgx_enter_enclave_t linux_find_enter(void)
+{
+	const void *vdso = (const void *)getauxval(AT_SYSINFO_EHDR);
+
+	return (vdso_sgx_enter_enclave_t)tresor_vdso_symbol(vdso, "__vdso_sgx_enter_enclave");
+}
+
+static const struct tresor_sgx_system linux_system = {
+	.open_device = linux_open,
+	.ioctl = linux_ioctl,
+	.mmap = mmap,
+	.close = close,
+	.find_enter = linux_find_enter,
+};
+
+const struct tresor_sgx_system *tresor_sgx_system = &linux_system;
+
+/* ---- backend.h ---- */
+
+static void backend_destroy(struct tresor_backend *backend)
+{
+	/* The driver frees the EPC when the last mapping and the file are gone. */
+	if (backend->base != NULL)
+		munmap(backend->base, backend->image->secs.size);
+	if (backend->staging != NULL)
+		munmap(backend->staging, STAGING_SIZE);
+	if (backend->device >= 0)
+		tresor_sgx_system->close(backend->device);
+	free(backend);
+}
+
+static int open_device(struct tresor_error *error)
+{
+	int device = tresor_sgx_system->open_device();
+
+	if (device >= 0)
+		return device;
+	if (errno == ENOENT || errno == ENXIO || errno == ENODEV)
+		tresor_refuse(error, "SGX_NO_DEVICE", "this machine has no /dev/sgx_enclave");
+	else if (errno == EACCES || errno == EPERM)
+		tresor_refuse(error, "SGX_NO_PERMISSION",
+			      "/dev/sgx_enclave may not be opened; its group is often named sgx");
+	else
+		tresor_refuse_errno(error, "cannot open /dev/sgx_enclave");
+	return -1;
+}
+
+/* ECREATE wants the base aligned to the size: keep the aligned middle of twice as much. */
+static uint8_t *reserve_range(uint64_t size)
+{
+	uint8_t *map = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *base;
+
+	if (map == MAP_FAILED)
+		return NULL;
+	base = (uint8_t *)(((uintptr_t)map + size - 1) & ~(uintptr_t)(size - 1));
+	if (base > map)
+		munmap(map, (size_t)(base - map));
+	if (base < map + size)
+		munmap(base + size, (size_t)(map + size - base));
+	return base;
+}
+
+static bool create(struct tresor_backend *backend, struct tresor_error *error)
+{
+	struct tresor_secs *secs = &backend->image->secs;
+	struct secs_page page = {
+		.size = secs->size,
+		.base = (uintptr_t)backend->base,
+		.ssa_frame_size = secs->ssa_frame_size,
+		.misc_select = secs->misc_select,
+		.attributes = secs->attributes,
+		.xfrm = secs->xfrm,
+	};
+	struct sgx_enclave_create argument = { .src = (uintptr_t)&page };
+
+	secs->base = page.base;
+	if (tresor_sgx_system->ioctl(backend->device, SGX_IOC_ENCLAVE_CREATE, &argument) == 0)
+		return true;
+	if (errno == EIO || errno == EINVAL)
+		return tresor_refuse(error, "SGX_CREATE",
+				     "the CPU refuses ECREATE with XFRM 0x%llx and 0x%llx bytes of address space",
+				     (unsigned long long)secs->xfrm, (unsigned long long)secs->size);
+	return tresor_refuse_errno(error, "cannot create the enclave");
+}
+
 static struct tresor_backend *backend_create(struct tresor_image *image, const struct tresor_options *options,
 					     struct tresor_error *error)
 {
-	int device = open("/dev/sgx_enclave", O_RDWR | O_CLOEXEC);
+	struct tresor_backend *backend = calloc(1, sizeof(*backend));
 
-	(void)image;
 	(void)options;
-	if (device < 0 && (errno == ENOENT || errno == ENXIO)) {
-		tresor_refuse(error, "SGX_NO_DEVICE", "this machine has no /dev/sgx_enclave");
+	if (backend == NULL) {
+		tresor_refuse_errno(error, "no memory for the enclave");
 		return NULL;
 	}
-	if (device < 0) {
-		tresor_refuse_errno(error, "cannot open /dev/sgx_enclave");
-		return NULL;
+	backend->image = image;
+	backend->device = open_device(error);
+	if (backend->device < 0)
+		goto failed;
+	backend->enter = tresor_sgx_system->find_enter();
+	if (backend->enter == NULL) {
+		tresor_refuse(error, "SGX_NO_VDSO", "the kernel's vDSO has no __vdso_sgx_enter_enclave");
+		goto failed;
 	}
-	close(device);
-	tresor_refuse(error, "SGX_NO_DRIVER", "this build cannot load enclaves through /dev/sgx_enclave");
+	backend->base = reserve_range(image->secs.size);
+	/* Anonymous and PROT_READ | PROT_WRITE has VM_MAYEXEC, which ADD_PAGES asks of its source. */
+	backend->staging = mmap(NULL, STAGING_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (backend->staging == MAP_FAILED)
+		backend->staging = NULL;
+	if (backend->base == NULL || backend->staging == NULL) {
+		tresor_refuse_errno(error, "no address space for the enclave");
+		goto failed;
+	}
+	if (create(backend, error))
+		return backend;
+failed:
+	backend_destroy(backend);
 	return NULL;
+}
+
+/* `size` bytes of the staging memory. The driver may stop anywhere when a signal is pending, and says 0 then too. */
+static bool add_staged(const struct tresor_backend *backend, uint64_t offset, uint64_t size,
+		       const struct secinfo *secinfo, bool measure, struct tresor_error *error)
+{
+	struct sgx_enclave_add_pages argument = {
+		.src = (uintptr_t)backend->staging,
+		.offset = offset,
+		.length = size,
+		.secinfo = (uintptr_t)secinfo,
+		.flags = measure ? SGX_PAGE_MEASURE : 0,
+	};
+
+	while (argument.length > 0) {
+		argument.count = 0;
+		if (tresor_sgx_system->ioctl(backend->device, SGX_IOC_ENCLAVE_ADD_PAGES, &argument) != 0 &&
+		    errno != EINTR && errno != EAGAIN) {
+			if (errno == ENOMEM)
+				return tresor_refuse(error, "SGX_NO_EPC", "the EPC and its backing memory are full");
+			if (errno == EIO)
+				return tresor_refuse(error, "SGX_ADD_PAGES", "the CPU refuses the page at 0x%llx",
+						     (unsigned long long)argument.offset);
+			return tresor_refuse_errno(error, "cannot add pages to the enclave");
+		}
+		if (argument.count > argument.length || argument.count % SGX_PAGE_SIZE != 0)
+			return tresor_refuse(error, "SGX_DRIVER", "the driver says it added 0x%llx of 0x%llx bytes",
+					     (unsigned long long)argument.count, (unsigned long long)argument.length);
+		argument.src += argument.count;
+		argument.offset += argument.count;
+		argument.length -= argument.count;
+	}
+	return true;
+}
+
+static bool add_region(struct tresor_backend *backend, uint64_t offset, uint64_t size, uint32_t flags,
+		       struct tresor_error *error)
+{
+	int protection = PROT_READ | PROT_WRITE;	/* a TCS: the CPU itself writes it */
+
+	if (backend->region_count == REGIONS)
+		return tresor_refuse(error, "SGX_SEGMENTS", "the image has more than %u segments", REGIONS);
+	if (flags != SGX_SECINFO_TCS)
+		protection = (flags & SGX_SECINFO_R ? PROT_READ : 0) | (flags & SGX_SECINFO_W ? PROT_WRITE : 0) |
+			     (flags & SGX_SECINFO_X ? PROT_EXEC : 0);
+	backend->regions[backend->region_count++] =
+		(struct region){ .offset = offset, .size = size, .protection = protection };
+	return true;
+}
+
+static bool backend_add_pages(struct tresor_backend *backend, uint64_t offset, uint64_t size, const uint8_t *data,
+			      size_t data_size, uint32_t flags, bool measure, struct tresor_error *error)
+{
+	const struct secinfo secinfo = { .flags = flags };
+
+	for (uint64_t at = 0; at < size; at += STAGING_SIZE) {
+		uint64_t part = size - at < STAGING_SIZE ? size - at : STAGING_SIZE;
+		size_t given = at >= data_size ? 0 : data_size - at < part ? data_size - at : part;
+
+		memcpy(backend->staging, data + at, given);
+		memset(backend->staging + given, 0, part - given);
+		if (!add_staged(backend, offset + at, part, &secinfo, measure, error))
+			return false;
+	}
+	/* Mapped after EINIT: a mapping may not have more rights than the pages in it, so they come first. */
+	return add_region(backend, offset, size, flags, error);
+}
+
+/*
+ * SGX2 pages come by faulting in a mapping that has none. Of an enclave that has
+ * not been through EINIT, the SGX2 calls say ENODEV when the CPU cannot, ENOTTY
+ * when the kernel cannot, and EINVAL when both can.
+ */
+static bool backend_reserve(struct tresor_backend *backend, struct tresor_error *error)
+{
+	struct tresor_image *image = backend->image;
+	struct sgx_enclave_restrict_permissions probe = { 0 };
+
+	if (tresor_sgx_system->ioctl(backend->device, SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS, &probe) == 0 ||
+	    errno != EINVAL) {
+		image->dynamic_size = 0;
+		return true;
+	}
+	return add_region(backend, image->dynamic, image->dynamic_size, SGX_SECINFO_R | SGX_SECINFO_W, error);
+}
+
+static bool map_regions(struct tresor_backend *backend, struct tresor_error *error)
+{
+	for (uint32_t i = 0; i < backend->region_count; i++) {
+		const struct region *region = &backend->regions[i];
+
+		if (tresor_sgx_system->mmap(backend->base + region->offset, region->size, region->protection,
+					    MAP_SHARED | MAP_FIXED, backend->device, 0) != MAP_FAILED)
+			continue;
+		if (errno == EPERM && (region->protection & PROT_EXEC))
+			return tresor_refuse(error, "SGX_NOEXEC",
+					     "/dev is mounted noexec; remount it: mount -o remount,exec /dev");
+		return tresor_refuse_errno(error, "cannot map the enclave");
+	}
+	return true;
+}
+
+static bool backend_init(struct tresor_backend *backend, const uint8_t *sigstruct, uint64_t enclu,
+			 struct tresor_error *error)
+{
+	struct sgx_enclave_init argument = { .sigstruct = (uintptr_t)sigstruct };
+	int result;
+
+	(void)enclu;	/* the CPU runs it */
+	do {
+		result = tresor_sgx_system->ioctl(backend->device, SGX_IOC_ENCLAVE_INIT, &argument);
+	} while (result != 0 && errno == EINTR);
+	if (result != 0 && errno == EPERM)
+		return tresor_refuse(error, "SGX_EINIT",
+				     "the CPU refuses EINIT, although every check of SIGSTRUCT passes here");
+	if (result != 0 && errno == EACCES)
+		return tresor_refuse(error, "SGX_ATTRIBUTES", "the driver does not allow ATTRIBUTES 0x%llx",
+				     (unsigned long long)backend->image->secs.attributes);
+	if (result != 0)
+		return tresor_refuse_errno(error, "cannot initialise the enclave");
+	backend->image->secs.attributes |= SGX_ATTR_INIT;
+	return map_regions(backend, error);
+}
+
+/*
+ * The vDSO returns 0 after a fault as well; only EEXIT is success. No fault is
+ * resumed: ours come from a lost EPC (suspend, migration), which no TCS survives,
+ * or from a defect, which no caller should meet twice.
+ */
+static uint32_t backend_enter(struct tresor_backend *backend, uint32_t thread, void *request)
+{
+	struct tresor_image *image = backend->image;
+	struct sgx_enclave_run run = { .tcs = image->secs.base + image->threads[thread].tcs };
+	uint64_t result = tresor_sgx_call(backend->enter, request, &run);
+
+	if ((uint32_t)result == 0 && run.function == SGX_EEXIT)
+		return (uint32_t)(result >> 32);
+	tresor_image_fault(image, run.function == SGX_EENTER ? "EENTER" : "the enclave", run.exception_vector,
+			   run.exception_error_code, run.exception_addr);
+	return TRESOR_ENTER_LOST;
+}
+
+/* EPC cannot be given back without the enclave's consent, page by page; the driver swaps it out, encrypted. */
+static bool backend_trim(struct tresor_backend *backend, struct tresor_error *error)
+{
+	(void)backend;
+	(void)error;
+	return true;
+}
+
+static void backend_memory(const struct tresor_backend *backend, struct tresor_memory_names *names)
+{
+	(void)backend;
+	names->keys = "EPC";
+	names->heap = "EPC";
 }
 
 const struct tresor_backend_ops tresor_sgx_ops = {
 	.create = backend_create,
+	.add_pages = backend_add_pages,
+	.reserve = backend_reserve,
+	.init = backend_init,
+	.enter = backend_enter,
+	.trim = backend_trim,
+	.memory = backend_memory,
+	.destroy = backend_destroy,
 };

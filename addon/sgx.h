@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the hardware backend asks of Linux. Everything goes through this table,
+ * so that a driver made for tests can stand in: the machines Tresor is built on
+ * have no SGX.
+ */
+#ifndef TRESOR_SGX_H
+#define TRESOR_SGX_H
+
+#include <asm/sgx.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* sgx_enclave_run.function after the call. */
+#define SGX_EENTER	2u
+#define SGX_ERESUME	3u
+#define SGX_EEXIT	4u
+
+struct tresor_sgx_system {
+	int (*open_device)(void);	/* errno as open(2) */
+	int (*ioctl)(int device, unsigned long request, void *argument);
+	void *(*mmap)(void *address, size_t size, int protection, int flags, int device, off_t offset);
+	int (*close)(int device);
+	/* __vdso_sgx_enter_enclave; NULL: this kernel has none. */
+	vdso_sgx_enter_enclave_t (*find_enter)(void);
+};
+
+/* Linux; a test may point it elsewhere before the first enclave is made. */
+extern const struct tresor_sgx_system *tresor_sgx_system;
+
+/* Address of a function of an ELF image mapped by the kernel (getauxval(AT_SYSINFO_EHDR)), or NULL. */
+void *tresor_vdso_symbol(const void *image, const char *name);
+
+/*
+ * sgx_call.S: one EENTER by way of `enter`. Low half of the result: what `enter`
+ * returned; high half: EDI, the enclave's status, meaningful after EEXIT only.
+ */
+uint64_t tresor_sgx_call(vdso_sgx_enter_enclave_t enter, void *request, struct sgx_enclave_run *run);
+
+#endif
