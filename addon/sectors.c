@@ -1,62 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whole sectors between a file and a slab, through the enclave: one call and
- * one entry for a batch.
+ * Whole sectors between a file and memory, through the enclave: one call and
+ * one entry for a batch, on this thread, as long as that does not wait for a disk.
  *
  *   createSectors(enclave, handle, fd) -> Sectors	fd stays the caller's
  *   sectors.read(buffer, table, rows)
- *   sectors.write(buffer, table, rows, done)
+ *   sectors.write(buffer, table, rows)
  *
  * A row of the Float64Array is (offset in the file, 512-byte sector number of
- * the volume, at in the slab, length, from, result). `at` is 8-byte aligned.
- * `result` is set to 0 or an errno. Both return 0, or the status of an entry
- * that failed (no row is valid then), TRESOR_ENTER_LOST included.
- *
- * read: takes what is in the page cache; EAGAIN marks a row that would block.
- * write: the payload lies at `from` (any alignment) and is encrypted to `at`
- * before anything is written. Returns -1 when writing goes on in a thread:
- * done() is called when the results are there, and the slab must be left alone
- * until then.
+ * the volume, at in the buffer, length, from, result). `at` is 8-byte aligned;
+ * ciphertext is there, after a read plaintext. A write takes the plaintext from
+ * `from` and leaves it untouched. `result` becomes 0 or an errno; EAGAIN marks
+ * a row that would wait. Both return 0, or the status of an entry that failed
+ * (no row is valid then), TRESOR_ENTER_LOST included.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include "abi/enclave.h"
 #include "addon/addon.h"
 #include "addon/slab.h"
 
 enum { OFFSET, SECTOR, AT, LENGTH, FROM, RESULT, COLUMNS };
+#define RUN	64u	/* rows in one system call */
+
+/* A write that took longer has waited for a disk; the next ones are left to those who may. */
+#define WRITE_PATIENCE_NS	5000000ll
+#define WRITE_PAUSE_NS		1000000000ll
 
 struct sectors {
 	struct tresor_enclave *enclave;
 	uint32_t handle;
 	int fd;
-	bool blocking_writes;	/* the file system knows no RWF_NOWAIT for writes */
-};
-
-struct row {
-	off_t offset;
-	uint8_t *memory;
-	size_t length;
-	int result;
-};
-
-/* Writes that would block: in a thread, results back in JavaScript's table. */
-struct job {
-	uv_work_t work;
-	napi_env env;
-	napi_ref table;
-	napi_ref done;
-	napi_async_context context;
-	uint8_t *slab;
-	int fd;
-	uint32_t first;		/* row of the table that rows[0] is */
-	uint32_t count;
-	struct row rows[];
+	int64_t paused_until;	/* CLOCK_MONOTONIC, ns */
 };
 
 struct call {
@@ -64,17 +44,17 @@ struct call {
 	struct slab slab;
 	double *table;
 	uint32_t rows;
-	napi_value arguments[4];
+	napi_value arguments[3];
 };
 
-static bool begin(napi_env env, napi_callback_info info, size_t wanted, struct call *call)
+static bool begin(napi_env env, napi_callback_info info, struct call *call)
 {
-	size_t count = wanted;
+	size_t count = 3;
 	napi_value self;
 	void *memory;
 
 	napi_get_cb_info(env, info, &count, call->arguments, &self, NULL);
-	if (count < wanted || napi_unwrap(env, self, (void **)&call->sectors) != napi_ok ||
+	if (count < 3 || napi_unwrap(env, self, (void **)&call->sectors) != napi_ok ||
 	    napi_get_arraybuffer_info(env, call->arguments[0], &memory, &call->slab.size) != napi_ok ||
 	    napi_get_value_uint32(env, call->arguments[2], &call->rows) != napi_ok ||
 	    call->rows == 0 || call->rows > TRESOR_RANGES)
@@ -96,7 +76,8 @@ refuse:
 	return false;
 }
 
-static uint32_t enter(struct call *call, bool decrypt, bool skip_failed)
+/* Rows with a result are left out. `decrypt`: in place; else from `from`, by way of `at` where that is not aligned. */
+static uint32_t enter(struct call *call, bool decrypt)
 {
 	struct tresor_range ranges[TRESOR_RANGES];
 	struct tresor_sectors request = {
@@ -108,16 +89,43 @@ static uint32_t enter(struct call *call, bool decrypt, bool skip_failed)
 
 	for (uint32_t row = 0; row < call->rows; row++) {
 		const double *fields = call->table + row * COLUMNS;
-		uint64_t address = (uintptr_t)call->slab.memory + (uint64_t)fields[AT];
+		uint8_t *at = call->slab.memory + (size_t)fields[AT];
+		uint8_t *in = decrypt ? at : call->slab.memory + (size_t)fields[FROM];
 
-		if (skip_failed && fields[RESULT] != 0)
+		if (fields[RESULT] != 0)
 			continue;
+		if ((uintptr_t)in % 8 != 0) {
+			memcpy(at, in, (size_t)fields[LENGTH]);
+			in = at;
+		}
 		ranges[request.count++] = (struct tresor_range){
-			.in = address, .out = address,
+			.in = (uintptr_t)in, .out = (uintptr_t)at,
 			.sector = (uint64_t)fields[SECTOR], .length = (uint32_t)fields[LENGTH],
 		};
 	}
 	return request.count == 0 ? TRESOR_OK : tresor_enclave_enter(call->sectors->enclave, &request);
+}
+
+/* Gathers the rows from `first` that follow each other in the file. Returns how many; *total: their bytes. */
+static uint32_t gather(const struct call *call, uint32_t first, struct iovec iov[RUN], size_t *total)
+{
+	uint32_t count = 0;
+
+	for (*total = 0; count < RUN && first + count < call->rows; count++) {
+		const double *fields = call->table + (first + count) * COLUMNS;
+
+		if (count > 0 && fields[OFFSET] != call->table[first * COLUMNS + OFFSET] + (double)*total)
+			break;
+		iov[count] = (struct iovec){ call->slab.memory + (size_t)fields[AT], (size_t)fields[LENGTH] };
+		*total += iov[count].iov_len;
+	}
+	return count;
+}
+
+static void set_results(struct call *call, uint32_t first, uint32_t count, int result)
+{
+	for (uint32_t row = first; row < first + count; row++)
+		call->table[row * COLUMNS + RESULT] = result;
 }
 
 static napi_value number(napi_env env, double value)
@@ -130,143 +138,70 @@ static napi_value number(napi_env env, double value)
 
 static napi_value sectors_read(napi_env env, napi_callback_info info)
 {
+	struct iovec iov[RUN];
 	struct call call;
+	size_t total;
 
-	if (!begin(env, info, 3, &call))
+	if (!begin(env, info, &call))
 		return NULL;
-	for (uint32_t row = 0; row < call.rows; row++) {
-		double *fields = call.table + row * COLUMNS;
-		struct iovec iov = { call.slab.memory + (size_t)fields[AT], (size_t)fields[LENGTH] };
+	for (uint32_t row = 0, count; row < call.rows; row += count) {
 		ssize_t got;
 
+		count = gather(&call, row, iov, &total);
 		do {
-			got = preadv2(call.sectors->fd, &iov, 1, (off_t)fields[OFFSET], RWF_NOWAIT);
+			got = preadv2(call.sectors->fd, iov, (int)count, (off_t)call.table[row * COLUMNS + OFFSET],
+				      RWF_NOWAIT);
 		} while (got < 0 && errno == EINTR);
+		set_results(&call, row, count, got >= 0 || errno == EOPNOTSUPP ? EAGAIN : errno);
 		/* Short: the rest is not cached, or past the end; who may wait finds out. */
-		if (got < 0)
-			fields[RESULT] = errno == EOPNOTSUPP ? EAGAIN : errno;
-		else
-			fields[RESULT] = (size_t)got == iov.iov_len ? 0 : EAGAIN;
+		for (uint32_t i = 0; i < count && got >= (ssize_t)iov[i].iov_len; i++) {
+			got -= (ssize_t)iov[i].iov_len;
+			set_results(&call, row + i, 1, 0);
+		}
 	}
-	return number(env, enter(&call, true, true));
+	return number(env, enter(&call, true));
 }
 
-/* Whole, or an errno. */
-static int write_all(int fd, const uint8_t *memory, size_t length, off_t offset)
+static int64_t now_ns(void)
 {
-	while (length > 0) {
-		ssize_t put = pwrite(fd, memory, length, offset);
+	struct timespec t;
 
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return put < 0 ? errno : EIO;
-		memory += put;
-		length -= (size_t)put;
-		offset += put;
-	}
-	return 0;
-}
-
-static void job_run(uv_work_t *work)
-{
-	struct job *job = work->data;
-
-	for (uint32_t i = 0; i < job->count; i++)
-		job->rows[i].result = write_all(job->fd, job->rows[i].memory, job->rows[i].length, job->rows[i].offset);
-}
-
-static void job_done(uv_work_t *work, int status)
-{
-	struct job *job = work->data;
-	napi_value table, done, receiver;
-	napi_handle_scope scope;
-	double *fields;
-
-	(void)status;
-	napi_open_handle_scope(job->env, &scope);
-	napi_get_reference_value(job->env, job->table, &table);
-	napi_get_reference_value(job->env, job->done, &done);
-	fields = slab_table(job->env, table, job->first + job->count, COLUMNS);
-	for (uint32_t i = 0; fields && i < job->count; i++)
-		fields[(job->first + i) * COLUMNS + RESULT] = job->rows[i].result;
-	napi_get_global(job->env, &receiver);
-	napi_make_callback(job->env, job->context, receiver, done, 0, NULL, NULL);
-	napi_delete_reference(job->env, job->table);
-	napi_delete_reference(job->env, job->done);
-	napi_async_destroy(job->env, job->context);
-	napi_close_handle_scope(job->env, scope);
-	slab_unref(job->slab);
-	free(job);
-}
-
-static napi_value write_in_thread(napi_env env, struct call *call, uint32_t first)
-{
-	uint32_t count = call->rows - first;
-	struct job *job = malloc(sizeof(*job) + count * sizeof(job->rows[0]));
-	napi_value name;
-	uv_loop_t *loop;
-
-	if (!job || napi_get_uv_event_loop(env, &loop) != napi_ok) {
-		free(job);
-		for (uint32_t row = first; row < call->rows; row++)
-			call->table[row * COLUMNS + RESULT] = ENOMEM;
-		return number(env, TRESOR_OK);
-	}
-	*job = (struct job){
-		.work.data = job, .env = env, .slab = call->slab.memory, .fd = call->sectors->fd,
-		.first = first, .count = count,
-	};
-	for (uint32_t i = 0; i < count; i++) {
-		const double *fields = call->table + (first + i) * COLUMNS;
-
-		job->rows[i] = (struct row){
-			.offset = (off_t)fields[OFFSET], .length = (size_t)fields[LENGTH],
-			.memory = call->slab.memory + (size_t)fields[AT],
-		};
-	}
-	napi_create_string_utf8(env, "tresor write", NAPI_AUTO_LENGTH, &name);
-	napi_async_init(env, NULL, name, &job->context);
-	napi_create_reference(env, call->arguments[1], 1, &job->table);
-	napi_create_reference(env, call->arguments[3], 1, &job->done);
-	slab_ref(job->slab);
-	uv_queue_work(loop, &job->work, job_run, job_done);
-	return number(env, -1);
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
 static napi_value sectors_write(napi_env env, napi_callback_info info)
 {
+	struct iovec iov[RUN];
 	struct call call;
 	uint32_t status;
+	int64_t began;
+	size_t total;
 
-	if (!begin(env, info, 4, &call))
+	if (!begin(env, info, &call))
 		return NULL;
-	for (uint32_t row = 0; row < call.rows; row++) {
-		double *fields = call.table + row * COLUMNS;
-
-		fields[RESULT] = 0;
-		if (fields[FROM] != fields[AT])
-			memmove(call.slab.memory + (size_t)fields[AT], call.slab.memory + (size_t)fields[FROM],
-				(size_t)fields[LENGTH]);
+	began = now_ns();
+	if (began < call.sectors->paused_until) {
+		set_results(&call, 0, call.rows, EAGAIN);
+		return number(env, TRESOR_OK);
 	}
-	status = enter(&call, false, false);
+	set_results(&call, 0, call.rows, 0);
+	status = enter(&call, false);
 	if (status != TRESOR_OK)
 		return number(env, status);
-	for (uint32_t row = 0; row < call.rows; row++) {
-		double *fields = call.table + row * COLUMNS;
-		struct iovec iov = { call.slab.memory + (size_t)fields[AT], (size_t)fields[LENGTH] };
-		ssize_t put = -1;
+	for (uint32_t row = 0, count; row < call.rows; row += count) {
+		ssize_t put;
 
-		if (!call.sectors->blocking_writes) {
-			do {
-				put = pwritev2(call.sectors->fd, &iov, 1, (off_t)fields[OFFSET], RWF_NOWAIT);
-			} while (put < 0 && errno == EINTR);
-			call.sectors->blocking_writes = put < 0 && errno == EOPNOTSUPP;
-		}
-		/* A part written now is written again, with the same bytes. */
-		if (put != (ssize_t)iov.iov_len)
-			return write_in_thread(env, &call, row);
+		count = gather(&call, row, iov, &total);
+		do {
+			put = pwritev(call.sectors->fd, iov, (int)count, (off_t)call.table[row * COLUMNS + OFFSET]);
+		} while (put < 0 && errno == EINTR);
+		/* What was written in part is written again, with the same bytes. */
+		if (put != (ssize_t)total)
+			set_results(&call, row, count, put < 0 ? errno : EAGAIN);
 	}
+	if (now_ns() - began > WRITE_PATIENCE_NS)
+		call.sectors->paused_until = began + WRITE_PAUSE_NS;
 	return number(env, TRESOR_OK);
 }
 

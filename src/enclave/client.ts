@@ -7,7 +7,7 @@ import { availableParallelism } from "node:os"
 import { setTimeout as delay } from "node:timers/promises"
 import * as abi from "./abi.ts"
 import { EnclaveError, enclaveLost, statusName } from "./error.ts"
-import { addressOf, cpuFeatures, type NativeEnclave } from "./native.ts"
+import { addressOf, cpuFeatures, createSectors, type NativeEnclave } from "./native.ts"
 import { type Arena, Request } from "./request.ts"
 import { contextFields } from "./seal-request.ts"
 import { decode, type Encodable, encode } from "./struct.ts"
@@ -17,6 +17,7 @@ import type {
   Digest,
   Enclave,
   EnclaveIdentity,
+  FileSectors,
   Hash,
   Header,
   HeaderFacts,
@@ -439,6 +440,10 @@ export class EnclaveClient implements Enclave {
         ranges: table.address,
       }),
     )
+  }
+
+  fileSectors(handle: VolumeHandle, fd: number): FileSectors {
+    return createSectors(this.#native, handle, fd)
   }
 
   blocks(blocks: readonly Block[]): void {

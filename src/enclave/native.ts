@@ -6,7 +6,7 @@
 import { createRequire } from "node:module"
 import { Exit, type ExitCode, TresorError } from "../errors.ts"
 import { installed } from "./installation.ts"
-import type { Backend } from "./types.ts"
+import type { Backend, FileSectors } from "./types.ts"
 
 export interface NativeEnclaveOptions {
   readonly backend: Backend
@@ -106,6 +106,7 @@ export interface RingFunctions {
 
 interface Addon extends RingFunctions {
   createEnclave(options: NativeEnclaveOptions): NativeEnclave
+  createSectors(enclave: NativeEnclave, handle: number, fd: number): FileSectors
   addressOf(bytes: Uint8Array): bigint
   cpuFeatures(): number
   flock(fd: number, exclusive: boolean, nonblocking: boolean): boolean
@@ -123,6 +124,10 @@ export const ring: RingFunctions = addon
 
 /** ECREATE. */
 export const createEnclave = (options: NativeEnclaveOptions): NativeEnclave => addon.createEnclave(options)
+
+/** addon/sectors.c. */
+export const createSectors = (enclave: NativeEnclave, handle: number, fd: number): FileSectors =>
+  addon.createSectors(enclave, handle, fd)
 
 /** Address of the first byte. The caller keeps the ArrayBuffer alive. */
 export const addressOf = (bytes: Uint8Array): bigint => addon.addressOf(bytes)

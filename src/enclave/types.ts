@@ -146,6 +146,17 @@ export interface Range {
 }
 
 /**
+ * Whole sectors between a file and memory, many in one entry, as far as that
+ * does not wait for a disk: see addon/sectors.c for the table, and
+ * src/volume/sector-batch.ts. Both return 0, or the status of an entry that
+ * failed: then no row is valid.
+ */
+export interface FileSectors {
+  read(buffer: ArrayBuffer, table: Float64Array, rows: number): number
+  write(buffer: ArrayBuffer, table: Float64Array, rows: number): number
+}
+
+/**
  * Every method rejects with TresorError; codes are ENCLAVE_<STATUS> after
  * enum tresor_status (ENCLAVE_PASSPHRASE, ENCLAVE_MESSAGE, ENCLAVE_SEAL_MACHINE, …).
  * An ENCLAVE_HEADER error carries `facts: HeaderFacts`.
@@ -188,6 +199,8 @@ export interface Enclave extends AsyncDisposable {
   }): Promise<{ readonly handle: VolumeHandle; readonly sealed: Uint8Array }>
   /** Synchronous: one entry for up to 256 ranges; the data path's fallback and the tests' way in. */
   sectors(handle: VolumeHandle, decrypt: boolean, ranges: readonly Range[]): void
+  /** The same past JavaScript, on an open file; absent in enclaves that tests play. `fd` stays the caller's. */
+  fileSectors?(handle: VolumeHandle, fd: number): FileSectors
   blocks(blocks: readonly Block[]): void
   /** Wipes the keys. */
   closeVolume(handle: VolumeHandle): void

@@ -1,24 +1,37 @@
 /**
- * One client: a loop takes requests in, they are served side by side, and each
- * is answered when it is done. What a request holds in memory is taken from the
- * shared budget before its payload is read, and given back when its reply has
- * left; so a client that asks and does not read waits, and holds little.
+ * One client. Requests are taken from the channel's memory as they come; whole
+ * sectors that need not wait for a disk are moved at once, many in one entry of
+ * the enclave, and everything else is served side by side, each request on its
+ * own. What a request holds in memory is taken from the shared budget first, and
+ * given back when its reply has left; so a client that asks and does not read
+ * waits, and holds little.
  */
-import type { Socket } from "node:net"
 import { asIoError, type IoError } from "../store/store.ts"
 import type { Budget } from "../volume/budget.ts"
+import type { SectorBatch } from "../volume/sector-batch.ts"
 import type { Volume } from "../volume/volume.ts"
-import { ALLOCATION_CONTEXT, type Negotiated, negotiate, type Wire } from "./handshake.ts"
+import { Channel, LARGEST_PAYLOAD, PIECE, READABLE, WRITABLE } from "./channel.ts"
+import { ALLOCATION_CONTEXT, type Negotiated, negotiate } from "./handshake.ts"
 import { Command, CommandFlag, MAX_PAYLOAD, REQUEST_BYTES, Transmission } from "./protocol.ts"
-import { ByteReader } from "./reader.ts"
-import { errorChunk, readChunk, simpleReply, statusChunk } from "./reply.ts"
-import { checkRequest, costOf, parseRequest, payloadOf, type Request } from "./request.ts"
+import {
+  errorChunk,
+  putReadChunk,
+  putSimpleReply,
+  READ_CHUNK_BYTES,
+  readChunk,
+  SIMPLE_BYTES,
+  simpleReply,
+  statusChunk,
+} from "./reply.ts"
+import { checkRequest, costOf, parseRequest, type Request } from "./request.ts"
 
 const REQUESTS = 128
-/** Replies go out in pieces of so many bytes, so that a slow reader can be told from one that has stopped. */
-const PIECE = 256 << 10
 /** A payload may take so long for each MiB, beside the time a peer may be silent. */
 const MS_PER_MIB = 1000
+/** Then others have their turn. */
+const ROUNDS = 16
+/** In front of the data of a read: the longest header, at a multiple of 8. */
+const READ_HEAD = 32
 
 export interface ConnectionOptions {
   readonly volume: Volume
@@ -28,45 +41,106 @@ export interface ConnectionOptions {
   readonly stallMs: number
 }
 
+/** Why no more is taken: `input` has not come, `output` has not left, something is `awaited`, it is `over`. */
+type Stop = "input" | "output" | "awaited" | "over"
+
+interface Piece {
+  readonly request: Request
+  readonly offset: number
+  readonly length: number
+  /** Where its data is. */
+  readonly at: number
+}
+
+interface Written {
+  readonly request: Request
+  /** Where its payload is. */
+  readonly payload: number
+  readonly reply: number
+  failed: boolean
+}
+
+interface Payload {
+  readonly request: Request
+  readonly bytes: Buffer
+  filled: number
+}
+
+interface Unserved {
+  readonly request: Request
+  readonly payload: Buffer | null
+}
+
+interface Reply {
+  readonly parts: Uint8Array[]
+  /** Called when all of it is in the output, or nobody is there to take it. */
+  readonly taken: () => void
+}
+
 export class Connection {
-  readonly #socket: Socket
-  readonly #reader: ByteReader
+  readonly #channel: Channel
   readonly #volume: Volume
   readonly #budget: Budget
   readonly #share: () => number
   readonly #stallMs: number
   readonly #closed = new AbortController()
   #negotiated: Negotiated = { structured: false, allocation: false }
+  #transmitting = false
   #draining = false
+  #finished = false
   #bytes = 0
   #requests = 0
-  /** Bytes of replies that have not left, and when some last did. */
-  #unsent = 0
-  #moved = 0
   #progress: (() => void)[] = []
+  /** Since when a request has been incomplete, and how long that may be; 0: it is not. */
+  #incompleteSince = 0
+  #incompleteMs = 0
 
-  constructor(socket: Socket, { volume, budget, share, stallMs }: ConnectionOptions) {
-    this.#socket = socket
-    this.#reader = new ByteReader(socket)
+  readonly #reads: SectorBatch
+  readonly #readPieces: Piece[] = []
+  readonly #writes: SectorBatch
+  readonly #writePieces: Written[] = []
+  readonly #written: Written[] = []
+  #ciphertextUsed = 0
+  /** Budget held for the output. */
+  #outputHeld = 0
+  /** A read that has been dealt with up to `offset`. */
+  #rest: { readonly request: Request; readonly offset: number } | null = null
+  /** What could not be moved at once, waiting for its share of memory. */
+  readonly #unserved: Unserved[] = []
+  /** Budget taken for the next request that is served on its own, or comes with a large payload. */
+  #granted: number | null = null
+  #awaited = false
+  /** A payload too large for the channel. */
+  #payload: Payload | null = null
+  /** Length of the last large write: the next is expected to be alike. */
+  #expected = 0
+  /** Replies made elsewhere. */
+  readonly #replies: Reply[] = []
+  /** The first of them has left in part. */
+  #replying = false
+
+  /** `fd` is duplicated. */
+  constructor(fd: number, { volume, budget, share, stallMs }: ConnectionOptions) {
     this.#volume = volume
     this.#budget = budget
     this.#share = share
     this.#stallMs = stallMs
-    socket.on("error", () => {})
-    socket.on("close", () => {
-      this.#closed.abort()
-      this.#wake()
-    })
+    this.#reads = volume.newBatch()
+    this.#writes = volume.newBatch()
+    this.#channel = new Channel(fd, (events) => this.#onEvent(events))
   }
 
   /** Resolves when the connection has ended and nothing it asked for is in work. */
   async run(): Promise<void> {
     try {
-      const wire: Wire = { read: (length) => this.#reader.read(length), write: (bytes) => this.#push(bytes) }
+      const wire = { read: (length: number) => this.#read(length), write: (bytes: Uint8Array) => this.#reply([bytes]) }
+      this.#arm()
       const negotiated = await this.#within(this.#stallMs, () => negotiate(wire, this.#description()))
       if (negotiated !== null) {
         this.#negotiated = negotiated
-        await this.#transmit()
+        this.#transmitting = true
+        this.#pump()
+        while (!this.#finished && !this.#channel.closed) await this.#wait()
       }
     } finally {
       await this.drain()
@@ -77,22 +151,43 @@ export class Connection {
   /** Takes no more requests, waits until each has its answer, ends the connection. */
   async drain(): Promise<void> {
     this.#draining = true
-    while (this.#requests > 0 && !this.#socket.destroyed) await this.#wait()
-    if (this.#socket.destroyed) return
+    if (this.#transmitting) this.#pump()
+    while (this.#transmitting && !this.#finished && !this.#channel.closed) await this.#wait()
+    while (this.#requests > 0 && !this.#channel.closed) await this.#wait()
     // A client that does not take its answers is not waited for.
     await this.#within(this.#stallMs, async () => {
-      this.#socket.destroySoon()
-      while (!this.#closed.signal.aborted) await this.#wait()
+      while (this.#owes() && !this.#channel.closed) await this.#wait()
     })
+    this.cut()
   }
 
   /** Whether the client has left replies lying for `ms`: a live one it would be safe to cut off. */
   stuck(ms: number): boolean {
-    return this.#unsent > 0 && performance.now() - this.#moved >= ms
+    return this.#owes() && performance.now() - this.#channel.moved >= ms
+  }
+
+  /** Called now and then: cuts a client off that does not go on, gives idle memory back. */
+  check(): void {
+    if (this.#incompleteSince > 0 && performance.now() - this.#incompleteSince > this.#incompleteMs) this.cut()
+    this.#channel.rest()
   }
 
   cut(): void {
-    this.#socket.destroy()
+    this.#channel.close()
+    this.#ended()
+  }
+
+  /** After the channel has closed. */
+  #ended(): void {
+    if (this.#closed.signal.aborted) return
+    this.#closed.abort()
+    this.#budget.give(this.#outputHeld + (this.#granted ?? 0))
+    this.#outputHeld = 0
+    this.#granted = null
+    if (this.#payload !== null) this.#drop(this.#payload.request.length)
+    this.#payload = null
+    for (const { taken } of this.#replies.splice(0)) taken()
+    this.#wake()
   }
 
   /** Cuts the peer off when `body` takes longer. */
@@ -113,10 +208,6 @@ export class Connection {
     for (const wake of this.#progress.splice(0)) wake()
   }
 
-  #push(bytes: Uint8Array): Promise<void> {
-    return new Promise((resolve) => this.#socket.write(bytes, () => resolve()))
-  }
-
   #description() {
     const { size, sectorSize, readOnly, discards } = this.#volume
     const { hasFlags, flush, fua, multiConn, cache, writeZeroes, trim, df } = Transmission
@@ -130,63 +221,409 @@ export class Connection {
     }
   }
 
-  async #transmit(): Promise<void> {
-    for (;;) {
-      if (!(await this.#reader.ready()) || this.#draining) return
-      // Idle for as long as it likes, but not in the middle of a request.
-      const head = await this.#within(this.#stallMs, () => this.#reader.read(REQUEST_BYTES))
-      if (head === null || this.#draining) return
-      const request = parseRequest(head)
-      if (request === null || request.type === Command.disc) return
-      // Past this there is no telling where the next request starts without taking it all in.
-      if (payloadOf(request) > MAX_PAYLOAD) return
-      const cost = costOf(request) > MAX_PAYLOAD ? 0 : costOf(request)
-      if (!(await this.#admit(cost))) return
-      let payload: Buffer | null = null
-      if (request.type === Command.write) {
-        payload = Buffer.allocUnsafeSlow(request.length)
-        const ms = this.#stallMs + (request.length / (1 << 20)) * MS_PER_MIB
-        const into = payload
-        if (!(await this.#within(ms, () => this.#reader.fill(into)))) return this.#budget.give(cost)
-      }
-      this.#bytes += cost
-      this.#requests++
-      void this.#serve(request, payload).finally(() => {
-        this.#budget.give(cost)
-        this.#bytes -= cost
-        this.#requests--
-        this.#wake()
-      })
+  // ---- The socket
+
+  #onEvent(events: number): void {
+    if ((events & READABLE) !== 0) this.#receive()
+    if (this.#transmitting && !this.#finished) this.#pump()
+    else {
+      this.#send()
+      this.#wake()
     }
+    this.#arm()
   }
 
-  /** Waits for room, this connection's and everybody's. False: the peer left. */
-  async #admit(cost: number): Promise<boolean> {
-    while (this.#requests >= REQUESTS || (this.#bytes > 0 && this.#bytes + cost > this.#share())) {
-      if (this.#socket.destroyed) return false
+  #receive(): boolean {
+    const got = this.#channel.receive(this.#wanted())
+    if (this.#channel.closed) this.#ended()
+    return got
+  }
+
+  /** Bytes that make the next request complete, so that the one after it starts where the enclave likes it. */
+  #wanted(): number {
+    const { length, start, view } = this.#channel
+    if (this.#expected === 0) return LARGEST_PAYLOAD
+    if (length < REQUEST_BYTES) return REQUEST_BYTES + this.#expected - length
+    const request = parseRequest(view, start)
+    const large = request?.type === Command.write && request.length >= PIECE
+    return large ? REQUEST_BYTES + request.length - length : LARGEST_PAYLOAD
+  }
+
+  #arm(): void {
+    const readable = this.#channel.hasRoom && !this.#draining ? READABLE : 0
+    this.#channel.poll(readable | (this.#channel.unsent > 0 ? WRITABLE : 0))
+  }
+
+  /** The handshake's way to read. `null`: the peer left. */
+  async #read(length: number): Promise<Buffer | null> {
+    const channel = this.#channel
+    while (channel.length < length) {
+      if (channel.over || channel.closed || this.#draining) return null
+      if (this.#receive()) continue
+      this.#arm()
       await this.#wait()
     }
-    return await this.#budget.take(cost, this.#closed.signal)
+    const bytes = Buffer.from(channel.bytes.subarray(channel.start, channel.start + length))
+    channel.take(length)
+    return bytes
   }
 
-  /** Never rejects; resolves when the reply has left, or nobody is there to take it. */
-  async #serve(request: Request, payload: Buffer | null): Promise<void> {
+  #owes(): boolean {
+    return this.#channel.unsent > 0 || this.#replies.length > 0
+  }
+
+  /** Resolves when the reply is in the output, or nobody is there to take it. */
+  #reply(parts: Uint8Array[]): Promise<void> {
+    if (this.#channel.closed) return Promise.resolve()
+    return new Promise((taken) => {
+      this.#replies.push({ parts, taken })
+      // In the middle of a turn, its end sends.
+      if (this.#readPieces.length === 0 && this.#written.length === 0) this.#send()
+      this.#arm()
+    })
+  }
+
+  /** True: nothing is left to be sent. */
+  #send(): boolean {
+    const channel = this.#channel
+    do {
+      this.#fillOutput()
+      if (!channel.send()) {
+        if (channel.closed) this.#ended()
+        return false
+      }
+      this.#budget.give(this.#outputHeld)
+      this.#outputHeld = 0
+    } while (this.#replies.length > 0)
+    return true
+  }
+
+  /** Moves replies made elsewhere into the output, as far as there is room. */
+  #fillOutput(): void {
+    for (let reply = this.#replies[0]; reply !== undefined; reply = this.#replies[0]) {
+      this.#replying = true
+      for (let part = reply.parts[0]; part !== undefined; part = reply.parts[0]) {
+        const piece = part.subarray(0, PIECE)
+        const at = this.#channel.reserve(piece.length)
+        if (at < 0) return
+        this.#channel.bytes.set(piece, at)
+        this.#channel.push(at, piece.length)
+        if (piece.length === part.length) reply.parts.shift()
+        else reply.parts[0] = part.subarray(piece.length)
+      }
+      this.#replies.shift()
+      this.#replying = false
+      reply.taken()
+    }
+  }
+
+  // ---- Transmission
+
+  /** Takes requests in and moves data until something has to be waited for. */
+  #pump(): void {
+    for (let round = 0; round < ROUNDS; round++) {
+      if (this.#finished || this.#channel.closed) return
+      const stop = this.#takeRequests()
+      this.#moveReads()
+      this.#answerWrites()
+      const sent = this.#send()
+      if (this.#channel.closed) return
+      // What could not be moved at once is served first.
+      const goesOn =
+        stop === "output"
+          ? sent
+          : stop !== "awaited" && (this.#unserved.length > 0 || (stop === "input" && this.#receive()))
+      if (!goesOn) {
+        this.#pause(stop)
+        return
+      }
+    }
+    setImmediate(() => {
+      this.#pump()
+      this.#arm()
+    })
+  }
+
+  /** Until there is something to go on with. */
+  #pause(stop: Stop): void {
+    if (stop === "over") this.#finished = true
+    if (this.#finished) this.#wake()
+    if (stop !== "input" || (this.#channel.length === 0 && this.#payload === null)) this.#incompleteSince = 0
+    else if (this.#incompleteSince === 0) this.#incompleteSince = performance.now()
+    this.#arm()
+  }
+
+  #takeRequests(): Stop {
+    const { view } = this.#channel
+    for (;;) {
+      while (this.#unserved.length > 0) {
+        const [{ request, payload }] = this.#unserved as [Unserved]
+        if (!this.#admit(costOf(request))) return "awaited"
+        this.#unserved.shift()
+        this.#serve(request, payload)
+      }
+      if (this.#awaited) return "awaited"
+      if (this.#replying) return "output"
+      if (this.#rest !== null && !this.#takePieces(this.#rest.request, this.#rest.offset)) return "output"
+      if (this.#unserved.length > 0) continue
+      if (this.#draining) return "over"
+      if (this.#payload !== null) {
+        const stop = this.#fillPayload(this.#payload)
+        if (stop !== null) return stop
+        continue
+      }
+      if (this.#channel.length < REQUEST_BYTES) return this.#short()
+      const request = parseRequest(view, this.#channel.start)
+      if (request === null || request.type === Command.disc) return "over"
+      const stop = request.type === Command.write ? this.#takeWrite(request) : this.#takeOther(request)
+      if (stop !== null) return stop
+      this.#incompleteSince = 0
+    }
+  }
+
+  /** What is there is not enough. */
+  #short(): Stop {
+    this.#incompleteMs = this.#stallMs + (this.#expected / (1 << 20)) * MS_PER_MIB
+    return this.#channel.over ? "over" : "input"
+  }
+
+  #takeOther(request: Request): Stop | null {
+    if (request.type === Command.read && this.#fits(request)) {
+      this.#channel.take(REQUEST_BYTES)
+      return this.#takePieces(request, request.offset) ? null : "output"
+    }
+    const cost = costOf(request)
+    if (!this.#admit(cost > MAX_PAYLOAD ? 0 : cost)) return "awaited"
+    this.#channel.take(REQUEST_BYTES)
+    this.#serve(request, null)
+    return null
+  }
+
+  /** Whether a read may be moved at once. */
+  #fits({ flags, offset, length }: Request): boolean {
+    // Without chunks, or with DF, an error cannot follow data: one piece, or none.
+    if (flags !== 0 || (!this.#negotiated.structured && length > PIECE)) return false
+    return this.#volume.readsNow(offset, length)
+  }
+
+  /** Rows for a read from `from` on. False: there is no room for all of it. */
+  #takePieces(request: Request, from: number): boolean {
+    const end = request.offset + request.length
+    for (let offset = from; offset < end; ) {
+      const length = Math.min(PIECE, end - offset)
+      const at = this.#reads.full ? -1 : this.#channel.reserve(READ_HEAD + length)
+      const granted = at >= 0 && this.#budget.tryTake(length)
+      if (!granted && (at < 0 || this.#readPieces.at(-1)?.request === request)) {
+        this.#rest = { request, offset }
+        return false
+      }
+      if (!granted) {
+        this.#unserved.push({ request: { ...request, offset, length: end - offset }, payload: null })
+        break
+      }
+      this.#outputHeld += length
+      this.#reads.add(offset, length, at + READ_HEAD, at + READ_HEAD)
+      this.#readPieces.push({ request, offset, length, at: at + READ_HEAD })
+      offset += length
+    }
+    this.#rest = null
+    return true
+  }
+
+  /** One entry for all rows; replies for those that came, and the others are served on their own. */
+  #moveReads(): void {
+    const pieces = this.#readPieces
+    if (pieces.length === 0) return
+    const { view } = this.#channel
+    const moved = this.#volume.readNow(this.#channel.buffer, this.#reads)
+    let given: Request | null = null
+    pieces.forEach(({ request, offset, length, at }, row) => {
+      if (request === given) return
+      const end = request.offset + request.length
+      if (!moved || this.#reads.failed(row)) {
+        given = request
+        // Of what follows nothing has been taken, or it is in this batch.
+        if (this.#rest?.request === request) this.#rest = null
+        this.#unserved.push({ request: { ...request, offset, length: end - offset }, payload: null })
+      } else if (this.#negotiated.structured) {
+        putReadChunk(view, at - READ_CHUNK_BYTES, request.cookie, offset, length, offset + length === end)
+        this.#channel.push(at - READ_CHUNK_BYTES, READ_CHUNK_BYTES + length)
+      } else {
+        putSimpleReply(view, at - SIMPLE_BYTES, request.cookie, 0)
+        this.#channel.push(at - SIMPLE_BYTES, SIMPLE_BYTES + length)
+      }
+    })
+    pieces.length = 0
+    this.#reads.clear()
+  }
+
+  #takeWrite(request: Request): Stop | null {
+    const channel = this.#channel
+    const { length } = request
+    // Past this there is no telling where the next request starts without taking it all in.
+    if (length > MAX_PAYLOAD) return "over"
+    this.#expected = length >= PIECE ? length : 0
+    const complete = channel.length >= REQUEST_BYTES + length
+    const large = length > LARGEST_PAYLOAD
+    if (!complete || large) {
+      if (length >= PIECE && !this.#admit(length)) return "awaited"
+      if (large) {
+        channel.take(REQUEST_BYTES)
+        this.#enter(length)
+        this.#payload = { request, bytes: Buffer.allocUnsafeSlow(length), filled: 0 }
+        return null
+      }
+      channel.allowPayload(length)
+      return this.#short()
+    }
+    const payload = channel.start + REQUEST_BYTES
+    if (request.flags === 0 && this.#volume.writesNow(request.offset, length)) {
+      const reply = channel.reserve(SIMPLE_BYTES)
+      if (reply < 0) return "output"
+      this.#takeRows({ request, payload, reply, failed: false })
+      if (this.#granted !== null) this.#budget.give(this.#granted)
+      this.#granted = null
+    } else {
+      if (!this.#admit(length)) return "awaited"
+      this.#serve(request, Buffer.from(channel.bytes.subarray(payload, payload + length)))
+    }
+    channel.take(REQUEST_BYTES + length)
+    channel.allowPayload(0)
+    return null
+  }
+
+  #takeRows(written: Written): void {
+    const { request, payload } = written
+    for (let done = 0; done < request.length; ) {
+      const length = Math.min(PIECE, request.length - done)
+      let at = this.#writes.full ? -1 : this.#channel.ciphertext(this.#ciphertextUsed, length)
+      if (at < 0) {
+        this.#moveWrites()
+        at = this.#channel.ciphertext(0, length)
+      }
+      this.#writes.add(request.offset + done, length, at, payload + done)
+      this.#writePieces.push(written)
+      this.#ciphertextUsed += (length + 7) & ~7
+      done += length
+    }
+    this.#written.push(written)
+    // A large payload makes room for the next one.
+    if (request.length >= PIECE) this.#moveWrites()
+  }
+
+  #moveWrites(): void {
+    const pieces = this.#writePieces
+    if (pieces.length === 0) return
+    const moved = this.#volume.writeNow(this.#channel.buffer, this.#writes)
+    pieces.forEach((written, row) => {
+      if (written.failed || (moved && !this.#writes.failed(row))) return
+      const { request, payload } = written
+      written.failed = true
+      // All of it once more: what was written is written again.
+      const bytes = Buffer.from(this.#channel.bytes.subarray(payload, payload + request.length))
+      this.#unserved.push({ request, payload: bytes })
+    })
+    pieces.length = 0
+    this.#ciphertextUsed = 0
+    this.#writes.clear()
+  }
+
+  #answerWrites(): void {
+    this.#moveWrites()
+    for (const { request, reply, failed } of this.#written) {
+      if (failed) continue
+      putSimpleReply(this.#channel.view, reply, request.cookie, 0)
+      this.#channel.push(reply, SIMPLE_BYTES)
+    }
+    this.#written.length = 0
+  }
+
+  #fillPayload(payload: Payload): Stop | null {
+    const channel = this.#channel
+    const { request, bytes, filled } = payload
+    const part = Math.min(channel.length, bytes.length - filled)
+    channel.bytes.copy(bytes, filled, channel.start, channel.start + part)
+    channel.take(part)
+    payload.filled += part
+    if (payload.filled < bytes.length) return this.#short()
+    this.#payload = null
+    this.#requests--
+    this.#bytes -= bytes.length
+    this.#granted = bytes.length
+    this.#serve(request, bytes)
+    return null
+  }
+
+  // ---- Requests served on their own
+
+  /**
+   * Whether there is room for a request, this connection's and everybody's: then
+   * it is taken, for `#enter`. Otherwise things go on by themselves when there is.
+   */
+  #admit(cost: number): boolean {
+    if (this.#granted === cost) return true
+    if (this.#granted !== null) this.#budget.give(this.#granted)
+    this.#granted = null
+    if (this.#awaited || this.#requests >= REQUESTS || (this.#bytes > 0 && this.#bytes + cost > this.#share())) {
+      return false
+    }
+    const taken = this.#budget.take(cost, this.#closed.signal)
+    if (typeof taken === "boolean") {
+      this.#granted = taken ? cost : null
+      return taken
+    }
+    this.#awaited = true
+    void taken.then((granted) => {
+      this.#awaited = false
+      if (!granted) return
+      if (this.#channel.closed) return this.#budget.give(cost)
+      this.#granted = cost
+      this.#pump()
+    })
+    return false
+  }
+
+  #enter(cost: number): void {
+    this.#granted = null
+    this.#requests++
+    this.#bytes += cost
+  }
+
+  #drop(cost: number): void {
+    this.#budget.give(cost)
+    this.#bytes -= cost
+    this.#requests--
+    this.#wake()
+    if (this.#transmitting && !this.#channel.closed) this.#pump()
+  }
+
+  /** Has been admitted. */
+  #serve(request: Request, payload: Buffer | null): void {
+    const cost = this.#granted ?? 0
+    this.#enter(cost)
+    // A change of part of a sector must not read it while we write it.
+    this.#moveWrites()
+    void this.#answer(request, payload).finally(() => this.#drop(cost))
+  }
+
+  /** Never rejects. */
+  async #answer(request: Request, payload: Buffer | null): Promise<void> {
     const { structured, allocation } = this.#negotiated
     const { cookie, type, offset, length } = request
     try {
       const { size, readOnly, discards } = this.#volume
       checkRequest(request, { size, readOnly, trims: discards, structured, allocation })
       const data = await this.#perform(request, payload)
-      if (type === Command.blockStatus) await this.#send(statusChunk(cookie, ALLOCATION_CONTEXT, length), null)
-      else if (data !== null && structured) await this.#send(readChunk(cookie, offset, length), data)
-      else await this.#send(simpleReply(cookie, null), data)
+      if (type === Command.blockStatus) await this.#reply([statusChunk(cookie, ALLOCATION_CONTEXT, length)])
+      else if (data === null) await this.#reply([simpleReply(cookie, null)])
+      else await this.#reply([structured ? readChunk(cookie, offset, length) : simpleReply(cookie, null), data])
     } catch (error) {
       await this.#refuse(cookie, asIoError(error))
     }
   }
 
   #refuse(cookie: bigint, error: IoError): Promise<void> {
-    return this.#send(this.#negotiated.structured ? errorChunk(cookie, error) : simpleReply(cookie, error), null)
+    return this.#reply([this.#negotiated.structured ? errorChunk(cookie, error) : simpleReply(cookie, error)])
   }
 
   async #perform({ type, flags, offset, length }: Request, payload: Buffer | null): Promise<Buffer | null> {
@@ -215,28 +652,5 @@ export class Connection {
       default:
         return null
     }
-  }
-
-  async #send(head: Buffer, data: Buffer | null): Promise<void> {
-    if (this.#socket.destroyed) return
-    if (this.#unsent === 0) this.#moved = performance.now()
-    const length = data?.length ?? 0
-    const sent: Promise<void>[] = []
-    // Queued in one go: nothing of another reply comes in between.
-    this.#socket.cork()
-    sent.push(this.#sendPiece(head))
-    for (let at = 0; at < length; at += PIECE) {
-      sent.push(this.#sendPiece(data!.subarray(at, at + PIECE)))
-      if (at === 0) this.#socket.uncork()
-    }
-    if (length === 0) this.#socket.uncork()
-    await Promise.all(sent)
-  }
-
-  async #sendPiece(bytes: Uint8Array): Promise<void> {
-    this.#unsent += bytes.length
-    await this.#push(bytes)
-    this.#unsent -= bytes.length
-    this.#moved = performance.now()
   }
 }

@@ -21,15 +21,15 @@ export interface ExportFacts {
   readonly allocation: boolean
 }
 
-/** `null`: this is no request, and what follows cannot be told apart any more. */
-export function parseRequest(head: Buffer, at = 0): Request | null {
-  if (head.readUInt32BE(at) !== REQUEST_MAGIC) return null
+/** The header at `at`. `null`: this is no request, and what follows cannot be told apart any more. */
+export function parseRequest(bytes: DataView, at: number): Request | null {
+  if (bytes.getUint32(at) !== REQUEST_MAGIC) return null
   return {
-    flags: head.readUInt16BE(at + 4),
-    type: head.readUInt16BE(at + 6),
-    cookie: head.readBigUInt64BE(at + 8),
-    offset: head.readUInt32BE(at + 16) * 2 ** 32 + head.readUInt32BE(at + 20),
-    length: head.readUInt32BE(at + 24),
+    flags: bytes.getUint16(at + 4),
+    type: bytes.getUint16(at + 6),
+    cookie: bytes.getBigUint64(at + 8),
+    offset: bytes.getUint32(at + 16) * 2 ** 32 + bytes.getUint32(at + 20),
+    length: bytes.getUint32(at + 24),
   }
 }
 

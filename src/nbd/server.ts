@@ -1,5 +1,5 @@
 /** Serves one volume on a Unix socket to any number of NBD clients. */
-import { createServer, type Server } from "node:net"
+import { createServer, type Server, type Socket } from "node:net"
 import { Budget } from "../volume/budget.ts"
 import type { Volume } from "../volume/volume.ts"
 import { Connection } from "./connection.ts"
@@ -29,6 +29,10 @@ const LARGEST_SHARE = 4 << 20
 /** And however many there are: enough for some small requests. */
 const SMALLEST_SHARE = 64 << 10
 
+/** Node shows it on the handle only. */
+const descriptorOf = (socket: Socket): number =>
+  (socket as unknown as { readonly _handle: { readonly fd: number } })._handle.fd
+
 /** Rejects with Node's error when the socket cannot be made. */
 export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
   const { path, volume, stallMs = 10_000, memory = MAX_PAYLOAD } = options
@@ -42,12 +46,22 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
       for (const connection of connections.keys()) if (connection.stuck(stallMs)) connection.cut()
     },
   })
-  const server: Server = createServer((socket) => {
-    const connection = new Connection(socket, { volume, budget, share, stallMs })
-    connections.set(
-      connection,
-      connection.run().finally(() => connections.delete(connection)),
-    )
+  const check = () => {
+    for (const connection of connections.keys()) connection.check()
+  }
+  let checks: NodeJS.Timeout | null = null
+  const server: Server = createServer({ pauseOnConnect: true }, (socket) => {
+    const connection = new Connection(descriptorOf(socket), { volume, budget, share, stallMs })
+    // The connection has a descriptor of its own.
+    socket.destroy()
+    checks ??= setInterval(check, stallMs / 4).unref()
+    const ended = connection.run().finally(() => {
+      connections.delete(connection)
+      if (connections.size > 0) return
+      clearInterval(checks!)
+      checks = null
+    })
+    connections.set(connection, ended)
   })
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen({ path, backlog: 4096 }, resolve))
   return {

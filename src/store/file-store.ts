@@ -69,8 +69,8 @@ export class FileStore implements Store {
     return this.#size
   }
 
-  get fd(): number {
-    return this.#handle.fd
+  get fd(): number | null {
+    return this.#direct === null ? this.#handle.fd : null
   }
 
   async #readCached(offset: number, into: Uint8Array): Promise<void> {

@@ -9,6 +9,12 @@ interface Held {
 export class RangeLock {
   readonly #held = new Set<Held>()
 
+  /** Whether somebody holds a byte of [start, end). */
+  overlaps(start: number, end: number): boolean {
+    for (const held of this.#held) if (held.start < end && start < held.end) return true
+    return false
+  }
+
   /** Runs `body` while nobody else holds a byte of [start, end). */
   async with<T>(start: number, end: number, body: () => Promise<T>): Promise<T> {
     const before: Promise<void>[] = []

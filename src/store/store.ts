@@ -31,7 +31,7 @@ export interface Store {
   readonly readOnly: boolean
   /** Whether `discard` gives space back; without it, it does nothing. */
   readonly discards: boolean
-  /** For I/O past this interface; `null` when there is no descriptor. */
+  /** For I/O past this interface, through the page cache; `null`: there is no such way. */
   readonly fd: number | null
   read(offset: number, into: Uint8Array): Promise<void>
   /** `from` must not change until this has resolved. */

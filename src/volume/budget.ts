@@ -26,13 +26,17 @@ export class Budget {
     return this.#free
   }
 
+  /** Takes what can be had at once, ahead of nobody. */
+  tryTake(bytes: number): boolean {
+    if (this.#waiting.size > 0 || bytes > this.#free) return false
+    this.#free -= bytes
+    return true
+  }
+
   /** False when `signal` was aborted first: then nothing is held. `bytes` must not exceed the whole. */
   take(bytes: number, signal?: AbortSignal): Promise<boolean> | boolean {
     if (signal?.aborted === true) return false
-    if (this.#waiting.size === 0 && bytes <= this.#free) {
-      this.#free -= bytes
-      return true
-    }
+    if (this.tryTake(bytes)) return true
     return new Promise((resolve) => {
       const abort = () => {
         this.#waiting.delete(waiter)

@@ -3,15 +3,17 @@
  * Store, keys in an enclave. Any alignment is served; what is smaller than a
  * sector is read, changed and written under a lock of its range.
  */
-import type { Enclave, VolumeHandle } from "../enclave/types.ts"
+import type { Enclave, FileSectors, VolumeHandle } from "../enclave/types.ts"
 import { RangeLock } from "../store/range-lock.ts"
 import { checkRange, IoError, type Store } from "../store/store.ts"
 import { Budget } from "./budget.ts"
+import { SectorBatch } from "./sector-batch.ts"
 
 /** "locked": no key, I/O waits. "failed": no key in time, I/O ends in EIO. */
 export type VolumeState = "ready" | "locked" | "failed" | "closing" | "closed"
 
 export interface VolumeCounters {
+  /** Requests served, or pieces of large ones. */
   reads: number
   writes: number
   flushes: number
@@ -73,6 +75,8 @@ export class Volume {
   readonly #waiting = new Set<() => void>()
   readonly #listeners = new Set<() => void>()
   #key: { readonly enclave: Enclave; readonly handle: VolumeHandle } | null = null
+  /** The way past the queue, while there is a key and the store is a file. */
+  #file: FileSectors | null = null
   #state: VolumeState = "locked"
   #grace: NodeJS.Timeout | null = null
   #idle: (() => void) | null = null
@@ -125,6 +129,8 @@ export class Volume {
     if (this.#state === "closing" || this.#state === "closed") throw new IoError("ESHUTDOWN", "the volume is closing")
     this.#wipe()
     this.#key = { enclave, handle }
+    const { fd } = this.#store
+    this.#file = fd === null ? null : (enclave.fileSectors?.(handle, fd) ?? null)
     this.#become("ready")
   }
 
@@ -148,6 +154,7 @@ export class Volume {
     this.#grace = null
     const key = this.#key
     this.#key = null
+    this.#file = null
     if (key?.enclave.alive) key.enclave.closeVolume(key.handle)
   }
 
@@ -174,6 +181,7 @@ export class Volume {
         if (key.enclave.alive) throw new IoError("EIO", "the enclave refused the sectors", { cause: error })
         if (this.#key === key) {
           this.#key = null
+          this.#file = null
           this.#wait(this.#options.lossGraceMs ?? 30_000)
         }
       }
@@ -203,6 +211,55 @@ export class Volume {
       yield { start, end: next }
       start = next
     }
+  }
+
+  #atOnce(offset: number, length: number): boolean {
+    const { sectorSize } = this
+    return (
+      this.#file !== null &&
+      this.#state === "ready" &&
+      length > 0 &&
+      offset % sectorSize === 0 &&
+      length % sectorSize === 0 &&
+      offset + length <= this.#size
+    )
+  }
+
+  /** Rows for `readNow` and `writeNow`. */
+  newBatch(): SectorBatch {
+    return new SectorBatch(this.#options.offset)
+  }
+
+  /** Whether a row with this range may be tried with `readNow`, until the next turn of the event loop. */
+  readsNow(offset: number, length: number): boolean {
+    return this.#atOnce(offset, length)
+  }
+
+  /** The same for `writeNow`. */
+  writesNow(offset: number, length: number): boolean {
+    return this.#atOnce(offset, length) && !this.readOnly && !this.#locks.overlaps(offset, offset + length)
+  }
+
+  /**
+   * Moves what needs no waiting: what is in the page cache, in one entry. False:
+   * no row was moved. A row that failed, for whatever reason, is for `read`,
+   * which waits, tries again and knows what to say.
+   */
+  readNow(buffer: ArrayBuffer, batch: SectorBatch): boolean {
+    if (this.#file?.read(buffer, batch.table, batch.rows) !== 0) return false
+    const { rows, bytes } = batch.moved()
+    this.counters.reads += rows
+    this.counters.bytesRead += bytes
+    return true
+  }
+
+  /** The same for writing; what was written is not yet on stable storage. A row that failed is for `write`. */
+  writeNow(buffer: ArrayBuffer, batch: SectorBatch): boolean {
+    if (this.#file?.write(buffer, batch.table, batch.rows) !== 0) return false
+    const { rows, bytes } = batch.moved()
+    this.counters.writes += rows
+    this.counters.bytesWritten += bytes
+    return true
   }
 
   async #withScratch<T>(bytes: number, body: () => Promise<T>): Promise<T> {
