@@ -1,6 +1,7 @@
 /** The sector half of an enclave, played by OpenSSL; for tests only. */
 import { createCipheriv, createDecipheriv } from "node:crypto"
-import type { Enclave, VolumeHandle } from "../enclave/types.ts"
+import { readSync, writeSync } from "node:fs"
+import type { Enclave, FileSectors, VolumeHandle } from "../enclave/types.ts"
 
 export const HANDLE = 1 as VolumeHandle
 
@@ -32,6 +33,39 @@ export class TestEnclave {
     for (const { input, output, sector } of ranges) {
       output.set(xts(this.#key, decrypt, this.#sectorSize, Number(sector), input))
     }
+  }
+
+  /** Rows moved past the store. */
+  moved = 0
+  /** What becomes of a row instead: an errno, or 0 to move it; "all" for none of them. */
+  refuse: () => number | "all" = () => 0
+
+  fileSectors = (_handle: VolumeHandle, fd: number): FileSectors => {
+    const pass =
+      (decrypt: boolean) =>
+      (memory: ArrayBuffer, table: Float64Array, rows: number): number => {
+        for (let row = 0; row < rows; row++) {
+          const [offset, sector, at, length, from] = table.subarray(6 * row) as unknown as [
+            number,
+            number,
+            number,
+            number,
+            number,
+          ]
+          const refused = this.refuse()
+          if (refused === "all") return 1
+          table[6 * row + 5] = refused
+          const place = Buffer.from(memory, at, length)
+          if (!decrypt) place.set(xts(this.#key, false, this.#sectorSize, sector, new Uint8Array(memory, from, length)))
+          if (refused !== 0) continue
+          this.moved++
+          if (!decrypt) writeSync(fd, place, 0, length, offset)
+          else if (readSync(fd, place, 0, length, offset) < length) table[6 * row + 5] = 11
+          else place.set(xts(this.#key, true, this.#sectorSize, sector, place))
+        }
+        return 0
+      }
+    return { read: pass(true), write: pass(false) }
   }
 
   closeVolume: Enclave["closeVolume"] = (handle) => void this.closed.push(handle)
