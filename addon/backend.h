@@ -84,6 +84,8 @@ struct tresor_image {
 /* Remembers the first fault. `where`: what faulted; `vector`: the CPU's exception. Does not allocate. */
 void tresor_image_fault(struct tresor_image *image, const char *where, uint16_t vector, uint16_t error_code,
 			uint64_t address);
+/* The same when the kernel refused to enter; `error`: an errno. */
+void tresor_image_not_entered(struct tresor_image *image, int error);
 
 struct tresor_options {
 	uint32_t transition_cycles;	/* software: TSC cycles burnt per entry and exit together */

@@ -52,6 +52,21 @@ bool tresor_refuse_errno(struct tresor_error *error, const char *what)
 	return tresor_refuse(error, name != NULL ? name : "EIO", "%s: %s", what, strerrordesc_np(errno));
 }
 
+static bool is_first_fault(struct tresor_image *image)
+{
+	uint32_t none = 0;
+
+	return __atomic_compare_exchange_n(&image->faulted, &none, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+void tresor_image_not_entered(struct tresor_image *image, int error)
+{
+	if (!is_first_fault(image))
+		return;
+	snprintf(image->fault, sizeof(image->fault), "the kernel cannot enter it: error %d", error);
+	__atomic_store_n(&image->faulted, 2, __ATOMIC_RELEASE);
+}
+
 void tresor_image_fault(struct tresor_image *image, const char *where, uint16_t vector, uint16_t error_code,
 			uint64_t address)
 {
@@ -60,9 +75,8 @@ void tresor_image_fault(struct tresor_image *image, const char *where, uint16_t 
 		[13] = "#GP", [14] = "#PF", [16] = "#MF", [17] = "#AC", [19] = "#XM",
 	};
 	const char *name = vector < sizeof(names) / sizeof(names[0]) ? names[vector] : NULL;
-	uint32_t none = 0;
 
-	if (!__atomic_compare_exchange_n(&image->faulted, &none, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+	if (!is_first_fault(image))
 		return;
 	/* SDM vol. 3A, page-fault error code, bit 15: the EPC does not have the page. */
 	if (vector == 14 && (error_code & 0x8000))

@@ -326,8 +326,11 @@ static uint32_t backend_enter(struct tresor_backend *backend, uint32_t thread, v
 
 	if ((uint32_t)result == 0 && run.function == SGX_EEXIT)
 		return (uint32_t)(result >> 32);
-	tresor_image_fault(image, run.function == SGX_EENTER ? "EENTER" : "the enclave", run.exception_vector,
-			   run.exception_error_code, run.exception_addr);
+	if ((int32_t)result < 0)
+		tresor_image_not_entered(image, -(int32_t)result);
+	else
+		tresor_image_fault(image, run.function == SGX_EENTER ? "EENTER" : "the enclave",
+				   run.exception_vector, run.exception_error_code, run.exception_addr);
 	return TRESOR_ENTER_LOST;
 }
 

@@ -198,7 +198,7 @@ export class EnclaveClient implements Enclave {
     })
     try {
       const status = await native.enterAsync(bytes)
-      if (status === LOST) throw enclaveLost()
+      if (status === LOST) throw enclaveLost(native.fault)
       const failed = statusName(status)
       if (failed !== null) throw new EnclaveError(failed)
     } catch (error) {
@@ -233,20 +233,20 @@ export class EnclaveClient implements Enclave {
   }
 
   #answered(status: number): void {
-    if (status === LOST) throw enclaveLost()
+    if (status === LOST) throw enclaveLost(this.#native.fault)
     const failed = statusName(status)
     if (failed !== null) throw new EnclaveError(failed)
   }
 
   #enterNow(bytes: Uint8Array): void {
-    if (!this.alive) throw enclaveLost()
+    if (!this.alive) throw enclaveLost(this.#native.fault)
     this.#answered(this.#native.enter(bytes))
   }
 
   async #enter(bytes: Uint8Array): Promise<number> {
-    if (!this.alive) throw enclaveLost()
+    if (!this.alive) throw enclaveLost(this.#native.fault)
     const status = await this.#native.enterAsync(bytes)
-    if (status === LOST) throw enclaveLost()
+    if (status === LOST) throw enclaveLost(this.#native.fault)
     return status
   }
 

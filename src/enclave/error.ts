@@ -88,11 +88,11 @@ export function statusName(status: number): StatusName | null {
   return found[0] as StatusName
 }
 
-/** The enclave is gone: a fault inside, or its memory was taken. */
-export function enclaveLost(): TresorError {
+/** The enclave is gone: a fault inside, or its memory was taken. `fault`: what the CPU reported of it. */
+export function enclaveLost(fault: string | null): TresorError {
   return new TresorError(
     "ENCLAVE_LOST",
     Exit.wrongDevice,
-    "The enclave is lost (fault, suspend or memory reclaimed); unlock the volume again",
+    `The enclave is lost (${fault ?? "fault, suspend or memory reclaimed"}); unlock the volume again`,
   )
 }

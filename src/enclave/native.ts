@@ -48,6 +48,8 @@ export interface NativeEnclave {
   destroy(): void
   /** From init until a fault inside or destroy. */
   readonly alive: boolean
+  /** What the CPU reported when the enclave was lost, one clause; null while it is not, or when nothing is known. */
+  readonly fault: string | null
   /** Final once `init` was called, whether it succeeded or not. */
   readonly mrenclave: Uint8Array
   readonly mrsigner: Uint8Array
