@@ -6,7 +6,7 @@ import { modulusOf, newSha256, signBytes } from "./image/keys.ts"
 import { measureImage } from "./image/sgxs.ts"
 import { attach, prepare, signedBytes } from "./image/sigstruct.ts"
 import { tcsPage } from "./image/testing.ts"
-import { createEnclave, type NativeEnclave } from "./native.ts"
+import { createEnclave, type NativeEnclave, type NativeEnclaveOptions } from "./native.ts"
 
 export const SIZE = 0x20000
 /** What the host gives is copied here before the leaf. */
@@ -136,11 +136,13 @@ xfrm_mask = 0xffffffffffffff1b
 export interface LoadOptions {
   readonly machineSecret?: Uint8Array
   readonly transitionCycles?: number
+  /** Another way in than the software backend. */
+  readonly create?: (options: NativeEnclaveOptions) => NativeEnclave
 }
 
 /** ECREATE to the last EADD; EINIT is the caller's. */
 export function loadEnclave({ image }: TestEnclave, options: LoadOptions = {}): NativeEnclave {
-  const native = createEnclave({
+  const native = (options.create ?? createEnclave)({
     backend: "software",
     size: BigInt(image.size),
     ssaFrameSize: image.ssaFrameSize,
@@ -150,10 +152,15 @@ export function loadEnclave({ image }: TestEnclave, options: LoadOptions = {}): 
     transitionCycles: options.transitionCycles ?? 0,
     machineSecret: Uint8Array.from(options.machineSecret ?? new Uint8Array(32).fill(7)),
   })
-  for (const { offset, size, data, secinfoFlags, measured } of image.segments) {
-    native.addPages(offset, size, data, secinfoFlags, measured)
+  try {
+    for (const { offset, size, data, secinfoFlags, measured } of image.segments) {
+      native.addPages(offset, size, data, secinfoFlags, measured)
+    }
+    if (image.dynamic !== null) native.reserve(image.dynamic.offset, image.dynamic.size)
+  } catch (error) {
+    native.destroy()
+    throw error
   }
-  if (image.dynamic !== null) native.reserve(image.dynamic.offset, image.dynamic.size)
   return native
 }
 

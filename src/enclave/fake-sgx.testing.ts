@@ -1,0 +1,54 @@
+/** The hardware backend of the addon on a driver and a CPU made for tests (addon/sgx_fake.c). */
+import { createRequire } from "node:module"
+import { installed } from "./installation.ts"
+import type { NativeEnclave, NativeEnclaveOptions } from "./native.ts"
+
+/** errno values of Linux, for Wrong. */
+export const Errno = { EPERM: 1, EINTR: 4, EIO: 5, ENOENT: 2, ENOMEM: 12, EACCES: 13, ENODEV: 19, ENOTTY: 25 } as const
+/** What the vDSO returns when it cannot enter. */
+export const EFAULT = -14
+
+/** What goes wrong; what is not named goes well. Errnos are thrown by the call they name. */
+export interface Wrong {
+  readonly openErrno?: number
+  readonly createErrno?: number
+  readonly addErrno?: number
+  /** Calls of ADD_PAGES that succeed before `addErrno`. */
+  readonly addAfter?: number
+  readonly initErrno?: number
+  readonly mapErrno?: number
+  /** What the SGX2 calls say with `noSgx2`; ENODEV when absent. */
+  readonly probeErrno?: number
+  /** Returned by the vDSO in place of an entry. */
+  readonly enterResult?: number
+  /** Most pages that one ADD_PAGES adds. */
+  readonly partial?: number
+  /** 1: ADD_PAGES says it added more than it was given. */
+  readonly overCount?: number
+  /** Calls that first end in EINTR or EAGAIN with nothing done. */
+  readonly interruptAdd?: number
+  readonly interruptInit?: number
+  /** 1: no mapping may be executed (/dev mounted noexec). */
+  readonly noExec?: number
+  readonly noVdso?: number
+  readonly noSgx2?: number
+}
+
+interface FakeSgx {
+  createEnclave(options: NativeEnclaveOptions): NativeEnclave
+  /** Replaces what `configure` said before. */
+  configure(wrong: Wrong): void
+  /** Since the last call, but `open`: devices open now. */
+  counters(): Readonly<Record<"open" | "addCalls" | "pages" | "initCalls" | "entries", number>>
+  /** As a suspend: the EPC of every enclave is gone, with threads inside or not. */
+  lose(): void
+  /** Whether the addon's reader of the vDSO finds a function in this kernel's. */
+  vdsoHas(name: string): boolean
+}
+
+export const fake = createRequire(import.meta.url)(installed("addon/build/Release/tresor_fake.node")) as FakeSgx
+
+/** In place of createEnclave: the same enclave by /dev/sgx_enclave. */
+export function createFake(options: NativeEnclaveOptions): NativeEnclave {
+  return fake.createEnclave({ ...options, backend: "sgx", machineSecret: null })
+}
