@@ -123,7 +123,14 @@ export class Session implements ServedVolume {
   }
 
   async challenge(purpose: Purpose): Promise<Uint8Array> {
-    return (await this.#liveEnclave()).challenge(purpose)
+    const enclave = await this.#liveEnclave()
+    try {
+      return await enclave.challenge(purpose)
+    } catch (error) {
+      // After a suspend without I/O, this is the first to find the enclave lost.
+      if (enclave.alive) throw error
+      return (await this.#liveEnclave()).challenge(purpose)
+    }
   }
 
   async report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array> {

@@ -1,17 +1,11 @@
 /** One contract, two backends: what the SDM asks of the software one, and of the hardware one on a made-up driver. */
 import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
-import { readFileSync } from "node:fs"
 import { afterEach, describe, test } from "node:test"
-import { EnclaveClient } from "./client.ts"
+import type { EnclaveClient } from "./client.ts"
 import { EnclaveError } from "./error.ts"
 import { createFake, EFAULT, Errno, fake, type Wrong } from "./fake-sgx.testing.ts"
-import { parseConf } from "./image/conf.ts"
-import { parseImage } from "./image/elf.ts"
-import { newSha256 } from "./image/keys.ts"
-import { measureImage } from "./image/sgxs.ts"
-import { installed } from "./installation.ts"
-import { decryptXts, volumeKeyOf } from "./luks.testing.ts"
+import { decryptXts } from "./luks.testing.ts"
 import {
   call,
   callRequest,
@@ -27,8 +21,8 @@ import {
   WINDOW,
 } from "./native.testing.ts"
 import { createEnclave, type NativeEnclave } from "./native.ts"
-import { sealRequest } from "./seal-request.ts"
-import type { Backend, Header, KeyslotParameters, RequestContext } from "./types.ts"
+import { makeVolume, real, startImage, unlock } from "./real-image.testing.ts"
+import type { Backend } from "./types.ts"
 
 const withCode = (code: string) => (error: NodeJS.ErrnoException) => {
   assert.equal(error.code, code, error.message)
@@ -50,13 +44,6 @@ async function withinAsync(native: NativeEnclave, work: (native: NativeEnclave) 
   } finally {
     native.destroy()
   }
-}
-
-const real = (): TestEnclave => {
-  const conf = parseConf(readFileSync(installed("enclave/enclave.conf"), "utf8"))
-  const image = parseImage(readFileSync(installed("enclave/build/tresor.elf")), conf)
-  const sigstruct = readFileSync(installed("enclave/build/tresor.sigstruct"))
-  return { image, mrenclave: measureImage(image, newSha256).mrenclave, sigstruct }
 }
 
 const BACKENDS = [
@@ -174,9 +161,7 @@ for (const { backend, create } of BACKENDS) {
 
     test("the real image says HELLO, makes a volume that node:crypto opens, and moves its sectors", async () => {
       const made = real()
-      const native = load(made)
-      native.init(made.sigstruct, made.image.encluSite)
-      await using client = await EnclaveClient.start(native, backend)
+      await using client = await startImage(create, backend)
       assert.equal(client.identity.mrenclave, Buffer.from(made.mrenclave).toString("hex"))
       assert.equal(client.identity.debug, backend === "software")
       assert.equal(client.identity.memory.keys === "EPC", backend === "sgx")
@@ -196,51 +181,7 @@ for (const { backend, create } of BACKENDS) {
   })
 }
 
-const UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
-const passphrase = Buffer.from("a typed passphrase")
-const SLOT: KeyslotParameters = {
-  slot: 0,
-  kdf: { type: "pbkdf2", hash: "sha256", iterations: 1000 },
-  afHash: "sha256",
-  areaKeySize: 64,
-  keySize: 64,
-  areaOffset: 32768n,
-  areaSize: 258048n,
-  passphraseKdf: null,
-}
-
-async function seal(to: EnclaveClient, context: Pick<RequestContext, "purpose" | "freshSlot">, secrets: object) {
-  const nonce = await to.challenge(context.purpose)
-  return sealRequest(to.identity.publicKey, { uuid: UUID, slot: null, ...context, nonce }, secrets)
-}
-
-async function makeVolume(client: EnclaveClient) {
-  const segment = {
-    cipher: "aes-xts-plain64",
-    sectorSize: 4096,
-    keySize: 64,
-    offset: 16n << 20n,
-    size: null,
-    ivTweak: 0n,
-  } as const
-  const sealed = await seal(client, { purpose: "create", freshSlot: 0 }, { fresh: passphrase })
-  const wanted = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
-  const { digest, keyslot, macs } = await client.create(sealed, wanted, SLOT, "mrsigner")
-  const header: Header = { uuid: UUID, segment, digest, keyslots: [{ ...SLOT, ...keyslot, tried: true }], macs }
-  return { header, key: volumeKeyOf({ ...SLOT, ...keyslot }, digest, passphrase) }
-}
-
-async function unlock(client: EnclaveClient, header: Header) {
-  const sealed = await seal(client, { purpose: "unlock", freshSlot: null }, { existing: passphrase })
-  return client.unlock(sealed, header, "mrsigner")
-}
-
-async function startReal(): Promise<EnclaveClient> {
-  const made = real()
-  const native = loadEnclave(made, { create: createFake })
-  native.init(made.sigstruct, made.image.encluSite)
-  return EnclaveClient.start(native, "sgx")
-}
+const startReal = () => startImage(createFake, "sgx")
 
 const startFake = () => {
   const made = makeEnclave()
