@@ -38,6 +38,8 @@
 
 /* One mapping per call of add_pages and two for a heap that has to be divided. */
 #define REGIONS			(4 * TRESOR_THREADS + 16)
+#define VECTOR_GP		13
+#define VECTOR_PF		14
 #define EMULATOR_STACK_SIZE	16384u
 /* Beyond the kernel's frame, for our handler and one it chains to. */
 #define SIGNAL_STACK_EXTRA	32768u
@@ -53,6 +55,10 @@ struct software_thread {
 	struct tresor_backend *backend;
 	stack_t signal_stack;	/* a frame holds the enclave's registers */
 	uint32_t busy;		/* atomic; stays 1 after a fault, as CSSA does */
+	/* Of the exception that ended an entry; #GP when it was an ENCLU that the emulator refused. */
+	uint16_t vector;
+	uint16_t error_code;
+	uint64_t fault_address;
 };
 _Static_assert(offsetof(struct software_thread, oentry) == 24, "software_entry.S");
 
@@ -118,10 +124,15 @@ static void chain(int which, int signal, siginfo_t *info, void *context)
  */
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
-	const struct software_thread *thread = tresor_software_current;
+	struct software_thread *thread = tresor_software_current;
 	ucontext_t *frame = context;
 
 	if (thread != NULL && info->si_code > 0) {
+		thread->vector = (uint16_t)frame->uc_mcontext.gregs[REG_TRAPNO];
+		thread->error_code = (uint16_t)frame->uc_mcontext.gregs[REG_ERR];
+		/* As SGX tells it: the page, of a page fault alone. */
+		if (thread->vector == VECTOR_PF)
+			thread->fault_address = (uint64_t)frame->uc_mcontext.gregs[REG_CR2] & ~(SGX_PAGE_SIZE - 1ull);
 		memset(frame->uc_mcontext.gregs, 0, REG_RIP * sizeof(frame->uc_mcontext.gregs[0]));
 		frame->uc_mcontext.gregs[REG_RSP] = (greg_t)thread->host_rsp;
 		frame->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)tresor_software_abort;
@@ -423,6 +434,7 @@ static uint32_t backend_enter(struct tresor_backend *backend, uint32_t index, vo
 	if (pkru_used)
 		pkru = read_pkru();
 	burn(backend->half_cycles);
+	thread->vector = VECTOR_GP;
 	tresor_software_current = thread;
 	status = tresor_software_eenter(thread, request);
 	tresor_software_current = NULL;
@@ -433,6 +445,9 @@ static uint32_t backend_enter(struct tresor_backend *backend, uint32_t index, vo
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 	if (status != TRESOR_ENTER_LOST)
 		__atomic_store_n(&thread->busy, 0, __ATOMIC_RELEASE);
+	else
+		tresor_image_fault(backend->image, "the enclave", thread->vector, thread->error_code,
+				   thread->fault_address);
 	return status;
 }
 

@@ -114,10 +114,17 @@ for (const { backend, create } of BACKENDS) {
       // mov [rip - 7], rax: code is not writable. Or a jump into the heap, which is not code.
       const write = [0x48, 0x89, 0x05, 0xf9, 0xff, 0xff, 0xff]
       const jump = [0xe9, ...new Uint8Array(new Uint32Array([HEAP - 5]).buffer)]
-      for (const code of [write, jump, [0x0f, 0x0b], [0xeb, 0x7f]]) {
+      const faults = [
+        [write, /#PF \(vector 14,/],
+        [jump, /#PF \(vector 14,/],
+        [[0x0f, 0x0b], /#UD \(vector 6,/],
+        [[0xeb, 0x7f], /#BP \(vector 3,/],
+      ] as const
+      for (const [code, fault] of faults) {
         within(start({ code }), (native) => {
           assert.equal(native.enter(callRequest({ leaf: 0 })), LOST)
           assert.equal(native.alive, false)
+          assert.match(native.fault ?? "", fault)
         })
       }
     })
@@ -156,7 +163,10 @@ for (const { backend, create } of BACKENDS) {
       within(start(), (native) => {
         assert.equal(call(native, { leaf: Leaf.egetkey, rbx: WINDOW + 8, rcx: WINDOW + 0x200 }).status, LOST)
       })
-      within(start(), (native) => assert.equal(call(native, { leaf: 77 }).status, LOST))
+      within(start(), (native) => {
+        assert.equal(call(native, { leaf: 77 }).status, LOST)
+        assert.match(native.fault ?? "", /#GP \(vector 13,/)
+      })
     })
 
     test("the real image says HELLO, makes a volume that node:crypto opens, and moves its sectors", async () => {
