@@ -21,7 +21,7 @@ import {
   WINDOW,
 } from "./native.testing.ts"
 import { createEnclave, type NativeEnclave } from "./native.ts"
-import { makeVolume, real, startImage, unlock } from "./real-image.testing.ts"
+import { makeHeader, makeVolume, real, SLOT, startImage, unlock } from "./real-image.testing.ts"
 import type { Backend } from "./types.ts"
 
 const withCode = (code: string) => (error: NodeJS.ErrnoException) => {
@@ -187,6 +187,19 @@ for (const { backend, create } of BACKENDS) {
       client.sectors(handle, true, [{ input: cipher, output: again, sector: 16n }])
       assert.deepEqual(again, plain)
       client.closeVolume(handle)
+    })
+
+    test("a salt sealed by one enclave opens in the next of the same machine, unless it was altered", async () => {
+      const passphraseKdf = { type: "argon2id", time: 1, memoryKib: 64, lanes: 2 } as const
+      const first = await startImage(create, backend)
+      const header = await makeHeader(first, { ...SLOT, passphraseKdf })
+      await first.close()
+      await using second = await startImage(create, backend)
+      assert.equal((await unlock(second, header)).slot, 0)
+      const sealed = Uint8Array.from(header.keyslots[0]!.sealed!)
+      sealed[sealed.length - 1]! ^= 1
+      const altered = { ...header, keyslots: [{ ...header.keyslots[0]!, sealed }] }
+      await assert.rejects(unlock(second, altered), { code: "ENCLAVE_SEAL_DAMAGED" })
     })
   })
 }

@@ -30,7 +30,7 @@ export async function startImage(create: typeof createEnclave, backend: Backend)
 
 export const UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
 const passphrase = Buffer.from("a typed passphrase")
-const SLOT: KeyslotParameters = {
+export const SLOT: KeyslotParameters = {
   slot: 0,
   kdf: { type: "pbkdf2", hash: "sha256", iterations: 1000 },
   afHash: "sha256",
@@ -50,8 +50,8 @@ export async function seal(
   return sealRequest(to.identity.publicKey, { uuid: UUID, slot: null, ...context, nonce }, secrets)
 }
 
-/** A volume with one portable keyslot, and its key. */
-export async function makeVolume(client: EnclaveClient) {
+/** A volume with one keyslot. */
+export async function makeHeader(client: EnclaveClient, slot: KeyslotParameters): Promise<Header> {
   const segment = {
     cipher: "aes-xts-plain64",
     sectorSize: 4096,
@@ -62,9 +62,14 @@ export async function makeVolume(client: EnclaveClient) {
   } as const
   const sealed = await seal(client, { purpose: "create", freshSlot: 0 }, { fresh: passphrase })
   const wanted = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
-  const { digest, keyslot, macs } = await client.create(sealed, wanted, SLOT, "mrsigner")
-  const header: Header = { uuid: UUID, segment, digest, keyslots: [{ ...SLOT, ...keyslot, tried: true }], macs }
-  return { header, key: volumeKeyOf({ ...SLOT, ...keyslot }, digest, passphrase) }
+  const { digest, keyslot, macs } = await client.create(sealed, wanted, slot, "mrsigner")
+  return { uuid: UUID, segment, digest, keyslots: [{ ...slot, ...keyslot, tried: true }], macs }
+}
+
+/** The same with a portable keyslot, and its key. */
+export async function makeVolume(client: EnclaveClient) {
+  const header = await makeHeader(client, SLOT)
+  return { header, key: volumeKeyOf(header.keyslots[0]!, header.digest, passphrase) }
 }
 
 export async function unlock(client: EnclaveClient, header: Header) {
