@@ -180,6 +180,11 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .enclave()
     .option("--locked", "start without a passphrase; `tresor setkey` brings it")
     .option("--kernel", "map it as /dev/mapper/NAME through tresor.ko")
+    .option(
+      "--transition-cycles <n>",
+      "software backend: burn that many cycles per entry and exit, to model SGX (14000 is usual)",
+      integer(0, 9_999_999),
+    )
     .json()
     .examples("tresor open disk.img work", "tresor open disk.img work --key-file key.bin --json")
     .action(

@@ -53,6 +53,8 @@ type Volume (
   keyslot: ?int,
   header: ?Header,
   enclave: Identity,
+  # Cycles the software backend burns per entry and exit to model SGX; 0: none.
+  transitionCycles: int,
   counters: [string]int
 )
 
@@ -130,6 +132,7 @@ export const volumeSchema = v.object({
   keyslot: v.nullable(slot),
   header: v.nullable(v.object({ slotsChanged: v.array(slot), slotsAdded: v.array(slot), slotsRemoved: v.array(slot) })),
   enclave: identitySchema,
+  transitionCycles: count,
   counters: v.record(v.string(), count),
 })
 

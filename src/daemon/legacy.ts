@@ -220,6 +220,7 @@ export class LegacyService implements ServedVolume {
       keyslot: null,
       header: null,
       enclave: { ...enclave.identity, memory: { ...enclave.identity.memory } },
+      transitionCycles: 0,
       counters: this.counters(),
     }
   }

@@ -29,6 +29,7 @@ async function make(lossGraceMs: number) {
     volume,
     cipher: "aes-xts-plain64",
     keySize: 64,
+    transitionCycles: 0,
     enclave,
     openEnclave: start,
     stopServing: async () => {},

@@ -39,6 +39,7 @@ function readArguments(words: readonly string[]): Arguments {
       direct: { type: "boolean", default: false },
       header: { type: "string" },
       grace: { type: "string" },
+      "transition-cycles": { type: "string", default: "0" },
       legacy: { type: "boolean", default: false },
       setkey: { type: "boolean", default: false },
       pbkdf: { type: "string", default: "argon2id" },
@@ -49,7 +50,7 @@ function readArguments(words: readonly string[]): Arguments {
   const [path, name, ...rest] = values.legacy
     ? [positionals[0] ?? defaultRecord(), positionals[1] ?? "legacy", ...positionals.slice(2)]
     : positionals
-  const { backend, "seal-policy": sealPolicy, grace, pbkdf } = values
+  const { backend, "seal-policy": sealPolicy, grace, pbkdf, "transition-cycles": cycles } = values
   if (path === undefined || name === undefined || rest.length > 0) {
     throw new TresorError(
       "USAGE",
@@ -81,6 +82,13 @@ function readArguments(words: readonly string[]): Arguments {
   if (grace !== undefined && !/^\d{1,8}$/.test(grace)) {
     throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: --grace ${grace} is no number of seconds`)
   }
+  if (!/^\d{1,7}$/.test(cycles)) {
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot start tresord: --transition-cycles ${cycles} is no number of cycles up to 9999999`,
+    )
+  }
   return {
     path,
     name,
@@ -92,6 +100,7 @@ function readArguments(words: readonly string[]): Arguments {
     direct: values.direct,
     header: values.header ?? null,
     graceSeconds: grace === undefined ? null : Number(grace),
+    transitionCycles: Number(cycles),
     legacy: values.legacy ? { sealedOnly: values.setkey, pbkdf } : null,
     lifeline: values.lifeline,
     logFile: values["log-file"] ?? null,

@@ -53,6 +53,7 @@ class Recorder implements ServedVolume {
         kdfMemoryKib: 1048576,
         memory: { keys: "memfd_secret", heap: "memfd_secret" },
       },
+      transitionCycles: 14_000,
       counters: { reads: 3 },
     }
   }

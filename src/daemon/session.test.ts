@@ -119,6 +119,7 @@ function make(more: Partial<SessionParts> = {}) {
     volume,
     cipher: "aes-xts-plain64",
     keySize: 64,
+    transitionCycles: 0,
     enclave: enclaves[0] as unknown as Enclave,
     openEnclave: async () => {
       enclaves.push(new FakeEnclave(enclaves.length + 1))

@@ -55,6 +55,8 @@ export interface SessionParts {
   readonly volume: PlainVolume
   readonly cipher: string
   readonly keySize: number
+  /** Modelled cost of an entry and exit; 0: none. */
+  readonly transitionCycles: number
   readonly enclave: Enclave
   readonly openEnclave: () => Promise<Enclave>
   /** Ends the NBD service: no new clients, those connected are drained and told. */
@@ -118,6 +120,7 @@ export class Session implements ServedVolume {
             }
           : null,
       enclave: { ...this.#enclave.identity, memory: { ...this.#enclave.identity.memory } },
+      transitionCycles: parts.transitionCycles,
       counters: this.counters(),
     }
   }

@@ -26,6 +26,8 @@ export interface SessionOptions {
   readonly header: string | null
   /** How long I/O waits while locked; `null`: for ever. */
   readonly graceSeconds: number | null
+  /** Cycles burnt per entry and exit to model SGX; software backend only. */
+  readonly transitionCycles: number
   readonly warn: SessionParts["warn"]
 }
 
@@ -78,10 +80,11 @@ async function asMapping(options: SessionOptions, uuid: string, segment: Segment
 export async function startSession(options: SessionOptions): Promise<Session> {
   const undo: Undo = []
   try {
+    const { transitionCycles } = options
     const backend = chooseBackend(options.backend)
     const header = await openHeader(options.header ?? options.path, { readOnly: options.readonly, backend })
     const { segment } = await header.read()
-    const newEnclave = () => openEnclave({ backend })
+    const newEnclave = () => openEnclave({ backend, transitionCycles })
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
     const served = options.kernel

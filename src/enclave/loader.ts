@@ -18,9 +18,16 @@ export function chooseBackend(wanted: Backend | "auto"): Backend {
   return existsSync(SGX_DEVICE) ? "sgx" : "software"
 }
 
-/** Throws TresorError: NOT_BUILT, SGX_<CHECK>, MACHINE_SECRET_REFUSED, ENCLAVE_<STATUS>. */
+/** Throws TresorError: NOT_BUILT, TRANSITION_REAL, SGX_<CHECK>, MACHINE_SECRET_REFUSED, ENCLAVE_<STATUS>. */
 export async function openEnclave(options: EnclaveOptions): Promise<EnclaveClient> {
   const backend = chooseBackend(options.backend)
+  if (backend === "sgx" && (options.transitionCycles ?? 0) > 0) {
+    throw new TresorError(
+      "TRANSITION_REAL",
+      Exit.badArguments,
+      "Cannot model the cost of entries (sgx): the hardware's is real; use --backend software, or leave out --transition-cycles",
+    )
+  }
   const conf = parseConf(readFileSync(installed("enclave/enclave.conf"), "utf8"))
   const image = parseImage(readFileSync(installed("enclave/build/tresor.elf")), conf)
   const sigstruct = readFileSync(installed("enclave/build/tresor.sigstruct"))

@@ -14,6 +14,7 @@ export interface OpenOptions extends UnlockOptions {
   readonly direct?: true
   readonly header?: string
   readonly grace?: number
+  readonly transitionCycles?: number
   readonly locked?: true
   readonly kernel?: true
   readonly json?: true
@@ -32,6 +33,7 @@ function daemonArguments(path: string, name: string, options: OpenOptions): stri
   if (options.kernel === true) args.push("--kernel")
   if (options.header !== undefined) args.push("--header", resolve(options.header))
   if (options.grace !== undefined) args.push("--grace", String(options.grace))
+  if (options.transitionCycles !== undefined) args.push("--transition-cycles", String(options.transitionCycles))
   return [...args, "--", absolute(path), name]
 }
 

@@ -52,6 +52,9 @@ export async function status(name: string, options: { readonly json?: true }): P
       ["header", describeHeader(volume)],
       ["process", `${volume.pid}, since ${volume.since}`],
       ["backend", `${enclave.backend}${enclave.debug ? " (debug)" : ""}`],
+      ...(volume.transitionCycles > 0
+        ? [["modelled", `${volume.transitionCycles} cycles per entry and exit, as SGX would cost`] as const]
+        : []),
       ["enclave", enclave.mrenclave],
       ["signer", enclave.mrsigner],
       ["keys in", KINDS[enclave.memory.keys] ?? enclave.memory.keys],
