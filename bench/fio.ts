@@ -1,0 +1,65 @@
+/** One run of fio's nbd engine against a UNIX socket. */
+import { execFile } from "node:child_process"
+import { promisify } from "node:util"
+import type { Point } from "./points.ts"
+
+export interface FioResult {
+  /** In the unit of the point. */
+  readonly value: number
+  readonly bytes: number
+  /** Microseconds; completion latency. */
+  readonly p99: number
+  /** Seconds of CPU the client itself used. */
+  readonly clientCpu: number
+}
+
+interface Direction {
+  readonly io_bytes: number
+  readonly bw_bytes: number
+  readonly iops: number
+  readonly runtime: number
+  readonly clat_ns: { readonly mean: number; readonly percentile: Readonly<Record<string, number>> }
+}
+
+interface FioJob {
+  readonly error: number
+  readonly usr_cpu: number
+  readonly sys_cpu: number
+  readonly job_runtime: number
+  readonly read: Direction
+  readonly write: Direction
+}
+
+/** `size` bytes of the export are used. Rejects when fio fails or reports an error. */
+export async function runFio(socket: string, point: Point, size: number, milliseconds: number): Promise<FioResult> {
+  const { stdout } = await promisify(execFile)(
+    "fio",
+    [
+      "--name=bench",
+      "--thread",
+      "--ioengine=nbd",
+      `--uri=nbd+unix:///?socket=${socket}`,
+      `--rw=${point.rw}`,
+      `--bs=${point.blockKib}k`,
+      `--iodepth=${point.depth}`,
+      `--size=${size}`,
+      "--norandommap",
+      "--randrepeat=0",
+      "--time_based",
+      `--runtime=${milliseconds}ms`,
+      "--output-format=json",
+    ],
+    { maxBuffer: 16 << 20 },
+  )
+  // The engine says "connected to NBD server" ahead of the JSON.
+  const [job] = (JSON.parse(stdout.slice(stdout.indexOf("{"))) as { jobs: FioJob[] }).jobs
+  if (job === undefined || job.error !== 0) throw new Error(`fio reports error ${job?.error} at ${point.name}`)
+  const direction = point.rw.endsWith("read") ? job.read : job.write
+  const value = { kIOPS: direction.iops / 1e3, "MB/s": direction.bw_bytes / 1e6, us: direction.clat_ns.mean / 1e3 }
+  return {
+    value: value[point.unit],
+    bytes: direction.io_bytes,
+    p99: (direction.clat_ns.percentile["99.000000"] ?? 0) / 1e3,
+    clientCpu: ((job.usr_cpu + job.sys_cpu) / 100) * (job.job_runtime / 1e3),
+  }
+}
