@@ -1,14 +1,13 @@
 /** The whole story in a few seconds, on a scratch volume that is gone afterwards. */
 import { randomBytes } from "node:crypto"
-import { closeSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { closeSync, openSync, readSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { liveNames, runtimeRoot } from "../../daemon/runtime.ts"
 import type { Backend } from "../../enclave/types.ts"
 import { NbdClient } from "../../nbd/client.ts"
 import { closeVolume } from "../daemon.ts"
 import { protection } from "../messages.ts"
 import { formatSize } from "../options.ts"
+import { inScratchFolders } from "../scratch.ts"
 import { styles } from "../table.ts"
 import { createVolume } from "./create.ts"
 import { openVolume } from "./open.ts"
@@ -17,45 +16,6 @@ const NAME = "demo"
 const SIZE = 48n << 20n
 const OFFSET = 1 << 20
 const TEXT = "Meet me at the old harbour at nine and bring the blue notebook. "
-
-/** Runs `story` in folders of its own, and removes all of it however that ends, Ctrl-C included. */
-async function scratch(story: (folder: string) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "tresor-demo-"))
-  const saved = { ...process.env }
-  for (const [variable, name] of [
-    ["TRESOR_RUNTIME_DIR", "run"],
-    ["TRESOR_STATE_DIR", "state"],
-    ["XDG_CONFIG_HOME", "config"],
-  ] as const) {
-    process.env[variable] = join(folder, name)
-    mkdirSync(join(folder, name), { mode: 0o700 })
-  }
-  let cleaning: Promise<void> | null = null
-  const clean = () => {
-    cleaning ??= (async () => {
-      try {
-        for (const name of liveNames(runtimeRoot())) await closeVolume(name)
-      } finally {
-        rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
-        Object.assign(process.env, saved)
-      }
-    })()
-    return cleaning
-  }
-  const interrupted = (code: number) => () => void clean().finally(() => process.exit(code))
-  const handlers = { SIGINT: interrupted(130), SIGTERM: interrupted(143), SIGHUP: interrupted(129) }
-  for (const [signal, handler] of Object.entries(handlers)) process.once(signal, handler)
-  try {
-    await story(folder)
-  } catch (error) {
-    // The volume was taken from under the story: the signal's handler has the last word.
-    if (cleaning === null) throw error
-    await new Promise(() => {})
-  } finally {
-    for (const [signal, handler] of Object.entries(handlers)) process.off(signal, handler)
-    await clean()
-  }
-}
 
 function readAt(path: string, offset: number, length: number): Buffer {
   const bytes = Buffer.alloc(length)
@@ -87,7 +47,7 @@ export async function demo(options: { readonly backend: Backend | "auto"; readon
     last = now
   }
 
-  await scratch(async (folder) => {
+  await inScratchFolders("demo", async (folder) => {
     const path = join(folder, "demo.img")
     const keyFile = join(folder, "passphrase")
     writeFileSync(keyFile, randomBytes(32).toString("base64url"), { mode: 0o600 })

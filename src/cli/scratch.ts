@@ -1,0 +1,49 @@
+/** Volumes that are gone afterwards: state, sockets and images in folders of their own. */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { liveNames, runtimeRoot } from "../daemon/runtime.ts"
+import { closeVolume } from "./daemon.ts"
+
+/** Runs `story` in folders of its own, and removes all of it however that ends, Ctrl-C included. */
+export async function inScratchFolders(
+  purpose: string,
+  story: (folder: string) => Promise<void>,
+  parent = tmpdir(),
+): Promise<void> {
+  const folder = mkdtempSync(join(parent, `tresor-${purpose}-`))
+  const saved = { ...process.env }
+  for (const [variable, name] of [
+    ["TRESOR_RUNTIME_DIR", "run"],
+    ["TRESOR_STATE_DIR", "state"],
+    ["XDG_CONFIG_HOME", "config"],
+  ] as const) {
+    process.env[variable] = join(folder, name)
+    mkdirSync(join(folder, name), { mode: 0o700 })
+  }
+  let cleaning: Promise<void> | null = null
+  const clean = () => {
+    cleaning ??= (async () => {
+      try {
+        for (const name of liveNames(runtimeRoot())) await closeVolume(name)
+      } finally {
+        rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+        Object.assign(process.env, saved)
+      }
+    })()
+    return cleaning
+  }
+  const interrupted = (code: number) => () => void clean().finally(() => process.exit(code))
+  const handlers = { SIGINT: interrupted(130), SIGTERM: interrupted(143), SIGHUP: interrupted(129) }
+  for (const [signal, handler] of Object.entries(handlers)) process.once(signal, handler)
+  try {
+    await story(folder)
+  } catch (error) {
+    // The volume was taken from under the story: the signal's handler has the last word.
+    if (cleaning === null) throw error
+    await new Promise(() => {})
+  } finally {
+    for (const [signal, handler] of Object.entries(handlers)) process.off(signal, handler)
+    await clean()
+  }
+}

@@ -1,0 +1,87 @@
+/** How fast an enclave is, with a throw-away key; nothing is stored. */
+import { randomBytes, randomUUID } from "node:crypto"
+import { sealRequest } from "./seal-request.ts"
+import type { Enclave, KeyslotParameters, RequestContext, Segment, VolumeHandle } from "./types.ts"
+
+const KEYSLOT: KeyslotParameters = {
+  slot: 0,
+  kdf: { type: "pbkdf2", hash: "sha256", iterations: 1000 },
+  afHash: "sha256",
+  areaKeySize: 64,
+  keySize: 64,
+  areaOffset: 32768n,
+  areaSize: 258048n,
+  passphraseKdf: null,
+}
+
+/** What stays in a core's L2 cache, input and output together. */
+const CHUNK = 64 << 10
+
+/** A volume key that exists only until `closeVolume`: made and opened with a random passphrase. */
+export async function scratchKey(enclave: Enclave, sectorSize: Segment["sectorSize"]): Promise<VolumeHandle> {
+  const uuid = randomUUID()
+  const passphrase = randomBytes(32)
+  const seal = async (binding: Pick<RequestContext, "purpose" | "freshSlot">, secrets: object) => {
+    const nonce = await enclave.challenge(binding.purpose)
+    return sealRequest(enclave.identity.publicKey, { uuid, slot: null, ...binding, nonce }, secrets)
+  }
+  const segment: Segment = {
+    cipher: "aes-xts-plain64",
+    sectorSize,
+    keySize: 64,
+    offset: 16n << 20n,
+    size: null,
+    ivTweak: 0n,
+  }
+  try {
+    const sealed = await seal({ purpose: "create", freshSlot: 0 }, { fresh: passphrase })
+    const wanted = { uuid, segment, digest: { hash: "sha256", iterations: 1000 } } as const
+    const { digest, keyslot, macs } = await enclave.create(sealed, wanted, KEYSLOT, "mrsigner")
+    const header = { uuid, segment, digest, keyslots: [{ ...KEYSLOT, ...keyslot, tried: true }], macs }
+    const request = await seal({ purpose: "unlock", freshSlot: null }, { existing: passphrase })
+    return (await enclave.unlock(request, header, "mrsigner")).handle
+  } finally {
+    passphrase.fill(0)
+  }
+}
+
+/** Calls `once` for about `milliseconds`; calls a second. */
+function rate(milliseconds: number, once: () => void): number {
+  for (let i = 0; i < 16; i++) once()
+  const started = performance.now()
+  let calls = 0
+  let elapsed = 0
+  do {
+    for (let i = 0; i < 64; i++) once()
+    calls += 64
+    elapsed = performance.now() - started
+  } while (elapsed < milliseconds)
+  return (calls * 1000) / elapsed
+}
+
+/** AES-256-XTS of 64 KiB an entry, on one core; bytes a second. */
+export async function xtsSpeed(
+  enclave: Enclave,
+  sectorSize: Segment["sectorSize"],
+  decrypt: boolean,
+  milliseconds: number,
+): Promise<number> {
+  const handle = await scratchKey(enclave, sectorSize)
+  try {
+    const ranges = [{ input: new Uint8Array(CHUNK), output: new Uint8Array(CHUNK), sector: 0n }]
+    return CHUNK * rate(milliseconds, () => enclave.sectors(handle, decrypt, ranges))
+  } finally {
+    enclave.closeVolume(handle)
+  }
+}
+
+/** Entries a second that do next to nothing: one 512-byte sector, from JavaScript and back. */
+export async function entryRate(enclave: Enclave, milliseconds: number): Promise<number> {
+  const handle = await scratchKey(enclave, 512)
+  try {
+    const ranges = [{ input: new Uint8Array(512), output: new Uint8Array(512), sector: 0n }]
+    return rate(milliseconds, () => enclave.sectors(handle, true, ranges))
+  } finally {
+    enclave.closeVolume(handle)
+  }
+}
