@@ -6,8 +6,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -157,6 +159,20 @@ static void spin(struct queue *queue, uint64_t seen, int *credit, uint32_t *chan
 	*credit = *credit > 0 ? *credit - 1 : 0;
 }
 
+/* What is used of it later, too: the stack of the thread that calls. */
+static void lock_stack(void)
+{
+	pthread_attr_t attributes;
+	void *stack;
+	size_t size;
+
+	if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+		return;
+	if (pthread_attr_getstack(&attributes, &stack, &size) == 0)
+		mlock2(stack, size, MLOCK_ONFAULT);
+	pthread_attr_destroy(&attributes);
+}
+
 static void *serve(void *argument)
 {
 	struct queue *queue = argument;
@@ -168,6 +184,7 @@ static void *serve(void *argument)
 
 	/* Without CAP_SYS_RESOURCE refused; then writeback is as safe as any user's. */
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	lock_stack();
 	for (;;) {
 		struct tresor_exchange exchange = {
 			.queue = queue->index,
@@ -324,6 +341,35 @@ static void outlive_shortage(void)
 	close(file);
 }
 
+/*
+ * Locks what the queue threads touch: code and data of files, the enclave, the
+ * heap, the queues. Not mlockall(2): V8 gives pages of its own heap back with
+ * madvise(2), which locked memory refuses, and ends the process over that.
+ */
+static int lock_memory(const struct ring *ring)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	uintptr_t from, to;
+	char line[512], path[16];
+	int status;
+
+	if (!maps)
+		return -1;
+	status = mlock(ring->queues, ring->queue_count * sizeof(*ring->queues));
+	while (status == 0 && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %*s %*s %15s", &from, &to, path) != 3)
+			continue;
+		/* Locked by its nature, and mlock2(2) says ENOMEM to it. */
+		if (strcmp(path, "/secretmem") == 0)
+			continue;
+		/* On fault: the enclave's reserved heap is not to be filled. */
+		if (path[0] == '/' || strcmp(path, "[heap]") == 0)
+			status = mlock2((void *)from, to - from, MLOCK_ONFAULT);
+	}
+	fclose(maps);
+	return status;
+}
+
 static int start(struct ring *ring)
 {
 	struct tresor_attach attach = {
@@ -333,8 +379,7 @@ static int start(struct ring *ring)
 		.flags = ring->legacy ? TRESOR_ATTACH_LEGACY : 0,
 	};
 
-	/* On fault: the enclave's reserved heap is not to be filled. */
-	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+	if (lock_memory(ring) != 0)
 		return -1;
 	outlive_shortage();
 	if (ioctl(ring->device, TRESOR_IOC_ATTACH, &attach) != 0)
