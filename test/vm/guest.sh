@@ -54,6 +54,7 @@ check() {
 		say "not ok $name"
 		{
 			tail -n 40 "$work/output"
+			grep -hm 3 -A 6 "^# Fatal" "$work"/*.log /run/tresor/*/log
 			tail -n 8 "$work"/*.log /run/tresor/*/log 2>/dev/null
 		} | sed 's/^/# /' >&3
 		tidy
