@@ -30,6 +30,9 @@ const REQUESTS = 128
 const MS_PER_MIB = 1000
 /** Then others have their turn. */
 const ROUNDS = 16
+/** Replies may be kept back so long, and so many bytes of them. */
+const KEPT_ROUNDS = 4
+const KEPT_BYTES = 4096
 /** In front of the data of a read: the longest header, at a multiple of 8. */
 const READ_HEAD = 32
 
@@ -166,9 +169,15 @@ export class Connection {
     return this.#owes() && performance.now() - this.#channel.moved >= ms
   }
 
+  /** Gives back what is held for a payload that has not begun to come. */
+  relax(): void {
+    if (this.#channel.length === 0 && !this.#awaited) this.#release()
+  }
+
   /** Called now and then: cuts a client off that does not go on, gives idle memory back. */
   check(): void {
     if (this.#incompleteSince > 0 && performance.now() - this.#incompleteSince > this.#incompleteMs) this.cut()
+    this.relax()
     this.#channel.rest()
   }
 
@@ -321,11 +330,23 @@ export class Connection {
 
   /** Takes requests in and moves data until something has to be waited for. */
   #pump(): void {
+    let kept = 0
     for (let round = 0; round < ROUNDS; round++) {
       if (this.#finished || this.#channel.closed) return
       const stop = this.#takeRequests()
       this.#moveReads()
       this.#answerWrites()
+      // To wake the client for each small reply costs more than the reply: several go together while requests come.
+      if (
+        stop === "input" &&
+        this.#unserved.length === 0 &&
+        ++kept < KEPT_ROUNDS &&
+        this.#channel.unsent < KEPT_BYTES
+      ) {
+        if (this.#receive()) continue
+        if (this.#channel.closed) return
+      }
+      kept = 0
       const sent = this.#send()
       if (this.#channel.closed) return
       // What could not be moved at once is served first.
@@ -481,14 +502,14 @@ export class Connection {
       const reply = channel.reserve(SIMPLE_BYTES)
       if (reply < 0) return "output"
       this.#takeRows({ request, payload, reply, failed: false })
-      if (this.#granted !== null) this.#budget.give(this.#granted)
-      this.#granted = null
+      // What was granted stays, for the next large payload.
+      if (length < PIECE) channel.allowPayload(0)
     } else {
       if (!this.#admit(length)) return "awaited"
       this.#serve(request, Buffer.from(channel.bytes.subarray(payload, payload + length)))
+      channel.allowPayload(0)
     }
     channel.take(REQUEST_BYTES + length)
-    channel.allowPayload(0)
     return null
   }
 
@@ -562,8 +583,7 @@ export class Connection {
    */
   #admit(cost: number): boolean {
     if (this.#granted === cost) return true
-    if (this.#granted !== null) this.#budget.give(this.#granted)
-    this.#granted = null
+    this.#release()
     if (this.#awaited || this.#requests >= REQUESTS || (this.#bytes > 0 && this.#bytes + cost > this.#share())) {
       return false
     }
@@ -581,6 +601,13 @@ export class Connection {
       this.#pump()
     })
     return false
+  }
+
+  #release(): void {
+    if (this.#granted === null) return
+    this.#budget.give(this.#granted)
+    this.#granted = null
+    this.#channel.allowPayload(0)
   }
 
   #enter(cost: number): void {

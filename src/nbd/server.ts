@@ -42,6 +42,9 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
   const share = () => Math.min(LARGEST_SHARE, Math.max(SMALLEST_SHARE, total / 2 / Math.max(1, connections.size)))
   const budget = new Budget(total, {
     patienceMs: stallMs,
+    spare() {
+      for (const connection of connections.keys()) connection.relax()
+    },
     relieve() {
       for (const connection of connections.keys()) if (connection.stuck(stallMs)) connection.cut()
     },

@@ -9,14 +9,21 @@ interface Waiter {
   readonly grant: () => void
 }
 
+export interface Pressure {
+  /** Called when somebody begins to wait: what is held for later is to be given back. */
+  readonly spare: () => void
+  /** Called again and again while somebody has waited longer than `patienceMs`. */
+  readonly relieve: () => void
+  readonly patienceMs: number
+}
+
 export class Budget {
-  readonly #pressure: { readonly patienceMs: number; readonly relieve: () => void } | null
+  readonly #pressure: Pressure | null
   readonly #waiting = new Set<Waiter>()
   #free: number
   #timer: NodeJS.Timeout | null = null
 
-  /** `relieve` is called again and again while somebody has waited longer than `patienceMs`. */
-  constructor(bytes: number, pressure: { readonly patienceMs: number; readonly relieve: () => void } | null = null) {
+  constructor(bytes: number, pressure: Pressure | null = null) {
     this.#free = bytes
     this.#pressure = pressure
   }
@@ -56,6 +63,7 @@ export class Budget {
       signal?.addEventListener("abort", abort, { once: true })
       if (this.#pressure !== null) {
         this.#timer ??= setInterval(() => this.#press(), this.#pressure.patienceMs / 2).unref()
+        queueMicrotask(this.#pressure.spare)
       }
     })
   }
