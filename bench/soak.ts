@@ -93,7 +93,14 @@ async function fio(socket: string, offset: number, over: () => boolean): Promise
     "--rw=randrw",
     "--bsrange=512-128k",
   ]
-  args.push("--iodepth=16", "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=128", "--fsync=64")
+  args.push(
+    "--iodepth=16",
+    "--verify=crc32c",
+    "--verify_fatal=1",
+    "--verify_backlog=128",
+    "--verify_state_save=0",
+    "--fsync=64",
+  )
   args.push("--name=soak", `--offset=${offset}`, `--size=${FIO}`, "--output-format=terse")
   let runs = 0
   while (!over()) {

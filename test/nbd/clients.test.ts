@@ -165,6 +165,7 @@ test("fio verifies what it wrote, in every size at once", () =>
       "--verify=crc32c",
       "--verify_fatal=1",
       "--verify_backlog=64",
+      "--verify_state_save=0",
       ...options,
     ]
     const output = await succeed(
