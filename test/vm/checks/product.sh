@@ -121,7 +121,7 @@ luks_two() {
 close_refused() {
 	mkfs.ext4 -q -F /dev/mapper/one && mount /dev/mapper/one /mnt || return
 	tresor close one
-	[ $? = 5 ] && cp "$work/data" /mnt/data && sync && kill "$(pid_of one)" && sleep 1 &&
+	[ $? = 5 ] && cp "$work/data" /mnt/data && sync && kill "$(pid_of one)" && sleep 8 && # dmsetup remove --retry tries for 5 s
 		cmp /mnt/data "$work/data" && tresor status one >/dev/null && umount /mnt
 }
 lock_resume() {
