@@ -98,7 +98,7 @@ const steps = [
     name: "addon",
     label: "building the addon",
     inputs: ["addon", "abi"],
-    outputs: ["addon/build/Release/tresor.node"],
+    outputs: ["addon/build/Release/tresor.node", "addon/build/Release/tresor_fake.node"],
     build: () => {
       const headers = nodeHeaders()
       const args = [nodeGyp(), "rebuild", "--directory", "addon", "--loglevel", "error"]
