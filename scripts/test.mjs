@@ -121,6 +121,15 @@ if (wanted.includes("unit")) {
   await nodeTests(testFiles("src"), { concurrency: 2, seconds: 120 })
 }
 if (wanted.includes("integration")) {
+  if (filter.length === 0) {
+    await step("enclave: operations and 110,000 hostile calls under ASan and UBSan", "make", [
+      "-s",
+      "-C",
+      "enclave",
+      "test",
+    ])
+    await step("enclave: crypto under ASan and UBSan", "make", ["-s", "-C", "enclave/test", "asan"])
+  }
   await nodeTests(
     testFiles("test", (path) => path.startsWith(join("test", "vm"))),
     { concurrency: 1, seconds: 900 },
