@@ -8,11 +8,9 @@ import { connect } from "node:net"
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire"
 import { Exit, TresorError } from "../errors.ts"
 import { concat, fromHex, viewOf } from "./bytes.ts"
-import { SIGNED_SIZE } from "./quote.ts"
+import { SIGNED_SIZE, TARGET_INFO_SIZE } from "./quote.ts"
 
 export const AESM_SOCKET = "/var/run/aesmd/aesm.socket"
-
-export const TARGET_INFO_SIZE = 512
 export const REPORT_SIZE = 432
 
 /** aesmd's own limit for quotes is far below. */

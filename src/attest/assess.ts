@@ -11,34 +11,18 @@
  * leads there; the question at first contact says so.
  */
 import { createHash, randomBytes } from "node:crypto"
-import { existsSync, readFileSync } from "node:fs"
-import { join } from "node:path"
+import { readFileSync } from "node:fs"
 import { createInterface } from "node:readline/promises"
 import { parseSigstruct } from "../enclave/image/sigstruct.ts"
 import { installed } from "../enclave/installation.ts"
-import { stateDir } from "../enclave/machine-secret.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
-import { AESM_SOCKET, quoteFrom, TARGET_INFO_SIZE } from "./aesmd.ts"
 import { equal } from "./bytes.ts"
-import { parseRootKey } from "./certificates.ts"
-import { type Collateral, parseBundle } from "./collateral.ts"
-import { readCollateral } from "./collateral-files.ts"
-import {
-  configDir,
-  hostName,
-  knownEnclavesPath,
-  LOCAL,
-  pin,
-  readKnown,
-  recognise,
-  type Seen,
-} from "./known-enclaves.ts"
+import { hostName, knownEnclavesPath, LOCAL, pin, readKnown, recognise, type Seen } from "./known-enclaves.ts"
 import { type Policy, parsePolicy, policyFor } from "./policy.ts"
-import { parseQuote, parseReportBody, REPORT_BODY_SIZE, SIGNED_SIZE } from "./quote.ts"
-import { Refusal } from "./refusal.ts"
-import { softwareQuote } from "./software-quote.ts"
-import { type Binding, INTEL_ROOT_KEY, reportDataFor, verifyQuote } from "./verify.ts"
+import { parseReportBody, REPORT_BODY_SIZE, TARGET_INFO_SIZE } from "./quote.ts"
+import { refuse } from "./refusal.ts"
+import { type Binding, reportDataFor } from "./report-data.ts"
 
 /** What is asked of an enclave here; a superset is fine. */
 export interface Askable {
@@ -62,15 +46,12 @@ export interface Surroundings {
   readonly ask: ((text: string, question: string) => Promise<boolean>) | null
   readonly tell: (line: string) => void
   readonly now: () => Date
-  readonly aesmSocket: string
+  /** `null`: aesmd's own. */
+  readonly aesmSocket: string | null
   /** Of the image that belongs to this program; `null` when it is not built. */
   readonly own: { readonly mrenclave: string; readonly mrsigner: string } | null
-  /** 04 || x || y. */
-  readonly rootKey: Uint8Array
-}
-
-function refuse(code: string, fact: string, cause?: unknown): TresorError {
-  return new TresorError(code, Exit.denied, `Cannot give this enclave a passphrase: ${fact}`, { cause })
+  /** 04 || x || y; `null`: Intel's. */
+  readonly rootKey: Uint8Array | null
 }
 
 function ownImage(): Surroundings["own"] {
@@ -101,9 +82,9 @@ function surroundings(): Surroundings {
     ask: process.stdin.isTTY && process.stderr.isTTY ? askOnTerminal : null,
     tell: (line) => void process.stderr.write(`tresor: ${line}\n`),
     now: () => new Date(),
-    aesmSocket: AESM_SOCKET,
+    aesmSocket: null,
     own: ownImage(),
-    rootKey: INTEL_ROOT_KEY,
+    rootKey: null,
   }
 }
 
@@ -128,60 +109,9 @@ interface Asked {
   readonly binding: Binding
 }
 
-/** Where the collateral of remote SGX enclaves is kept: a folder, or one JSON file. */
-function keptCollateral(): Collateral | Refusal {
-  const path = ["collateral", "collateral.json"].map((name) => join(configDir(), name)).find((each) => existsSync(each))
-  if (path === undefined) {
-    return new Refusal(`there is no collateral; put what Intel's PCS or a PCCS returns into ${configDir()}/collateral`)
-  }
-  return readCollateral(path)
-}
-
-interface Evidence {
-  readonly quote: Uint8Array
-  readonly collateral: Collateral | Refusal
-  /** Whose root the quote leads to when the policy is one for tests. */
-  readonly testRoot: Uint8Array | null
-}
-
-async function evidenceOf(
-  enclave: Askable,
-  nonce: Uint8Array,
-  remote: boolean,
-  world: Surroundings,
-): Promise<Evidence> {
-  if (enclave.identity.backend === "software") {
-    const report = await enclave.report(new Uint8Array(TARGET_INFO_SIZE), nonce)
-    const made = await softwareQuote(report, stateDir(), world.now())
-    return {
-      quote: made.quote,
-      collateral: parseBundle(made.collateral),
-      testRoot: parseRootKey(new TextEncoder().encode(made.root)),
-    }
-  }
-  if (enclave.quote === undefined && remote) {
-    throw refuse("ATTEST_NO_QUOTE", "its machine makes no quotes; Tresor there is too old")
-  }
-  const quote =
-    enclave.quote === undefined
-      ? await quoteFrom((targetInfo) => enclave.report(targetInfo, nonce), world.aesmSocket)
-      : await enclave.quote(nonce)
-  return { quote, collateral: keptCollateral(), testRoot: null }
-}
-
-/** Throws TresorError ATTEST_REFUSED naming the check. Returns the report inside the quote. */
-async function judge(evidence: Evidence, policy: Policy, binding: Binding, world: Surroundings): Promise<Uint8Array> {
-  const verdict = await verifyQuote({
-    quote: evidence.quote,
-    collateral: evidence.collateral,
-    policy,
-    at: world.now(),
-    rootKey: (policy.testing ? evidence.testRoot : null) ?? world.rootKey,
-    binding,
-  })
-  if (verdict.verdict === "accepted") return parseQuote(evidence.quote).signed.subarray(SIGNED_SIZE - REPORT_BODY_SIZE)
-  throw refuse("ATTEST_REFUSED", `the ${verdict.decidedBy} check failed: ${verdict.reason}`)
-}
+/** X.509 and what goes with it is loaded when a quote is to be judged: most passphrases go to an enclave of this machine. */
+const vouchedReport: typeof import("./evidence.ts").vouchedReport = async (...words) =>
+  (await import("./evidence.ts")).vouchedReport(...words)
 
 function readPolicy(path: string): Policy {
   try {
@@ -209,8 +139,7 @@ export async function assessEnclave(
   const remote = options.host !== undefined
   if (options.policy !== undefined) {
     const policy = readPolicy(options.policy)
-    const evidence = await evidenceOf(enclave, binding.nonce, remote, world)
-    await checkedReport(await judge(evidence, policy, binding, world), asked)
+    await checkedReport(await vouchedReport(enclave, policy, binding, remote, world), asked)
     return
   }
 
@@ -221,7 +150,7 @@ export async function assessEnclave(
   if (vouched) {
     // Authentic, up to date, no DEBUG; which enclave it is, is then the list's to say.
     const policy: Policy = { ...policyFor(identity, "mrenclave"), testing: false }
-    report = await judge(await evidenceOf(enclave, binding.nonce, remote, world), policy, binding, world)
+    report = await vouchedReport(enclave, policy, binding, remote, world)
   } else {
     report = await enclave.report(new Uint8Array(TARGET_INFO_SIZE), binding.nonce)
   }

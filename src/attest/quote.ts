@@ -6,6 +6,8 @@ import { type Bytes, isZero, toHex, viewOf } from "./bytes.ts"
 import { Refusal } from "./refusal.ts"
 
 export const REPORT_BODY_SIZE = 384
+/** Of TARGETINFO, what a REPORT is made for (SDM 3D). */
+export const TARGET_INFO_SIZE = 512
 const HEADER_SIZE = 48
 export const SIGNED_SIZE = HEADER_SIZE + REPORT_BODY_SIZE
 const SIGNATURE_AT = SIGNED_SIZE + 4

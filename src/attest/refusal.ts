@@ -1,4 +1,11 @@
+import { Exit, TresorError } from "../errors.ts"
+
 /** Evidence that does not hold. `message` is the fact found; the verifier adds which check found it. */
 export class Refusal extends Error {
   override readonly name = "Refusal"
+}
+
+/** The line people read when an enclave is not to have a passphrase; exit 2. `fact`: what was found. */
+export function refuse(code: string, fact: string, cause?: unknown): TresorError {
+  return new TresorError(code, Exit.denied, `Cannot give this enclave a passphrase: ${fact}`, { cause })
 }

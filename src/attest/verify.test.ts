@@ -20,9 +20,10 @@ import {
 } from "./platform.ts"
 import { type Policy, parsePolicy, policyFor } from "./policy.ts"
 import { parseQuote } from "./quote.ts"
+import { type Binding, reportDataFor } from "./report-data.ts"
 import { softwareQuote } from "./software-quote.ts"
 import { mergeStatus, type TcbStatus } from "./tcb.ts"
-import { type Binding, type CheckName, type Evidence, INTEL_ROOT_KEY, reportDataFor, verifyQuote } from "./verify.ts"
+import { type CheckName, type Evidence, INTEL_ROOT_KEY, verifyQuote } from "./verify.ts"
 
 const sample = join(dirname(fileURLToPath(import.meta.url)), "../../../shared/sgx-data/quote-test-root")
 const folder = mkdtempSync(join(tmpdir(), "tresor-attest-"))

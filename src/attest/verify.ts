@@ -21,6 +21,7 @@ import type { Collateral, Signed } from "./collateral.ts"
 import { NO_POLICY, type Policy } from "./policy.ts"
 import { parseQuote, type Quote, ReportFlag } from "./quote.ts"
 import { Refusal } from "./refusal.ts"
+import { type Binding, reportDataFor } from "./report-data.ts"
 import {
   checkDates,
   mergeStatus,
@@ -83,14 +84,6 @@ export interface Check {
   readonly fact?: string
 }
 
-/** The key and nonce that REPORTDATA must bind. */
-export interface Binding {
-  /** X25519, 32 bytes. */
-  readonly publicKey: Uint8Array
-  /** 32 bytes. */
-  readonly nonce: Uint8Array
-}
-
 export interface Evidence {
   readonly quote: Uint8Array
   /** A Refusal is what came of reading it: the verdict then says so. */
@@ -119,13 +112,6 @@ export interface Verdict {
   readonly isvSvn: number | null
   readonly debug: boolean | null
   readonly checks: readonly Check[]
-}
-
-/** SHA-256("tresor report v1" || public key || nonce) || 32 zero bytes, as the enclave's REPORT has it. */
-export async function reportDataFor({ publicKey, nonce }: Binding): Promise<Uint8Array> {
-  if (publicKey.length !== 32 || nonce.length !== 32) throw new RangeError("public key and nonce are 32 bytes each")
-  const hash = await sha256(concat(new TextEncoder().encode("tresor report v1"), publicKey, nonce))
-  return concat(hash, new Uint8Array(32))
 }
 
 interface Chain {
