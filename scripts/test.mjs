@@ -128,6 +128,13 @@ if (wanted.includes("integration")) {
       "enclave",
       "test",
     ])
+    await step("enclave: every operation under libFuzzer", "make", [
+      "-s",
+      "-C",
+      "enclave/test/host",
+      "fuzz",
+      "SECONDS=2",
+    ])
     await step("enclave: nothing depends on a secret, as valgrind sees it", "make", ["-s", "-C", "enclave/test", "ct"])
     await step("enclave: crypto under ASan and UBSan", "make", ["-s", "-C", "enclave/test", "asan"])
   }
