@@ -98,8 +98,7 @@ struct dependencies {
 };
 _Static_assert(sizeof(struct dependencies) == 232, "no padding that is not named");
 
-/* The version of this emulation: byte 0 grows with it. */
-static const uint8_t own_cpu_svn[16] = { 1 };
+uint8_t tresor_cpu_svn[16] = { 1 };
 
 static bool is_zero(const void *data, size_t size)
 {
@@ -145,7 +144,7 @@ static void report_key(const struct tresor_machine *machine, const uint8_t mrenc
 	struct dependencies inputs = { .key_name = KEY_REPORT, .misc_select = misc_select, .config_svn = config_svn };
 
 	memcpy(inputs.attributes, attributes, sizeof(inputs.attributes));
-	memcpy(inputs.cpu_svn, own_cpu_svn, sizeof(inputs.cpu_svn));
+	memcpy(inputs.cpu_svn, tresor_cpu_svn, sizeof(inputs.cpu_svn));
 	memcpy(inputs.mrenclave, mrenclave, 32);
 	memcpy(inputs.key_id, key_id, 32);
 	memcpy(inputs.config_id, config_id, 64);
@@ -170,7 +169,7 @@ static uint64_t seal_key(const struct tresor_machine *machine, const struct tres
 	};
 
 	for (int i = 0; i < 16; i++) {
-		if (request->cpu_svn[i] > own_cpu_svn[i])
+		if (request->cpu_svn[i] > tresor_cpu_svn[i])
 			return SGX_INVALID_CPUSVN;
 	}
 	if (request->isv_svn > secs->isv_svn)
@@ -335,7 +334,7 @@ static uint64_t ereport(const struct tresor_emulator *emulator, uint64_t target_
 	if (target.reserved1 != 0 || !is_zero(target.reserved2, sizeof(target.reserved2)) ||
 	    !is_zero(target.reserved3, sizeof(target.reserved3)))
 		return TRESOR_EMULATOR_FAULT;
-	memcpy(report.cpu_svn, own_cpu_svn, sizeof(report.cpu_svn));
+	memcpy(report.cpu_svn, tresor_cpu_svn, sizeof(report.cpu_svn));
 	report.misc_select = secs->misc_select;
 	report.attributes[0] = secs->attributes;
 	report.attributes[1] = secs->xfrm;

@@ -33,6 +33,9 @@ struct tresor_emulator {
 	uint8_t *accepted;	/* bit per page of the dynamic range; atomic */
 };
 
+/* The version of this emulation: byte 0 grows with it. Tests play a microcode update. */
+extern uint8_t tresor_cpu_svn[16];
+
 /*
  * One leaf but EEXIT, on the registers it takes. Runs on a stack in secret
  * memory and leaves no secret on it. Returns RAX or TRESOR_EMULATOR_FAULT.

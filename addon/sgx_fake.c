@@ -581,6 +581,7 @@ static napi_value js_configure(napi_env env, napi_callback_info info)
 	wrong.no_exec = get(env, object, "noExec");
 	wrong.no_vdso = get(env, object, "noVdso");
 	wrong.no_sgx2 = get(env, object, "noSgx2");
+	tresor_cpu_svn[0] = 1 + (uint8_t)get(env, object, "microcodeUpdates");
 	return NULL;
 }
 

@@ -32,6 +32,8 @@ export interface Wrong {
   readonly noExec?: number
   readonly noVdso?: number
   readonly noSgx2?: number
+  /** How often the CPU's microcode was updated: CPUSVN grows. */
+  readonly microcodeUpdates?: number
 }
 
 interface FakeSgx {

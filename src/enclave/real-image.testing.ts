@@ -1,16 +1,18 @@
 /** The built image on any backend, and a volume in it; for tests only. */
+import type { KeyObject } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { EnclaveClient } from "./client.ts"
 import { parseConf } from "./image/conf.ts"
 import { parseImage } from "./image/elf.ts"
-import { newSha256 } from "./image/keys.ts"
+import { modulusOf, newSha256, signBytes } from "./image/keys.ts"
 import { measureImage } from "./image/sgxs.ts"
+import { attach, prepare, signedBytes } from "./image/sigstruct.ts"
 import { installed } from "./installation.ts"
 import { volumeKeyOf } from "./luks.testing.ts"
-import { loadEnclave, type TestEnclave } from "./native.testing.ts"
+import { loadEnclave, type TestEnclave, testSigner } from "./native.testing.ts"
 import type { createEnclave } from "./native.ts"
 import { sealRequest } from "./seal-request.ts"
-import type { Backend, Header, KeyslotParameters, RequestContext } from "./types.ts"
+import type { Backend, Header, KeyslotParameters, RequestContext, SealPolicy } from "./types.ts"
 
 /** The image as built. */
 export const real = (): TestEnclave => {
@@ -20,9 +22,36 @@ export const real = (): TestEnclave => {
   return { image, mrenclave: measureImage(image, newSha256).mrenclave, sigstruct }
 }
 
+export interface Release {
+  readonly isvSvn: number
+  readonly key?: KeyObject
+  /** One page more: another MRENCLAVE. */
+  readonly changed?: boolean
+}
+
+/** The image as somebody released it, signed with the tests' key unless told otherwise. */
+export function released({ isvSvn, key = testSigner(), changed = false }: Release): TestEnclave {
+  const { image: built } = real()
+  const last = built.segments.filter(({ measured }) => measured).at(-1)!
+  // Behind everything that is measured lies a guard.
+  const page = { ...last, offset: last.offset + last.size, size: 4096, data: new Uint8Array(), secinfoFlags: 0x201 }
+  const image = changed ? { ...built, segments: [...built.segments, page] } : built
+  const conf = { ...parseConf(readFileSync(installed("enclave/enclave.conf"), "utf8")), isvSvn }
+  const { mrenclave } = measureImage(image, newSha256)
+  const unsigned = prepare({ mrenclave, conf, date: "20260101", debug: false })
+  return {
+    image,
+    mrenclave,
+    sigstruct: attach(unsigned, modulusOf(key), signBytes(key, signedBytes(unsigned)), newSha256),
+  }
+}
+
 /** ECREATE to HELLO. */
-export async function startImage(create: typeof createEnclave, backend: Backend): Promise<EnclaveClient> {
-  const made = real()
+export async function startImage(
+  create: typeof createEnclave,
+  backend: Backend,
+  made: TestEnclave = real(),
+): Promise<EnclaveClient> {
   const native = loadEnclave(made, { create })
   native.init(made.sigstruct, made.image.encluSite)
   return EnclaveClient.start(native, backend)
@@ -51,7 +80,11 @@ export async function seal(
 }
 
 /** A volume with one keyslot. */
-export async function makeHeader(client: EnclaveClient, slot: KeyslotParameters): Promise<Header> {
+export async function makeHeader(
+  client: EnclaveClient,
+  slot: KeyslotParameters,
+  policy: SealPolicy = "mrsigner",
+): Promise<Header> {
   const segment = {
     cipher: "aes-xts-plain64",
     sectorSize: 4096,
@@ -62,7 +95,7 @@ export async function makeHeader(client: EnclaveClient, slot: KeyslotParameters)
   } as const
   const sealed = await seal(client, { purpose: "create", freshSlot: 0 }, { fresh: passphrase })
   const wanted = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
-  const { digest, keyslot, macs } = await client.create(sealed, wanted, slot, "mrsigner")
+  const { digest, keyslot, macs } = await client.create(sealed, wanted, slot, policy)
   return { uuid: UUID, segment, digest, keyslots: [{ ...slot, ...keyslot, tried: true }], macs }
 }
 
@@ -72,7 +105,7 @@ export async function makeVolume(client: EnclaveClient) {
   return { header, key: volumeKeyOf(header.keyslots[0]!, header.digest, passphrase) }
 }
 
-export async function unlock(client: EnclaveClient, header: Header) {
+export async function unlock(client: EnclaveClient, header: Header, policy: SealPolicy = "mrsigner") {
   const sealed = await seal(client, { purpose: "unlock", freshSlot: null }, { existing: passphrase })
-  return client.unlock(sealed, header, "mrsigner")
+  return client.unlock(sealed, header, policy)
 }

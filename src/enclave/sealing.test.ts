@@ -1,0 +1,85 @@
+/** What a seal survives and what it does not, with the real image on the fake driver: each refusal says its own reason. */
+import assert from "node:assert/strict"
+import { generateKeyPairSync } from "node:crypto"
+import { afterEach, test } from "node:test"
+import type { EnclaveClient } from "./client.ts"
+import { createFake, fake } from "./fake-sgx.testing.ts"
+import { createEnclave } from "./native.ts"
+import { makeHeader, type Release, released, SLOT, startImage, unlock } from "./real-image.testing.ts"
+import type { Header, SealPolicy } from "./types.ts"
+
+const SEALED = { ...SLOT, passphraseKdf: { type: "argon2id", time: 1, memoryKib: 64, lanes: 2 } } as const
+
+afterEach(() => fake.configure({}))
+
+async function within<T>(release: Release, work: (client: EnclaveClient) => Promise<T>): Promise<T> {
+  await using client = await startImage(createFake, "sgx", released(release))
+  return await work(client)
+}
+
+/** A header sealed by one release of the enclave. */
+const sealedBy = (release: Release, policy: SealPolicy = "mrsigner"): Promise<Header> =>
+  within(release, (client) => makeHeader(client, SEALED, policy))
+
+const opens = (release: Release, header: Header, policy: SealPolicy = "mrsigner") =>
+  within(release, async (client) => {
+    const { handle, resealed } = await unlock(client, header, policy)
+    client.closeVolume(handle)
+    return resealed
+  })
+
+const withSealed = (header: Header, sealed: Uint8Array): Header => ({
+  ...header,
+  keyslots: [{ ...header.keyslots[0]!, sealed }],
+})
+
+async function refused(release: Release, header: Header, code: string): Promise<void> {
+  const before = Buffer.from(header.keyslots[0]!.sealed!)
+  await assert.rejects(opens(release, header), { code, exitCode: 2 })
+  assert.deepEqual(Buffer.from(header.keyslots[0]!.sealed!), before, "the blob was touched")
+}
+
+test("a microcode update locks nobody out: the old seal opens and is made anew", async () => {
+  const header = await sealedBy({ isvSvn: 2 })
+  assert.equal(await opens({ isvSvn: 2 }, header), null, "nothing is stale")
+  fake.configure({ microcodeUpdates: 1 })
+  const resealed = await opens({ isvSvn: 2 }, header)
+  assert.ok(resealed !== null)
+  const renewed = withSealed(header, resealed)
+  assert.equal(await opens({ isvSvn: 2 }, renewed), null)
+  // The CPU before the update cannot make the new key, and says so.
+  fake.configure({})
+  await refused({ isvSvn: 2 }, renewed, "ENCLAVE_SEAL_VERSION")
+  assert.equal(await opens({ isvSvn: 2 }, header), null)
+})
+
+test("an upgrade opens what the version before sealed, a downgrade does not", async () => {
+  const header = await sealedBy({ isvSvn: 2 })
+  const resealed = await opens({ isvSvn: 3, changed: true }, header)
+  assert.ok(resealed !== null)
+  await refused({ isvSvn: 2 }, withSealed(header, resealed), "ENCLAVE_SEAL_VERSION")
+  await refused({ isvSvn: 1, changed: true }, header, "ENCLAVE_SEAL_VERSION")
+})
+
+test("another signer's enclave is named", async () => {
+  const { privateKey: key } = generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 })
+  await refused({ isvSvn: 2, key }, await sealedBy({ isvSvn: 2 }), "ENCLAVE_SEAL_SIGNER")
+})
+
+test("with policy mrenclave another image is named, and the same one signed anew opens", async () => {
+  const header = await sealedBy({ isvSvn: 2 }, "mrenclave")
+  await refused({ isvSvn: 2, changed: true }, header, "ENCLAVE_SEAL_ENCLAVE")
+  const { privateKey: key } = generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 })
+  await opens({ isvSvn: 2, key }, header, "mrenclave")
+})
+
+test("the other backend is named, in both directions", async () => {
+  const hardware = await sealedBy({ isvSvn: 2 })
+  const onSoftware = () => startImage(createEnclave, "software", released({ isvSvn: 2 }))
+  {
+    await using client = await onSoftware()
+    await assert.rejects(unlock(client, hardware), { code: "ENCLAVE_SEAL_BACKEND", exitCode: 2 })
+  }
+  await using client = await onSoftware()
+  await refused({ isvSvn: 2 }, await makeHeader(client, SEALED), "ENCLAVE_SEAL_BACKEND")
+})
