@@ -1,0 +1,272 @@
+/** The header's layers without a disk: JSON in and out, both copies, crashes at any moment, and whatever else a disk may hold. */
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import fc from "fast-check"
+import { TresorError } from "../errors.ts"
+import { encodeCopy } from "./binary-header.ts"
+import { readCopies } from "./copies.ts"
+import { emitMetadata } from "./emit.ts"
+import { HeaderStore } from "./header-store.ts"
+import { Crash, MemoryDevice } from "./memory-device.ts"
+import type { LuksHeader } from "./metadata.ts"
+import { encodeRecoveryKey, normalizeRecoveryKey } from "./modhex.ts"
+import { parseMetadata } from "./parse.ts"
+
+const SIZE = 16384
+const SALT = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+/** What cryptsetup 2.6 writes, with a token and members that nobody knows. */
+function sample() {
+  return {
+    keyslots: {
+      "0": {
+        type: "luks2",
+        key_size: 64,
+        af: { type: "luks1", stripes: 4000, hash: "sha256" },
+        area: { type: "raw", offset: "32768", size: "258048", encryption: "aes-xts-plain64", key_size: 64 },
+        kdf: { type: "argon2id", time: 4, memory: 32, cpus: 1, salt: SALT },
+        "of the future": { deep: [1, 2.5e3, null, "\u00e9\n"] },
+      },
+      "3": {
+        type: "luks2",
+        key_size: 64,
+        priority: 2,
+        af: { type: "luks1", stripes: 4000, hash: "sha512" },
+        area: { type: "raw", offset: "290816", size: "258048", encryption: "aes-xts-plain64", key_size: 64 },
+        kdf: { type: "pbkdf2", hash: "sha512", iterations: 1000, salt: SALT },
+      },
+    },
+    tokens: { "5": { type: "of-another-program", keyslots: ["3"], number: 12345, text: '\\"' } },
+    segments: {
+      "0": {
+        type: "crypt",
+        offset: "16777216",
+        size: "dynamic",
+        iv_tweak: "0",
+        encryption: "aes-xts-plain64",
+        sector_size: 4096,
+      },
+    },
+    digests: {
+      "0": {
+        type: "pbkdf2",
+        keyslots: ["0", "3"],
+        segments: ["0"],
+        hash: "sha256",
+        iterations: 1000,
+        salt: SALT,
+        digest: SALT,
+      },
+    },
+    config: { json_size: "12288", keyslots_size: "16744448", flags: ["allow-discards"] },
+  }
+}
+
+const parse = (value: unknown) => parseMetadata(typeof value === "string" ? value : JSON.stringify(value), SIZE)
+
+const header = (sequenceId = 1n): LuksHeader => ({
+  headerSize: SIZE,
+  sequenceId,
+  label: "a label",
+  subsystem: "",
+  uuid: "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11",
+  metadata: parse(sample()),
+})
+
+async function device(primary: LuksHeader | null, secondary: LuksHeader | null): Promise<MemoryDevice> {
+  const bytes = new Uint8Array(1 << 20)
+  for (const [copy, at, from] of [
+    ["primary", 0, primary],
+    ["secondary", SIZE, secondary],
+  ] as const) {
+    if (from !== null) bytes.set(await encodeCopy(from, emitMetadata(from.metadata), copy), at)
+  }
+  return new MemoryDevice(bytes)
+}
+
+test("what was read is written again: every member, known or not, in the same spelling", () => {
+  const text = JSON.stringify(sample()).replace("12345", "18446744073709551615")
+  const written = emitMetadata(parse(text))
+  assert.deepEqual(JSON.parse(written), JSON.parse(text))
+  assert.ok(written.includes("18446744073709551615"), "a number past 2^53 keeps its digits")
+  assert.equal(emitMetadata(parse(written)), written)
+})
+
+test("members that nobody knows survive, whatever they are", () => {
+  fc.assert(
+    fc.property(
+      fc.dictionary(
+        fc.string({ minLength: 1 }).map((name) => `x-${name}`),
+        fc.jsonValue(),
+      ),
+      (unknown) => {
+        const value = sample()
+        Object.assign(value, unknown)
+        Object.assign(value.keyslots["0"], unknown)
+        Object.assign(value.segments["0"], unknown)
+        assert.deepEqual(JSON.parse(emitMetadata(parse(value))), JSON.parse(JSON.stringify(value)))
+      },
+    ),
+    { numRuns: 200 },
+  )
+})
+
+type Sample = ReturnType<typeof sample>
+
+const FAULTS: readonly (readonly [string, (value: Sample) => unknown])[] = [
+  ["a keyslot's area runs into another's", (v) => Object.assign(v.keyslots["3"].area, { offset: "200000" })],
+  ["an area ends past the keyslots", (v) => Object.assign(v.keyslots["3"].area, { offset: "16744448" })],
+  ["an area lies in the header", (v) => Object.assign(v.keyslots["0"].area, { offset: "4096" })],
+  ["an offset that overflows", (v) => Object.assign(v.keyslots["0"].area, { offset: "18446744073709551615" })],
+  ["an offset past 64 bits", (v) => Object.assign(v.segments["0"], { offset: "18446744073709551616" })],
+  ["an offset that is a number", (v) => Object.assign(v.segments["0"], { offset: 16777216 })],
+  ["a negative offset", (v) => Object.assign(v.segments["0"], { offset: "-4096" })],
+  ["no keyslots", (v) => Reflect.deleteProperty(v, "keyslots")],
+  ["no config", (v) => Reflect.deleteProperty(v, "config")],
+  ["keyslots that are a list", (v) => Object.assign(v, { keyslots: [] })],
+  ["a keyslot number past 31", (v) => Object.assign(v.keyslots, { "32": v.keyslots["3"] })],
+  ["a keyslot number with a zero in front", (v) => Object.assign(v.keyslots, { "01": v.keyslots["3"] })],
+  ["a digest of a keyslot that is not there", (v) => v.digests["0"].keyslots.push("7")],
+  ["a token of a keyslot that is not there", (v) => v.tokens["5"].keyslots.push("7")],
+  ["a digest of a segment that is not there", (v) => v.digests["0"].segments.push("1")],
+  ["a salt that is no base64", (v) => Object.assign(v.keyslots["0"].kdf, { salt: "!!" })],
+  ["no stripes", (v) => Object.assign(v.keyslots["0"].af, { stripes: 0 })],
+  ["a sector size of its own", (v) => Object.assign(v.segments["0"], { sector_size: 1536 })],
+  ["a json_size of another header", (v) => Object.assign(v.config, { json_size: "28672" })],
+  ["a keyslots_size that is no multiple of 4096", (v) => Object.assign(v.config, { keyslots_size: "16744449" })],
+]
+
+for (const [what, change] of FAULTS) {
+  test(`refused by name: ${what}`, () => {
+    const value = sample()
+    change(value)
+    assert.throws(
+      () => parse(value),
+      (error) => error instanceof TresorError && /^LUKS2_/.test(error.code) && /^[^\n]+$/.test(error.message),
+    )
+  })
+}
+
+test("JSON nested deeper than anybody would is refused, not a crash", () => {
+  const deep = `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`
+  assert.throws(() => parse(`{"tokens":${deep}}`), TresorError)
+})
+
+test("a header changed anywhere is read, or refused by a TresorError", async () => {
+  const good = await device(header(), header())
+  const valid = good.bytes.slice(0, 2 * SIZE)
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(fc.nat(2 * SIZE - 1), fc.nat(255)), { minLength: 1, maxLength: 12 }),
+      fc.option(fc.nat(2 * SIZE), { nil: null, freq: 4 }),
+      async (changes, cut) => {
+        const bytes = valid.slice()
+        // Most changes near the start of each copy, where the binary header and the JSON are.
+        for (const [at, byte] of changes) bytes[at % 3 === 0 ? at : (at % 700) + (at % 2) * SIZE] = byte
+        const changed = new MemoryDevice(cut === null ? bytes : bytes.slice(0, cut))
+        try {
+          const { header: read } = await readCopies(changed)
+          assert.equal(read.uuid.length, 36)
+        } catch (error) {
+          assert.ok(error instanceof TresorError, String(error))
+        }
+      },
+    ),
+    { numRuns: 3000 },
+  )
+})
+
+test("JSON changed anywhere, with a checksum that holds, is read or refused by a TresorError", () => {
+  const text = JSON.stringify(sample())
+  fc.assert(
+    fc.property(fc.nat(text.length - 1), fc.nat(20), fc.string({ maxLength: 8 }), (at, length, put) => {
+      try {
+        emitMetadata(parse(text.slice(0, at) + put + text.slice(at + length)))
+      } catch (error) {
+        assert.ok(error instanceof TresorError, String(error))
+      }
+    }),
+    { numRuns: 8000 },
+  )
+})
+
+test("of two copies the newer valid one counts, and the other is written anew", async () => {
+  for (const [primary, secondary, wanted, stale] of [
+    [1n, 1n, 1n, []],
+    [2n, 1n, 2n, ["secondary"]],
+    [1n, 2n, 2n, ["primary"]],
+    [3n, null, 3n, ["secondary"]],
+    [null, 3n, 3n, ["primary"]],
+  ] as const) {
+    const disk = await device(primary === null ? null : header(primary), secondary === null ? null : header(secondary))
+    const found = await readCopies(disk)
+    assert.equal(found.header.sequenceId, wanted)
+    assert.deepEqual(found.stale, stale)
+    await (await HeaderStore.open(disk)).close()
+    assert.deepEqual((await readCopies(disk)).stale, [], "mended by opening")
+  }
+  await assert.rejects(readCopies(await device(null, null)), { code: "NOT_LUKS", exitCode: 4 })
+})
+
+test("a crash at any step, with any of the unsynced blocks lost, leaves the old header or the new one", async () => {
+  const area = { offset: 32768n, bytes: new Uint8Array(4096).fill(7) }
+  const update = async (disk: MemoryDevice) => {
+    const store = await HeaderStore.open(disk)
+    return store.update(async (old) => ({
+      header: { ...old, label: "changed" },
+      writeAreas: [area],
+      wipeAreas: [{ offset: 290816n, size: 4096n }],
+    }))
+  }
+  const whole = await device(header(5n), header(5n))
+  whole.bytes.fill(3, 290816, 290816 + 4096)
+  const start = whole.bytes.slice()
+  const dry = new MemoryDevice(start.slice())
+  await update(dry)
+  const seen = new Set<string>()
+  await fc.assert(
+    fc.asyncProperty(fc.nat(dry.steps - 1), fc.infiniteStream(fc.boolean()), async (step, keeps) => {
+      const disk = new MemoryDevice(start.slice())
+      disk.crashAt(step)
+      await assert.rejects(update(disk), Crash)
+      const after = disk.afterCrash(() => keeps.next().value)
+      const { header: read } = await readCopies(after)
+      seen.add(read.label)
+      const areaAt = (offset: number) => after.bytes.subarray(offset, offset + 4096)
+      if (read.label === "changed") {
+        assert.deepEqual([read.sequenceId, areaAt(32768)], [6n, area.bytes], "a header refers to what is not there")
+      } else {
+        assert.deepEqual([read.label, read.sequenceId], ["a label", 5n])
+        assert.ok(
+          areaAt(290816).every((byte) => byte === 3),
+          "wiped while a header still refers to it",
+        )
+      }
+    }),
+    { numRuns: 400 },
+  )
+  assert.deepEqual([...seen].sort(), ["a label", "changed"])
+})
+
+test("a recovery key is understood in any usual form, and only then", () => {
+  const bytes = (text: string) => new TextEncoder().encode(text)
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (key) => {
+      const text = new TextDecoder().decode(encodeRecoveryKey(key))
+      assert.match(text, /^([cbdefghijklnrtuv]{8}-){7}[cbdefghijklnrtuv]{8}$/)
+      for (const form of [
+        text,
+        text.toUpperCase(),
+        text.replaceAll("-", ""),
+        text.replaceAll("-", " "),
+        `  ${text}\n`,
+      ]) {
+        assert.deepEqual(normalizeRecoveryKey(bytes(form)), bytes(text))
+      }
+      for (const wrong of [text.slice(1), `${text}c`, text.replace(/^./, "a"), text.replace("-", "_")]) {
+        assert.equal(normalizeRecoveryKey(bytes(wrong)), null, wrong)
+      }
+    }),
+    { numRuns: 200 },
+  )
+})
