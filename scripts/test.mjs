@@ -118,7 +118,7 @@ if (wanted.includes("unit")) {
     await step("enclave: image holds nothing SGX forbids", "make", ["-s", "-C", "enclave", "check"])
     await step("enclave: crypto against OpenSSL and libargon2", "make", ["-s", "-C", "enclave/test", "check"])
   }
-  await nodeTests(testFiles("src"), { concurrency: 2, seconds: 120 })
+  await nodeTests([...testFiles("src"), ...testFiles("bench")], { concurrency: 2, seconds: 120 })
 }
 if (wanted.includes("integration")) {
   if (filter.length === 0) {
