@@ -41,13 +41,13 @@ function refuse(path: string, fact: string): TresorError {
   )
 }
 
-/** Throws VOLUME_IN_USE (exit 5) when a tresord serves what lies at `path`. `purpose`: "create a volume on". */
+/** Throws VOLUME_IN_USE (exit 5) when a tresord serves what lies at `path`, or has its header there. `purpose`: "create a volume on". */
 export function checkNotOpen(path: string, purpose: string): void {
   const root = runtimeRoot()
   const store = storeIdentity(path)
   for (const name of liveNames(root)) {
     const state = readState(root, name)
-    if (!isLive(state) || state.store !== store) continue
+    if (!isLive(state) || (state.store !== store && state.header !== store)) continue
     throw new TresorError(
       "VOLUME_IN_USE",
       Exit.busy,
@@ -134,7 +134,7 @@ export async function examineTarget(
 }
 
 /** Makes an entry of a directory last. */
-function syncDirectory(path: string): void {
+export function syncDirectory(path: string): void {
   const fd = openSync(dirname(resolve(path)), constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     fsyncSync(fd)

@@ -128,7 +128,7 @@ async function main(): Promise<void> {
     const options = readArguments(process.argv.slice(2))
     lifelineAsked = options.lifeline
     hardenProcess()
-    const paths = claimName(root, options.name, options.path, options.readonly)
+    const paths = claimName(root, options.name, options.path, options.readonly, options.header)
     claimed = options.name
     if (options.logFile !== null) renameSync(options.logFile, paths.log)
     const warn = (message: string, facts: Record<string, unknown>) => log.warn(message, facts)

@@ -36,6 +36,8 @@ const stateSchema = v.object({
   path: v.string(),
   /** What the path led to: storeIdentity. */
   store: v.string(),
+  /** The same of a detached header. */
+  header: v.optional(v.string()),
   readonly: v.boolean(),
 })
 
@@ -186,7 +188,13 @@ function locked<T>(root: string, work: () => T): T {
  * tresord; throws NAME_IN_USE or VOLUME_IN_USE (exit 5) for a live one. Two
  * readers may share a volume, a writer shares with nobody.
  */
-export function claimName(root: string, name: string, path: string, readonly: boolean): RuntimePaths {
+export function claimName(
+  root: string,
+  name: string,
+  path: string,
+  readonly: boolean,
+  header: string | null = null,
+): RuntimePaths {
   const paths = runtimePaths(root, name)
   prepareRoot(root)
   locked(root, () => {
@@ -218,6 +226,7 @@ export function claimName(root: string, name: string, path: string, readonly: bo
       bootId: bootId(),
       path,
       store,
+      ...(header === null ? {} : { header: storeIdentity(header) }),
       readonly,
     }
     writeFileSync(join(made, "state.json"), `${JSON.stringify(state)}\n`, { mode: 0o600 })

@@ -12,7 +12,7 @@ const sound = (text: string): Finding => ({ kind: "sound", text })
 const damage = (text: string): Finding => ({ kind: "damage", text })
 const remark = (text: string): Finding => ({ kind: "remark", text })
 
-function ofCopy(found: FoundCopy, newest: LuksHeader): Finding {
+function ofCopy(found: FoundCopy, { header: newest, json }: FoundCopies): Finding {
   const name = found.copy === "primary" ? "first header" : "second header"
   const where = found.offset === null ? "" : ` at ${found.offset}`
   if ("fault" in found) return damage(`${name}${where}: ${found.fault}`)
@@ -20,6 +20,7 @@ function ofCopy(found: FoundCopy, newest: LuksHeader): Finding {
   if (sequenceId < newest.sequenceId) {
     return damage(`${name}${where}: older than the other (sequence id ${sequenceId}, newest ${newest.sequenceId})`)
   }
+  if (found.json !== json) return damage(`${name}${where}: not the same as the other, with the same sequence id`)
   return sound(`${name}${where}: checksum holds, sequence id ${sequenceId}`)
 }
 
@@ -68,10 +69,10 @@ export function examine(found: FoundCopies, deviceSize: number): readonly Findin
   const { header } = found
   const { keyslots, tokens, config } = header.metadata
   return [
-    ofCopy(found.primary, header),
-    ofCopy(found.secondary, header),
+    ofCopy(found.primary, found),
+    ofCopy(found.secondary, found),
     sound(
-      `${keyslots.size} keyslots, ${tokens.size} tokens: areas apart from each other, every reference leads somewhere`,
+      `keyslots: ${keyslots.size}, tokens: ${tokens.size}; areas apart from each other, every reference leads somewhere`,
     ),
     ...ofSize(header, deviceSize),
     ...ofReferences(header.metadata),

@@ -1,8 +1,27 @@
 /** The header's commands beside cryptsetup's: show, back up, restore, examine, mend, name. */
 import assert from "node:assert/strict"
-import { closeSync, copyFileSync, openSync, readFileSync, statSync, writeSync } from "node:fs"
+import { createHash } from "node:crypto"
+import {
+  closeSync,
+  copyFileSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from "node:fs"
+import { join } from "node:path"
 import { before, test } from "node:test"
-import { Place, type Result, run } from "../cli/harness.ts"
+import { Place, type Result, run, tresorPath } from "../cli/harness.ts"
+
+/** The members of the JSON area that are changed here. */
+interface Metadata {
+  readonly keyslots: Record<string, { area: { offset: string } }>
+  readonly tokens: Record<string, { keyslots: string[] }>
+  readonly digests: Record<string, { keyslots: string[] }>
+}
 
 const place = new Place()
 const HEADER = 131072
@@ -193,4 +212,168 @@ test("what is no volume exits 4 with one line, for each command", async () => {
     assert.equal(result.code, 4, args.join(" "))
     assert.match(result.stderr, /^tresor: error: Device .*zeros is not a valid LUKS device[^\n]*\n$/)
   }
+})
+
+/** Rewrites the JSON area of one copy, with a checksum that holds: what a careless tool leaves. */
+function edited(file: string, offset: number, change: (metadata: Metadata) => void): void {
+  const descriptor = openSync(file, "r+")
+  try {
+    const copy = Buffer.alloc(HEADER)
+    readSync(descriptor, copy, 0, HEADER, offset)
+    const metadata = JSON.parse(copy.subarray(4096, copy.indexOf(0, 4096)).toString()) as Metadata
+    change(metadata)
+    copy.fill(0, 4096)
+    copy.write(JSON.stringify(metadata), 4096)
+    copy.fill(0, 448, 512)
+    createHash("sha256").update(copy).digest().copy(copy, 448)
+    writeSync(descriptor, copy, 0, HEADER, offset)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+const FAULTS: readonly (readonly [string, RegExp, (metadata: Metadata) => void])[] = [
+  [
+    "dangling",
+    /tokens\.0 names keyslot 7, which does not exist/,
+    ({ tokens }) => {
+      tokens["0"]!.keyslots = ["7"]
+    },
+  ],
+  [
+    "overlap",
+    /the areas of keyslots 0 and 1 overlap/,
+    ({ keyslots, digests }) => {
+      const twin = structuredClone(keyslots["0"]!)
+      twin.area.offset = String(Number(twin.area.offset) + 4096)
+      keyslots["1"] = twin
+      digests["0"]!.keyslots = ["0", "1"]
+    },
+  ],
+]
+
+for (const [name, said, change] of FAULTS) {
+  test(`check names what is wrong in a copy whose checksum holds: ${name}`, async () => {
+    for (const [which, offset] of [
+      ["first", 0],
+      ["second", HEADER],
+    ] as const) {
+      const file = damaged(`${name}-${which}.img`)
+      edited(file, offset, change)
+      const found = await place.tresor(["check", file])
+      assert.equal(found.code, 4)
+      assert.match(found.stdout, new RegExp(`✖ ${which} header at ${offset}: .*${said.source}`))
+      await ok("check", file, "--repair")
+      const mended = readFileSync(file)
+      await cryptsetup("repair", "-q", file)
+      assert.ok(readFileSync(file).equals(mended), "cryptsetup found more to repair")
+      assert.equal(
+        await cryptsetup("luksDump", file, "--dump-json-metadata"),
+        await cryptsetup("luksDump", path, "--dump-json-metadata"),
+      )
+    }
+    const both = damaged(`${name}-both.img`)
+    for (const offset of [0, HEADER]) edited(both, offset, change)
+    const before = readFileSync(both)
+    refused(await place.tresor(["check", both, "--repair"]), 4, said)
+    assert.ok(readFileSync(both).equals(before), "something was changed")
+    assert.notEqual((await run("cryptsetup", ["luksDump", both])).code, 0)
+  })
+}
+
+test("check tells copies apart that differ under one sequence id, and damage that only a backup mends", async () => {
+  const file = damaged("differs.img")
+  const orphan = ({ digests }: Metadata) => {
+    digests["0"]!.keyslots = []
+  }
+  edited(file, HEADER, orphan)
+  const differs = await place.tresor(["check", file])
+  assert.equal(differs.code, 4)
+  assert.match(differs.stdout, /✖ second header at 131072: not the same as the other/)
+  edited(file, 0, orphan)
+  const unreachable = await place.tresor(["check", file, "--repair"])
+  assert.equal(unreachable.code, 4)
+  assert.match(unreachable.stdout, /✖ keyslot 0: unreachable/)
+  assert.match(unreachable.stderr, /tresor header restore .* FILE/)
+})
+
+test("the old header is kept aside until the new one is written, and named when that fails", async () => {
+  const backup = place.path("aside.hdr")
+  await ok("header", "backup", path, backup)
+  const file = damaged("aside.img")
+  const before = readFileSync(file)
+  const asides = () => readdirSync(place.env["TRESOR_STATE_DIR"]!).filter((name) => name.startsWith("header-"))
+  const log = ["-o", place.path("strace.log")]
+  const failing = await run(
+    "strace",
+    ["-f", "-qq", ...log, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EIO:when=2", tresorPath].concat([
+      ...["header", "restore", file, backup, "--batch-mode"],
+    ]),
+    { env: place.env },
+  )
+  refused(failing, 4, /EIO.*what was there before is in .*header-/)
+  assert.equal(asides().length, 1)
+  const aside = join(place.env["TRESOR_STATE_DIR"]!, asides()[0]!)
+  assert.equal(statSync(aside).mode & 0o077, 0)
+  const kept = readFileSync(aside)
+  assert.ok(kept.equals(before.subarray(0, kept.length)))
+  await ok("header", "restore", file, aside, "--batch-mode")
+  assert.equal(asides().length, 1, "a restore that succeeded left its own behind")
+})
+
+test("a detached header: shown, backed up, examined, named, restored, and never over data", async () => {
+  const header = place.path("apart.hdr")
+  const { path: data, keyFile: key } = await place.volume("apart.img", "apart", ["--header", header])
+  const apart = ["--header", header]
+  const uuid = (await ok("uuid", data, ...apart)).trim()
+  assert.equal((await cryptsetup("luksUUID", header)).trim(), uuid)
+  await ok("label", data, "apart", ...apart)
+  assert.match(await cryptsetup("luksDump", header), /Label:\s+apart\n/)
+  const theirs = JSON.parse(await cryptsetup("luksDump", header, "--dump-json-metadata"))
+  assert.deepEqual(JSON.parse(await ok("dump", data, "--json", ...apart)).metadata, theirs)
+  assert.deepEqual(
+    JSON.parse(await ok("key", "list", data, "--json", ...apart)).map(({ slot }: { slot: number }) => slot),
+    [0],
+  )
+  const [backup, stock] = [place.path("apart.bak"), place.path("apart-stock.bak")]
+  await ok("header", "backup", data, backup, ...apart)
+  await cryptsetup("luksHeaderBackup", header, "--header-backup-file", stock)
+  assert.ok(readFileSync(backup).equals(readFileSync(stock)))
+
+  await ok("open", data, "apart", "--key-file", key, ...apart)
+  for (const args of [
+    [data, backup, ...apart],
+    [header, backup],
+  ]) {
+    refused(await place.tresor(["header", "restore", ...args, "--batch-mode"]), 5, /open as apart/)
+  }
+  await ok("close", "apart")
+
+  const before = readFileSync(data)
+  refused(await place.tresor(["header", "restore", data, backup, "--batch-mode"]), 4, /data of .* --header/)
+  assert.ok(readFileSync(data).equals(before), "data were overwritten")
+
+  const broken = openSync(header, "r+")
+  writeSync(broken, Buffer.alloc(2048), 0, 2048, 0)
+  closeSync(broken)
+  assert.equal((await place.tresor(["check", data, ...apart])).code, 4)
+  await ok("check", data, "--repair", ...apart)
+  const wrecked = openSync(header, "r+")
+  writeSync(wrecked, Buffer.alloc(2 * HEADER), 0, 2 * HEADER, 0)
+  closeSync(wrecked)
+  await ok("header", "restore", data, backup, "--batch-mode", ...apart)
+  assert.ok(readFileSync(header).equals(readFileSync(backup)))
+  await ok("open", data, "apart", "--key-file", key, ...apart)
+  await ok("close", "apart")
+})
+
+test("resize follows the backing file as it grows", async () => {
+  const { path: grown, keyFile: key } = await place.volume("grown.img", "grown")
+  await ok("open", grown, "grown", "--key-file", key)
+  truncateSync(grown, 48 << 20)
+  await ok("resize", "grown")
+  const socket = join(place.runtime, "grown", "nbd.sock")
+  const size = await run("nbdinfo", ["--size", `nbd+unix:///?socket=${socket}`])
+  assert.equal(size.stdout.trim(), String(32 << 20), size.stderr)
+  await ok("close", "grown")
 })

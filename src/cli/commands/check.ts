@@ -19,10 +19,13 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
   const target = options.header ?? path
   const device = await openHeaderDevice(target, { readOnly: options.repair !== true })
   try {
-    const look = async () => examine(await device.locked("shared", () => readCopies(device)), await device.size())
+    const look = async () => {
+      const found = await device.locked("shared", () => readCopies(device))
+      return { stale: found.stale, findings: examine(found, await device.size()) }
+    }
     const before = await look()
     const repaired = options.repair === true ? await (await HeaderStore.attach(device)).repair() : []
-    const findings = repaired.length === 0 ? before : await look()
+    const { stale, findings } = repaired.length === 0 ? before : await look()
     const damaged = findings.some(({ kind }) => kind === "damage")
     if (options.json === true) {
       process.stdout.write(`${JSON.stringify({ path: target, sound: !damaged, repaired, findings })}\n`)
@@ -30,8 +33,11 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
       print(findings)
       for (const copy of repaired)
         process.stdout.write(`The ${NAMES[copy]} header was written anew from the other one.\n`)
-      if (damaged && options.repair !== true)
-        process.stderr.write(`Damage was found: \`tresor check --repair ${target}\`\n`)
+      if (damaged) {
+        const out =
+          stale.length > 0 ? "`tresor check --repair" : "no copy can mend it, a backup can: `tresor header restore"
+        process.stderr.write(`Damage was found: ${out} ${target}${stale.length > 0 ? "" : " FILE"}\`\n`)
+      }
     }
     if (damaged) process.exitCode = Exit.wrongDevice
   } finally {

@@ -12,7 +12,7 @@ import { openHeaderDevice } from "../../store/header-device.ts"
 import { confirm } from "../confirm.ts"
 import { type EnclaveChoice, type ExistingOptions, withKeeper } from "../keeper.ts"
 import { progressBar, withClock } from "../progress.ts"
-import { checkNotOpen } from "../target.ts"
+import { checkNotOpen, syncDirectory } from "../target.ts"
 import { withPassphrase } from "../unlock.ts"
 
 const CHUNK = 1 << 20
@@ -41,6 +41,7 @@ async function saveArea(device: HeaderDevice, size: number, file: string): Promi
       for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done)
     })
     fsyncSync(fd)
+    syncDirectory(file)
   } catch (error) {
     rmSync(file, { force: true })
     throw error
@@ -100,7 +101,7 @@ async function putAside(device: HeaderDevice, size: number, uuid: string): Promi
 
 export async function restore(path: string, file: string, options: RestoreOptions): Promise<void> {
   const target = options.header ?? path
-  checkNotOpen(path, "restore the header of")
+  for (const each of new Set([path, target])) checkNotOpen(each, "restore the header of")
   const source = await openFileDevice(file, { readOnly: true })
   const device = await openHeaderDevice(target, { readOnly: false, exclusive: true })
   try {
@@ -122,7 +123,20 @@ export async function restore(path: string, file: string, options: RestoreOption
         throw refuse("OFFSET_DIFFERS", target, "data would begin elsewhere than they do now")
       }
     }
-    if ((await device.size()) < size) throw refuse("DEVICE_TOO_SMALL", target, `the backup has ${size} bytes`)
+    // With a header that is kept apart, what lies at the data's beginning is data.
+    const begin = dataOffset(header)
+    if (old === null && options.header === undefined && begin !== undefined && begin < size) {
+      throw refuse(
+        "HEADER_DETACHED",
+        target,
+        `data of ${header.uuid} begin at ${begin}, where its header would overwrite them; ` +
+          "name the file of the detached header with --header",
+      )
+    }
+    const room = await device.size()
+    if (room < size) {
+      throw refuse("DEVICE_TOO_SMALL", target, `it ends after ${room} bytes, the header in ${file} takes ${size}`)
+    }
     if (options.batchMode !== true) {
       await confirm(
         `This replaces the header of ${target}, keyslots included${old === null ? "; it holds no LUKS2 header now" : ""}.`,

@@ -29,7 +29,7 @@ export async function uuid(path: string, text: string | undefined, options: Labe
     return
   }
   const wanted = checkUuid(text)
-  checkNotOpen(path, "change the UUID of")
+  for (const each of new Set([path, options.header ?? path])) checkNotOpen(each, "change the UUID of")
   await withHeader(path, options.header, { readOnly: false }, async (store) => {
     await store.update(async (header) => {
       if (hasTresorToken(header.metadata) && header.uuid !== wanted) {
