@@ -27,7 +27,7 @@ export function invalid(fact: string): TresorError {
   return new TresorError(
     "LUKS2_INVALID",
     Exit.wrongDevice,
-    `Invalid LUKS2 header: ${fact}; \`tresor check\` tells more, a header backup helps`,
+    `Invalid LUKS2 header: ${fact}; \`tresor header restore\` puts a backup back`,
   )
 }
 
