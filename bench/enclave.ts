@@ -65,8 +65,8 @@ async function xtsLines(stateDir: string): Promise<Line[]> {
     const theirs = summarize(samples.openssl).median
     for (const sectorSize of [512, 4096] as const) {
       const ours = summarize(samples[sectorSize]).median
-      // 512-byte sectors have a goal of their own; plain AES-NI is to be level.
-      const goal = level === "aesni" ? 1 : sectorSize === 512 ? 1.2 : 2.5
+      // The widest vectors have goals of their own; narrower ones, forced, are to be level.
+      const goal = level !== "vaes512" ? 1 : sectorSize === 512 ? 1.2 : 2.5
       lines.push({
         name: `AES-256-XTS, ${sectorSize}-byte sectors, ${level}`,
         ours: ours / 1e9,

@@ -12,6 +12,6 @@
 #define HEAP_SIZE	0x6000000	/* 96 MiB */
 #define DYNAMIC_SIZE	0x42000000	/* 1056 MiB: 1 GiB of Argon2 and two 8 MiB secrets */
 /* Stack wiped after SECTORS, BLOCKS and CLOSE; check-stack.py proves it enough. */
-#define SHALLOW_STACK	0x2000
+#define SHALLOW_STACK	0x1000
 
 #endif

@@ -6,9 +6,8 @@
 #include "simd.h"
 #include "wipe.h"
 
-/* One 4 KiB sector, or eight of 512: as many tweaks as AES-NI makes at once. */
-#define PIECE	4096u
-#define SECTORS	(PIECE / 512)
+/* As many tweaks as AES-NI makes at once. */
+#define SECTORS	8u
 
 void xts_expand(struct xts_key *key, const uint8_t *secret, uint32_t size)
 {
@@ -34,7 +33,7 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 	for (; blocks; blocks--, in += AES_BLOCK, out += AES_BLOCK) {
 		uint8_t block[AES_BLOCK];
 
-		STORE128(block, _mm_xor_si128(LOAD128(in), *tweak));
+		STORE128(block, _mm_xor_si128(QUADS_LOAD(in), *tweak));
 		if (decrypt)
 			aes_decrypt(&key->data, block, block, 1);
 		else
@@ -57,7 +56,7 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 #define FEATURES		"aes,pclmul,sse4.1"
 #define LANES			1
 #define V			__m128i
-#define LOAD			LOAD128
+#define LOAD			QUADS_LOAD
 #define STORE			STORE128
 #define BROADCAST(x)		(x)
 #define FIRST(x)		(x)
@@ -75,12 +74,15 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 })
 #include "xts_lanes.h"
 
+#define LOAD256(p) \
+	_mm256_inserti128_si256(_mm256_castsi128_si256(QUADS_LOAD_VEX(p)), QUADS_LOAD_VEX((p) + 16), 1)
+
 #define RUN			run_vaes256
 #define TAIL			run_aesni
 #define FEATURES		"vaes,vpclmulqdq,avx2"
 #define LANES			2
 #define V			__m256i
-#define LOAD(p)			_mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define LOAD			LOAD256
 #define STORE(p, v)		_mm256_storeu_si256((__m256i *)(void *)(p), v)
 #define BROADCAST		_mm256_broadcastsi128_si256
 #define FIRST			_mm256_castsi256_si128
@@ -104,7 +106,7 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 #define FEATURES		"vaes,vpclmulqdq,avx512f,avx512bw,avx512vl,avx512dq"
 #define LANES			4
 #define V			__m512i
-#define LOAD			_mm512_loadu_si512
+#define LOAD(p)			_mm512_inserti64x4(_mm512_castsi256_si512(LOAD256(p)), LOAD256((p) + 32), 1)
 #define STORE			_mm512_storeu_si512
 #define BROADCAST		_mm512_broadcast_i32x4
 #define FIRST			_mm512_castsi512_si128
@@ -137,27 +139,19 @@ static void run(const struct xts_key *key, bool decrypt, const uint8_t *in, uint
 void xts_sectors(const struct xts_key *key, bool decrypt, const void *in, void *out,
 		 uint64_t sector512, size_t length, uint32_t sector_size)
 {
-	__m128i tweaks[SECTORS];
-	uint8_t piece[PIECE] __attribute__((aligned(64)));
+	__m128i tweaks[SECTORS] = { 0 };
 	const uint8_t *from = in;
 	uint8_t *to = out;
 
-	while (length) {
-		const size_t part = length < PIECE ? length : PIECE;
-		const size_t sectors = part / sector_size;
+	for (size_t left = length / sector_size; left;) {
+		const size_t sectors = left < SECTORS ? left : SECTORS;
 
-		for (size_t i = 0; i < sectors; i++)
-			tweaks[i] = _mm_set_epi64x(0, (long long)(sector512 + i * (sector_size / 512)));
+		for (size_t i = 0; i < sectors; i++, sector512 += sector_size / 512)
+			tweaks[i] = _mm_set_epi64x(0, (long long)sector512);
 		aes_encrypt(&key->tweak, (const uint8_t *)tweaks, (uint8_t *)tweaks, sectors);
-		quads_move(piece, from, part);
-		for (size_t i = 0; i < sectors; i++)
-			run(key, decrypt, piece + i * sector_size, piece + i * sector_size,
-			    sector_size / AES_BLOCK, &tweaks[i]);
-		quads_move(to, piece, part);
-		sector512 += part / 512;
-		from += part;
-		to += part;
-		length -= part;
+		for (size_t i = 0; i < sectors; i++, from += sector_size, to += sector_size)
+			run(key, decrypt, from, to, sector_size / AES_BLOCK, &tweaks[i]);
+		left -= sectors;
 	}
 	WIPE(tweaks);
 }
@@ -183,7 +177,7 @@ static void steal(const struct xts_key *key, bool decrypt, uint8_t *bytes, size_
 void xts_unit(const struct xts_key *key, bool decrypt, bool continued, const void *in, void *out,
 	      size_t length, uint8_t iv[16])
 {
-	uint8_t piece[PIECE] __attribute__((aligned(64)));
+	uint8_t last[2 * AES_BLOCK];
 	const size_t rest = length % AES_BLOCK;
 	const size_t bulk = rest ? length - AES_BLOCK - rest : length;
 	const uint8_t *from = in;
@@ -193,19 +187,14 @@ void xts_unit(const struct xts_key *key, bool decrypt, bool continued, const voi
 	if (!continued)
 		aes_encrypt(&key->tweak, iv, iv, 1);
 	tweak = LOAD128(iv);
-	for (size_t at = 0; at < bulk; at += PIECE) {
-		const size_t part = bulk - at < PIECE ? bulk - at : PIECE;
-
-		quads_move(piece, from + at, part);
-		run(key, decrypt, piece, piece, part / AES_BLOCK, &tweak);
-		quads_move(to + at, piece, part);
-	}
+	run(key, decrypt, from, to, bulk / AES_BLOCK, &tweak);
 	if (rest) {
 		/* The stolen part's last quadword may reach past the end: zero there. */
-		quads_move(piece, from + bulk, AES_BLOCK + rest);
-		steal(key, decrypt, piece, rest, tweak);
-		memset(piece + AES_BLOCK + rest, 0, AES_BLOCK - rest);
-		quads_move(to + bulk, piece, AES_BLOCK + rest);
+		quads_move(last, from + bulk, AES_BLOCK + rest);
+		steal(key, decrypt, last, rest, tweak);
+		memset(last + AES_BLOCK + rest, 0, AES_BLOCK - rest);
+		quads_move(to + bulk, last, AES_BLOCK + rest);
+		WIPE(last);
 	}
 	STORE128(iv, tweak);
 }

@@ -7,7 +7,8 @@
  * Doubling in GF(2^128), little endian: the bits that leave at the top come
  * back times 0x87. POWER(t, n) gives t * alpha^(n + lane), n + lane < 64. Eight
  * vectors of tweaks are kept; the next eight are alpha^(8 * LANES) further, a
- * shift by LANES bytes. The last tweak addition rides on the last round key.
+ * shift by LANES bytes. The additions of the tweak ride on the first and the last
+ * round key.
  */
 TARGET(FEATURES)
 static void RUN(const struct xts_key *key, bool decrypt, const uint8_t *in, uint8_t *out,
@@ -15,8 +16,8 @@ static void RUN(const struct xts_key *key, bool decrypt, const uint8_t *in, uint
 {
 	const uint8_t (*const schedule)[AES_BLOCK] = decrypt ? key->data.decrypt : key->data.encrypt;
 	const uint32_t rounds = key->data.rounds;
+	const V first = BROADCAST(LOAD128(schedule[0]));
 	const V last = BROADCAST(LOAD128(schedule[rounds]));
-	const V ends = XOR(BROADCAST(LOAD128(schedule[0])), last);
 	const V poly = BROADCAST(_mm_set_epi64x(0, 0x87));
 	V t, b[8], w[8];
 
@@ -28,8 +29,8 @@ static void RUN(const struct xts_key *key, bool decrypt, const uint8_t *in, uint
 		for (; blocks >= 8 * LANES; blocks -= 8 * LANES) {
 			UNROLL
 			for (int i = 0; i < 8; i++) {
-				t = XOR(w[i], last);
-				b[i] = XOR(XOR(LOAD(in + 16 * LANES * i), ends), t);
+				t = XOR(w[i], first);
+				b[i] = XOR(LOAD(in + 16 * LANES * i), t);
 			}
 			/* Unrolled: as a loop, gcc copies all eight registers in each round. */
 			if (decrypt) {
