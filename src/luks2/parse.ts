@@ -145,9 +145,12 @@ function parseArea(reader: Reader): LuksArea {
   return { ...area, ...reader.unknown("type", "offset", "size", "encryption", "key_size") }
 }
 
-function parseKdf(reader: Reader): LuksKdf {
+/** `null` for a KDF of another version: its keyslot is kept as it is, and the others open. */
+function parseKdf(reader: Reader): LuksKdf | null {
   const type = reader.string("type")
+  if (type !== "pbkdf2" && type !== "argon2i" && type !== "argon2id") return null
   const salt = reader.base64("salt")
+  if (salt.length === 0) throw reader.fail("salt", "is empty")
   if (type === "pbkdf2") {
     return {
       type,
@@ -157,7 +160,6 @@ function parseKdf(reader: Reader): LuksKdf {
       ...reader.unknown("type", "salt", "hash", "iterations"),
     }
   }
-  if (type !== "argon2i" && type !== "argon2id") throw reader.fail("type", `"${type}" is not known`)
   return {
     type,
     time: reader.integer("time", 1),
@@ -175,14 +177,15 @@ function parsePriority(reader: Reader): 0 | 1 | 2 | null {
 function parseKeyslot(reader: Reader): LuksKeyslot | ForeignKeyslot {
   const type = reader.string("type")
   const keySize = reader.integer("key_size", 1)
-  if (type !== "luks2") {
+  const kdf = type === "luks2" ? parseKdf(reader.object("kdf")) : null
+  if (kdf === null) {
     const area = reader.has("area") ? parseArea(reader.object("area")) : null
     return { type, area, foreign: true, ...reader.unknown("type", "area") }
   }
   const af = reader.object("af")
   if (af.string("type") !== "luks1") throw af.fail("type", "is not luks1")
   return {
-    type,
+    type: "luks2",
     keySize,
     af: {
       type: "luks1",
@@ -191,7 +194,7 @@ function parseKeyslot(reader: Reader): LuksKeyslot | ForeignKeyslot {
       ...af.unknown("type", "stripes", "hash"),
     },
     area: parseArea(reader.object("area")),
-    kdf: parseKdf(reader.object("kdf")),
+    kdf,
     priority: parsePriority(reader),
     ...reader.unknown("type", "key_size", "af", "area", "kdf", "priority"),
   }
@@ -331,6 +334,16 @@ function checkReferences({ keyslots, segments, digests, tokens }: Metadata): voi
       if (!segments.has(segment)) throw missing(`digests.${number}`, segment, "segment")
     }
   }
+  const named = [...digests.values()]
+  for (const [slot, { type }] of keyslots) {
+    const count = named.filter((digest) => digest.keyslots.includes(slot)).length
+    if (type === "luks2" && count !== 1) throw invalid(`${count} digests name keyslot ${slot}, and one is to`)
+  }
+  for (const [number, { type }] of segments) {
+    if (type === "crypt" && !named.some((digest) => digest.segments.includes(number))) {
+      throw invalid(`no digest names segment ${number}`)
+    }
+  }
   for (const [number, token] of tokens) {
     for (const slot of token.keyslots) if (!keyslots.has(slot)) throw missing(`tokens.${number}`, slot, "keyslot")
   }
@@ -367,12 +380,14 @@ function checkAreas(metadata: Metadata, headerSize: bigint): void {
 }
 
 const BINARY_HEADER = 4096n
+const KEYSLOTS_SIZE_MAX = 128n << 20n
 
 function checkConfig({ config, segments }: Metadata, headerSize: bigint): void {
   if (config.jsonSize !== headerSize - BINARY_HEADER) {
     throw invalid(`config.json_size is ${config.jsonSize}, and the JSON area has ${headerSize - BINARY_HEADER} bytes`)
   }
   if (config.keyslotsSize % 4096n !== 0n) throw invalid("config.keyslots_size is not a multiple of 4096")
+  if (config.keyslotsSize > KEYSLOTS_SIZE_MAX) throw invalid("config.keyslots_size is more than 128 MiB")
   // Offset 0: the header is detached and the data lie elsewhere.
   const data = segments.get(0)?.offset ?? 0n
   if (data !== 0n && 2n * headerSize + config.keyslotsSize > data) {

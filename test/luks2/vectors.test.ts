@@ -1,0 +1,38 @@
+/** Each header of vectors/luks2, judged by us and by cryptsetup. */
+import assert from "node:assert/strict"
+import { spawnSync } from "node:child_process"
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { after, test } from "node:test"
+import { TresorError } from "../../src/errors.ts"
+import { readCopies } from "../../src/luks2/copies.ts"
+import { openFileDevice } from "../../src/luks2/file-device.ts"
+import { imageOf, vectors } from "./vector-image.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "tresor-vectors-"))
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+for (const vector of vectors) {
+  test(`${vector.name}: ${vector.oddity}`, async () => {
+    const path = join(folder, vector.name)
+    writeFileSync(path, imageOf(vector))
+    truncateSync(path, 300 << 20)
+    const device = await openFileDevice(path, { readOnly: true })
+    try {
+      const read = readCopies(device)
+      if (vector.tresor === "accepted") assert.equal((await read).header.headerSize, 16384)
+      else await assert.rejects(read, (error) => error instanceof TresorError && error.exitCode === 4)
+    } finally {
+      await device.close()
+    }
+    const { status, stderr } = spawnSync("cryptsetup", ["luksDump", path], { encoding: "utf8" })
+    assert.equal(status === 0 ? "accepted" : "refused", vector.cryptsetup, stderr)
+    assert.equal(vector.cryptsetup !== vector.tresor, vector.because !== undefined, "a difference has its reason")
+  })
+}
+
+test("there are vectors of both kinds", () => {
+  const count = (verdict: string) => vectors.filter(({ cryptsetup }) => cryptsetup === verdict).length
+  assert.ok(count("accepted") >= 20 && count("refused") >= 30, `${count("accepted")}, ${count("refused")}`)
+})
