@@ -15,18 +15,21 @@ void xts_expand(struct xts_key *key, const uint8_t *secret, uint32_t size)
 	aes_expand(&key->tweak, secret + size / 2, size / 2);
 }
 
-/* t * alpha */
-TARGET("sse4.1,pclmul")
-static __m128i double_tweak(__m128i t)
+/*
+ * t * alpha. CARRIES(t) has t's bits 127 and 63 as signs of its lanes 0 and 2;
+ * each lane added to itself has those of t * alpha, and so on 24 times: 0x87,
+ * added at the bottom, has not come up to a sign by then.
+ */
+#define CARRIES(t)	_mm_shuffle_epi32(t, 0x5f)
+INLINE __m128i times_alpha(__m128i t, __m128i carries)
 {
-	__m128i carry = _mm_srli_epi64(t, 63);
+	const __m128i back = _mm_and_si128(_mm_srai_epi32(carries, 31), _mm_set_epi32(0, 1, 0, 0x87));
 
-	t = _mm_xor_si128(_mm_slli_epi64(t, 1), _mm_bslli_si128(carry, 8));
-	return _mm_xor_si128(t, _mm_clmulepi64_si128(carry, _mm_set_epi64x(0, 0x87), 0x01));
+	return _mm_xor_si128(_mm_add_epi64(t, t), back);
 }
 
 /* Any number of blocks, one after the other. */
-TARGET("aes,pclmul,sse4.1")
+TARGET("aes,sse4.1")
 static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *in, uint8_t *out,
 		       size_t blocks, __m128i *tweak)
 {
@@ -39,7 +42,7 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 		else
 			aes_encrypt(&key->data, block, block, 1);
 		STORE128(out, _mm_xor_si128(LOAD128(block), *tweak));
-		*tweak = double_tweak(*tweak);
+		*tweak = times_alpha(*tweak, CARRIES(*tweak));
 		WIPE(block);
 	}
 }
@@ -53,7 +56,7 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 
 #define RUN			run_aesni
 #define TAIL			run_single
-#define FEATURES		"aes,pclmul,sse4.1"
+#define FEATURES		"aes,sse4.1"
 #define LANES			1
 #define V			__m128i
 #define LOAD			QUADS_LOAD
@@ -65,14 +68,31 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 #define ENCLAST			_mm_aesenclast_si128
 #define DEC			_mm_aesdec_si128
 #define DECLAST			_mm_aesdeclast_si128
-#define CLMUL			_mm_clmulepi64_si128
-#define SHIFT_UP		_mm_bslli_si128
-#define SHIFT_DOWN		_mm_bsrli_si128
-#define POWER(t, n) ({ \
-	__m128i carry_ = _mm_srl_epi64(t, _mm_cvtsi32_si128(64 - (n))); \
-	XOR(XOR(_mm_sll_epi64(t, _mm_cvtsi32_si128(n)), SHIFT_UP(carry_, 8)), CLMUL(carry_, poly, 0x01)); \
-})
+#define TWEAKS(w, t) do { \
+	V carries_ = CARRIES(t); \
+	w[0] = t; \
+	UNROLL \
+	for (int i = 1; i < 8; i++, carries_ = _mm_add_epi32(carries_, carries_)) \
+		w[i] = times_alpha(w[i - 1], carries_); \
+} while (0)
+#define NEXT_TWEAKS(w) do { \
+	const V eighth_ = times_alpha(w[7], CARRIES(w[7])); \
+	TWEAKS(w, eighth_); \
+} while (0)
 #include "xts_lanes.h"
+
+/* Lane k of w[i] is t * alpha^(i * LANES + k); the next eight are a shift by LANES bytes further. */
+#define WIDE_TWEAKS(w, t) do { \
+	UNROLL \
+	for (int i = 0; i < 8; i++) \
+		w[i] = POWER(BROADCAST(t), i * LANES); \
+} while (0)
+#define WIDE_NEXT_TWEAKS(w) do { \
+	UNROLL \
+	for (int i = 0; i < 8; i++) \
+		w[i] = XOR(SHIFT_UP(w[i], LANES), CLMUL(SHIFT_DOWN(w[i], 16 - LANES), POLY, 0x00)); \
+} while (0)
+#define POLY			BROADCAST(_mm_set_epi64x(0, 0x87))
 
 #define LOAD256(p) \
 	_mm256_inserti128_si256(_mm256_castsi128_si256(QUADS_LOAD_VEX(p)), QUADS_LOAD_VEX((p) + 16), 1)
@@ -86,6 +106,8 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 #define STORE(p, v)		_mm256_storeu_si256((__m256i *)(void *)(p), v)
 #define BROADCAST		_mm256_broadcastsi128_si256
 #define FIRST			_mm256_castsi256_si128
+#define TWEAKS			WIDE_TWEAKS
+#define NEXT_TWEAKS		WIDE_NEXT_TWEAKS
 #define XOR			_mm256_xor_si256
 #define ENC			_mm256_aesenc_epi128
 #define ENCLAST			_mm256_aesenclast_epi128
@@ -97,7 +119,7 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 #define POWER(t, n) ({ \
 	const __m256i count_ = _mm256_set_epi64x((n) + 1, (n) + 1, n, n); \
 	__m256i carry_ = _mm256_srlv_epi64(t, _mm256_sub_epi64(_mm256_set1_epi64x(64), count_)); \
-	XOR(XOR(_mm256_sllv_epi64(t, count_), SHIFT_UP(carry_, 8)), CLMUL(carry_, poly, 0x01)); \
+	XOR(XOR(_mm256_sllv_epi64(t, count_), SHIFT_UP(carry_, 8)), CLMUL(carry_, POLY, 0x01)); \
 })
 #include "xts_lanes.h"
 
@@ -110,6 +132,8 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 #define STORE			_mm512_storeu_si512
 #define BROADCAST		_mm512_broadcast_i32x4
 #define FIRST			_mm512_castsi512_si128
+#define TWEAKS			WIDE_TWEAKS
+#define NEXT_TWEAKS		WIDE_NEXT_TWEAKS
 #define XOR			_mm512_xor_si512
 #define ENC			_mm512_aesenc_epi128
 #define ENCLAST			_mm512_aesenclast_epi128
@@ -121,7 +145,7 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 #define POWER(t, n) ({ \
 	const __m512i count_ = _mm512_set_epi64((n) + 3, (n) + 3, (n) + 2, (n) + 2, (n) + 1, (n) + 1, n, n); \
 	__m512i carry_ = _mm512_srlv_epi64(t, _mm512_sub_epi64(_mm512_set1_epi64(64), count_)); \
-	XOR(XOR(_mm512_sllv_epi64(t, count_), SHIFT_UP(carry_, 8)), CLMUL(carry_, poly, 0x01)); \
+	XOR(XOR(_mm512_sllv_epi64(t, count_), SHIFT_UP(carry_, 8)), CLMUL(carry_, POLY, 0x01)); \
 })
 #include "xts_lanes.h"
 
@@ -159,13 +183,13 @@ void xts_sectors(const struct xts_key *key, bool decrypt, const void *in, void *
 /* IEEE 1619 section 5.3.2: a whole block and 1..15 bytes, in place. */
 static void steal(const struct xts_key *key, bool decrypt, uint8_t *bytes, size_t rest, __m128i tweak)
 {
-	__m128i tweaks[2] = { tweak, double_tweak(tweak) };
+	__m128i tweaks[2] = { tweak, times_alpha(tweak, CARRIES(tweak)) };
 	uint8_t whole[AES_BLOCK];
 
 	/* Decryption takes the two tweaks in the other order. */
 	run_single(key, decrypt, bytes, whole, 1, &tweaks[decrypt ? 1 : 0]);
 	tweaks[0] = tweak;
-	tweaks[1] = double_tweak(tweak);
+	tweaks[1] = times_alpha(tweak, CARRIES(tweak));
 	memcpy(bytes, bytes + AES_BLOCK, rest);
 	memcpy(bytes + AES_BLOCK, whole, rest);
 	memcpy(bytes + rest, whole + rest, AES_BLOCK - rest);

@@ -5,10 +5,8 @@
  * FEATURES, LANES (blocks in a vector), V (type) and its operations.
  *
  * Doubling in GF(2^128), little endian: the bits that leave at the top come
- * back times 0x87. POWER(t, n) gives t * alpha^(n + lane), n + lane < 64. Eight
- * vectors of tweaks are kept; the next eight are alpha^(8 * LANES) further, a
- * shift by LANES bytes. The additions of the tweak ride on the first and the last
- * round key.
+ * back times 0x87. Eight vectors of tweaks are kept. The additions of the tweak
+ * ride on the first and the last round key.
  */
 TARGET(FEATURES)
 static void RUN(const struct xts_key *key, bool decrypt, const uint8_t *in, uint8_t *out,
@@ -18,14 +16,10 @@ static void RUN(const struct xts_key *key, bool decrypt, const uint8_t *in, uint
 	const uint32_t rounds = key->data.rounds;
 	const V first = BROADCAST(LOAD128(schedule[0]));
 	const V last = BROADCAST(LOAD128(schedule[rounds]));
-	const V poly = BROADCAST(_mm_set_epi64x(0, 0x87));
 	V t, b[8], w[8];
 
 	if (blocks >= 8 * LANES) {
-		t = BROADCAST(*tweak);
-		UNROLL
-		for (int i = 0; i < 8; i++)
-			w[i] = POWER(t, i * LANES);
+		TWEAKS(w, *tweak);
 		for (; blocks >= 8 * LANES; blocks -= 8 * LANES) {
 			UNROLL
 			for (int i = 0; i < 8; i++) {
@@ -56,9 +50,8 @@ static void RUN(const struct xts_key *key, bool decrypt, const uint8_t *in, uint
 			for (int i = 0; i < 8; i++) {
 				t = XOR(w[i], last);
 				STORE(out + 16 * LANES * i, decrypt ? DECLAST(b[i], t) : ENCLAST(b[i], t));
-				t = CLMUL(SHIFT_DOWN(w[i], 16 - LANES), poly, 0x00);
-				w[i] = XOR(SHIFT_UP(w[i], LANES), t);
 			}
+			NEXT_TWEAKS(w);
 			in += 128 * LANES;
 			out += 128 * LANES;
 		}
@@ -77,6 +70,8 @@ static void RUN(const struct xts_key *key, bool decrypt, const uint8_t *in, uint
 #undef STORE
 #undef BROADCAST
 #undef FIRST
+#undef TWEAKS
+#undef NEXT_TWEAKS
 #undef XOR
 #undef ENC
 #undef ENCLAST
