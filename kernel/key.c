@@ -20,6 +20,9 @@ DEFINE_SPINLOCK(tresor_lock);
 LIST_HEAD(tresor_daemons);
 LIST_HEAD(tresor_keys);
 
+/* Slots in use from which on another queue may be the better one. */
+#define PILE	4u
+
 static u64 last_id;
 
 /* Holds a daemon's queues where completions, which may sleep, run meanwhile. */
@@ -32,9 +35,26 @@ struct tresor_key_ask {
 	u8 bytes[TRESOR_BYTES_MAX];
 };
 
-static struct tresor_queue *queue_here(struct tresor_daemon *daemon)
+/*
+ * Ours, as long as it keeps up: one worker of dm-crypt submits a whole bio
+ * before its first sector is done, and the other queues' threads would idle.
+ * The loads are read without the locks, as hints.
+ */
+static struct tresor_queue *choose_queue(struct tresor_daemon *daemon)
 {
-	return &daemon->queues[raw_smp_processor_id() % daemon->queue_count];
+	struct tresor_queue *queue = &daemon->queues[raw_smp_processor_id() % daemon->queue_count];
+	u32 i, load, least = tresor_queue_load(queue);
+
+	if (least < PILE)
+		return queue;
+	for (i = 0; i < daemon->queue_count; i++) {
+		load = tresor_queue_load(&daemon->queues[i]);
+		if (load < least) {
+			least = load;
+			queue = &daemon->queues[i];
+		}
+	}
+	return queue;
 }
 
 bool tresor_key_tryget(struct tresor_key *key)
@@ -179,7 +199,7 @@ again:
 	rcu_read_lock();
 	daemon = rcu_dereference(key->daemon);
 	if (daemon)
-		ret = tresor_queue_submit(queue_here(daemon), request);
+		ret = tresor_queue_submit(choose_queue(daemon), request);
 	rcu_read_unlock();
 	if (ret != -ESHUTDOWN)
 		return ret;
@@ -220,7 +240,7 @@ void tresor_request_orphan(struct tresor_request *request)
 		ret = park(key, request);
 	spin_unlock_bh(&tresor_lock);
 	if (daemon)
-		tresor_queue_adopt(queue_here(daemon), &one);
+		tresor_queue_adopt(choose_queue(daemon), &one);
 	srcu_read_unlock(&adopting, index);
 	if (ret)
 		fail_request(request, ret);
@@ -362,7 +382,7 @@ static int serve(struct tresor_key *key, struct tresor_daemon *daemon, u32 cooki
 	if (disarmed)
 		tresor_key_put(key);
 	/* The caller is an ioctl of this daemon: its queues stay until it returns. */
-	tresor_queue_adopt(queue_here(daemon), &requests);
+	tresor_queue_adopt(choose_queue(daemon), &requests);
 	return 0;
 }
 

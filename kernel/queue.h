@@ -96,6 +96,12 @@ void tresor_queue_exit(struct tresor_queue *queue);
 int tresor_queue_submit(struct tresor_queue *queue, struct tresor_request *request);
 /* Process context: requests that were accepted before, from another queue. */
 void tresor_queue_adopt(struct tresor_queue *queue, struct list_head *requests);
+/* Requests inside, without the lock: at any moment nearly right. */
+static inline u32 tresor_queue_load(const struct tresor_queue *queue)
+{
+	return queue->depth - READ_ONCE(queue->free_count) + READ_ONCE(queue->backlog_count);
+}
+
 /* Process context; count <= TRESOR_BATCH_MAX. Completes requests. */
 void tresor_queue_commit(struct tresor_queue *queue, const struct tresor_result *results,
 			 u32 count, struct tresor_batch_counts *counts);

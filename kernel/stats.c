@@ -78,8 +78,7 @@ static ssize_t queue_depth_show(struct device *device, struct device_attribute *
 	spin_lock_bh(&tresor_lock);
 	list_for_each_entry(daemon, &tresor_daemons, node)
 		for (i = 0; i < daemon->queue_count; i++)
-			sum += daemon->queues[i].depth - READ_ONCE(daemon->queues[i].free_count) +
-			       READ_ONCE(daemon->queues[i].backlog_count);
+			sum += tresor_queue_load(&daemon->queues[i]);
 	spin_unlock_bh(&tresor_lock);
 	return sysfs_emit(buf, "%llu\n", sum);
 }

@@ -82,7 +82,7 @@ export class KernelRing {
   /** Threads serve requests from here on, of which there are none before `add`. */
   constructor(enclave: Enclave, options: RingOptions) {
     if (!(enclave instanceof EnclaveClient)) throw new TypeError("an enclave without a native side has no ring")
-    const queues = options.queues ?? Math.min(4, Math.max(1, availableParallelism() >> 1))
+    const queues = options.queues ?? Math.min(4, availableParallelism())
     let lost = false
     try {
       this.#ring = ring.ringOpen(
