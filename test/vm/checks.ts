@@ -18,6 +18,8 @@ export interface Result {
 /** The module and the programs the checks use. */
 export function build(): void {
   mkdirSync(directory, { recursive: true })
+  // What the guest's tresord is: the programs as they are bundled.
+  run("node", [join(root, "scripts/build.mjs")])
   run("make", ["-s", "-C", join(root, "kernel"), `KDIR=/lib/modules/${newestKernel()}/build`])
   for (const [name, libraries] of [
     ["ringd", ["-lcrypto", "-lpthread"]],

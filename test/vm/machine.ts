@@ -80,6 +80,8 @@ exec $b switch_root /new /bin/bash -c 'cd ${root} && exec bash test/vm/guest.sh'
 export interface MachineOptions {
   /** Words for guest.sh: which parts to run. */
   readonly parts: readonly string[]
+  /** More words for the kernel's command line. */
+  readonly kernelWords?: string
   readonly memoryMib: number
   readonly seconds: number
   /** Where console.log, guest.log (the lines), dumps and disks lie; made when missing. */
@@ -115,7 +117,7 @@ export class Machine {
         ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
         ...["-kernel", `/boot/vmlinuz-${version}`, "-initrd", initramfs(directory, version)],
         "-append",
-        `console=ttyS0 quiet loglevel=5 panic=-1 secretmem.enable=1 mitigations=off tresor.parts=${options.parts.join(",")}`,
+        `console=ttyS0 quiet loglevel=5 panic=-1 secretmem.enable=1 mitigations=off tresor.parts=${options.parts.join(",")} ${options.kernelWords ?? ""}`,
         ...["-serial", `file:${join(directory, "console.log")}`, "-serial", `unix:${join(directory, "line.sock")}`],
         ...["-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"],
         ...["-device", "virtio-9p-pci,fsdev=root,mount_tag=root", "-device", "virtio-rng-pci"],
