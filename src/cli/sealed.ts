@@ -12,6 +12,8 @@ export interface Askable {
   readonly identity: EnclaveIdentity
   challenge(purpose: Purpose): Promise<Uint8Array>
   report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
+  /** Made where the enclave runs; absent: this machine's aesmd is asked. */
+  quote?(nonce: Uint8Array): Promise<Uint8Array>
 }
 
 /** What one challenge gives to a sealed request, less the nonce. */
@@ -55,6 +57,7 @@ export class TrustedEnclave {
 /** A tresord's enclave, through its control socket. */
 export async function askVolume(client: VolumeClient): Promise<Askable> {
   const { volume } = await client.call("Status")
+  const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64")
   return {
     identity: volume.enclave,
     async challenge(purpose) {
@@ -70,9 +73,11 @@ export async function askVolume(client: VolumeClient): Promise<Askable> {
       return nonce
     },
     async report(targetInfo, nonce) {
-      const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64")
       const { report } = await client.call("Report", { targetInfo: base64(targetInfo), nonce: base64(nonce) })
       return report
+    },
+    async quote(nonce) {
+      return (await client.call("Quote", { nonce: base64(nonce) })).quote
     },
   }
 }

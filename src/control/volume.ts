@@ -67,6 +67,9 @@ method Challenge(purpose: string) -> (nonce: string, enclave: Identity)
 # EREPORT for a target, binding the enclave's public key and the asker's nonce.
 method Report(targetInfo: string, nonce: string) -> (report: string)
 
+# A quote by that machine's aesmd, binding the same. Refused by the software backend, for which nobody vouches.
+method Quote(nonce: string) -> (quote: string)
+
 # message: HPKE enc, ciphertext and tag. slot null: any keyslot.
 method Unlock(uuid: string, slot: ?int, nonce: string, message: string) -> (volume: Volume)
 
@@ -152,6 +155,7 @@ export const volumeMethods = {
     input: v.strictObject({ targetInfo: bytes(512), nonce: bytes(32) }),
     output: v.object({ report: bytes(432) }),
   },
+  Quote: { input: v.strictObject({ nonce: bytes(32) }), output: v.object({ quote: bytes() }) },
   Unlock: {
     input: v.strictObject({ uuid, slot: v.optional(v.nullable(slot), null), nonce: bytes(32), message: bytes() }),
     output: v.object({ volume: volumeSchema }),

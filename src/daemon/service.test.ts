@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
+import { aesmd, quote, report, serveAesmd } from "../attest/aesmd.testing.ts"
 import { ControlClient } from "../control/client.ts"
 import { ControlServer } from "../control/server.ts"
 import { VarlinkError } from "../control/varlink.ts"
@@ -17,6 +18,7 @@ after(() => rmSync(folder, { recursive: true }))
 /** A volume that remembers what it was asked. */
 class Recorder implements ServedVolume {
   state: VolumeStatus["state"] = "locked"
+  backend: VolumeStatus["enclave"]["backend"] = "software"
   readonly asked: unknown[] = []
   readonly #waiting = new Set<() => void>()
 
@@ -40,7 +42,7 @@ class Recorder implements ServedVolume {
       keyslot: null,
       header: null,
       enclave: {
-        backend: "software",
+        backend: this.backend,
         mrenclave: "00".repeat(32),
         mrsigner: "11".repeat(32),
         isvProdId: 1,
@@ -65,7 +67,7 @@ class Recorder implements ServedVolume {
 
   async report(targetInfo: Uint8Array, nonce: Uint8Array) {
     this.asked.push([targetInfo.length, nonce.length])
-    return new Uint8Array(432).fill(6)
+    return report
   }
 
   async unlock(request: VolumeInput<"Unlock">) {
@@ -92,6 +94,7 @@ class Recorder implements ServedVolume {
   }
 }
 
+const aesmSocket = join(folder, "aesm.socket")
 let sockets = 0
 async function serve() {
   const volume = new Recorder()
@@ -99,7 +102,7 @@ async function serve() {
   const server = await ControlServer.listen({
     listen: path,
     info: { vendor: "", product: "", version: "", url: "" },
-    interfaces: [volumeInterface(volume, async () => {})],
+    interfaces: [volumeInterface(volume, async () => {}, aesmSocket)],
     translate: refusal,
   })
   return { volume, path, server, client: new VolumeClient(await ControlClient.connect(path), "work") }
@@ -173,6 +176,21 @@ test("watch tells the state now and when it changes", async () => {
   assert.deepEqual(watched, ["locked", "unlocked"])
   client[Symbol.dispose]()
   await server.close(0)
+})
+
+test("a quote is made where the enclave runs, by that machine's aesmd; the software backend has none", async () => {
+  const { client, volume, server } = await serve()
+  const nonce = Buffer.alloc(32, 3).toString("base64")
+  await assert.rejects(client.call("Quote", { nonce }), { code: "ATTEST_NO_QUOTE", exitCode: 2 })
+  await assert.rejects(client.call("Quote", { nonce: "AAAA" }), { code: "CONTROL_PROTOCOL" })
+  volume.backend = "sgx"
+  await assert.rejects(client.call("Quote", { nonce }), { code: "AESM_MISSING", message: /sgx-aesm-service/ })
+  const daemon = await serveAesmd(aesmSocket, aesmd().answer)
+  assert.deepEqual(Buffer.from((await client.call("Quote", { nonce })).quote), quote)
+  assert.deepEqual(volume.asked.at(-1), [512, 32])
+  daemon.close()
+  client[Symbol.dispose]()
+  await server.close()
 })
 
 test("the description names every method there is, and no other", () => {

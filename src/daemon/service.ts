@@ -60,8 +60,26 @@ export function refusal(error: unknown): VarlinkError {
   return new VarlinkError(`${VOLUME_INTERFACE}.Refused`, { code, exitCode, message })
 }
 
-/** `close` is called for Close: it drains and flushes before it resolves, and ends the process after the reply. */
-export function volumeInterface(volume: ServedVolume, close: () => Promise<void>): Interface {
+async function quoteOf(volume: ServedVolume, nonce: Uint8Array, aesmSocket: string | undefined): Promise<Uint8Array> {
+  const { name, enclave } = volume.status()
+  if (enclave.backend === "software") {
+    const fact = "the software backend has none"
+    throw new TresorError(
+      "ATTEST_NO_QUOTE",
+      Exit.denied,
+      `Cannot get a quote of ${name}: ${fact}; it needs SGX hardware`,
+    )
+  }
+  // Protobuf is loaded for those who ask.
+  const { quoteFrom } = await import("../attest/aesmd.ts")
+  return quoteFrom((targetInfo) => volume.report(targetInfo, nonce), aesmSocket)
+}
+
+/**
+ * `close` is called for Close: it drains and flushes before it resolves, and ends the process after the reply.
+ * `aesmSocket`: of another aesmd than the machine's.
+ */
+export function volumeInterface(volume: ServedVolume, close: () => Promise<void>, aesmSocket?: string): Interface {
   return {
     name: VOLUME_INTERFACE,
     description: VOLUME_DESCRIPTION,
@@ -88,6 +106,7 @@ export function volumeInterface(volume: ServedVolume, close: () => Promise<void>
       Report: checked("Report", async ({ targetInfo, nonce }) => ({
         report: base64(await volume.report(targetInfo, nonce)),
       })),
+      Quote: checked("Quote", async ({ nonce }) => ({ quote: base64(await quoteOf(volume, nonce, aesmSocket)) })),
       Unlock: checked("Unlock", async (request) => {
         await volume.unlock(request)
         return { volume: wireStatus(volume.status()) }
