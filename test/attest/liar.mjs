@@ -1,0 +1,90 @@
+// What `setkey --remote` runs instead of ssh: the real bridge, and between the two a liar.
+//   liar.mjs HOST COMMAND, with LIE (which of the lies below) and TAP (a file for what the asker sends)
+import { spawn } from "node:child_process"
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs"
+
+const [, , , command] = process.argv
+const { LIE, TAP } = process.env
+const bridge = spawn("sh", ["-c", command], { stdio: ["pipe", "pipe", "inherit"] })
+const asked = []
+const OLD = `${TAP}.report`
+
+const other = Buffer.alloc(32, 9).toString("base64")
+const twisted = (base64, at) => {
+  const bytes = Buffer.from(base64, "base64")
+  bytes[at] ^= 1
+  return bytes.toString("base64")
+}
+/** By lie: what becomes of a reply to a method. */
+const lies = {
+  none: () => undefined,
+  "another key": (method, reply) => {
+    if (method === "Status") reply.volume.enclave.publicKey = other
+  },
+  "another key from the challenge on": (method, reply) => {
+    if (method === "Challenge") reply.enclave.publicKey = other
+  },
+  "another key everywhere": (method, reply) => {
+    if (method === "Status") reply.volume.enclave.publicKey = other
+    if (method === "Challenge") reply.enclave.publicKey = other
+  },
+  "another measurement": (method, reply) => {
+    if (method === "Status") reply.volume.enclave.mrenclave = "00".repeat(32)
+  },
+  "another signer": (method, reply) => {
+    if (method === "Status") reply.volume.enclave.mrsigner = "00".repeat(32)
+  },
+  "a higher version": (method, reply) => {
+    if (method === "Status") reply.volume.enclave.isvSvn += 1
+  },
+  "no debugging": (method, reply) => {
+    if (method === "Status") reply.volume.enclave.debug = false
+  },
+  "the hardware": (method, reply) => {
+    if (method === "Status") reply.volume.enclave.backend = "sgx"
+  },
+  "a changed report": (method, reply) => {
+    if (method === "Report") reply.report = twisted(reply.report, 64)
+  },
+  "a report with a changed binding": (method, reply) => {
+    if (method === "Report") reply.report = twisted(reply.report, 320)
+  },
+  "a report of another time": (method, reply) => {
+    if (method !== "Report") return
+    if (existsSync(OLD)) reply.report = readFileSync(OLD, "utf8")
+    else writeFileSync(OLD, reply.report)
+  },
+  "half a report": (method, reply) => {
+    if (method === "Report") reply.report = reply.report.slice(0, 40)
+  },
+  silence: (method) => {
+    if (method === "Challenge") process.exit(0)
+  },
+}
+const lie = lies[LIE]
+if (lie === undefined) throw new Error(`no lie ${LIE}`)
+
+/** Calls `each` with every message, which ends with NUL. */
+function frames(stream, each) {
+  let rest = Buffer.alloc(0)
+  stream.on("data", (chunk) => {
+    rest = Buffer.concat([rest, chunk])
+    for (let end = rest.indexOf(0); end >= 0; end = rest.indexOf(0)) {
+      each(JSON.parse(rest.subarray(0, end).toString()))
+      rest = rest.subarray(end + 1)
+    }
+  })
+}
+
+process.stdin.on("data", (chunk) => {
+  appendFileSync(TAP, chunk)
+  bridge.stdin.write(chunk)
+})
+process.stdin.on("end", () => bridge.stdin.end())
+frames(process.stdin, ({ method }) => asked.push(method.split(".").at(-1)))
+frames(bridge.stdout, (reply) => {
+  if (reply.error === undefined) lie(asked.shift(), reply.parameters)
+  else asked.shift()
+  process.stdout.write(`${JSON.stringify(reply)}\0`)
+})
+bridge.on("close", () => process.exit(0))
