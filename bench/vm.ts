@@ -3,7 +3,7 @@
  * 16-byte block costs, as in 2016. One boot of an emulated machine: only the ratios mean anything. Needs root's packages
  * of `npm run test:vm`.
  */
-import { mkdirSync } from "node:fs"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { build } from "../test/vm/checks.ts"
@@ -42,6 +42,10 @@ await Machine.run({ ...options, directory }, (line) => {
   return undefined
 })
 
+const results = join(root, "build", "bench")
+mkdirSync(results, { recursive: true })
+writeFileSync(join(results, "vm.json"), `${JSON.stringify(Object.fromEntries(measured), null, 2)}\n`)
+
 const of = (variant: string, test: string): number | null => {
   const found = measured.get(`${variant} ${test}`)?.filter(Number.isFinite) ?? []
   return found.length === 0 ? null : median(found)
@@ -69,7 +73,6 @@ for (const test of TESTS) {
   })
   process.stdout.write(`${test.padEnd(14)}${ratios.map(cell).join("")}\n`)
 }
-process.stdout.write(JSON.stringify(Object.fromEntries(measured)))
 const blocks = of("netlink", "block")
 const ours = of("tresor-4096", "write-128k")
 if (blocks !== null && ours !== null) {

@@ -22,6 +22,9 @@ function counters(): Record<string, number> {
   return Object.fromEntries(readdirSync(directory).map((name) => [name, Number(text(join(directory, name)))]))
 }
 
+/** An unset string is the kernel's printf of NULL. */
+const setting = (value: string): string => (value === "(null)" ? "none" : value)
+
 /** `null`: not loaded. */
 export function readModule(): ModuleStatus | null {
   if (!existsSync(DEVICE)) return null
@@ -37,7 +40,9 @@ export function readModule(): ModuleStatus | null {
         const [pid, kind, state] = line.split(" ")
         return { pid: Number(pid), kind: kind === "legacy" ? "legacy" : "volume", stopped: state === "stopped" }
       }),
-    parameters: Object.fromEntries(readdirSync(parameters).map((name) => [name, text(join(parameters, name))])),
+    parameters: Object.fromEntries(
+      readdirSync(parameters).map((name) => [name, setting(text(join(parameters, name)))]),
+    ),
   }
 }
 
