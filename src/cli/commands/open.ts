@@ -40,7 +40,10 @@ function daemonArguments(path: string, name: string, options: OpenOptions): stri
 /** Starts a tresord and unlocks it. When anything fails or we are interrupted, it ends with us. */
 export async function openVolume(path: string, name: string, options: OpenOptions): Promise<VolumeStatus> {
   checkName(name)
-  await using daemon = await startDaemon(name, daemonArguments(path, name, options))
+  const starting = startDaemon(name, daemonArguments(path, name, options))
+  // What its enclave is judged with; loaded while it starts. An error shows when it is used.
+  import("../../attest/assess.ts").catch(() => {})
+  await using daemon = await starting
   using client = await connectVolume(name)
   const status = options.locked === true ? await client.status() : await unlockVolume(client, options)
   await daemon.stay()
