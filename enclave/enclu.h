@@ -30,8 +30,17 @@ struct sgx_key_request {
 } __attribute__((aligned(512)));
 _Static_assert(sizeof(struct sgx_key_request) == 512, "SDM");
 
+/* All zero: a report no one verifies, but readable. */
 struct sgx_target_info {
-	uint8_t bytes[512];	/* zero: a report no one verifies, but readable */
+	uint8_t mrenclave[32];
+	uint64_t attributes[2];
+	uint8_t cet_attributes;
+	uint8_t reserved1;
+	uint16_t config_svn;
+	uint32_t misc_select;
+	uint8_t reserved2[8];
+	uint8_t config_id[64];
+	uint8_t reserved3[384];
 } __attribute__((aligned(512)));
 
 struct sgx_report_data {

@@ -6,6 +6,18 @@
 #include "slots.h"
 #include "crypto/hash.h"
 
+/* EREPORT faults on reserved bytes that are set, which would be the end of the enclave. */
+static bool target_valid(const struct sgx_target_info *target)
+{
+	uint8_t set = target->reserved1;
+
+	for (size_t i = 0; i < sizeof(target->reserved2); i++)
+		set |= target->reserved2[i];
+	for (size_t i = 0; i < sizeof(target->reserved3); i++)
+		set |= target->reserved3[i];
+	return set == 0;
+}
+
 uint32_t tresor_op_report(struct tresor_report *request)
 {
 	static const char label[] = "tresor report v1";
@@ -15,7 +27,7 @@ uint32_t tresor_op_report(struct tresor_report *request)
 	struct hash hash;
 
 	if (!tresor_boundary_read(&target, request->target_info, sizeof(target)) ||
-	    !tresor_boundary_outside(request->report, 432))
+	    !target_valid(&target) || !tresor_boundary_outside(request->report, 432))
 		return TRESOR_E_REQUEST;
 	hash_init(&hash, TRESOR_SHA256);
 	hash_update(&hash, label, sizeof(label) - 1);

@@ -138,6 +138,17 @@ test("a recorded message is refused a second time", async () => {
   await assert.rejects(enclave.unlock(sealed, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
 })
 
+test("a TARGETINFO whose reserved bytes are set is refused, and is not the end of the enclave", async () => {
+  // SDM vol. 3D, EREPORT: #GP for those of bytes 49, 56 to 63 and 128 to 511.
+  for (const at of [49, 56, 63, 128, 511]) {
+    const target = new Uint8Array(512)
+    target[at] = 1
+    await assert.rejects(enclave.report(target, randomBytes(32)), { code: "ENCLAVE_REQUEST" })
+  }
+  const report = await enclave.report(new Uint8Array(512).fill(1, 0, 49), randomBytes(32))
+  assert.equal(report.length, 432)
+})
+
 test("a message for another volume is refused", async () => {
   const { header } = await make()
   const other = "00000000-0000-4000-8000-000000000000"
