@@ -1,0 +1,82 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import { type Check, examine, type Machine } from "./doctor.ts"
+
+/** A machine of files and no more; what is in `accessible` can be opened. */
+function machine(files: Readonly<Record<string, string>>, { accessible = [] as string[], kernel = "6.1.0" } = {}) {
+  const paths = Object.keys(files)
+  const it: Machine = {
+    read: (path) => files[path] ?? null,
+    exists: (path) => paths.includes(path),
+    accessible: (path) => accessible.includes(path),
+    list: (path) =>
+      paths.filter((each) => each.startsWith(`${path}/`)).map((each) => each.split("/")[path.split("/").length]!),
+    has: () => false,
+    kernel,
+  }
+  return it
+}
+
+const cpu = (vendor: string, flags: string) =>
+  `vendor_id\t: ${vendor}\nmodel name\t: Example\nflags\t\t: fpu aes ${flags}\n`
+const DEVICE = { "/dev/sgx_enclave": "" }
+const checks = (it: Machine) => new Map(examine(it, new Error("no enclave")).map((check) => [check.id, check]))
+const of = (it: Machine, id: string): Check => checks(it).get(id) ?? assert.fail(`no check ${id}`)
+
+test("no SGX: what that means, and whether the BIOS may be to blame", () => {
+  const amd = of(machine({ "/proc/cpuinfo": cpu("AuthenticAMD", "") }), "sgx-cpu")
+  assert.equal(amd.state, "no")
+  assert.match(amd.means, /backend software/)
+  assert.match(amd.remedy!, /only Intel/)
+  assert.match(of(machine({ "/proc/cpuinfo": cpu("GenuineIntel", "") }), "sgx-cpu").remedy!, /BIOS/)
+  assert.ok(
+    !checks(machine({ "/proc/cpuinfo": cpu("AuthenticAMD", "") })).has("sgx-driver"),
+    "nothing to say of SGX's parts",
+  )
+})
+
+test("SGX without launch control, without a driver, without permission: each has its way out", () => {
+  const bare = machine({ "/proc/cpuinfo": cpu("GenuineIntel", "sgx") })
+  assert.match(of(bare, "sgx-flc").remedy!, /launch control/)
+  assert.match(of(bare, "sgx-driver").remedy!, /CONFIG_X86_SGX/)
+  assert.equal(of(bare, "sgx-permission").state, "info")
+  const closed = machine({ "/proc/cpuinfo": cpu("GenuineIntel", "sgx sgx_lc"), ...DEVICE })
+  assert.equal(of(closed, "sgx-permission").state, "no")
+  assert.match(of(closed, "sgx-permission").remedy!, /usermod -aG sgx/)
+})
+
+test("a machine with everything needs nothing", () => {
+  const node = "/sys/devices/system/node"
+  const all = machine(
+    {
+      "/proc/cpuinfo": cpu("GenuineIntel", "sgx sgx_lc vaes avx512f"),
+      ...DEVICE,
+      [`${node}/node0/x86/sgx_total_bytes`]: String(64 << 20),
+      [`${node}/node1/x86/sgx_total_bytes`]: String(128 << 20),
+      "/var/run/aesmd/aesm.socket": "",
+      "/etc/sgx_default_qcnl.conf": "PCCS_URL=https://localhost",
+    },
+    { accessible: ["/dev/sgx_enclave"] },
+  )
+  for (const id of ["sgx-cpu", "sgx-flc", "sgx-driver", "sgx-permission", "sgx-epc", "sgx2", "aesmd", "pccs"]) {
+    assert.equal(of(all, id).remedy, null, id)
+  }
+  assert.match(of(all, "sgx-epc").found, /192/)
+  assert.match(of(all, "aes").found, /512 bits/)
+})
+
+test("little EPC, an old kernel, no aesmd and no PCCS are told", () => {
+  const node = "/sys/devices/system/node/node0/x86/sgx_total_bytes"
+  const files = { "/proc/cpuinfo": cpu("GenuineIntel", "sgx sgx_lc"), ...DEVICE, [node]: String(32 << 20) }
+  const poor = machine(files, { kernel: "5.15.0" })
+  assert.match(of(poor, "sgx-epc").remedy!, /PRMRR/)
+  assert.match(of(poor, "sgx2").remedy!, /6\.0/)
+  assert.match(of(poor, "aesmd").remedy!, /sgx-aesm-service/)
+  assert.match(of(poor, "pccs").remedy!, /PCCS_URL/)
+})
+
+test("every check says what it found and what that means", () => {
+  for (const { name, found, means } of checks(machine({})).values()) {
+    for (const text of [name, found, means]) assert.match(text, /^[^\n]+$/)
+  }
+})
