@@ -1,10 +1,10 @@
 /** As root: FUSE and a loop device, or the kernel's nbd driver where there is one. */
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { before, test } from "node:test"
-import { Place, run } from "./harness.ts"
+import { alive, Place, root, run, until } from "./harness.ts"
 
 const place = new Place()
 const directory = place.path("mnt point")
@@ -91,4 +91,84 @@ test("umount of what is not mounted, mount on what is no directory", async () =>
   const file = await place.tresor(["mount", path, keyFile, "--key-file", keyFile])
   assert.equal(file.code, 1)
   assert.match(file.stderr, /not a directory/)
+})
+
+for (const [filesystem, size] of [
+  ["xfs", "400M"],
+  ["btrfs", "200M"],
+] as const) {
+  test(`--mkfs ${filesystem}`, async () => {
+    const big = await place.volume(`${filesystem}.img`, "correct horse", ["--size", size])
+    const args = ["mount", big.path, directory, "--mkfs", filesystem, "--key-file", big.keyFile]
+    const { code, stderr } = await place.tresor(args)
+    assert.equal(code, 0, stderr)
+    assert.match(readFileSync("/proc/self/mountinfo", "utf8"), new RegExp(`mnt\\\\040point .* - ${filesystem} `))
+    assert.equal((await place.tresor(["umount", directory])).code, 0)
+    await nothingLeft()
+  })
+}
+
+test("a tresord that is killed under a mount: umount undoes the rest", async () => {
+  assert.equal((await place.tresor(["mount", path, directory, "--key-file", keyFile])).code, 0)
+  const [name = ""] = place.names()
+  process.kill(place.state(name).pid, "SIGKILL")
+  await until("it is gone", () => !alive(place.state(name).pid))
+  const { code, stderr } = await place.tresor(["umount", directory])
+  assert.ok(code === 0 || /^tresor: error: [^\n]+\n$/.test(stderr), stderr)
+  assert.deepEqual(mounts(), [])
+  assert.deepEqual(await loops(), [])
+  assert.equal((await place.tresor(["mount", path, directory, "--key-file", keyFile])).code, 0, "and it mounts again")
+  assert.equal((await place.tresor(["umount", directory])).code, 0)
+  await nothingLeft()
+})
+
+test("an ordinary user gets the device as a file, and is told what needs root", async () => {
+  const nobody = 65534
+  // A copy as it would be installed: the repository may lie where this user cannot go.
+  const installed = place.path("installed")
+  for (const part of [
+    "tresor",
+    "package.json",
+    "dist",
+    "enclave/enclave.conf",
+    "enclave/build/tresor.elf",
+    "enclave/build/tresor.sigstruct",
+    "addon/build/Release/tresor.node",
+  ])
+    cpSync(join(root, part), join(installed, part), { recursive: true })
+  const own = place.path("nobody")
+  mkdirSync(join(own, "mnt"), { recursive: true })
+  chmodSync(place.folder, 0o711)
+  writeFileSync(join(own, "key"), "correct horse")
+  for (const each of ["", "mnt", "key"]) chownSync(join(own, each), nobody, nobody)
+  const env = {
+    TRESOR_RUNTIME_DIR: join(own, "run"),
+    TRESOR_STATE_DIR: join(own, "state"),
+    XDG_CONFIG_HOME: join(own, "config"),
+    HOME: own,
+  }
+  const as = (...args: string[]) =>
+    run("setpriv", [`--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups", join(installed, "tresor"), ...args], {
+      env,
+      cwd: own,
+    })
+  const kdf = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+  const made = await as("create", "disk.img", "--size", "32M", "--key-file", "key", "--no-recovery", ...kdf)
+  assert.equal(made.code, 0, made.stderr)
+  const mounted = await as("mount", "disk.img", "mnt", "--key-file", "key")
+  assert.equal(mounted.code, 0, mounted.stderr)
+  assert.match(
+    mounted.stdout + mounted.stderr,
+    /is the decrypted device, as a file; mounting its filesystem needs root/,
+  )
+  const seen = await run("setpriv", [
+    `--reuid=${nobody}`,
+    `--regid=${nobody}`,
+    "--clear-groups",
+    "ls",
+    join(own, "mnt"),
+  ])
+  assert.equal(seen.stdout, "disk.img\n")
+  assert.equal((await as("umount", "mnt")).code, 0)
+  assert.deepEqual(readdirSync(join(own, "mnt")), [])
 })
