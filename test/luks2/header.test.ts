@@ -377,3 +377,29 @@ test("resize follows the backing file as it grows", async () => {
   assert.equal(size.stdout.trim(), String(32 << 20), size.stderr)
   await ok("close", "grown")
 })
+
+test("an open volume and its detached header are nobody else's: uuid, create, restore and a second open refuse", async () => {
+  const header = place.path("held.hdr")
+  const { path: data, keyFile: key } = await place.volume("held.img", "held", ["--header", header])
+  const apart = ["--header", header]
+  await ok("header", "backup", data, place.path("held.bak"), ...apart)
+  await ok("open", data, "held", "--key-file", key, ...apart)
+  const fresh = "11111111-2222-3333-4444-555555555555"
+  const create = ["--size", "32M", "--key-file", key, "--no-recovery", "--force"]
+  for (const args of [
+    ["uuid", header, fresh],
+    ["uuid", data, fresh, ...apart],
+    ["create", data, ...apart, ...create],
+    ["create", place.path("another.img"), ...apart, ...create],
+    ["header", "restore", data, place.path("held.bak"), ...apart],
+    ["open", data, "again", "--key-file", key, ...apart],
+  ]) {
+    refused(await place.tresor(args), 5, /^tresor: error: [^\n]*(open|in use) as held[^\n]*close that first\n$/)
+  }
+  // What changes no key and no place goes on meanwhile.
+  await ok("label", header, "held")
+  await ok("key", "add", header, "--key-file", key, "--new-key-file", place.file("held-second", "second"))
+  await ok("close", "held")
+  await ok("open", data, "held", "--key-file", place.path("held-second"), ...apart)
+  await ok("close", "held")
+})
