@@ -29,8 +29,7 @@ function ofReferences({ keyslots, digests, tokens }: Metadata): Finding[] {
   const findings: Finding[] = []
   for (const [slot, keyslot] of keyslots) {
     const digest = [...digests.values()].find((each) => each.keyslots.includes(slot))
-    if (digest === undefined) findings.push(damage(`keyslot ${slot}: unreachable, no digest names it`))
-    else if (digest.segments.length === 0) findings.push(remark(`keyslot ${slot}: unbound, its key opens no segment`))
+    if (digest?.segments.length === 0) findings.push(remark(`keyslot ${slot}: unbound, its key opens no segment`))
     if ("foreign" in keyslot)
       findings.push(remark(`keyslot ${slot}: of type ${keyslot.type}, which another program uses`))
   }

@@ -337,7 +337,10 @@ function checkReferences({ keyslots, segments, digests, tokens }: Metadata): voi
   const named = [...digests.values()]
   for (const [slot, { type }] of keyslots) {
     const count = named.filter((digest) => digest.keyslots.includes(slot)).length
-    if (type === "luks2" && count !== 1) throw invalid(`${count} digests name keyslot ${slot}, and one is to`)
+    if (type !== "luks2" || count === 1) continue
+    throw invalid(
+      count === 0 ? `keyslot ${slot} is unreachable, no digest names it` : `two digests name keyslot ${slot}`,
+    )
   }
   for (const [number, { type }] of segments) {
     if (type === "crypt" && !named.some((digest) => digest.segments.includes(number))) {
