@@ -26,6 +26,19 @@ const readySchema = v.variant("ok", [
   v.object({ ok: v.literal(false), ...refusedSchema.entries }),
 ])
 
+/** Those that end with us, from their first moment. */
+const ending = new Set<ChildProcess>()
+
+/** Ends the daemons that were not told to stay, and waits until nothing of them writes any more. */
+export async function abandonDaemons(): Promise<void> {
+  for (const child of ending) {
+    child.ref()
+    const gone = new Promise((resolve) => child.once("exit", resolve))
+    child.stdio[3]?.destroy()
+    await gone
+  }
+}
+
 /**
  * A tresord that waits locked and ends with us, until `stay` is called: an
  * interrupted `open` leaves nothing behind.
@@ -43,6 +56,7 @@ export class StartedDaemon implements AsyncDisposable {
   async stay(): Promise<void> {
     await new Promise<void>((resolve) => this.#lifeline.end("stay\n", () => resolve()))
     this.#stays = true
+    ending.delete(this.#child)
   }
 
   /** Unless it stays, its name is free again afterwards. */
@@ -68,6 +82,8 @@ export async function startDaemon(name: string, args: readonly string[]): Promis
       // The daemon keeps no directory busy.
       cwd: "/",
     })
+    ending.add(child)
+    child.once("exit", () => ending.delete(child))
     const lifeline = child.stdio[3] as Socket
     const text = await firstLine(child, lifeline)
     child.unref()

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { liveNames, runtimeRoot } from "../daemon/runtime.ts"
-import { closeVolume } from "./daemon.ts"
+import { abandonDaemons, closeVolume } from "./daemon.ts"
 
 /** Runs `story` in folders of its own, and removes all of it however that ends, Ctrl-C included. */
 export async function inScratchFolders(
@@ -25,6 +25,8 @@ export async function inScratchFolders(
   const clean = () => {
     cleaning ??= (async () => {
       try {
+        // One that is just starting would make its folders again.
+        await abandonDaemons()
         for (const name of liveNames(runtimeRoot())) await closeVolume(name)
       } finally {
         rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
@@ -33,7 +35,12 @@ export async function inScratchFolders(
     })()
     return cleaning
   }
-  const interrupted = (code: number) => () => void clean().finally(() => process.exit(code))
+  const interrupted = (code: number) => () =>
+    void clean().finally(() => {
+      // What the story did until now.
+      process.once("exit", () => rmSync(folder, { recursive: true, force: true }))
+      process.exit(code)
+    })
   const handlers = { SIGINT: interrupted(130), SIGTERM: interrupted(143), SIGHUP: interrupted(129) }
   for (const [signal, handler] of Object.entries(handlers)) process.once(signal, handler)
   try {

@@ -33,8 +33,11 @@ test("demo tells the story, and leaves no process and no file", async () => {
   assert.deepEqual(daemons(), [])
 })
 
-test("demo interrupted leaves no process and no file", async () => {
-  const result = await place.typed(["demo"], [["created", "^C"]])
-  assert.notEqual(result.code, 0)
-  await until("nothing is left", () => daemons().length === 0 && readdirSync(scratch).length === 0)
-})
+for (const moment of ["Tresor:", "created"]) {
+  test(`demo interrupted after "${moment}" leaves no process and no file`, async () => {
+    const result = await place.typed(["demo"], [[moment, "^C"]], { TMPDIR: scratch })
+    assert.equal(result.code, 130, result.stdout)
+    await until("its daemon is gone", () => daemons().length === 0)
+    assert.deepEqual(readdirSync(scratch), [])
+  })
+}

@@ -71,9 +71,13 @@ export class Place {
   }
 
   /** The same on a terminal: `script` is a list of [text to wait for, text to type]. */
-  typed(args: readonly string[], script: readonly (readonly [string, string])[]): Promise<Result> {
+  typed(
+    args: readonly string[],
+    script: readonly (readonly [string, string])[],
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<Result> {
     const terminal = fileURLToPath(new URL("terminal.py", import.meta.url))
-    return run("python3", [terminal, JSON.stringify(script), tresorPath, ...args], { env: this.env })
+    return run("python3", [terminal, JSON.stringify(script), tresorPath, ...args], { env: { ...this.env, ...env } })
   }
 
   path(name: string): string {
