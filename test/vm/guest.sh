@@ -108,6 +108,50 @@ start_ringd() { # arguments: ringd's. Sets ringd_pid.
 }
 stop_ringd() { kill "$ringd_pid"; wait "$ringd_pid"; }
 
+# Volumes and what is done to a mapping.
+json() { python3 -c "import json,sys; v=json.load(sys.stdin); print(v$1)"; } # EXPRESSION
+format() { # DEVICE PASSFILE SECTOR [MORE...]
+	local device=$1 pass=$2 sector=$3
+	shift 3
+	cryptsetup luksFormat -q --type luks2 --cipher aes-xts-plain64 --key-size 512 --sector-size "$sector" \
+		--pbkdf pbkdf2 --pbkdf-force-iterations 1000 --luks2-metadata-size 16k --luks2-keyslots-size 4m \
+		"$@" "$device" "$pass"
+}
+open_kernel() { tresor open "$1" "$2" --kernel --key-file "$3" "${@:4}"; } # PATH NAME PASSFILE [MORE...]
+pid_of() { tresor status "$1" --json | json '["pid"]'; }
+fio_verify() { # NAME
+	fio --name=v "--filename=/dev/mapper/$1" --rw=randrw --bsrange=4k-64k --iodepth=32 --numjobs=4 --ioengine=libaio \
+		--direct=1 --size=12M --offset_increment=12M --verify=crc32c --verify_fatal=1 --group_reporting \
+		--minimal >/dev/null
+}
+ext4_churn() { # NAME
+	mkfs.ext4 -q -F "/dev/mapper/$1" && mount "/dev/mapper/$1" /mnt || return
+	python3 - <<'PY'
+import os, random
+random.seed(5)
+path, size = "/mnt/churn", 6 << 20
+model = bytearray(size)
+f = os.open(path, os.O_RDWR | os.O_CREAT)
+os.ftruncate(f, size)
+for step in range(1500):
+    at = random.randrange(size - 1); n = min(random.randrange(1, 70000), size - at)
+    what = random.random()
+    if what < 0.5:
+        data = random.randbytes(n); os.pwrite(f, data, at); model[at:at + n] = data
+    elif what < 0.9:
+        assert os.pread(f, n, at) == model[at:at + n], (step, at, n)
+    elif what < 0.95:
+        os.ftruncate(f, at); os.ftruncate(f, size); model[at:] = bytes(size - at)
+    else:
+        os.fsync(f); os.posix_fadvise(f, 0, 0, os.POSIX_FADV_DONTNEED)
+os.fsync(f)
+os.posix_fadvise(f, 0, 0, os.POSIX_FADV_DONTNEED)
+assert os.pread(f, size, 0) == model
+PY
+	local status=$?
+	umount /mnt && e2fsck -fn "/dev/mapper/$1" && return $status
+}
+
 echo 60 >/proc/sys/kernel/hung_task_timeout_secs
 for module in loop dm_mod dm_crypt brd; do
 	case $module in brd) modprobe brd rd_nr=2 rd_size=65536 ;; *) modprobe $module ;; esac

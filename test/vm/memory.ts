@@ -98,7 +98,7 @@ export function judge(
   for (const key of [guarded.subarray(0, 32), guarded.subarray(32, 64)]) {
     const outside = findSchedule(path, key).filter((address) => !allowedPages.has(Math.floor(address / 4096)))
     if (outside.length > 0)
-      return `a guarded key's schedule lies at ${outside.map((a) => a.toString(16)).join(" ")}, outside the daemon`
+      return `a guarded key's schedule lies at ${outside.map((a) => a.toString(16)).join(" ")}, outside the enclave`
     // What aeskeyfind sees, we must have located.
     if (found.has(hex(key)) && findSchedule(path, key).length === 0)
       return "aeskeyfind sees a guarded key that was not located"

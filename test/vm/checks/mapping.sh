@@ -114,11 +114,6 @@ wipe() {
 		dmsetup resume a && ! same a 2>&1 &&
 		dmsetup suspend a && dmsetup message a 0 key set "$handle_a" && dmsetup resume a && same a
 }
-fio_verify() {
-	fio --name=v --filename=/dev/mapper/a --rw=randrw --bsrange=4k-64k --iodepth=32 --numjobs=4 --ioengine=libaio \
-		--direct=1 --size=12M --offset_increment=12M --verify=crc32c --verify_fatal=1 --group_reporting \
-		--minimal >/dev/null
-}
 start_load() { # a checksummed write that spans what happens meanwhile
 	fio --name=v --filename=/dev/mapper/a --rw=randwrite --bs=4k --iodepth=32 --ioengine=libaio --direct=1 --size=32M \
 		--verify=crc32c --do_verify=0 --randseed=7 --minimal >"$work/fio" 2>&1 &
@@ -184,33 +179,6 @@ slow_daemon() {
 	wait $pid_a
 	start_ringd --key "$handle_a:$key_a" && pid_a=$ringd_pid
 }
-ext4_churn() {
-	mkfs.ext4 -q -F /dev/mapper/a && mount /dev/mapper/a /mnt || return
-	python3 - <<'PY'
-import os, random
-random.seed(5)
-path, size = "/mnt/churn", 6 << 20
-model = bytearray(size)
-f = os.open(path, os.O_RDWR | os.O_CREAT)
-os.ftruncate(f, size)
-for step in range(1500):
-    at = random.randrange(size - 1); n = min(random.randrange(1, 70000), size - at)
-    what = random.random()
-    if what < 0.5:
-        data = random.randbytes(n); os.pwrite(f, data, at); model[at:at + n] = data
-    elif what < 0.9:
-        assert os.pread(f, n, at) == model[at:at + n], (step, at, n)
-    elif what < 0.95:
-        os.ftruncate(f, at); os.ftruncate(f, size); model[at:] = bytes(size - at)
-    else:
-        os.fsync(f); os.posix_fadvise(f, 0, 0, os.POSIX_FADV_DONTNEED)
-os.fsync(f)
-os.posix_fadvise(f, 0, 0, os.POSIX_FADV_DONTNEED)
-assert os.pread(f, size, 0) == model
-PY
-	local status=$?
-	umount /mnt && e2fsck -fn /dev/mapper/a && return $status
-}
 memory_pressure() {
 	mount /dev/mapper/a /mnt || return
 	stress_memory & local stress=$!
@@ -262,13 +230,13 @@ check "defect: two volumes, two daemons, two keys" two_daemons
 check "a handle in use is not given to a second daemon" handle_taken
 check "both volumes read back as plain aes with their own keys" two_keys_on_disk
 check "key wipe kills the key, setting the handle brings it back" wipe
-check "fio verify, random sizes, depth 32, 4 jobs" fio_verify
+check "fio verify, random sizes, depth 32, 4 jobs" fio_verify a
 check "defect: a slow daemon loses nothing" slow_daemon
 check "kill -9 under load: requests wait, a new daemon continues, verify clean" survives_kill
 check "kill -9 and no new daemon: clean EIO after grace" fails_after_grace
 check "fail_now ends the wait" fail_now
 check "a stopped daemon counts as dead, its successor continues" hung_daemon
-check "ext4: random churn against a model, fsck clean" ext4_churn
+check "ext4: random churn against a model, fsck clean" ext4_churn a
 check "writeback under memory pressure" memory_pressure
 check "discards reach the device below" discards
 check "counters count, nothing was rejected" counters_count

@@ -9,7 +9,6 @@ record=/var/lib/tresor/legacy.json
 blank() { dd if=/dev/zero of="$1" bs=1M count=48 status=none; } # DEVICE
 put() { dd if="$work/data" of="/dev/mapper/$1" bs=1M oflag=direct status=none; }
 same() { dd if="/dev/mapper/$1" bs=1M count=8 iflag=direct status=none | cmp - "$work/data"; }
-json() { python3 -c "import json,sys; v=json.load(sys.stdin); print(v$1)"; } # EXPRESSION
 
 # ---- the flows of 2016, in the words of that README but for its two errors ----
 
@@ -84,16 +83,6 @@ setkey_later() {
 }
 
 # ---- LUKS2 volumes ----
-
-format() { # DEVICE PASSFILE SECTOR [MORE...]
-	local device=$1 pass=$2 sector=$3
-	shift 3
-	cryptsetup luksFormat -q --type luks2 --cipher aes-xts-plain64 --key-size 512 --sector-size "$sector" \
-		--pbkdf pbkdf2 --pbkdf-force-iterations 1000 --luks2-metadata-size 16k --luks2-keyslots-size 4m \
-		"$@" "$device" "$pass"
-}
-open_kernel() { tresor open "$1" "$2" --kernel --key-file "$3" "${@:4}"; } # PATH NAME PASSFILE [MORE...]
-pid_of() { tresor status "$1" --json | json '["pid"]'; }
 
 luks_equal() { # SECTOR: written by us, read by cryptsetup, and the other way round
 	blank /dev/ram0
@@ -228,6 +217,8 @@ check "SIGUSR1 and status count" usr1_and_status
 check "kill -9 of tresord under load, open again: nothing is lost" killed_and_reopened
 check "kill -9 of tresord, nobody comes: EIO, and usable after" killed_for_good
 check "writeback through tresord under memory pressure" product_pressure
+check "open --kernel: fio verify, random sizes, depth 32, 4 jobs" fio_verify one
+check "open --kernel: ext4, random churn against a model, fsck clean" ext4_churn one
 check "discards pass through open --kernel" product_discards
 check "a read-only mapping" readonly_mapping
 check "unload is refused while in use" unload_refused
