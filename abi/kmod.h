@@ -57,7 +57,8 @@
 /**
  * struct tresor_attach - TRESOR_IOC_ATTACH, once per open file
  * @version: TRESOR_KMOD_VERSION; -EPROTO when the module speaks another
- * @queues: 1..TRESOR_QUEUES_MAX
+ * @queues: 1..TRESOR_QUEUES_MAX; a request goes to the one whose index is its
+ *	CPU's number modulo this, unless that one is behind
  * @depth: slots per queue, a power of two
  * @flags: TRESOR_ATTACH_LEGACY
  *

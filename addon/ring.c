@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +174,25 @@ static void lock_stack(void)
 	pthread_attr_destroy(&attributes);
 }
 
+/*
+ * The CPUs whose requests the module puts into this queue: a thread that wakes
+ * where its request was submitted costs no interrupt to another CPU.
+ */
+static void stay_near(const struct queue *queue)
+{
+	uint32_t count = queue->ring->queue_count;
+	cpu_set_t allowed, near;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+		return;
+	CPU_ZERO(&near);
+	for (uint32_t cpu = queue->index; cpu < CPU_SETSIZE; cpu += count)
+		if (CPU_ISSET(cpu, &allowed))
+			CPU_SET(cpu, &near);
+	if (CPU_COUNT(&near) != 0)
+		sched_setaffinity(0, sizeof(near), &near);
+}
+
 static void *serve(void *argument)
 {
 	struct queue *queue = argument;
@@ -185,6 +205,7 @@ static void *serve(void *argument)
 	/* Without CAP_SYS_RESOURCE refused; then writeback is as safe as any user's. */
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	lock_stack();
+	stay_near(queue);
 	for (;;) {
 		struct tresor_exchange exchange = {
 			.queue = queue->index,

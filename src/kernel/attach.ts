@@ -50,7 +50,7 @@ export interface RingCounters {
   readonly failures: number
 }
 
-/** A spinning thread needs a CPU that nobody misses (docs/performance-kernel.md). */
+/** A spinning thread needs a CPU that nobody misses (docs/performance.md). */
 const SPIN_US = availableParallelism() >= 4 ? 50 : 0
 
 function attachError(error: unknown): TresorError {
