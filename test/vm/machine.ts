@@ -82,6 +82,8 @@ export interface MachineOptions {
   readonly parts: readonly string[]
   /** More words for the kernel's command line. */
   readonly kernelWords?: string
+  /** QEMU's -cpu; everything it can emulate when missing. */
+  readonly cpu?: string
   readonly memoryMib: number
   readonly seconds: number
   /** Where console.log, guest.log (the lines), dumps and disks lie; made when missing. */
@@ -113,7 +115,7 @@ export class Machine {
     const qemu = spawn(
       "qemu-system-x86_64",
       [
-        ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", `${options.memoryMib}`],
+        ...["-accel", "tcg,thread=multi", "-cpu", options.cpu ?? "max", "-smp", "2", "-m", `${options.memoryMib}`],
         ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
         ...["-kernel", `/boot/vmlinuz-${version}`, "-initrd", initramfs(directory, version)],
         "-append",
