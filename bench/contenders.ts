@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { closeSync, existsSync, fsyncSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from "node:fs"
+import { existsSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
@@ -16,11 +16,14 @@ const run = promisify(execFile)
 
 export type ContenderName = "tresor" | "tresor, transitions" | "nbdkit file" | "nbdkit luks" | "qemu-nbd luks"
 
-export interface Contender {
-  readonly name: ContenderName
+export interface Server {
   readonly socket: string
   readonly pid: number
   readonly stop: () => Promise<void>
+}
+
+export interface Contender extends Server {
+  readonly name: ContenderName
 }
 
 /** What SGX papers measure for an entry and exit with current microcode, both together. */
@@ -65,11 +68,11 @@ export async function openTresor(
   path: string,
   name: string,
   options: readonly string[] = [],
-): Promise<{ socket: string; pid: number; close: () => Promise<void> }> {
+): Promise<Server> {
   const tresor = tresorIn(folder)
   const opened = await tresor("open", path, name, "--key-file", join(folder, "key"), "--json", ...options)
   const { socket, pid } = JSON.parse(opened) as { socket: string; pid: number }
-  return { socket, pid, close: async () => void (await tresor("close", name)) }
+  return { socket, pid, stop: async () => void (await tresor("close", name)) }
 }
 
 /** Random content through the server itself, so that no file has holes and reads decrypt something. */
@@ -78,6 +81,17 @@ async function fill(socket: string, size: number): Promise<void> {
   const chunk = randomBytes(CHUNK)
   for (let at = 0; at < size; at += CHUNK) await client.write(at, chunk)
   await client.flush()
+}
+
+/**
+ * Replaces a file by a copy. How it was written decides the size of its folios in
+ * the page cache, and that what a write of 4 KiB costs, by a factor of six: all
+ * contenders' files are written in the same pieces.
+ */
+async function layOut(path: string): Promise<void> {
+  const copy = `${path}.copy`
+  await run("dd", [`if=${path}`, `of=${copy}`, "bs=128K", "conv=fsync", "status=none"])
+  renameSync(copy, path)
 }
 
 /** Keeps a file in the page cache until it is stopped: this would else measure the disk, now and then. */
@@ -95,7 +109,7 @@ async function end(child: ChildProcess): Promise<void> {
 }
 
 /** Starts a server in the foreground and waits for its socket. */
-async function serve(socket: string, command: string, args: readonly string[]) {
+async function serve(socket: string, command: string, args: readonly string[]): Promise<Server> {
   const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] })
   let said = ""
   child.stderr.on("data", (data) => {
@@ -110,7 +124,11 @@ async function serve(socket: string, command: string, args: readonly string[]) {
     if (child.exitCode !== null || tries > 500) throw new Error(`${command} does not serve: ${said}`)
     await sleep(10)
   }
-  return { socket, pid: child.pid!, stop: () => end(child) }
+  const stop = async () => {
+    await end(child)
+    rmSync(socket, { force: true })
+  }
+  return { socket, pid: child.pid!, stop }
 }
 
 function reserve(path: string, size: number): void {
@@ -129,67 +147,55 @@ export async function startContenders(
     for (const step of undo.splice(0).reverse()) await step()
   }
   const path = (name: string) => join(folder, name)
-  const add = (server: { socket: string; pid: number; stop: () => Promise<void> }, name: ContenderName): Contender => {
-    undo.push(server.stop)
-    return { name, ...server }
-  }
   try {
     const key = writeKey(folder)
-    const ours = async (name: "tresor" | "tresor, transitions", options: readonly string[]) => {
-      progress(`${name}: making the volume`)
-      const image = path(name === "tresor" ? "ours" : "ours-transitions")
-      await createVolume(folder, image, size)
-      const { socket, pid, close } = await openTresor(folder, image, name === "tresor" ? "plain" : "modelled", [
-        "--backend",
-        "software",
-        ...options,
-      ])
-      const contender = add({ socket, pid, stop: close }, name)
-      await fill(socket, size)
+    const contenders: Contender[] = []
+    /** Fills a file through its own server, lays it out, locks it and serves it to those who compare. */
+    const prepare = async (name: ContenderName, image: string, start: () => Promise<Server>) => {
+      progress(`${name}: filling its file`)
+      const filling = await start()
+      await fill(filling.socket, size)
+      await filling.stop()
+      await layOut(image)
+      const server = await start()
+      undo.push(server.stop)
       undo.push(await lockInMemory(image))
-      return contender
+      contenders.push({ name, ...server })
     }
-    const contenders = [
-      await ours("tresor", []),
-      await ours("tresor, transitions", ["--transition-cycles", String(MODELLED_CYCLES)]),
-    ]
 
-    progress("nbdkit and qemu-nbd: making their files")
-    const plain = path("plain")
-    const file = openSync(plain, "wx", 0o600)
-    const chunk = randomBytes(CHUNK)
-    for (let at = 0; at < size; at += CHUNK) writeSync(file, chunk)
-    fsyncSync(file)
-    closeSync(file)
-    undo.push(await lockInMemory(plain))
+    const ours = async (name: "tresor" | "tresor, transitions", options: readonly string[]) => {
+      const volume = name === "tresor" ? "plain" : "modelled"
+      const image = path(volume)
+      await createVolume(folder, image, size)
+      await prepare(name, image, () => openTresor(folder, image, volume, ["--backend", "software", ...options]))
+    }
+    await ours("tresor", [])
+    await ours("tresor, transitions", ["--transition-cycles", String(MODELLED_CYCLES)])
+
     const nbdkit = (socket: string, ...args: string[]) =>
       serve(socket, "nbdkit", ["--foreground", "--exit-with-parent", "--unix", socket, ...args])
-    contenders.push(add(await nbdkit(path("file.sock"), "file", plain), "nbdkit file"))
+    const unencrypted = path("file")
+    reserve(unencrypted, size)
+    await prepare("nbdkit file", unencrypted, () => nbdkit(path("file.sock"), "file", unencrypted))
 
-    const luksFile = async (name: string) => {
-      const image = path(name)
+    const luksFile = async (image: string) => {
       reserve(image, size + (4 << 20))
       const format = ["luksFormat", "--batch-mode", "--type", "luks1", "--cipher", "aes-xts-plain64"]
       await run("cryptsetup", [...format, "--key-size", "512", "--pbkdf-force-iterations", "1000", image, key])
       return image
     }
-    const nbdkitImage = await luksFile("nbdkit-luks")
-    const filter = add(
-      await nbdkit(path("luks.sock"), "--filter=luks", "file", nbdkitImage, `passphrase=+${key}`),
-      "nbdkit luks",
+    const nbdkitImage = await luksFile(path("nbdkit-luks"))
+    await prepare("nbdkit luks", nbdkitImage, () =>
+      nbdkit(path("luks.sock"), "--filter=luks", "file", nbdkitImage, `passphrase=+${key}`),
     )
-    await fill(filter.socket, size)
-    undo.push(await lockInMemory(nbdkitImage))
 
-    const qemuImage = await luksFile("qemu-luks")
+    const qemuImage = await luksFile(path("qemu-luks"))
     const socket = path("qemu.sock")
-    const options = `driver=luks,key-secret=key,file.driver=file,file.filename=${qemuImage}`
+    const source = `driver=luks,key-secret=key,file.driver=file,file.filename=${qemuImage}`
     const secret = ["--object", `secret,id=key,file=${key}`]
-    const settings = ["--image-opts", options, "--cache=writeback", "--persistent", "--shared=8", `--socket=${socket}`]
-    const qemu = add(await serve(socket, "qemu-nbd", [...secret, ...settings]), "qemu-nbd luks")
-    await fill(qemu.socket, size)
-    undo.push(await lockInMemory(qemuImage))
-    return { contenders: [...contenders, filter, qemu], stop }
+    const settings = ["--image-opts", source, "--cache=writeback", "--persistent", "--shared=8", `--socket=${socket}`]
+    await prepare("qemu-nbd luks", qemuImage, () => serve(socket, "qemu-nbd", [...secret, ...settings]))
+    return { contenders, stop }
   } catch (error) {
     await stop().catch(() => {})
     throw error

@@ -40,11 +40,11 @@ async function costOf(folder: string, name: string, size: number, idleSeconds: n
   const times: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
     const started = performance.now()
-    const { close } = await openTresor(folder, path, "cost")
+    const { stop } = await openTresor(folder, path, "cost")
     times.push(performance.now() - started)
-    await close()
+    await stop()
   }
-  const { socket, pid, close } = await openTresor(folder, path, "cost")
+  const { socket, pid, stop } = await openTresor(folder, path, "cost")
   try {
     let resident = 0
     for (const point of POINTS) {
@@ -59,7 +59,7 @@ async function costOf(folder: string, name: string, size: number, idleSeconds: n
     const idle = (cpuSeconds(pid) - before) / idleSeconds
     return { volume: name, openMs: summarize(times).median, rssMb: resident / 1e6, idleCpuPercent: idle * 100 }
   } finally {
-    await close()
+    await stop()
   }
 }
 
