@@ -153,7 +153,8 @@ export interface Range {
  */
 export interface FileSectors {
   read(buffer: ArrayBuffer, table: Float64Array, rows: number): number
-  write(buffer: ArrayBuffer, table: Float64Array, rows: number): number
+  startWrite(buffer: ArrayBuffer, table: Float64Array, rows: number): void
+  finishWrite(): number
 }
 
 /**

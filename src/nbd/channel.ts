@@ -33,8 +33,9 @@ const PAGE = 4096
 const FRONT = 4
 /** Input that needs no leave: requests without large payloads. */
 const SMALL_INPUT = 72 << 10
+/** Room for the largest request. There are two of them: one is received while the payload of the last one is in use. */
 const INPUT_BYTES = LARGEST_PAYLOAD + PAGE
-const CIPHERTEXT_AT = INPUT_BYTES
+const CIPHERTEXT_AT = 2 * INPUT_BYTES
 const CIPHERTEXT_BYTES = 2 * PIECE
 const OUTPUT_AT = CIPHERTEXT_AT + CIPHERTEXT_BYTES
 const OUTPUT_BYTES = 4 * PIECE + PAGE
@@ -48,6 +49,8 @@ export class Channel {
   readonly #segments = new Float64Array(2 * SEGMENTS)
   #closed = false
   #polled = 0
+  /** Where input goes: FRONT of one of the two rooms. */
+  #base = FRONT
   /** Input that has not been taken lies in [start, end). */
   #start = FRONT
   #end = FRONT
@@ -107,7 +110,13 @@ export class Channel {
 
   take(length: number): void {
     this.#start += length
-    if (this.#start === this.#end) this.#start = this.#end = FRONT
+    if (this.#start === this.#end) this.#start = this.#end = this.#base
+  }
+
+  /** What was taken last stays as it is until `keep` is called again, or `rest`. */
+  keep(): void {
+    this.#base = this.#start < INPUT_BYTES ? INPUT_BYTES + FRONT : FRONT
+    if (this.#start === this.#end) this.#start = this.#end = this.#base
   }
 
   /** Makes room for one request with a payload of up to LARGEST_PAYLOAD; 0: for small ones. */
@@ -119,19 +128,19 @@ export class Channel {
   /** Up to `most` bytes more. False: none are there now, or the connection broke: then it is closed. */
   receive(most: number): boolean {
     if (this.#closed || !this.hasRoom) return false
-    if (this.#start > FRONT) {
-      this.bytes.copyWithin(FRONT, this.#start, this.#end)
-      this.#end -= this.#start - FRONT
-      this.#start = FRONT
+    if (this.#start !== this.#base) {
+      this.bytes.copyWithin(this.#base, this.#start, this.#end)
+      this.#end -= this.#start - this.#base
+      this.#start = this.#base
     }
-    const got = this.#native.receive(this.#end, Math.min(most, this.#limit - this.#end))
+    const got = this.#native.receive(this.#end, Math.min(most, this.#limit - FRONT - this.length))
     if (got > 0) this.#end += got
     else if (got === 0) this.#over = true
     else if (got !== -EAGAIN) this.close()
     return got >= 0
   }
 
-  /** Memory for the ciphertext of a write, until the next one: 8-byte aligned. -1: not so much. */
+  /** Memory for the ciphertext of writes, 8-byte aligned. -1: not so much. */
   ciphertext(used: number, length: number): number {
     return used + length > CIPHERTEXT_BYTES ? -1 : CIPHERTEXT_AT + used
   }
@@ -198,6 +207,7 @@ export class Channel {
 
   /** Gives memory back that was not used since the last call. */
   rest(): void {
+    if (this.length === 0) this.#start = this.#end = this.#base = FRONT
     if (!this.#used && !this.#closed && this.#unsent === 0 && this.#end <= SMALL_INPUT) {
       this.#native.forget(SMALL_INPUT, OUTPUT_AT + OUTPUT_BYTES - SMALL_INPUT)
     }

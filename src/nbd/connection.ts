@@ -59,8 +59,15 @@ interface Written {
   readonly request: Request
   /** Where its payload is. */
   readonly payload: number
-  readonly reply: number
+  /** Rows that have not been moved yet. */
+  rows: number
   failed: boolean
+}
+
+/** Rows, and whose they are. */
+interface Pass {
+  readonly batch: SectorBatch
+  readonly pieces: Written[]
 }
 
 interface Payload {
@@ -100,9 +107,14 @@ export class Connection {
 
   readonly #reads: SectorBatch
   readonly #readPieces: Piece[] = []
-  readonly #writes: SectorBatch
-  readonly #writePieces: Written[] = []
+  #writes: Pass
+  /** Being written while the next request is received. */
+  #underWay: Pass
+  #writing = false
+  /** Writes without an answer. */
   readonly #written: Written[] = []
+  /** Of these some wait for room in the output. */
+  #unanswered = false
   #ciphertextUsed = 0
   /** Budget held for the output. */
   #outputHeld = 0
@@ -129,7 +141,8 @@ export class Connection {
     this.#share = share
     this.#stallMs = stallMs
     this.#reads = volume.newBatch()
-    this.#writes = volume.newBatch()
+    this.#writes = { batch: volume.newBatch(), pieces: [] }
+    this.#underWay = { batch: volume.newBatch(), pieces: [] }
     this.#channel = new Channel(fd, (events) => this.#onEvent(events))
   }
 
@@ -278,7 +291,7 @@ export class Connection {
   }
 
   #owes(): boolean {
-    return this.#channel.unsent > 0 || this.#replies.length > 0
+    return this.#channel.unsent > 0 || this.#replies.length > 0 || this.#written.length > 0
   }
 
   /** Resolves when the reply is in the output, or nobody is there to take it. */
@@ -330,12 +343,22 @@ export class Connection {
 
   /** Takes requests in and moves data until something has to be waited for. */
   #pump(): void {
+    try {
+      this.#turn()
+    } finally {
+      this.#finishWrites()
+    }
+  }
+
+  #turn(): void {
     let kept = 0
     for (let round = 0; round < ROUNDS; round++) {
       if (this.#finished || this.#channel.closed) return
-      const stop = this.#takeRequests()
+      const taken = this.#takeRequests()
       this.#moveReads()
-      this.#answerWrites()
+      // Small payloads lie where the next input goes.
+      if (this.#writes.pieces.length > 0) this.#moveWrites()
+      const stop = this.#answerWrites() ? taken : "output"
       // To wake the client for each small reply costs more than the reply: several go together while requests come.
       if (
         stop === "input" &&
@@ -354,7 +377,7 @@ export class Connection {
         stop === "output"
           ? sent
           : stop !== "awaited" && (this.#unserved.length > 0 || (stop === "input" && this.#receive()))
-      if (!goesOn) {
+      if (!goesOn && !this.#finishWrites()) {
         this.#pause(stop)
         return
       }
@@ -384,7 +407,7 @@ export class Connection {
         this.#serve(request, payload)
       }
       if (this.#awaited) return "awaited"
-      if (this.#replying) return "output"
+      if (this.#replying || this.#unanswered) return "output"
       if (this.#rest !== null && !this.#takePieces(this.#rest.request, this.#rest.offset)) return "output"
       if (this.#unserved.length > 0) continue
       if (this.#draining) return "over"
@@ -499,17 +522,20 @@ export class Connection {
     }
     const payload = channel.start + REQUEST_BYTES
     if (request.flags === 0 && this.#volume.writesNow(request.offset, length)) {
-      const reply = channel.reserve(SIMPLE_BYTES)
-      if (reply < 0) return "output"
-      this.#takeRows({ request, payload, reply, failed: false })
+      this.#takeRows({ request, payload, rows: 0, failed: false })
+      channel.take(REQUEST_BYTES + length)
       // What was granted stays, for the next large payload.
       if (length < PIECE) channel.allowPayload(0)
+      else {
+        this.#startWrites()
+        channel.keep()
+      }
     } else {
       if (!this.#admit(length)) return "awaited"
       this.#serve(request, Buffer.from(channel.bytes.subarray(payload, payload + length)))
       channel.allowPayload(0)
+      channel.take(REQUEST_BYTES + length)
     }
-    channel.take(REQUEST_BYTES + length)
     return null
   }
 
@@ -517,27 +543,48 @@ export class Connection {
     const { request, payload } = written
     for (let done = 0; done < request.length; ) {
       const length = Math.min(PIECE, request.length - done)
-      let at = this.#writes.full ? -1 : this.#channel.ciphertext(this.#ciphertextUsed, length)
+      if (this.#writes.batch.full) this.#moveWrites()
+      let at = this.#channel.ciphertext(this.#ciphertextUsed, length)
       if (at < 0) {
-        this.#moveWrites()
+        // From the start again: by then the file has what lies there.
+        this.#ciphertextUsed = 0
         at = this.#channel.ciphertext(0, length)
       }
-      this.#writes.add(request.offset + done, length, at, payload + done)
-      this.#writePieces.push(written)
+      this.#writes.batch.add(request.offset + done, length, at, payload + done)
+      this.#writes.pieces.push(written)
+      written.rows++
       this.#ciphertextUsed += (length + 7) & ~7
       done += length
     }
     this.#written.push(written)
-    // A large payload makes room for the next one.
-    if (request.length >= PIECE) this.#moveWrites()
   }
 
   #moveWrites(): void {
-    const pieces = this.#writePieces
-    if (pieces.length === 0) return
-    const moved = this.#volume.writeNow(this.#channel.buffer, this.#writes)
+    this.#startWrites()
+    this.#finishWrites()
+  }
+
+  /** Their payloads stay where they are until `#finishWrites`. */
+  #startWrites(): void {
+    this.#finishWrites()
+    if (this.#writes.pieces.length === 0) return
+    const pass = this.#writes
+    this.#writes = this.#underWay
+    this.#underWay = pass
+    this.#ciphertextUsed = 0
+    this.#writing = true
+    this.#volume.startWrites(this.#channel.buffer, pass.batch)
+  }
+
+  /** False: nothing was under way. */
+  #finishWrites(): boolean {
+    if (!this.#writing) return false
+    const { batch, pieces } = this.#underWay
+    const moved = this.#volume.finishWrites(batch)
+    this.#writing = false
     pieces.forEach((written, row) => {
-      if (written.failed || (moved && !this.#writes.failed(row))) return
+      written.rows--
+      if (written.failed || (moved && !batch.failed(row))) return
       const { request, payload } = written
       written.failed = true
       // All of it once more: what was written is written again.
@@ -545,18 +592,27 @@ export class Connection {
       this.#unserved.push({ request, payload: bytes })
     })
     pieces.length = 0
-    this.#ciphertextUsed = 0
-    this.#writes.clear()
+    batch.clear()
+    return true
   }
 
-  #answerWrites(): void {
-    this.#moveWrites()
-    for (const { request, reply, failed } of this.#written) {
-      if (failed) continue
-      putSimpleReply(this.#channel.view, reply, request.cookie, 0)
+  /** Those that are through. False: there is no room for all answers. */
+  #answerWrites(): boolean {
+    let left = 0
+    this.#unanswered = false
+    for (const written of this.#written) {
+      if (written.rows === 0 && written.failed) continue
+      const reply = written.rows > 0 ? -1 : this.#channel.reserve(SIMPLE_BYTES)
+      if (reply < 0) {
+        if (written.rows === 0) this.#unanswered = true
+        this.#written[left++] = written
+        continue
+      }
+      putSimpleReply(this.#channel.view, reply, written.request.cookie, 0)
       this.#channel.push(reply, SIMPLE_BYTES)
     }
-    this.#written.length = 0
+    this.#written.length = left
+    return !this.#unanswered
   }
 
   #fillPayload(payload: Payload): Stop | null {
