@@ -47,6 +47,78 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 	}
 }
 
+/*
+ * Groups of eight blocks. Eight AESENC keep two units busy for exactly as long
+ * as one takes, so nothing may stand between two rounds: the tweaks of the next
+ * group are made one a round, and kept with the last round key added, as
+ * AESENCLAST takes them.
+ */
+#define NEXT_TWEAK(w) do { \
+	w = _mm_xor_si128(t, last); \
+	t = times_alpha(t, carries); \
+	carries = _mm_add_epi32(carries, carries); \
+} while (0)
+/* The empty statement keeps the compiler from moving tweaks out of their round. */
+#define AESNI_ROUND(r) do { \
+	const __m128i k_ = LOAD128(schedule[r]); \
+	UNROLL \
+	for (int i = 0; i < 8; i++) \
+		b[i] = decrypt ? _mm_aesdec_si128(b[i], k_) : _mm_aesenc_si128(b[i], k_); \
+	if (r <= 8) \
+		NEXT_TWEAK(next[r - 1]); \
+	__asm__ volatile("" : "+x"(b[0]), "+x"(b[1]), "+x"(b[2]), "+x"(b[3]), \
+			      "+x"(b[4]), "+x"(b[5]), "+x"(b[6]), "+x"(b[7])); \
+} while (0)
+TARGET("aes,sse4.1")
+INLINE void run_groups(const uint8_t (*schedule)[AES_BLOCK], uint32_t rounds, bool decrypt,
+		       const uint8_t *in, uint8_t *out, size_t groups, __m128i *tweak)
+{
+	const __m128i last = LOAD128(schedule[rounds]);
+	const __m128i whiten = _mm_xor_si128(LOAD128(schedule[0]), last);
+	__m128i b[8], w[2][8], t = *tweak, carries = CARRIES(t);
+	__m128i *now = w[0], *next = w[1], *swap;
+
+	for (int i = 0; i < 8; i++)
+		NEXT_TWEAK(now[i]);
+	for (; groups; groups--, in += 8 * AES_BLOCK, out += 8 * AES_BLOCK) {
+		UNROLL
+		for (int i = 0; i < 8; i++)
+			b[i] = _mm_xor_si128(QUADS_LOAD(in + 16 * i), _mm_xor_si128(now[i], whiten));
+		*tweak = t;
+		carries = CARRIES(t);
+		UNROLL
+		for (int r = 1; r < 10; r++)
+			AESNI_ROUND(r);
+		if (rounds == 14) {
+			UNROLL
+			for (int r = 10; r < 14; r++)
+				AESNI_ROUND(r);
+		}
+		UNROLL
+		for (int i = 0; i < 8; i++) {
+			b[i] = decrypt ? _mm_aesdeclast_si128(b[i], now[i]) : _mm_aesenclast_si128(b[i], now[i]);
+			STORE128(out + 16 * i, b[i]);
+		}
+		swap = now;
+		now = next;
+		next = swap;
+	}
+}
+
+TARGET("aes,sse4.1")
+static void run_aesni(const struct xts_key *key, bool decrypt, const uint8_t *in, uint8_t *out,
+		      size_t blocks, __m128i *tweak)
+{
+	const size_t groups = blocks / 8;
+	const size_t done = groups * 8 * AES_BLOCK;
+
+	if (groups && decrypt)
+		run_groups(key->data.decrypt, key->data.rounds, true, in, out, groups, tweak);
+	else if (groups)
+		run_groups(key->data.encrypt, key->data.rounds, false, in, out, groups, tweak);
+	run_single(key, decrypt, in + done, out + done, blocks % 8, tweak);
+}
+
 #define XTS_ROUND(step, r) do { \
 	const V k_ = BROADCAST(LOAD128(schedule[r])); \
 	UNROLL \
@@ -54,40 +126,13 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 		b[i] = step(b[i], k_); \
 } while (0)
 
-#define RUN			run_aesni
-#define TAIL			run_single
-#define FEATURES		"aes,sse4.1"
-#define LANES			1
-#define V			__m128i
-#define LOAD			QUADS_LOAD
-#define STORE			STORE128
-#define BROADCAST(x)		(x)
-#define FIRST(x)		(x)
-#define XOR			_mm_xor_si128
-#define ENC			_mm_aesenc_si128
-#define ENCLAST			_mm_aesenclast_si128
-#define DEC			_mm_aesdec_si128
-#define DECLAST			_mm_aesdeclast_si128
-#define TWEAKS(w, t) do { \
-	V carries_ = CARRIES(t); \
-	w[0] = t; \
-	UNROLL \
-	for (int i = 1; i < 8; i++, carries_ = _mm_add_epi32(carries_, carries_)) \
-		w[i] = times_alpha(w[i - 1], carries_); \
-} while (0)
-#define NEXT_TWEAKS(w) do { \
-	const V eighth_ = times_alpha(w[7], CARRIES(w[7])); \
-	TWEAKS(w, eighth_); \
-} while (0)
-#include "xts_lanes.h"
-
 /* Lane k of w[i] is t * alpha^(i * LANES + k); the next eight are a shift by LANES bytes further. */
-#define WIDE_TWEAKS(w, t) do { \
+#define TWEAKS(w, t) do { \
 	UNROLL \
 	for (int i = 0; i < 8; i++) \
 		w[i] = POWER(BROADCAST(t), i * LANES); \
 } while (0)
-#define WIDE_NEXT_TWEAKS(w) do { \
+#define NEXT_TWEAKS(w) do { \
 	UNROLL \
 	for (int i = 0; i < 8; i++) \
 		w[i] = XOR(SHIFT_UP(w[i], LANES), CLMUL(SHIFT_DOWN(w[i], 16 - LANES), POLY, 0x00)); \
@@ -98,7 +143,6 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 	_mm256_inserti128_si256(_mm256_castsi128_si256(QUADS_LOAD_VEX(p)), QUADS_LOAD_VEX((p) + 16), 1)
 
 #define RUN			run_vaes256
-#define TAIL			run_aesni
 #define FEATURES		"vaes,vpclmulqdq,avx2"
 #define LANES			2
 #define V			__m256i
@@ -106,8 +150,6 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 #define STORE(p, v)		_mm256_storeu_si256((__m256i *)(void *)(p), v)
 #define BROADCAST		_mm256_broadcastsi128_si256
 #define FIRST			_mm256_castsi256_si128
-#define TWEAKS			WIDE_TWEAKS
-#define NEXT_TWEAKS		WIDE_NEXT_TWEAKS
 #define XOR			_mm256_xor_si256
 #define ENC			_mm256_aesenc_epi128
 #define ENCLAST			_mm256_aesenclast_epi128
@@ -124,7 +166,6 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 #include "xts_lanes.h"
 
 #define RUN			run_vaes512
-#define TAIL			run_aesni
 #define FEATURES		"vaes,vpclmulqdq,avx512f,avx512bw,avx512vl,avx512dq"
 #define LANES			4
 #define V			__m512i
@@ -132,8 +173,6 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 #define STORE			_mm512_storeu_si512
 #define BROADCAST		_mm512_broadcast_i32x4
 #define FIRST			_mm512_castsi512_si128
-#define TWEAKS			WIDE_TWEAKS
-#define NEXT_TWEAKS		WIDE_NEXT_TWEAKS
 #define XOR			_mm512_xor_si512
 #define ENC			_mm512_aesenc_epi128
 #define ENCLAST			_mm512_aesenclast_epi128

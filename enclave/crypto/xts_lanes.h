@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inner loop of XTS for one vector width. No guard: xts.c includes this
- * three times, with RUN (name), TAIL (what takes less than eight vectors),
- * FEATURES, LANES (blocks in a vector), V (type) and its operations.
+ * The inner loop of XTS for one width of VAES. No guard: xts.c includes this
+ * twice, with RUN (name), FEATURES, LANES (blocks in a vector), V (type) and
+ * its operations. Less than eight vectors are left to AES-NI.
  *
  * Doubling in GF(2^128), little endian: the bits that leave at the top come
  * back times 0x87. Eight vectors of tweaks are kept. The additions of the tweak
@@ -58,11 +58,10 @@ static void RUN(const struct xts_key *key, bool decrypt, const uint8_t *in, uint
 		*tweak = FIRST(w[0]);
 	}
 	if (blocks)
-		TAIL(key, decrypt, in, out, blocks, tweak);
+		run_aesni(key, decrypt, in, out, blocks, tweak);
 }
 
 #undef RUN
-#undef TAIL
 #undef FEATURES
 #undef LANES
 #undef V
@@ -70,8 +69,6 @@ static void RUN(const struct xts_key *key, bool decrypt, const uint8_t *in, uint
 #undef STORE
 #undef BROADCAST
 #undef FIRST
-#undef TWEAKS
-#undef NEXT_TWEAKS
 #undef XOR
 #undef ENC
 #undef ENCLAST
