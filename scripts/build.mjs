@@ -11,6 +11,7 @@ import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import {
   closeSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   openSync,
@@ -109,8 +110,15 @@ const steps = [
   {
     name: "bundle",
     label: "bundling the programs",
-    inputs: ["src", "package-lock.json", "tsconfig.json", "scripts/build.mjs"],
-    outputs: ["dist/tresor.mjs", "dist/tresord.mjs", "dist/sign-build.mjs"],
+    inputs: [
+      "src",
+      "package-lock.json",
+      "tsconfig.json",
+      "scripts/build.mjs",
+      "scripts/cache.cjs",
+      "scripts/launch.cjs",
+    ],
+    outputs: ["dist/tresor.cjs", "dist/tresord.cjs", "dist/sign-build.mjs"],
     build: bundle,
   },
   {
@@ -122,28 +130,51 @@ const steps = [
   },
 ]
 
+/** What the programs run with: V8's code is good for one set of flags. */
+const FLAGS = ["--disallow-code-generation-from-strings"]
+
 async function bundle() {
   const { build } = await import("esbuild")
   rmSync(join(root, "dist"), { recursive: true, force: true })
   const options = {
     absWorkingDir: root,
-    outdir: "dist",
-    outExtension: { ".js": ".mjs" },
     bundle: true,
-    format: "esm",
     platform: "node",
     target: "node20",
     legalComments: "none",
     logLevel: "warning",
-    // CommonJS dependencies ask for node: modules through require.
-    banner: {
-      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
-    },
   }
-  // A command loads what it uses; tresord uses nearly all it has, and forty files take longer than one.
-  const commands = { tresor: "src/cli/main.ts", "sign-build": "src/enclave/image/sign-build.ts" }
-  await build({ ...options, entryPoints: commands, splitting: true })
-  await build({ ...options, entryPoints: { tresord: "src/daemon/main.ts" } })
+  // CommonJS dependencies ask for node: modules through require.
+  const banner =
+    'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);'
+  await build({
+    ...options,
+    format: "esm",
+    banner: { js: banner },
+    entryPoints: ["src/enclave/image/sign-build.ts"],
+    outfile: "dist/sign-build.mjs",
+  })
+  // The programs start as often as somebody types: one file each, and V8's code of it, because
+  // dozens of modules take longer to find and compile than Node to start.
+  const programs = { tresor: "src/cli/main.ts", tresord: "src/daemon/main.ts" }
+  for (const [name, entry] of Object.entries(programs)) {
+    const path = join(root, "dist", name)
+    await build({
+      ...options,
+      format: "cjs",
+      entryPoints: [entry],
+      outfile: `${path}.bundle.cjs`,
+      // A Script has neither import.meta nor import(); the latter becomes a lazy part of the bundle.
+      define: { "import.meta.url": "__url", "import.meta.resolve": "undefined" },
+      supported: { "dynamic-import": false },
+      banner: {
+        js: '(function (require, __filename) { "use strict"; const __url = require("node:url").pathToFileURL(__filename).href, module = {};',
+      },
+      footer: { js: "})" },
+    })
+    await run(process.execPath, [...FLAGS, "scripts/cache.cjs", `${path}.bundle.cjs`, `${path}.cache`])
+    copyFileSync(join(root, "scripts/launch.cjs"), `${path}.cjs`)
+  }
 }
 
 mkdirSync(stamps, { recursive: true })

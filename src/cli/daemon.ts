@@ -18,7 +18,7 @@ function daemonCommand(): string[] {
   const harden = "--disallow-code-generation-from-strings"
   if (here.endsWith(".ts"))
     return ["--import", import.meta.resolve("tsx"), fileURLToPath(new URL("../daemon/main.ts", here))]
-  return [harden, fileURLToPath(new URL("./tresord.mjs", here))]
+  return [harden, fileURLToPath(new URL("./tresord.cjs", here))]
 }
 
 const readySchema = v.variant("ok", [

@@ -52,4 +52,10 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error
 })
 
-process.exitCode = await main(process.argv.slice(2))
+// With nothing left to wait for, `main` is not over: 0 would be a lie.
+process.once("beforeExit", () => {
+  process.exitCode ??= 13
+})
+void main(process.argv.slice(2)).then((exitCode) => {
+  process.exitCode = exitCode
+})

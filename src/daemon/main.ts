@@ -250,4 +250,4 @@ function startWatchdog(): void {
   setInterval(() => notifySystemd("WATCHDOG=1"), usec / 2000).unref()
 }
 
-await main()
+void main()
