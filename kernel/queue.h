@@ -2,7 +2,7 @@
 /*
  * A queue: slots shared with one thread of a daemon, and the backlog behind
  * them. Knows neither scatterlists nor keys' lives; the four functions at the
- * end are given to it. kernel/model compiles the same file in user space.
+ * end are given to it. bench/ring-model compiles the same file in user space.
  */
 #ifndef TRESOR_QUEUE_H
 #define TRESOR_QUEUE_H
