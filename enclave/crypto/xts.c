@@ -6,8 +6,8 @@
 #include "simd.h"
 #include "wipe.h"
 
-/* As many tweaks as AES-NI makes at once. */
-#define SECTORS	8u
+/* Sectors that go through the units in a row; between such runs these fall idle. */
+#define SECTORS	64u
 
 void xts_expand(struct xts_key *key, const uint8_t *secret, uint32_t size)
 {
@@ -30,7 +30,7 @@ INLINE __m128i times_alpha(__m128i t, __m128i carries)
 
 /* Any number of blocks, one after the other. */
 TARGET("aes,sse4.1")
-static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *in, uint8_t *out,
+static void run_single(const struct aes_key *key, bool decrypt, const uint8_t *in, uint8_t *out,
 		       size_t blocks, __m128i *tweak)
 {
 	for (; blocks; blocks--, in += AES_BLOCK, out += AES_BLOCK) {
@@ -38,9 +38,9 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 
 		STORE128(block, _mm_xor_si128(QUADS_LOAD(in), *tweak));
 		if (decrypt)
-			aes_decrypt(&key->data, block, block, 1);
+			aes_decrypt(key, block, block, 1);
 		else
-			aes_encrypt(&key->data, block, block, 1);
+			aes_encrypt(key, block, block, 1);
 		STORE128(out, _mm_xor_si128(LOAD128(block), *tweak));
 		*tweak = times_alpha(*tweak, CARRIES(*tweak));
 		WIPE(block);
@@ -48,6 +48,10 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 }
 
 /*
+ * The runs below take `units` data units, each of `groups` groups of blocks,
+ * which lie one after the other; tweaks[i] is the first of unit i. The last of
+ * these becomes the running tweak behind it all.
+ *
  * Groups of eight blocks. Eight AESENC keep two units busy for exactly as long
  * as one takes, so nothing may stand between two rounds: the tweaks of the next
  * group are made one a round, and kept with the last round key added, as
@@ -70,21 +74,26 @@ static void run_single(const struct xts_key *key, bool decrypt, const uint8_t *i
 			      "+x"(b[4]), "+x"(b[5]), "+x"(b[6]), "+x"(b[7])); \
 } while (0)
 TARGET("aes,sse4.1")
-INLINE void run_groups(const uint8_t (*schedule)[AES_BLOCK], uint32_t rounds, bool decrypt,
-		       const uint8_t *in, uint8_t *out, size_t groups, __m128i *tweak)
+INLINE void groups_aesni(const uint8_t (*schedule)[AES_BLOCK], uint32_t rounds, bool decrypt, const uint8_t *in,
+			 uint8_t *out, size_t units, size_t groups, __m128i *tweaks)
 {
 	const __m128i last = LOAD128(schedule[rounds]);
 	const __m128i whiten = _mm_xor_si128(LOAD128(schedule[0]), last);
-	__m128i b[8], w[2][8], t = *tweak, carries = CARRIES(t);
+	__m128i b[8], w[2][8], t = *tweaks, after = t, carries = CARRIES(t);
 	__m128i *now = w[0], *next = w[1], *swap;
+	size_t left = groups;
 
 	for (int i = 0; i < 8; i++)
 		NEXT_TWEAK(now[i]);
-	for (; groups; groups--, in += 8 * AES_BLOCK, out += 8 * AES_BLOCK) {
+	for (size_t all = units * groups; all; all--, in += 8 * AES_BLOCK, out += 8 * AES_BLOCK) {
 		UNROLL
 		for (int i = 0; i < 8; i++)
 			b[i] = _mm_xor_si128(QUADS_LOAD(in + 16 * i), _mm_xor_si128(now[i], whiten));
-		*tweak = t;
+		after = t;
+		if (--left == 0 && all > 1) {
+			left = groups;
+			t = *++tweaks;
+		}
 		carries = CARRIES(t);
 		UNROLL
 		for (int r = 1; r < 10; r++)
@@ -103,50 +112,31 @@ INLINE void run_groups(const uint8_t (*schedule)[AES_BLOCK], uint32_t rounds, bo
 		now = next;
 		next = swap;
 	}
+	*tweaks = after;
 }
 
 TARGET("aes,sse4.1")
-static void run_aesni(const struct xts_key *key, bool decrypt, const uint8_t *in, uint8_t *out,
-		      size_t blocks, __m128i *tweak)
+static void run_aesni(const struct aes_key *key, bool decrypt, const uint8_t *in, uint8_t *out, size_t units,
+		      size_t groups, __m128i *tweaks)
 {
-	const size_t groups = blocks / 8;
-	const size_t done = groups * 8 * AES_BLOCK;
-
-	if (groups && decrypt)
-		run_groups(key->data.decrypt, key->data.rounds, true, in, out, groups, tweak);
-	else if (groups)
-		run_groups(key->data.encrypt, key->data.rounds, false, in, out, groups, tweak);
-	run_single(key, decrypt, in + done, out + done, blocks % 8, tweak);
+	if (decrypt)
+		groups_aesni(key->decrypt, key->rounds, true, in, out, units, groups, tweaks);
+	else
+		groups_aesni(key->encrypt, key->rounds, false, in, out, units, groups, tweaks);
 }
 
-#define XTS_ROUND(step, r) do { \
-	const V k_ = BROADCAST(LOAD128(schedule[r])); \
-	UNROLL \
-	for (int i = 0; i < 8; i++) \
-		b[i] = step(b[i], k_); \
-} while (0)
-
-/* Lane k of w[i] is t * alpha^(i * LANES + k); the next eight are a shift by LANES bytes further. */
-#define TWEAKS(w, t) do { \
-	UNROLL \
-	for (int i = 0; i < 8; i++) \
-		w[i] = POWER(BROADCAST(t), i * LANES); \
-} while (0)
-#define NEXT_TWEAKS(w) do { \
-	UNROLL \
-	for (int i = 0; i < 8; i++) \
-		w[i] = XOR(SHIFT_UP(w[i], LANES), CLMUL(SHIFT_DOWN(w[i], 16 - LANES), POLY, 0x00)); \
-} while (0)
 #define POLY			BROADCAST(_mm_set_epi64x(0, 0x87))
 
-#define LOAD256(p) \
+#define QUADS_LOAD256(p) \
 	_mm256_inserti128_si256(_mm256_castsi128_si256(QUADS_LOAD_VEX(p)), QUADS_LOAD_VEX((p) + 16), 1)
 
 #define RUN			run_vaes256
+#define GROUPS			groups_vaes256
 #define FEATURES		"vaes,vpclmulqdq,avx2"
 #define LANES			2
 #define V			__m256i
-#define LOAD			LOAD256
+#define QUADS_LOAD_V		QUADS_LOAD256
+#define LOAD(p)			_mm256_load_si256((const __m256i *)(const void *)(p))
 #define STORE(p, v)		_mm256_storeu_si256((__m256i *)(void *)(p), v)
 #define BROADCAST		_mm256_broadcastsi128_si256
 #define FIRST			_mm256_castsi256_si128
@@ -166,10 +156,12 @@ static void run_aesni(const struct xts_key *key, bool decrypt, const uint8_t *in
 #include "xts_lanes.h"
 
 #define RUN			run_vaes512
+#define GROUPS			groups_vaes512
 #define FEATURES		"vaes,vpclmulqdq,avx512f,avx512bw,avx512vl,avx512dq"
 #define LANES			4
 #define V			__m512i
-#define LOAD(p)			_mm512_inserti64x4(_mm512_castsi256_si512(LOAD256(p)), LOAD256((p) + 32), 1)
+#define QUADS_LOAD_V(p)		_mm512_inserti64x4(_mm512_castsi256_si512(QUADS_LOAD256(p)), QUADS_LOAD256((p) + 32), 1)
+#define LOAD			_mm512_load_si512
 #define STORE			_mm512_storeu_si512
 #define BROADCAST		_mm512_broadcast_i32x4
 #define FIRST			_mm512_castsi512_si128
@@ -188,15 +180,26 @@ static void run_aesni(const struct xts_key *key, bool decrypt, const uint8_t *in
 })
 #include "xts_lanes.h"
 
-static void run(const struct xts_key *key, bool decrypt, const uint8_t *in, uint8_t *out,
-		size_t blocks, __m128i *tweak)
+/* Units of `blocks` blocks, 32 or a multiple of that unless there is only one. */
+static void run(const struct aes_key *key, bool decrypt, const uint8_t *in, uint8_t *out, size_t units,
+		size_t blocks, __m128i *tweaks)
 {
-	if (cpu_features & TRESOR_CPU_VAES512)
-		run_vaes512(key, decrypt, in, out, blocks, tweak);
-	else if (cpu_features & TRESOR_CPU_VAES256)
-		run_vaes256(key, decrypt, in, out, blocks, tweak);
-	else
-		run_aesni(key, decrypt, in, out, blocks, tweak);
+	size_t done = 0;
+
+	if (cpu_features & TRESOR_CPU_VAES512 && blocks >= 32) {
+		run_vaes512(key, decrypt, in, out, units, blocks / 32, tweaks);
+		done = blocks - blocks % 32;
+	} else if (cpu_features & TRESOR_CPU_VAES256 && blocks >= 16) {
+		run_vaes256(key, decrypt, in, out, units, blocks / 16, tweaks);
+		done = blocks - blocks % 16;
+	}
+	if (blocks - done >= 8) {
+		run_aesni(key, decrypt, in + done * AES_BLOCK, out + done * AES_BLOCK, units,
+			  (blocks - done) / 8, tweaks);
+		done = blocks - blocks % 8;
+	}
+	if (blocks > done)
+		run_single(key, decrypt, in + done * AES_BLOCK, out + done * AES_BLOCK, blocks - done, tweaks);
 }
 
 void xts_sectors(const struct xts_key *key, bool decrypt, const void *in, void *out,
@@ -212,8 +215,9 @@ void xts_sectors(const struct xts_key *key, bool decrypt, const void *in, void *
 		for (size_t i = 0; i < sectors; i++, sector512 += sector_size / 512)
 			tweaks[i] = _mm_set_epi64x(0, (long long)sector512);
 		aes_encrypt(&key->tweak, (const uint8_t *)tweaks, (uint8_t *)tweaks, sectors);
-		for (size_t i = 0; i < sectors; i++, from += sector_size, to += sector_size)
-			run(key, decrypt, from, to, sector_size / AES_BLOCK, &tweaks[i]);
+		run(&key->data, decrypt, from, to, sectors, sector_size / AES_BLOCK, tweaks);
+		from += sectors * sector_size;
+		to += sectors * sector_size;
 		left -= sectors;
 	}
 	WIPE(tweaks);
@@ -226,13 +230,13 @@ static void steal(const struct xts_key *key, bool decrypt, uint8_t *bytes, size_
 	uint8_t whole[AES_BLOCK];
 
 	/* Decryption takes the two tweaks in the other order. */
-	run_single(key, decrypt, bytes, whole, 1, &tweaks[decrypt ? 1 : 0]);
+	run_single(&key->data, decrypt, bytes, whole, 1, &tweaks[decrypt ? 1 : 0]);
 	tweaks[0] = tweak;
 	tweaks[1] = times_alpha(tweak, CARRIES(tweak));
 	memcpy(bytes, bytes + AES_BLOCK, rest);
 	memcpy(bytes + AES_BLOCK, whole, rest);
 	memcpy(bytes + rest, whole + rest, AES_BLOCK - rest);
-	run_single(key, decrypt, bytes, bytes, 1, &tweaks[decrypt ? 0 : 1]);
+	run_single(&key->data, decrypt, bytes, bytes, 1, &tweaks[decrypt ? 0 : 1]);
 	WIPE(tweaks);
 	WIPE(whole);
 }
@@ -250,7 +254,7 @@ void xts_unit(const struct xts_key *key, bool decrypt, bool continued, const voi
 	if (!continued)
 		aes_encrypt(&key->tweak, iv, iv, 1);
 	tweak = LOAD128(iv);
-	run(key, decrypt, from, to, bulk / AES_BLOCK, &tweak);
+	run(&key->data, decrypt, from, to, 1, bulk / AES_BLOCK, &tweak);
 	if (rest) {
 		/* The stolen part's last quadword may reach past the end: zero there. */
 		quads_move(last, from + bulk, AES_BLOCK + rest);
