@@ -8,7 +8,7 @@
   "targets": [
     {
       "target_name": "tresor",
-      "sources": [ "binding.c", "enclave.c", "software.c", "software_entry.S", "emulator.c", "secret_memory.c", "sgx.c", "sgx_call.S", "sgx_vdso.c", "measure.c", "slab.c", "file.c", "channel.c", "assistant.c", "sectors.c", "ring.c", "system.c" ]
+      "sources": [ "binding.c", "enclave.c", "software.c", "software_entry.S", "emulator.c", "secret_memory.c", "sgx.c", "sgx_call.S", "sgx_vdso.c", "measure.c", "slab.c", "file.c", "channel.c", "sectors.c", "ring.c", "system.c" ]
     },
     {
       "target_name": "tresor_fake",

@@ -5,72 +5,67 @@
  *
  *   createSectors(enclave, handle, fd) -> Sectors	fd stays the caller's
  *   sectors.read(buffer, table, rows)
- *   sectors.startWrite(buffer, table, rows)	the next call is finishWrite; until it returns all three are in use
- *   sectors.finishWrite()
+ *   sectors.write(buffer, table, rows)
  *
  * A row of the Float64Array is (offset in the file, 512-byte sector number of
  * the volume, at in the buffer, length, from, result). `at` is 8-byte aligned;
  * ciphertext is there, after a read plaintext. A write takes the plaintext from
- * `from` and leaves it untouched; a row whose `at` lies before the last one's
- * may lie over earlier rows, which are on their way to the file by then. `result`
- * becomes 0 or an errno; EAGAIN marks a row that would wait. read and finishWrite
- * return 0, or the status of an entry that failed (no row is valid then),
- * TRESOR_ENTER_LOST included.
- *
- * A second thread (assistant.h) may write while the caller receives what comes next.
+ * `from` and leaves it untouched. `result` becomes 0 or an errno; EAGAIN marks
+ * a row that would wait. Both return 0, or the status of an entry that failed
+ * (no row is valid then), TRESOR_ENTER_LOST included.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "abi/enclave.h"
 #include "addon/addon.h"
-#include "addon/assistant.h"
 #include "addon/slab.h"
 
 enum { OFFSET, SECTOR, AT, LENGTH, FROM, RESULT, COLUMNS };
 #define RUN	64u	/* rows in one system call */
 
-/* A write that took longer has waited for a disk; the next ones are left to those who may. */
+/*
+ * A write that took longer, and slept, has waited for a disk; the next ones are
+ * left to those who may wait. So this thread waits a twentieth of the time at most.
+ */
 #define WRITE_PATIENCE_NS	5000000ll
-#define WRITE_PAUSE_NS		1000000000ll
-
-/* Rows of a table, and what they are about. */
-struct call {
-	struct sectors *sectors;
-	struct slab slab;
-	double *table;
-	uint32_t rows;
-	uint32_t status;	/* of the last entry */
-};
+#define WRITE_PAUSE		20
+#define WRITE_PAUSE_MAX_NS	1000000000ll
 
 struct sectors {
 	struct tresor_enclave *enclave;
 	uint32_t handle;
 	int fd;
 	int64_t paused_until;	/* CLOCK_MONOTONIC, ns */
-	struct call write;	/* between startWrite and finishWrite */
-	bool writing;
-	bool offered;		/* to the assistant */
+};
+
+struct call {
+	struct sectors *sectors;
+	struct slab slab;
+	double *table;
+	uint32_t rows;
+	napi_value arguments[3];
 };
 
 static bool begin(napi_env env, napi_callback_info info, struct call *call)
 {
-	napi_value arguments[3], self;
 	size_t count = 3;
+	napi_value self;
 	void *memory;
 
-	napi_get_cb_info(env, info, &count, arguments, &self, NULL);
+	napi_get_cb_info(env, info, &count, call->arguments, &self, NULL);
 	if (count < 3 || napi_unwrap(env, self, (void **)&call->sectors) != napi_ok ||
-	    napi_get_arraybuffer_info(env, arguments[0], &memory, &call->slab.size) != napi_ok ||
-	    napi_get_value_uint32(env, arguments[2], &call->rows) != napi_ok ||
+	    napi_get_arraybuffer_info(env, call->arguments[0], &memory, &call->slab.size) != napi_ok ||
+	    napi_get_value_uint32(env, call->arguments[2], &call->rows) != napi_ok ||
 	    call->rows == 0 || call->rows > TRESOR_RANGES)
 		goto refuse;
 	call->slab.memory = memory;
-	call->table = slab_table(env, arguments[1], call->rows, COLUMNS);
+	call->table = slab_table(env, call->arguments[1], call->rows, COLUMNS);
 	if (!call->table)
 		goto refuse;
 	for (uint32_t row = 0; row < call->rows; row++) {
@@ -180,106 +175,54 @@ static int64_t now_ns(void)
 	return (int64_t)t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
-/* The rows of a call from `first` on, as a call of their own. */
-static struct call part_of(const struct call *call, uint32_t first, uint32_t rows)
+/* How often this thread gave its CPU away. Others take it, too, also a hypervisor: that does not count. */
+static long sleeps(void)
 {
-	struct call part = *call;
+	struct rusage usage = { 0 };
 
-	part.table += first * COLUMNS;
-	part.rows = rows;
-	return part;
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw;
 }
 
-/* How many rows from `first` on have memory of their own for ciphertext. */
-static uint32_t apart(const struct call *call, uint32_t first)
-{
-	uint32_t row = first + 1;
-
-	while (row < call->rows && call->table[row * COLUMNS + AT] > call->table[(row - 1) * COLUMNS + AT])
-		row++;
-	return row - first;
-}
-
-static uint32_t write_apart(struct call *call)
+static napi_value sectors_write(napi_env env, napi_callback_info info)
 {
 	struct iovec iov[RUN];
-	uint32_t status;
-	size_t total;
-
-	set_results(call, 0, call->rows, 0);
-	status = enter(call, false);
-	if (status != TRESOR_OK)
-		return status;
-	for (uint32_t row = 0, count; row < call->rows; row += count) {
-		ssize_t put;
-
-		count = gather(call, row, iov, &total);
-		do {
-			put = pwritev(call->sectors->fd, iov, (int)count, (off_t)call->table[row * COLUMNS + OFFSET]);
-		} while (put < 0 && errno == EINTR);
-		/* What was written in part is written again, with the same bytes. */
-		if (put != (ssize_t)total)
-			set_results(call, row, count, put < 0 ? errno : EAGAIN);
-	}
-	return TRESOR_OK;
-}
-
-static void write_rows(void *argument)
-{
-	struct call *call = argument;
-	int64_t began = now_ns();
-
-	call->status = TRESOR_OK;
-	if (began < call->sectors->paused_until) {
-		set_results(call, 0, call->rows, EAGAIN);
-		return;
-	}
-	for (uint32_t row = 0, count; row < call->rows && call->status == TRESOR_OK; row += count) {
-		struct call part;
-
-		count = apart(call, row);
-		part = part_of(call, row, count);
-		call->status = write_apart(&part);
-	}
-	if (now_ns() - began > WRITE_PATIENCE_NS)
-		call->sectors->paused_until = began + WRITE_PAUSE_NS;
-}
-
-static napi_value sectors_start_write(napi_env env, napi_callback_info info)
-{
-	struct sectors *sectors;
 	struct call call;
+	uint32_t status;
+	int64_t began, took;
+	size_t total;
+	long slept;
 
 	if (!begin(env, info, &call))
 		return NULL;
-	sectors = call.sectors;
-	if (sectors->writing) {
-		napi_throw_error(env, NULL, "a write is under way");
-		return NULL;
+	began = now_ns();
+	slept = sleeps();
+	if (began < call.sectors->paused_until) {
+		set_results(&call, 0, call.rows, EAGAIN);
+		return number(env, TRESOR_OK);
 	}
-	sectors->write = call;
-	sectors->writing = true;
-	sectors->offered = assistant_offer(write_rows, &sectors->write);
-	return NULL;
-}
+	set_results(&call, 0, call.rows, 0);
+	status = enter(&call, false);
+	if (status != TRESOR_OK)
+		return number(env, status);
+	for (uint32_t row = 0, count; row < call.rows; row += count) {
+		ssize_t put;
 
-static napi_value sectors_finish_write(napi_env env, napi_callback_info info)
-{
-	struct sectors *sectors = NULL;
-	size_t count = 0;
-	napi_value self;
-
-	napi_get_cb_info(env, info, &count, NULL, &self, NULL);
-	if (napi_unwrap(env, self, (void **)&sectors) != napi_ok || !sectors->writing) {
-		napi_throw_error(env, NULL, "no write is under way");
-		return NULL;
+		count = gather(&call, row, iov, &total);
+		do {
+			put = pwritev(call.sectors->fd, iov, (int)count, (off_t)call.table[row * COLUMNS + OFFSET]);
+		} while (put < 0 && errno == EINTR);
+		/* What was written in part is written again, with the same bytes. */
+		if (put != (ssize_t)total)
+			set_results(&call, row, count, put < 0 ? errno : EAGAIN);
 	}
-	if (sectors->offered)
-		assistant_settle();
-	else
-		write_rows(&sectors->write);
-	sectors->writing = false;
-	return number(env, sectors->write.status);
+	took = now_ns() - began;
+	if (took > WRITE_PATIENCE_NS && sleeps() != slept) {
+		const int64_t pause = WRITE_PAUSE * took;
+
+		call.sectors->paused_until = began + took + (pause < WRITE_PAUSE_MAX_NS ? pause : WRITE_PAUSE_MAX_NS);
+	}
+	return number(env, TRESOR_OK);
 }
 
 static void sectors_finalize(napi_env env, void *data, void *hint)
@@ -296,8 +239,7 @@ static napi_value create_sectors(napi_env env, napi_callback_info info)
 {
 	static const napi_property_descriptor methods[] = {
 		{ "read", NULL, sectors_read, NULL, NULL, NULL, napi_default, NULL },
-		{ "startWrite", NULL, sectors_start_write, NULL, NULL, NULL, napi_default, NULL },
-		{ "finishWrite", NULL, sectors_finish_write, NULL, NULL, NULL, napi_default, NULL },
+		{ "write", NULL, sectors_write, NULL, NULL, NULL, napi_default, NULL },
 	};
 	struct tresor_enclave *enclave;
 	napi_value arguments[3], object;

@@ -153,8 +153,7 @@ export interface Range {
  */
 export interface FileSectors {
   read(buffer: ArrayBuffer, table: Float64Array, rows: number): number
-  startWrite(buffer: ArrayBuffer, table: Float64Array, rows: number): void
-  finishWrite(): number
+  write(buffer: ArrayBuffer, table: Float64Array, rows: number): number
 }
 
 /**

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { test } from "node:test"
+import { setImmediate, setTimeout as sleep } from "node:timers/promises"
 import fc from "fast-check"
 import { FileStore } from "../store/file-store.ts"
 import { HANDLE, TestEnclave, xts } from "../volume/testing.ts"
@@ -62,11 +63,21 @@ class Client {
     return new Client(await RawPeer.going(path, { structured }), structured)
   }
 
-  async ask(requests: readonly { type: number; offset: number; length: number; data?: Buffer }[]): Promise<Answer[]> {
+  /** `bits`: lengths of what is said first, with a pause behind each. */
+  async ask(
+    requests: readonly { type: number; offset: number; length: number; data?: Buffer }[],
+    bits: readonly number[] = [],
+  ): Promise<Answer[]> {
     const parts = requests.map(({ type, offset, length, data }, n) =>
       Buffer.concat([RawPeer.request(type, BigInt(offset), length, { cookie: BigInt(n) }), data ?? Buffer.alloc(0)]),
     )
-    this.#peer.say(Buffer.concat(parts))
+    let unsaid = Buffer.concat(parts)
+    for (const bit of bits) {
+      this.#peer.say(unsaid.subarray(0, bit))
+      unsaid = unsaid.subarray(bit)
+      await setImmediate()
+    }
+    this.#peer.say(unsaid)
     const answers: (Answer | undefined)[] = requests.map(() => undefined)
     const partial = requests.map(({ type, length }) => ({
       data: Buffer.alloc(type === 0 ? length : 0),
@@ -130,7 +141,8 @@ for (const structured of [true, false]) {
           fc.asyncProperty(
             fc.array(request, { minLength: 1, maxLength: 24 }),
             fc.constantFrom(0, 0, 0.2, 1),
-            async (wanted, failing) => {
+            fc.array(fc.oneof(fc.nat(100), fc.nat(300 * KIB)), { maxLength: 12 }),
+            async (wanted, failing, bits) => {
               enclave.refuse = () => (Math.random() >= failing ? 0 : Math.random() < 0.1 ? "all" : 11)
               // Writes of one round do not overlap: what would lie there is not defined.
               const taken: [number, number][] = []
@@ -143,7 +155,7 @@ for (const structured of [true, false]) {
                 if (!write) requests.push({ type: 0, offset, length })
                 else requests.push({ type: 1, offset, length, data: randomBytes(length) })
               }
-              const answers = await client.ask(requests)
+              const answers = await client.ask(requests, bits)
               answers.forEach(({ error, data }, n) => {
                 const { type, offset, length, data: written } = requests[n]!
                 assert.equal(error, 0)
@@ -178,6 +190,37 @@ test("a long read comes in pieces, and an error after the first ones is told", (
     client.close()
   }))
 
+test("a large payload is written as it comes, and its sender may die in the middle", () =>
+  onFile(4096, async ({ path, file, enclave }) => {
+    const payload = randomBytes(2 * MIB)
+    const peer = await RawPeer.going(path)
+    // Refused for the second piece: what is left of the request is kept until it is complete.
+    for (const [refuseFrom, written, leave] of [
+      [Number.POSITIVE_INFINITY, 3, "destroy"],
+      [1, 1, "destroy"],
+      [1, 1, "end"],
+    ] as const) {
+      const before = readFileSync(file).subarray(SEGMENT)
+      const dying = await RawPeer.going(path)
+      const already = enclave.moved
+      enclave.refuse = () => (enclave.moved - already >= refuseFrom ? 11 : 0)
+      dying.say(RawPeer.request(1, BigInt(MIB), payload.length))
+      dying.say(payload.subarray(0, 3 * 128 * KIB + 5))
+      const until = performance.now() + 5000
+      while (enclave.moved - already < written && performance.now() < until) await sleep(1)
+      dying.socket[leave]()
+      await sleep(20)
+      const disk = readFileSync(file).subarray(SEGMENT)
+      const end = MIB + written * 128 * KIB
+      assert.ok(xts(KEY, true, 4096, MIB / 512, disk.subarray(MIB, end)).equals(payload.subarray(0, end - MIB)))
+      assert.ok(disk.subarray(end).equals(before.subarray(end)), "more was written than had come")
+      payload.reverse()
+    }
+    peer.say(RawPeer.request(3, 0n, 0))
+    assert.equal(await peer.simple(), 0)
+    peer.destroy()
+  }))
+
 test("while part of a sector is changed, the sector is not written over", () =>
   onFile(4096, async ({ path }) => {
     const client = await Client.connect(path, true)
@@ -206,7 +249,7 @@ test("locking stops it at once: what was asked waits for the key", () =>
     const reading = client.ask([{ type: 0, offset: 0, length: 4096 }]).finally(() => {
       answered = true
     })
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await sleep(50)
     assert.deepEqual([answered, enclave.moved], [false, moved])
     volume.unlock(enclave.enclave, HANDLE)
     assert.ok((await reading)[0]!.data.equals(Buffer.alloc(4096, 7)))

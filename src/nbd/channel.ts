@@ -24,19 +24,17 @@ export const WRITABLE = 2
 
 /** Bytes of data that are moved at once: a batch of it stays in the CPU's cache. */
 export const PIECE = 128 << 10
-/** The largest payload received into the channel's memory. */
-export const LARGEST_PAYLOAD = 1 << 20
 
 const EAGAIN = 11
 const PAGE = 4096
 /** A header that starts here ends on a multiple of 8, as the enclave wants its payload. */
 const FRONT = 4
-/** Input that needs no leave: requests without large payloads. */
+/** Input that needs no leave: requests with small payloads. */
 const SMALL_INPUT = 72 << 10
-/** Room for the largest request. There are two of them: one is received while the payload of the last one is in use. */
-const INPUT_BYTES = LARGEST_PAYLOAD + PAGE
+/** There are two of these: input is received into one while payloads lie in the other. */
+const INPUT_BYTES = PIECE + PAGE
 const CIPHERTEXT_AT = 2 * INPUT_BYTES
-const CIPHERTEXT_BYTES = 2 * PIECE
+const CIPHERTEXT_BYTES = PIECE
 const OUTPUT_AT = CIPHERTEXT_AT + CIPHERTEXT_BYTES
 const OUTPUT_BYTES = 4 * PIECE + PAGE
 const SEGMENTS = 512
@@ -49,8 +47,9 @@ export class Channel {
   readonly #segments = new Float64Array(2 * SEGMENTS)
   #closed = false
   #polled = 0
-  /** Where input goes: FRONT of one of the two rooms. */
-  #base = FRONT
+  /** Input goes to `front` in the room that begins here, when all before it was taken. */
+  #room = 0
+  #front = FRONT
   /** Input that has not been taken lies in [start, end). */
   #start = FRONT
   #end = FRONT
@@ -110,16 +109,27 @@ export class Channel {
 
   take(length: number): void {
     this.#start += length
-    if (this.#start === this.#end) this.#start = this.#end = this.#base
+    this.#rewind()
   }
 
-  /** What was taken last stays as it is until `keep` is called again, or `rest`. */
-  keep(): void {
-    this.#base = this.#start < INPUT_BYTES ? INPUT_BYTES + FRONT : FRONT
-    if (this.#start === this.#end) this.#start = this.#end = this.#base
+  #rewind(): void {
+    if (this.#start === this.#end) this.#start = this.#end = this.#room + this.#front
   }
 
-  /** Makes room for one request with a payload of up to LARGEST_PAYLOAD; 0: for small ones. */
+  /** Whether what comes next is more of a payload, or a request. */
+  expect(what: "payload" | "request"): void {
+    this.#front = FRONT + (what === "payload" ? REQUEST_BYTES : 0)
+    this.#rewind()
+  }
+
+  /** What was taken from the room with position `at` stays as it is until this is called again, or `rest`. */
+  keep(at: number): void {
+    this.#room = at < INPUT_BYTES ? INPUT_BYTES : 0
+    this.#used = true
+    this.#rewind()
+  }
+
+  /** Makes room for one request with a payload of up to PIECE bytes, or as much of a longer one; 0: for small ones. */
   allowPayload(length: number): void {
     this.#limit = Math.max(SMALL_INPUT, FRONT + REQUEST_BYTES + length)
     if (this.#limit > SMALL_INPUT) this.#used = true
@@ -128,10 +138,11 @@ export class Channel {
   /** Up to `most` bytes more. False: none are there now, or the connection broke: then it is closed. */
   receive(most: number): boolean {
     if (this.#closed || !this.hasRoom) return false
-    if (this.#start !== this.#base) {
-      this.bytes.copyWithin(this.#base, this.#start, this.#end)
-      this.#end -= this.#start - this.#base
-      this.#start = this.#base
+    const base = this.#room + this.#front
+    if (this.#start !== base) {
+      this.bytes.copyWithin(base, this.#start, this.#end)
+      this.#end += base - this.#start
+      this.#start = base
     }
     const got = this.#native.receive(this.#end, Math.min(most, this.#limit - FRONT - this.length))
     if (got > 0) this.#end += got
@@ -207,7 +218,8 @@ export class Channel {
 
   /** Gives memory back that was not used since the last call. */
   rest(): void {
-    if (this.length === 0) this.#start = this.#end = this.#base = FRONT
+    if (this.length === 0) this.#room = 0
+    this.#rewind()
     if (!this.#used && !this.#closed && this.#unsent === 0 && this.#end <= SMALL_INPUT) {
       this.#native.forget(SMALL_INPUT, OUTPUT_AT + OUTPUT_BYTES - SMALL_INPUT)
     }

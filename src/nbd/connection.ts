@@ -10,7 +10,7 @@ import { asIoError, type IoError } from "../store/store.ts"
 import type { Budget } from "../volume/budget.ts"
 import type { SectorBatch } from "../volume/sector-batch.ts"
 import type { Volume } from "../volume/volume.ts"
-import { Channel, LARGEST_PAYLOAD, PIECE, READABLE, WRITABLE } from "./channel.ts"
+import { Channel, PIECE, READABLE, WRITABLE } from "./channel.ts"
 import { ALLOCATION_CONTEXT, type Negotiated, negotiate } from "./handshake.ts"
 import { Command, CommandFlag, MAX_PAYLOAD, REQUEST_BYTES, Transmission } from "./protocol.ts"
 import {
@@ -55,19 +55,23 @@ interface Piece {
   readonly at: number
 }
 
-interface Written {
+/** A small write, or a piece of a large one. */
+interface Row {
+  /** The range is the row's. */
   readonly request: Request
   /** Where its payload is. */
   readonly payload: number
-  /** Rows that have not been moved yet. */
-  rows: number
-  failed: boolean
+  /** Nothing of the request follows. */
+  readonly last: boolean
 }
 
-/** Rows, and whose they are. */
-interface Pass {
-  readonly batch: SectorBatch
-  readonly pieces: Written[]
+/** A write whose payload is moved as it comes. */
+interface Stream {
+  readonly request: Request
+  /** Bytes that rows have been made of. */
+  taken: number
+  /** The last of them, which could not be written. */
+  unwritten: Buffer | null
 }
 
 interface Payload {
@@ -107,13 +111,13 @@ export class Connection {
 
   readonly #reads: SectorBatch
   readonly #readPieces: Piece[] = []
-  #writes: Pass
-  /** Being written while the next request is received. */
-  #underWay: Pass
-  #writing = false
-  /** Writes without an answer. */
-  readonly #written: Written[] = []
-  /** Of these some wait for room in the output. */
+  readonly #writes: SectorBatch
+  readonly #rows: Row[] = []
+  /** Rows wait for more input to be received first: their payloads are kept. */
+  #deferred = false
+  /** Writes that are through, without an answer yet: cookies. */
+  readonly #written: bigint[] = []
+  /** For want of room in the output. */
   #unanswered = false
   #ciphertextUsed = 0
   /** Budget held for the output. */
@@ -125,7 +129,8 @@ export class Connection {
   /** Budget taken for the next request that is served on its own, or comes with a large payload. */
   #granted: number | null = null
   #awaited = false
-  /** A payload too large for the channel. */
+  #stream: Stream | null = null
+  /** A large payload that could not be moved as it came. */
   #payload: Payload | null = null
   /** Length of the last large write: the next is expected to be alike. */
   #expected = 0
@@ -141,8 +146,7 @@ export class Connection {
     this.#share = share
     this.#stallMs = stallMs
     this.#reads = volume.newBatch()
-    this.#writes = { batch: volume.newBatch(), pieces: [] }
-    this.#underWay = { batch: volume.newBatch(), pieces: [] }
+    this.#writes = volume.newBatch()
     this.#channel = new Channel(fd, (events) => this.#onEvent(events))
   }
 
@@ -206,8 +210,7 @@ export class Connection {
     this.#budget.give(this.#outputHeld + (this.#granted ?? 0))
     this.#outputHeld = 0
     this.#granted = null
-    if (this.#payload !== null) this.#drop(this.#payload.request.length)
-    this.#payload = null
+    this.#abandon()
     for (const { taken } of this.#replies.splice(0)) taken()
     this.#wake()
   }
@@ -261,14 +264,13 @@ export class Connection {
     return got
   }
 
-  /** Bytes that make the next request complete, so that the one after it starts where the enclave likes it. */
+  /** Bytes that make the next piece complete, so that the one after it starts where the enclave likes it. */
   #wanted(): number {
-    const { length, start, view } = this.#channel
-    if (this.#expected === 0) return LARGEST_PAYLOAD
-    if (length < REQUEST_BYTES) return REQUEST_BYTES + this.#expected - length
-    const request = parseRequest(view, start)
-    const large = request?.type === Command.write && request.length >= PIECE
-    return large ? REQUEST_BYTES + request.length - length : LARGEST_PAYLOAD
+    const { length } = this.#channel
+    let whole = 0
+    if (this.#stream !== null) whole = Math.min(PIECE, this.#stream.request.length - this.#stream.taken)
+    else if (this.#expected > 0) whole = REQUEST_BYTES + Math.min(PIECE, this.#expected)
+    return length < whole ? whole - length : PIECE
   }
 
   #arm(): void {
@@ -300,7 +302,7 @@ export class Connection {
     return new Promise((taken) => {
       this.#replies.push({ parts, taken })
       // In the middle of a turn, its end sends.
-      if (this.#readPieces.length === 0 && this.#written.length === 0) this.#send()
+      if (this.#readPieces.length === 0) this.#send()
       this.#arm()
     })
   }
@@ -346,7 +348,8 @@ export class Connection {
     try {
       this.#turn()
     } finally {
-      this.#finishWrites()
+      // Another turn of the event loop may lock what they write to.
+      this.#moveWrites()
     }
   }
 
@@ -356,8 +359,7 @@ export class Connection {
       if (this.#finished || this.#channel.closed) return
       const taken = this.#takeRequests()
       this.#moveReads()
-      // Small payloads lie where the next input goes.
-      if (this.#writes.pieces.length > 0) this.#moveWrites()
+      this.#deferWrites()
       const stop = this.#answerWrites() ? taken : "output"
       // To wake the client for each small reply costs more than the reply: several go together while requests come.
       if (
@@ -377,7 +379,7 @@ export class Connection {
         stop === "output"
           ? sent
           : stop !== "awaited" && (this.#unserved.length > 0 || (stop === "input" && this.#receive()))
-      if (!goesOn && !this.#finishWrites()) {
+      if (!goesOn && !this.#moveWrites()) {
         this.#pause(stop)
         return
       }
@@ -390,9 +392,13 @@ export class Connection {
 
   /** Until there is something to go on with. */
   #pause(stop: Stop): void {
-    if (stop === "over") this.#finished = true
-    if (this.#finished) this.#wake()
-    if (stop !== "input" || (this.#channel.length === 0 && this.#payload === null)) this.#incompleteSince = 0
+    if (stop === "over") {
+      this.#finished = true
+      this.#abandon()
+      this.#wake()
+    }
+    const between = this.#channel.length === 0 && this.#payload === null && this.#stream === null
+    if (stop !== "input" || between) this.#incompleteSince = 0
     else if (this.#incompleteSince === 0) this.#incompleteSince = performance.now()
     this.#arm()
   }
@@ -413,6 +419,11 @@ export class Connection {
       if (this.#draining) return "over"
       if (this.#payload !== null) {
         const stop = this.#fillPayload(this.#payload)
+        if (stop !== null) return stop
+        continue
+      }
+      if (this.#stream !== null) {
+        const stop = this.#takeStream(this.#stream)
         if (stop !== null) return stop
         continue
       }
@@ -507,111 +518,132 @@ export class Connection {
     // Past this there is no telling where the next request starts without taking it all in.
     if (length > MAX_PAYLOAD) return "over"
     this.#expected = length >= PIECE ? length : 0
-    const complete = channel.length >= REQUEST_BYTES + length
-    const large = length > LARGEST_PAYLOAD
-    if (!complete || large) {
-      if (length >= PIECE && !this.#admit(length)) return "awaited"
-      if (large) {
-        channel.take(REQUEST_BYTES)
-        this.#enter(length)
-        this.#payload = { request, bytes: Buffer.allocUnsafeSlow(length), filled: 0 }
-        return null
-      }
+    if (length >= PIECE) {
+      if (request.flags !== 0) return this.#takePayload(request)
+      this.#stream = { request, taken: 0, unwritten: null }
+      channel.expect("payload")
+      channel.take(REQUEST_BYTES)
+      return null
+    }
+    if (channel.length < REQUEST_BYTES + length) {
       channel.allowPayload(length)
       return this.#short()
     }
     const payload = channel.start + REQUEST_BYTES
     if (request.flags === 0 && this.#volume.writesNow(request.offset, length)) {
-      this.#takeRows({ request, payload, rows: 0, failed: false })
-      channel.take(REQUEST_BYTES + length)
-      // What was granted stays, for the next large payload.
-      if (length < PIECE) channel.allowPayload(0)
-      else {
-        this.#startWrites()
-        channel.keep()
-      }
+      this.#addRow({ request, payload, last: true })
     } else {
       if (!this.#admit(length)) return "awaited"
       this.#serve(request, Buffer.from(channel.bytes.subarray(payload, payload + length)))
-      channel.allowPayload(0)
-      channel.take(REQUEST_BYTES + length)
     }
+    channel.allowPayload(0)
+    channel.take(REQUEST_BYTES + length)
     return null
   }
 
-  #takeRows(written: Written): void {
-    const { request, payload } = written
-    for (let done = 0; done < request.length; ) {
-      const length = Math.min(PIECE, request.length - done)
-      if (this.#writes.batch.full) this.#moveWrites()
-      let at = this.#channel.ciphertext(this.#ciphertextUsed, length)
-      if (at < 0) {
-        // From the start again: by then the file has what lies there.
-        this.#ciphertextUsed = 0
-        at = this.#channel.ciphertext(0, length)
-      }
-      this.#writes.batch.add(request.offset + done, length, at, payload + done)
-      this.#writes.pieces.push(written)
-      written.rows++
-      this.#ciphertextUsed += (length + 7) & ~7
-      done += length
+  /** Moves a payload piece by piece: none waits for the rest, which the client sends meanwhile. */
+  #takeStream(stream: Stream): Stop | null {
+    const channel = this.#channel
+    const { request, taken } = stream
+    const rest = { ...request, offset: request.offset + taken, length: request.length - taken }
+    const length = Math.min(PIECE, rest.length)
+    const now = stream.unwritten === null && this.#volume.writesNow(rest.offset, rest.length)
+    if (now && channel.length < length) {
+      if (!this.#admit(PIECE)) return "awaited"
+      channel.allowPayload(PIECE)
+      return this.#short()
     }
-    this.#written.push(written)
+    this.#moveWrites()
+    // What is left waits and tries again; it has the only reply.
+    if (!now || stream.unwritten !== null) return this.#takeRest(stream)
+    const last = length === rest.length
+    this.#addRow({ request: { ...rest, length }, payload: channel.start, last })
+    stream.taken += length
+    channel.take(length)
+    if (last) this.#endStream()
+    this.#deferWrites()
+    return null
   }
 
-  #moveWrites(): void {
-    this.#startWrites()
-    this.#finishWrites()
+  #takeRest({ request, taken, unwritten }: Stream): Stop | null {
+    const done = taken - (unwritten?.length ?? 0)
+    const rest = { ...request, offset: request.offset + done, length: request.length - done }
+    const stop = this.#takePayload(rest)
+    if (stop !== null || this.#payload === null || unwritten === null) return stop
+    this.#payload.bytes.set(unwritten)
+    this.#payload.filled = unwritten.length
+    return null
   }
 
-  /** Their payloads stay where they are until `#finishWrites`. */
-  #startWrites(): void {
-    this.#finishWrites()
-    if (this.#writes.pieces.length === 0) return
-    const pass = this.#writes
-    this.#writes = this.#underWay
-    this.#underWay = pass
-    this.#ciphertextUsed = 0
-    this.#writing = true
-    this.#volume.startWrites(this.#channel.buffer, pass.batch)
+  #endStream(): void {
+    this.#stream = null
+    this.#channel.expect("request")
   }
 
-  /** False: nothing was under way. */
-  #finishWrites(): boolean {
-    if (!this.#writing) return false
-    const { batch, pieces } = this.#underWay
-    const moved = this.#volume.finishWrites(batch)
-    this.#writing = false
-    pieces.forEach((written, row) => {
-      written.rows--
-      if (written.failed || (moved && !batch.failed(row))) return
-      const { request, payload } = written
-      written.failed = true
-      // All of it once more: what was written is written again.
+  /** What comes is kept until it is complete, and then served on its own. */
+  #takePayload(request: Request): Stop | null {
+    const { length } = request
+    if (!this.#admit(length)) return "awaited"
+    if (this.#stream === null) this.#channel.take(REQUEST_BYTES)
+    else this.#endStream()
+    this.#channel.allowPayload(0)
+    this.#enter(length)
+    this.#payload = { request, bytes: Buffer.allocUnsafeSlow(length), filled: 0 }
+    return null
+  }
+
+  #addRow(row: Row): void {
+    const { request, payload } = row
+    if (this.#deferred) this.#moveWrites()
+    let at = this.#writes.full ? -1 : this.#channel.ciphertext(this.#ciphertextUsed, request.length)
+    if (at < 0) {
+      this.#moveWrites()
+      at = this.#channel.ciphertext(0, request.length)
+    }
+    this.#writes.add(request.offset, request.length, at, payload)
+    this.#rows.push(row)
+    this.#ciphertextUsed += (request.length + 7) & ~7
+  }
+
+  /** To receive first and write then keeps the client busy, too. */
+  #deferWrites(): void {
+    if (this.#deferred || this.#rows.length === 0) return
+    this.#deferred = true
+    this.#channel.keep(this.#rows[0]!.payload)
+  }
+
+  /** False: there were no rows. */
+  #moveWrites(): boolean {
+    if (this.#rows.length === 0) return false
+    const moved = this.#volume.writeNow(this.#channel.buffer, this.#writes)
+    this.#rows.forEach(({ request, payload, last }, row) => {
+      if (moved && !this.#writes.failed(row)) {
+        if (last) this.#written.push(request.cookie)
+        return
+      }
       const bytes = Buffer.from(this.#channel.bytes.subarray(payload, payload + request.length))
-      this.#unserved.push({ request, payload: bytes })
+      if (last) this.#unserved.push({ request, payload: bytes })
+      else this.#stream!.unwritten = bytes
     })
-    pieces.length = 0
-    batch.clear()
+    this.#rows.length = 0
+    this.#deferred = false
+    this.#ciphertextUsed = 0
+    this.#writes.clear()
     return true
   }
 
-  /** Those that are through. False: there is no room for all answers. */
+  /** False: there is no room for all answers. */
   #answerWrites(): boolean {
-    let left = 0
-    this.#unanswered = false
-    for (const written of this.#written) {
-      if (written.rows === 0 && written.failed) continue
-      const reply = written.rows > 0 ? -1 : this.#channel.reserve(SIMPLE_BYTES)
-      if (reply < 0) {
-        if (written.rows === 0) this.#unanswered = true
-        this.#written[left++] = written
-        continue
-      }
-      putSimpleReply(this.#channel.view, reply, written.request.cookie, 0)
+    let answered = 0
+    for (const cookie of this.#written) {
+      const reply = this.#channel.reserve(SIMPLE_BYTES)
+      if (reply < 0) break
+      putSimpleReply(this.#channel.view, reply, cookie, 0)
       this.#channel.push(reply, SIMPLE_BYTES)
+      answered++
     }
-    this.#written.length = left
+    this.#written.splice(0, answered)
+    this.#unanswered = this.#written.length > 0
     return !this.#unanswered
   }
 
@@ -678,6 +710,13 @@ export class Connection {
     this.#requests--
     this.#wake()
     if (this.#transmitting && !this.#channel.closed) this.#pump()
+  }
+
+  /** The rest of a payload will not come. */
+  #abandon(): void {
+    const payload = this.#payload
+    this.#payload = null
+    if (payload !== null) this.#drop(payload.request.length)
   }
 
   /** Has been admitted. */

@@ -77,8 +77,6 @@ export class Volume {
   #key: { readonly enclave: Enclave; readonly handle: VolumeHandle } | null = null
   /** The way past the queue, while there is a key and the store is a file. */
   #file: FileSectors | null = null
-  /** Where a write is under way. */
-  #writing: FileSectors | null = null
   #state: VolumeState = "locked"
   #grace: NodeJS.Timeout | null = null
   #idle: (() => void) | null = null
@@ -227,7 +225,7 @@ export class Volume {
     )
   }
 
-  /** Rows for `readNow` and `startWrites`. */
+  /** Rows for `readNow` and `writeNow`. */
   newBatch(): SectorBatch {
     return new SectorBatch(this.#options.offset)
   }
@@ -237,7 +235,7 @@ export class Volume {
     return this.#atOnce(offset, length)
   }
 
-  /** The same for `startWrites`. */
+  /** The same for `writeNow`. */
   writesNow(offset: number, length: number): boolean {
     return this.#atOnce(offset, length) && !this.readOnly && !this.#locks.overlaps(offset, offset + length)
   }
@@ -255,21 +253,9 @@ export class Volume {
     return true
   }
 
-  /**
-   * The same for writing, in two steps: what lies between them may be done
-   * meanwhile. Buffer and batch are in use until `finishWrites`, which has to
-   * come before the next turn of the event loop, and before the next `startWrites`.
-   */
-  startWrites(buffer: ArrayBuffer, batch: SectorBatch): void {
-    this.#file?.startWrite(buffer, batch.table, batch.rows)
-    this.#writing = this.#file
-  }
-
-  /** What was written is not yet on stable storage. A row that failed is for `write`. */
-  finishWrites(batch: SectorBatch): boolean {
-    const moved = this.#writing?.finishWrite() === 0
-    this.#writing = null
-    if (!moved) return false
+  /** The same for writing; what was written is not yet on stable storage. A row that failed is for `write`. */
+  writeNow(buffer: ArrayBuffer, batch: SectorBatch): boolean {
+    if (this.#file?.write(buffer, batch.table, batch.rows) !== 0) return false
     const { rows, bytes } = batch.moved()
     this.counters.writes += rows
     this.counters.bytesWritten += bytes
