@@ -6,7 +6,7 @@
  *
  *   createChannel(fd, size, onEvent) -> Channel	fd is duplicated
  *   channel.buffer			ArrayBuffer over the slab
- *   channel.receive(at, length)	bytes; 0: end; -errno (EAGAIN: nothing there)
+ *   channel.receive(at, length, us)	bytes; 0: end; -errno (EAGAIN: nothing came in so many microseconds)
  *   channel.send(table, rows)		bytes accepted; -errno. A row is (at, length)
  *   channel.poll(events)		1 readable, 2 writable: onEvent(events) once each time it is so
  *   channel.forget(at, length)		gives whole pages inside the range back to the system
@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -27,6 +28,8 @@
 #define IOV_ROWS	512u
 #define PAGE		4096u
 #define SEND_BUFFER	(1 << 20)
+/* Between two looks for input: about 0.3 us. */
+#define PAUSES		16
 
 struct channel {
 	struct slab slab;
@@ -106,24 +109,40 @@ static napi_value number(napi_env env, double value)
 	return result;
 }
 
+static int64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 static napi_value channel_receive(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[2];
-	struct channel *channel = channel_of(env, info, 2, arguments);
-	uint32_t at, length;
+	napi_value arguments[3];
+	struct channel *channel = channel_of(env, info, 3, arguments);
+	uint32_t at, length, us;
+	int64_t until;
 	ssize_t got;
 
 	if (!channel)
 		return NULL;
 	napi_get_value_uint32(env, arguments[0], &at);
 	napi_get_value_uint32(env, arguments[1], &length);
+	napi_get_value_uint32(env, arguments[2], &us);
 	if (channel->fd < 0)
 		return number(env, -EBADF);
 	if (!slab_holds(&channel->slab, at, length))
 		return number(env, -EFAULT);
-	do {
+	until = us == 0 ? 0 : now_us() + us;
+	for (;;) {
 		got = recv(channel->fd, channel->slab.memory + at, length, MSG_DONTWAIT);
-	} while (got < 0 && errno == EINTR);
+		if (got >= 0 || (errno != EINTR && (errno != EAGAIN || until == 0 || now_us() >= until)))
+			break;
+		/* The sender wants the same lock. */
+		for (int i = 0; i < PAUSES; i++)
+			__builtin_ia32_pause();
+	}
 	return number(env, got < 0 ? -errno : (double)got);
 }
 

@@ -8,7 +8,7 @@ import { REQUEST_BYTES } from "./protocol.ts"
 
 interface NativeChannel {
   readonly buffer: ArrayBuffer
-  receive(at: number, length: number): number
+  receive(at: number, length: number, microseconds: number): number
   send(table: Float64Array, rows: number): number
   poll(events: number): void
   forget(at: number, length: number): void
@@ -135,8 +135,11 @@ export class Channel {
     if (this.#limit > SMALL_INPUT) this.#used = true
   }
 
-  /** Up to `most` bytes more. False: none are there now, or the connection broke: then it is closed. */
-  receive(most: number): boolean {
+  /**
+   * Up to `most` bytes more. False: none came within so many microseconds of
+   * busy waiting, or the connection broke: then it is closed.
+   */
+  receive(most: number, microseconds = 0): boolean {
     if (this.#closed || !this.hasRoom) return false
     const base = this.#room + this.#front
     if (this.#start !== base) {
@@ -144,7 +147,8 @@ export class Channel {
       this.#end += base - this.#start
       this.#start = base
     }
-    const got = this.#native.receive(this.#end, Math.min(most, this.#limit - FRONT - this.length))
+    const room = this.#limit - FRONT - this.length
+    const got = this.#native.receive(this.#end, Math.min(most, room), microseconds)
     if (got > 0) this.#end += got
     else if (got === 0) this.#over = true
     else if (got !== -EAGAIN) this.close()

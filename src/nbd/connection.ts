@@ -10,6 +10,7 @@ import { asIoError, type IoError } from "../store/store.ts"
 import type { Budget } from "../volume/budget.ts"
 import type { SectorBatch } from "../volume/sector-batch.ts"
 import type { Volume } from "../volume/volume.ts"
+import { BusyWait } from "./busy-wait.ts"
 import { Channel, PIECE, READABLE, WRITABLE } from "./channel.ts"
 import { ALLOCATION_CONTEXT, type Negotiated, negotiate } from "./handshake.ts"
 import { Command, CommandFlag, MAX_PAYLOAD, REQUEST_BYTES, Transmission } from "./protocol.ts"
@@ -42,6 +43,15 @@ export interface ConnectionOptions {
   /** Bytes one connection may have in work now; a larger single request runs alone. */
   readonly share: () => number
   readonly stallMs: number
+  readonly attention: Attention
+}
+
+/** What the connections of a server share: only one client that is alone is waited for without sleeping. */
+export interface Attention {
+  /** There is a CPU for a client beside ours. */
+  readonly possible: boolean
+  /** Who was heard last. */
+  last: Connection | null
 }
 
 /** Why no more is taken: `input` has not come, `output` has not left, something is `awaited`, it is `over`. */
@@ -97,6 +107,8 @@ export class Connection {
   readonly #budget: Budget
   readonly #share: () => number
   readonly #stallMs: number
+  readonly #attention: Attention
+  readonly #busyWait = new BusyWait()
   readonly #closed = new AbortController()
   #negotiated: Negotiated = { structured: false, allocation: false }
   #transmitting = false
@@ -140,11 +152,12 @@ export class Connection {
   #replying = false
 
   /** `fd` is duplicated. */
-  constructor(fd: number, { volume, budget, share, stallMs }: ConnectionOptions) {
+  constructor(fd: number, { volume, budget, share, stallMs, attention }: ConnectionOptions) {
     this.#volume = volume
     this.#budget = budget
     this.#share = share
     this.#stallMs = stallMs
+    this.#attention = attention
     this.#reads = volume.newBatch()
     this.#writes = volume.newBatch()
     this.#channel = new Channel(fd, (events) => this.#onEvent(events))
@@ -249,7 +262,11 @@ export class Connection {
   // ---- The socket
 
   #onEvent(events: number): void {
-    if ((events & READABLE) !== 0) this.#receive()
+    if ((events & READABLE) !== 0) {
+      this.#busyWait.end(performance.now() * 1000)
+      this.#attention.last = this
+      this.#receive()
+    }
     if (this.#transmitting && !this.#finished) this.#pump()
     else {
       this.#send()
@@ -258,8 +275,8 @@ export class Connection {
     this.#arm()
   }
 
-  #receive(): boolean {
-    const got = this.#channel.receive(this.#wanted())
+  #receive(microseconds = 0): boolean {
+    const got = this.#channel.receive(this.#wanted(), microseconds)
     if (this.#channel.closed) this.#ended()
     return got
   }
@@ -379,7 +396,7 @@ export class Connection {
         stop === "output"
           ? sent
           : stop !== "awaited" && (this.#unserved.length > 0 || (stop === "input" && this.#receive()))
-      if (!goesOn && !this.#moveWrites()) {
+      if (!goesOn && !this.#moveWrites() && !(stop === "input" && this.#waitBusily())) {
         this.#pause(stop)
         return
       }
@@ -388,6 +405,14 @@ export class Connection {
       this.#pump()
       this.#arm()
     })
+  }
+
+  /** Whether input came. */
+  #waitBusily(): boolean {
+    this.#busyWait.begin(performance.now() * 1000)
+    const { possible, last } = this.#attention
+    const { window } = this.#busyWait
+    return window > 0 && possible && last === this && this.#receive(window)
   }
 
   /** Until there is something to go on with. */

@@ -1,8 +1,9 @@
 /** Serves one volume on a Unix socket to any number of NBD clients. */
 import { createServer, type Server, type Socket } from "node:net"
+import { availableParallelism } from "node:os"
 import { Budget } from "../volume/budget.ts"
 import type { Volume } from "../volume/volume.ts"
-import { Connection } from "./connection.ts"
+import { type Attention, Connection } from "./connection.ts"
 import { MAX_PAYLOAD } from "./protocol.ts"
 
 export interface NbdServerOptions {
@@ -49,12 +50,13 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
       for (const connection of connections.keys()) if (connection.stuck(stallMs)) connection.cut()
     },
   })
+  const attention: Attention = { possible: availableParallelism() > 1, last: null }
   const check = () => {
     for (const connection of connections.keys()) connection.check()
   }
   let checks: NodeJS.Timeout | null = null
   const server: Server = createServer({ pauseOnConnect: true }, (socket) => {
-    const connection = new Connection(descriptorOf(socket), { volume, budget, share, stallMs })
+    const connection = new Connection(descriptorOf(socket), { volume, budget, share, stallMs, attention })
     // The connection has a descriptor of its own.
     socket.destroy()
     checks ??= setInterval(check, stallMs / 4).unref()
