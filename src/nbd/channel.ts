@@ -31,10 +31,11 @@ const PAGE = 4096
 const FRONT = 4
 /** Input that needs no leave: requests with small payloads. */
 const SMALL_INPUT = 72 << 10
-/** There are two of these: input is received into one while payloads lie in the other. */
-const INPUT_BYTES = PIECE + PAGE
-const CIPHERTEXT_AT = 2 * INPUT_BYTES
-const CIPHERTEXT_BYTES = PIECE
+/** Input is received into one room while payloads lie in the others. */
+const ROOM_BYTES = PIECE + PAGE
+const ROOMS = 3
+const CIPHERTEXT_AT = ROOMS * ROOM_BYTES
+const CIPHERTEXT_BYTES = 2 * PIECE
 const OUTPUT_AT = CIPHERTEXT_AT + CIPHERTEXT_BYTES
 const OUTPUT_BYTES = 4 * PIECE + PAGE
 const SEGMENTS = 512
@@ -122,9 +123,9 @@ export class Channel {
     this.#rewind()
   }
 
-  /** What was taken from the room with position `at` stays as it is until this is called again, or `rest`. */
+  /** What was taken from the room with position `at` stays as it is until the call after the next, or `rest`. */
   keep(at: number): void {
-    this.#room = at < INPUT_BYTES ? INPUT_BYTES : 0
+    this.#room = ((Math.floor(at / ROOM_BYTES) + 1) % ROOMS) * ROOM_BYTES
     this.#used = true
     this.#rewind()
   }

@@ -34,6 +34,8 @@ const ROUNDS = 16
 /** Replies may be kept back so long, and so many bytes of them. */
 const KEPT_ROUNDS = 4
 const KEPT_BYTES = 4096
+/** So often rows are left to wait: each time takes a room of the channel. */
+const DEFERRALS = 2
 /** In front of the data of a read: the longest header, at a multiple of 8. */
 const READ_HEAD = 32
 
@@ -67,12 +69,12 @@ interface Piece {
 
 /** A small write, or a piece of a large one. */
 interface Row {
-  /** The range is the row's. */
   readonly request: Request
+  /** Bytes of the request that come before it. */
+  readonly from: number
+  readonly length: number
   /** Where its payload is. */
   readonly payload: number
-  /** Nothing of the request follows. */
-  readonly last: boolean
 }
 
 /** A write whose payload is moved as it comes. */
@@ -80,7 +82,7 @@ interface Stream {
   readonly request: Request
   /** Bytes that rows have been made of. */
   taken: number
-  /** The last of them, which could not be written. */
+  /** The last of them, from one on that could not be written. */
   unwritten: Buffer | null
 }
 
@@ -99,6 +101,12 @@ interface Reply {
   readonly parts: Uint8Array[]
   /** Called when all of it is in the output, or nobody is there to take it. */
   readonly taken: () => void
+}
+
+/** The last bytes of a write, as one of its own. */
+function lastOf(request: Request, payload: Buffer): Unserved {
+  const { length } = payload
+  return { request: { ...request, offset: request.offset + request.length - length, length }, payload }
 }
 
 export class Connection {
@@ -125,8 +133,10 @@ export class Connection {
   readonly #readPieces: Piece[] = []
   readonly #writes: SectorBatch
   readonly #rows: Row[] = []
-  /** Rows wait for more input to be received first: their payloads are kept. */
-  #deferred = false
+  /** How often rows were left to wait for more input: their payloads are kept. */
+  #deferred = 0
+  /** Some have come since. */
+  #fresh = false
   /** Writes that are through, without an answer yet: cookies. */
   readonly #written: bigint[] = []
   /** For want of room in the output. */
@@ -556,7 +566,7 @@ export class Connection {
     }
     const payload = channel.start + REQUEST_BYTES
     if (request.flags === 0 && this.#volume.writesNow(request.offset, length)) {
-      this.#addRow({ request, payload, last: true })
+      this.#addRow({ request, from: 0, length, payload })
     } else {
       if (!this.#admit(length)) return "awaited"
       this.#serve(request, Buffer.from(channel.bytes.subarray(payload, payload + length)))
@@ -578,14 +588,13 @@ export class Connection {
       channel.allowPayload(PIECE)
       return this.#short()
     }
-    this.#moveWrites()
+    if (!now || !this.#hasRow(length)) this.#moveWrites()
     // What is left waits and tries again; it has the only reply.
     if (!now || stream.unwritten !== null) return this.#takeRest(stream)
-    const last = length === rest.length
-    this.#addRow({ request: { ...rest, length }, payload: channel.start, last })
+    this.#addRow({ request, from: taken, length, payload: channel.start })
     stream.taken += length
     channel.take(length)
-    if (last) this.#endStream()
+    if (length === rest.length) this.#endStream()
     this.#deferWrites()
     return null
   }
@@ -617,41 +626,49 @@ export class Connection {
     return null
   }
 
-  #addRow(row: Row): void {
-    const { request, payload } = row
-    if (this.#deferred) this.#moveWrites()
-    let at = this.#writes.full ? -1 : this.#channel.ciphertext(this.#ciphertextUsed, request.length)
-    if (at < 0) {
-      this.#moveWrites()
-      at = this.#channel.ciphertext(0, request.length)
-    }
-    this.#writes.add(request.offset, request.length, at, payload)
-    this.#rows.push(row)
-    this.#ciphertextUsed += (request.length + 7) & ~7
+  /** Whether a row is to be had without moving the others first. */
+  #hasRow(length: number): boolean {
+    const { full } = this.#writes
+    return this.#deferred < DEFERRALS && !full && this.#channel.ciphertext(this.#ciphertextUsed, length) >= 0
   }
 
-  /** To receive first and write then keeps the client busy, too. */
+  #addRow(row: Row): void {
+    const { request, from, length, payload } = row
+    if (!this.#hasRow(length)) this.#moveWrites()
+    this.#writes.add(request.offset + from, length, this.#channel.ciphertext(this.#ciphertextUsed, length), payload)
+    this.#rows.push(row)
+    this.#fresh = true
+    this.#ciphertextUsed += (length + 7) & ~7
+  }
+
+  /** To receive first and write then keeps the client busy, too; and more rows go in one entry. */
   #deferWrites(): void {
-    if (this.#deferred || this.#rows.length === 0) return
-    this.#deferred = true
-    this.#channel.keep(this.#rows[0]!.payload)
+    if (!this.#fresh) return
+    this.#fresh = false
+    this.#deferred++
+    this.#channel.keep(this.#rows.at(-1)!.payload)
   }
 
   /** False: there were no rows. */
   #moveWrites(): boolean {
     if (this.#rows.length === 0) return false
     const moved = this.#volume.writeNow(this.#channel.buffer, this.#writes)
-    this.#rows.forEach(({ request, payload, last }, row) => {
-      if (moved && !this.#writes.failed(row)) {
-        if (last) this.#written.push(request.cookie)
-        return
+    // Of one request, from the first row on that failed: what was written behind it is written again.
+    let unwritten: Buffer[] = []
+    this.#rows.forEach(({ request, from, length, payload }, row) => {
+      const last = from + length === request.length
+      if (unwritten.length > 0 || !moved || this.#writes.failed(row)) {
+        unwritten.push(Buffer.from(this.#channel.bytes.subarray(payload, payload + length)))
       }
-      const bytes = Buffer.from(this.#channel.bytes.subarray(payload, payload + request.length))
-      if (last) this.#unserved.push({ request, payload: bytes })
-      else this.#stream!.unwritten = bytes
+      if (!last) return
+      if (unwritten.length === 0) this.#written.push(request.cookie)
+      else this.#unserved.push(lastOf(request, Buffer.concat(unwritten)))
+      unwritten = []
     })
+    if (unwritten.length > 0) this.#stream!.unwritten = Buffer.concat(unwritten)
     this.#rows.length = 0
-    this.#deferred = false
+    this.#fresh = false
+    this.#deferred = 0
     this.#ciphertextUsed = 0
     this.#writes.clear()
     return true
