@@ -25,6 +25,7 @@ import {
   statusChunk,
 } from "./reply.ts"
 import { checkRequest, costOf, parseRequest, type Request } from "./request.ts"
+import { Writes } from "./writes.ts"
 
 const REQUESTS = 128
 /** A payload may take so long for each MiB, beside the time a peer may be silent. */
@@ -34,8 +35,6 @@ const ROUNDS = 16
 /** Replies may be kept back so long, and so many bytes of them. */
 const KEPT_ROUNDS = 4
 const KEPT_BYTES = 4096
-/** So often rows are left to wait: each time takes a room of the channel. */
-const DEFERRALS = 2
 /** In front of the data of a read: the longest header, at a multiple of 8. */
 const READ_HEAD = 32
 
@@ -67,16 +66,6 @@ interface Piece {
   readonly at: number
 }
 
-/** A small write, or a piece of a large one. */
-interface Row {
-  readonly request: Request
-  /** Bytes of the request that come before it. */
-  readonly from: number
-  readonly length: number
-  /** Where its payload is. */
-  readonly payload: number
-}
-
 /** A write whose payload is moved as it comes. */
 interface Stream {
   readonly request: Request
@@ -103,12 +92,6 @@ interface Reply {
   readonly taken: () => void
 }
 
-/** The last bytes of a write, as one of its own. */
-function lastOf(request: Request, payload: Buffer): Unserved {
-  const { length } = payload
-  return { request: { ...request, offset: request.offset + request.length - length, length }, payload }
-}
-
 export class Connection {
   readonly #channel: Channel
   readonly #volume: Volume
@@ -131,17 +114,11 @@ export class Connection {
 
   readonly #reads: SectorBatch
   readonly #readPieces: Piece[] = []
-  readonly #writes: SectorBatch
-  readonly #rows: Row[] = []
-  /** How often rows were left to wait for more input: their payloads are kept. */
-  #deferred = 0
-  /** Some have come since. */
-  #fresh = false
+  readonly #writes: Writes
   /** Writes that are through, without an answer yet: cookies. */
   readonly #written: bigint[] = []
   /** For want of room in the output. */
   #unanswered = false
-  #ciphertextUsed = 0
   /** Budget held for the output. */
   #outputHeld = 0
   /** A read that has been dealt with up to `offset`. */
@@ -169,8 +146,8 @@ export class Connection {
     this.#stallMs = stallMs
     this.#attention = attention
     this.#reads = volume.newBatch()
-    this.#writes = volume.newBatch()
     this.#channel = new Channel(fd, (events) => this.#onEvent(events))
+    this.#writes = new Writes(volume, this.#channel)
   }
 
   /** Resolves when the connection has ended and nothing it asked for is in work. */
@@ -386,7 +363,7 @@ export class Connection {
       if (this.#finished || this.#channel.closed) return
       const taken = this.#takeRequests()
       this.#moveReads()
-      this.#deferWrites()
+      this.#writes.defer()
       const stop = this.#answerWrites() ? taken : "output"
       // To wake the client for each small reply costs more than the reply: several go together while requests come.
       if (
@@ -566,7 +543,8 @@ export class Connection {
     }
     const payload = channel.start + REQUEST_BYTES
     if (request.flags === 0 && this.#volume.writesNow(request.offset, length)) {
-      this.#addRow({ request, from: 0, length, payload })
+      if (!this.#writes.takes(length)) this.#moveWrites()
+      this.#writes.add(request, 0, length, payload)
     } else {
       if (!this.#admit(length)) return "awaited"
       this.#serve(request, Buffer.from(channel.bytes.subarray(payload, payload + length)))
@@ -588,14 +566,14 @@ export class Connection {
       channel.allowPayload(PIECE)
       return this.#short()
     }
-    if (!now || !this.#hasRow(length)) this.#moveWrites()
+    if (!now || !this.#writes.takes(length)) this.#moveWrites()
     // What is left waits and tries again; it has the only reply.
     if (!now || stream.unwritten !== null) return this.#takeRest(stream)
-    this.#addRow({ request, from: taken, length, payload: channel.start })
+    this.#writes.add(request, taken, length, channel.start)
     stream.taken += length
     channel.take(length)
     if (length === rest.length) this.#endStream()
-    this.#deferWrites()
+    this.#writes.defer()
     return null
   }
 
@@ -626,52 +604,21 @@ export class Connection {
     return null
   }
 
-  /** Whether a row is to be had without moving the others first. */
-  #hasRow(length: number): boolean {
-    const { full } = this.#writes
-    return this.#deferred < DEFERRALS && !full && this.#channel.ciphertext(this.#ciphertextUsed, length) >= 0
-  }
-
-  #addRow(row: Row): void {
-    const { request, from, length, payload } = row
-    if (!this.#hasRow(length)) this.#moveWrites()
-    this.#writes.add(request.offset + from, length, this.#channel.ciphertext(this.#ciphertextUsed, length), payload)
-    this.#rows.push(row)
-    this.#fresh = true
-    this.#ciphertextUsed += (length + 7) & ~7
-  }
-
-  /** To receive first and write then keeps the client busy, too; and more rows go in one entry. */
-  #deferWrites(): void {
-    if (!this.#fresh) return
-    this.#fresh = false
-    this.#deferred++
-    this.#channel.keep(this.#rows.at(-1)!.payload)
-  }
-
   /** False: there were no rows. */
   #moveWrites(): boolean {
-    if (this.#rows.length === 0) return false
-    const moved = this.#volume.writeNow(this.#channel.buffer, this.#writes)
-    // Of one request, from the first row on that failed: what was written behind it is written again.
-    let unwritten: Buffer[] = []
-    this.#rows.forEach(({ request, from, length, payload }, row) => {
-      const last = from + length === request.length
-      if (unwritten.length > 0 || !moved || this.#writes.failed(row)) {
-        unwritten.push(Buffer.from(this.#channel.bytes.subarray(payload, payload + length)))
+    const outcomes = this.#writes.move()
+    for (const { request, unwritten, complete } of outcomes) {
+      if (unwritten === null) {
+        if (complete) this.#written.push(request.cookie)
+      } else if (complete) {
+        const { length } = unwritten
+        const offset = request.offset + request.length - length
+        this.#unserved.push({ request: { ...request, offset, length }, payload: unwritten })
+      } else {
+        this.#stream!.unwritten = unwritten
       }
-      if (!last) return
-      if (unwritten.length === 0) this.#written.push(request.cookie)
-      else this.#unserved.push(lastOf(request, Buffer.concat(unwritten)))
-      unwritten = []
-    })
-    if (unwritten.length > 0) this.#stream!.unwritten = Buffer.concat(unwritten)
-    this.#rows.length = 0
-    this.#fresh = false
-    this.#deferred = 0
-    this.#ciphertextUsed = 0
-    this.#writes.clear()
-    return true
+    }
+    return outcomes.length > 0
   }
 
   /** False: there is no room for all answers. */

@@ -23,7 +23,11 @@ export interface Scratch {
 /** The segment is the whole store. */
 export async function served(
   body: (at: Scratch) => Promise<void>,
-  { size = 1 << 20, ...options }: Partial<VolumeOptions> & { readonly size?: number } = {},
+  {
+    size = 1 << 20,
+    stallMs = STALL_MS,
+    ...options
+  }: Partial<VolumeOptions> & { readonly size?: number; readonly stallMs?: number } = {},
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "tresor-nbd-"))
   const store = new WatchedStore(new Uint8Array(size))
@@ -31,7 +35,7 @@ export async function served(
   const enclave = new TestEnclave(KEY, volume.sectorSize)
   volume.unlock(enclave.enclave, HANDLE)
   const path = join(folder, "nbd.sock")
-  const server = await serveNbd({ path, volume, stallMs: STALL_MS })
+  const server = await serveNbd({ path, volume, stallMs })
   try {
     await body({ path, volume, store, enclave, server })
   } finally {

@@ -1,0 +1,95 @@
+/**
+ * Writes of whole sectors on their way to the file: rows are made of requests
+ * where these lie in the channel, left to wait while more is received, and moved
+ * together, in one entry of the enclave.
+ */
+import type { SectorBatch } from "../volume/sector-batch.ts"
+import type { Volume } from "../volume/volume.ts"
+import type { Channel } from "./channel.ts"
+import type { Request } from "./request.ts"
+
+/** So often rows are left to wait: each time takes a room of the channel. */
+const DEFERRALS = 2
+
+/** A small write, or a piece of a large one. */
+interface Row {
+  readonly request: Request
+  /** Bytes of the request that come before it. */
+  readonly from: number
+  readonly length: number
+  /** Where its payload is. */
+  readonly payload: number
+}
+
+/** What became of the rows of one request, the last ones of it that there are. */
+export interface Outcome {
+  readonly request: Request
+  /** From the first row on that failed; what was written behind it is to be written again. `null`: none did. */
+  readonly unwritten: Buffer | null
+  /** No more rows come. */
+  readonly complete: boolean
+}
+
+export class Writes {
+  readonly #volume: Volume
+  readonly #channel: Channel
+  readonly #batch: SectorBatch
+  readonly #rows: Row[] = []
+  #deferred = 0
+  /** Rows were added after the last deferral. */
+  #fresh = false
+  #ciphertextUsed = 0
+
+  constructor(volume: Volume, channel: Channel) {
+    this.#volume = volume
+    this.#channel = channel
+    this.#batch = volume.newBatch()
+  }
+
+  /** Whether another row can be added before these are moved. */
+  takes(length: number): boolean {
+    return (
+      this.#deferred < DEFERRALS && !this.#batch.full && this.#channel.ciphertext(this.#ciphertextUsed, length) >= 0
+    )
+  }
+
+  /** The payload stays where it is until `move`. */
+  add(request: Request, from: number, length: number, payload: number): void {
+    const at = this.#channel.ciphertext(this.#ciphertextUsed, length)
+    this.#batch.add(request.offset + from, length, at, payload)
+    this.#rows.push({ request, from, length, payload })
+    this.#fresh = true
+    this.#ciphertextUsed += (length + 7) & ~7
+  }
+
+  /** Lets more be received first: that keeps the client busy, and more rows go in one entry. */
+  defer(): void {
+    if (!this.#fresh) return
+    this.#fresh = false
+    this.#deferred++
+    this.#channel.keep(this.#rows.at(-1)!.payload)
+  }
+
+  /** One outcome for each request, in their order; none: there were no rows. */
+  move(): Outcome[] {
+    if (this.#rows.length === 0) return []
+    const moved = this.#volume.writeNow(this.#channel.buffer, this.#batch)
+    const outcomes: Outcome[] = []
+    let parts: Buffer[] = []
+    this.#rows.forEach(({ request, from, length, payload }, row) => {
+      if (parts.length > 0 || !moved || this.#batch.failed(row)) {
+        parts.push(Buffer.from(this.#channel.bytes.subarray(payload, payload + length)))
+      }
+      const complete = from + length === request.length
+      if (!complete && this.#rows[row + 1]?.request === request) return
+      outcomes.push({ request, complete, unwritten: parts.length > 0 ? Buffer.concat(parts) : null })
+      parts = []
+    })
+    this.#rows.length = 0
+    this.#fresh = false
+    this.#deferred = 0
+    this.#ciphertextUsed = 0
+    this.#batch.clear()
+    return outcomes
+  }
+}
