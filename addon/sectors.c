@@ -31,7 +31,7 @@ enum { OFFSET, SECTOR, AT, LENGTH, FROM, RESULT, COLUMNS };
 
 /*
  * A write that took longer, and slept, has waited for a disk; the next ones are
- * left to those who may wait. So this thread waits a twentieth of the time at most.
+ * left to those who may wait, twenty times as long, or a second if that is less.
  */
 #define WRITE_PATIENCE_NS	5000000ll
 #define WRITE_PAUSE		20

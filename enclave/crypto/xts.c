@@ -125,6 +125,7 @@ static void run_aesni(const struct aes_key *key, bool decrypt, const uint8_t *in
 		groups_aesni(key->encrypt, key->rounds, false, in, out, units, groups, tweaks);
 }
 
+/* POWER(t, n): lane k is t * alpha^(n + k). */
 #define POLY			BROADCAST(_mm_set_epi64x(0, 0x87))
 
 #define QUADS_LOAD256(p) \
