@@ -47,6 +47,18 @@ static void run_single(const struct aes_key *key, bool decrypt, const uint8_t *i
 	}
 }
 
+/* All but the first, which is an addition, and the last. */
+#define MIDDLE_ROUNDS(round) do { \
+	UNROLL \
+	for (int r = 1; r < 10; r++) \
+		round(r); \
+	if (rounds == 14) { \
+		UNROLL \
+		for (int r = 10; r < 14; r++) \
+			round(r); \
+	} \
+} while (0)
+
 /*
  * The runs below take `units` data units, each of `groups` groups of blocks,
  * which lie one after the other; tweaks[i] is the first of unit i. The last of
@@ -95,14 +107,7 @@ INLINE void groups_aesni(const uint8_t (*schedule)[AES_BLOCK], uint32_t rounds, 
 			t = *++tweaks;
 		}
 		carries = CARRIES(t);
-		UNROLL
-		for (int r = 1; r < 10; r++)
-			AESNI_ROUND(r);
-		if (rounds == 14) {
-			UNROLL
-			for (int r = 10; r < 14; r++)
-				AESNI_ROUND(r);
-		}
+		MIDDLE_ROUNDS(AESNI_ROUND);
 		UNROLL
 		for (int i = 0; i < 8; i++) {
 			b[i] = decrypt ? _mm_aesdeclast_si128(b[i], now[i]) : _mm_aesenclast_si128(b[i], now[i]);

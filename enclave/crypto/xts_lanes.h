@@ -55,14 +55,7 @@ INLINE void GROUPS(const uint8_t (*schedule)[AES_BLOCK], uint32_t rounds, bool d
 			left = groups;
 			first = BROADCAST(*++tweaks);
 		}
-		UNROLL
-		for (int r = 1; r < 10; r++)
-			LANES_ROUND(r);
-		if (rounds == 14) {
-			UNROLL
-			for (int r = 10; r < 14; r++)
-				LANES_ROUND(r);
-		}
+		MIDDLE_ROUNDS(LANES_ROUND);
 		UNROLL
 		for (int i = 0; i < 8; i++)
 			STORE(out + 16 * LANES * i, decrypt ? DECLAST(b[i], now[i]) : ENCLAST(b[i], now[i]));

@@ -623,6 +623,7 @@ export class Connection {
 
   /** False: there is no room for all answers. */
   #answerWrites(): boolean {
+    if (this.#written.length === 0) return true
     let answered = 0
     for (const cookie of this.#written) {
       const reply = this.#channel.reserve(SIMPLE_BYTES)
