@@ -79,6 +79,12 @@ test("the launcher says in one line what is missing", async () => {
   assert.match(missing.stderr, /^tresor: error: cannot start: node is not installed; [^\n]+\n$/)
 })
 
+test("certificates for TLS are not loaded: nothing here speaks it", async () => {
+  // Node would warn of a file it cannot read.
+  const { stderr } = await place.tresor(["--version"], { env: { NODE_EXTRA_CA_CERTS: "/does/not/exist" } })
+  assert.equal(stderr, "")
+})
+
 for (const shell of ["bash", "zsh", "fish"]) {
   test(`the ${shell} completion names commands and options`, async () => {
     const { code, stdout } = await place.tresor(["completion", shell])
