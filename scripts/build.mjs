@@ -11,7 +11,6 @@ import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import {
   closeSync,
-  copyFileSync,
   existsSync,
   mkdirSync,
   openSync,
@@ -110,14 +109,7 @@ const steps = [
   {
     name: "bundle",
     label: "bundling the programs",
-    inputs: [
-      "src",
-      "package-lock.json",
-      "tsconfig.json",
-      "scripts/build.mjs",
-      "scripts/cache.cjs",
-      "scripts/launch.cjs",
-    ],
+    inputs: ["src", "package-lock.json", "tsconfig.json", "scripts/build.mjs", "scripts/cache.cjs"],
     outputs: ["dist/tresor.cjs", "dist/tresord.cjs", "dist/sign-build.mjs"],
     build: bundle,
   },
@@ -156,24 +148,31 @@ async function bundle() {
   })
   // The programs start as often as somebody types: one file each, and V8's code of it, because
   // dozens of modules take longer to find and compile than Node to start.
-  const programs = { tresor: "src/cli/main.ts", tresord: "src/daemon/main.ts" }
-  for (const [name, entry] of Object.entries(programs)) {
+  const programs = { tresor: "src/cli", tresord: "src/daemon" }
+  const url = 'const __url = require("node:url").pathToFileURL(__filename).href'
+  // A Script has neither import.meta nor import(); the latter becomes a lazy part of the bundle.
+  const script = {
+    ...options,
+    format: "cjs",
+    define: { "import.meta.url": "__url", "import.meta.resolve": "undefined" },
+    supported: { "dynamic-import": false },
+  }
+  for (const [name, folder] of Object.entries(programs)) {
     const path = join(root, "dist", name)
     await build({
-      ...options,
-      format: "cjs",
-      entryPoints: [entry],
+      ...script,
+      entryPoints: [`${folder}/main.ts`],
       outfile: `${path}.bundle.cjs`,
-      // A Script has neither import.meta nor import(); the latter becomes a lazy part of the bundle.
-      define: { "import.meta.url": "__url", "import.meta.resolve": "undefined" },
-      supported: { "dynamic-import": false },
-      banner: {
-        js: '(function (require, __filename) { "use strict"; const __url = require("node:url").pathToFileURL(__filename).href, module = {};',
-      },
-      footer: { js: "})" },
+      banner: { js: `(function (require, __filename) { "use strict"; ${url}, module = {};` },
+      footer: { js: "return module.exports })" },
     })
     await run(process.execPath, [...FLAGS, "scripts/cache.cjs", `${path}.bundle.cjs`, `${path}.cache`])
-    copyFileSync(join(root, "scripts/launch.cjs"), `${path}.cjs`)
+    await build({
+      ...script,
+      entryPoints: [`${folder}/launch.ts`],
+      outfile: `${path}.cjs`,
+      banner: { js: `"use strict"; ${url};` },
+    })
   }
 }
 

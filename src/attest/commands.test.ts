@@ -172,12 +172,16 @@ test("show --quote tells what a quote says, unverified", () => {
 
 test("through the command line: show, policy init and verify agree; the software backend passes no production policy", () => {
   const run = (...words: readonly string[]) => {
-    const main = join(here, "../cli/main.ts")
+    const main = `import { main } from ${JSON.stringify(join(here, "../cli/main.ts"))}; main(process.argv.slice(1), null)`
     const env = { ...process.env, TRESOR_STATE_DIR: join(folder, "state"), XDG_CONFIG_HOME: join(folder, "config") }
-    const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", "tsx", main, "attest", ...words], {
-      encoding: "utf8",
-      env,
-    })
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ["--import", "tsx", "--input-type=module", "-e", main, "attest", ...words],
+      {
+        encoding: "utf8",
+        env,
+      },
+    )
     return { status, stdout, stderr }
   }
   const saved = join(folder, "saved")

@@ -1,25 +1,16 @@
 /** The CLI's side of tresord: start one, find one, end one. */
-import { type ChildProcess, spawn } from "node:child_process"
-import { closeSync, openSync, readFileSync, rmSync } from "node:fs"
+import type { ChildProcess } from "node:child_process"
+import { readFileSync, rmSync } from "node:fs"
 import type { Socket } from "node:net"
-import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import * as v from "valibot"
 import { ControlClient } from "../control/client.ts"
 import { refusedSchema } from "../control/volume.ts"
 import { VolumeClient } from "../control/volume-client.ts"
-import { isLive, prepareRoot, processStart, readState, runtimePaths, runtimeRoot } from "../daemon/runtime.ts"
+import { isLive, processStart, readState, runtimePaths } from "../daemon/runtime.ts"
+import { runtimeRoot } from "../daemon/runtime-root.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { takeDaemon } from "./daemon-process.ts"
 import { notOpen } from "./messages.ts"
-
-/** tresord as a program of this build, or of the sources when those run. */
-function daemonCommand(): string[] {
-  const here = import.meta.url
-  const harden = "--disallow-code-generation-from-strings"
-  if (here.endsWith(".ts"))
-    return ["--import", import.meta.resolve("tsx"), fileURLToPath(new URL("../daemon/main.ts", here))]
-  return [harden, fileURLToPath(new URL("./tresord.cjs", here))]
-}
 
 const readySchema = v.variant("ok", [
   v.object({ ok: v.literal(true) }),
@@ -70,22 +61,17 @@ export class StartedDaemon implements AsyncDisposable {
 
 /** Starts a tresord and waits until it listens. Rejects with its reason when it does not come up. */
 export async function startDaemon(name: string, args: readonly string[]): Promise<StartedDaemon> {
-  const root = runtimeRoot()
-  runtimePaths(root, name)
-  prepareRoot(root)
-  const log = join(root, `.log-${process.pid}-${Date.now()}`)
-  const fd = openSync(log, "wx", 0o600)
-  try {
-    const child = spawn(process.execPath, [...daemonCommand(), "--lifeline", "--log-file", log, ...args], {
-      stdio: ["ignore", fd, fd, "pipe"],
-      detached: true,
-      // The daemon keeps no directory busy.
-      cwd: "/",
-    })
+  runtimePaths(runtimeRoot(), name)
+  const { child, lifeline, firstLine, log } = takeDaemon()
+  if (child.exitCode === null && child.signalCode === null) {
     ending.add(child)
     child.once("exit", () => ending.delete(child))
-    const lifeline = child.stdio[3] as Socket
-    const text = await firstLine(child, lifeline)
+  }
+  try {
+    child.ref()
+    lifeline.ref()
+    lifeline.write(`${JSON.stringify(args)}\n`)
+    const text = await firstLine
     child.unref()
     const result = v.safeParse(readySchema, text === null ? null : JSON.parse(text))
     if (!result.success) {
@@ -99,7 +85,6 @@ export async function startDaemon(name: string, args: readonly string[]): Promis
     if (!result.output.ok) throw new TresorError(result.output.code, result.output.exitCode, result.output.message)
     return new StartedDaemon(child, lifeline)
   } finally {
-    closeSync(fd)
     // Once up, tresord has moved it into its own directory.
     rmSync(log, { force: true })
   }
@@ -110,25 +95,6 @@ function lastWords(log: string): string {
   const lines = readFileSync(log, "utf8").split("\n")
   const said = lines.find((line) => /^\w*(Error|error)\b/.test(line)) ?? lines.filter((line) => line !== "").at(-1)
   return said === undefined ? "" : `: ${said}`
-}
-
-async function firstLine(child: ReturnType<typeof spawn>, stream: Socket): Promise<string | null> {
-  return new Promise((resolve, reject) => {
-    let text = ""
-    child.once("error", reject)
-    stream.setEncoding("utf8")
-    stream.on("data", (chunk: string) => {
-      text += chunk
-      const end = text.indexOf("\n")
-      if (end >= 0) resolve(text.slice(0, end))
-    })
-    stream.on("error", () => resolve(null))
-    // Its exit code is known a moment after its end of the line is gone.
-    stream.on("close", () => {
-      if (child.exitCode !== null || child.signalCode !== null) resolve(null)
-      else child.once("exit", () => resolve(null))
-    })
-  })
 }
 
 /** Throws NOT_OPEN (exit 4) when no tresord of that name lives. */

@@ -1,5 +1,6 @@
 /** `tresor`: words in, one exit code out. */
 import { CommanderError } from "commander"
+import { type DaemonProcess, discardEarly, keepEarly } from "./daemon-process.ts"
 import { tell } from "./messages.ts"
 import { buildProgram, TresorCommand } from "./program.ts"
 import { VERSION } from "./version.ts"
@@ -25,7 +26,7 @@ function refuse(program: TresorCommand): void {
   walk(program)
 }
 
-async function main(words: readonly string[]): Promise<number> {
+async function run(words: readonly string[]): Promise<number> {
   try {
     const program = await buildProgram(VERSION, words)
     refuse(program)
@@ -46,16 +47,20 @@ async function main(words: readonly string[]): Promise<number> {
   }
 }
 
-// A reader that has seen enough (`tresor list | head`) is no error.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0)
-  throw error
-})
-
-// With nothing left to wait for, `main` is not over: 0 would be a lie.
-process.once("beforeExit", () => {
-  process.exitCode ??= 13
-})
-void main(process.argv.slice(2)).then((exitCode) => {
-  process.exitCode = exitCode
-})
+/** `daemon`: started by launch.ts for the command that `words` most likely are. */
+export function main(words: readonly string[], daemon: DaemonProcess | null): void {
+  keepEarly(daemon)
+  // A reader that has seen enough (`tresor list | head`) is no error.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0)
+    throw error
+  })
+  // With nothing left to wait for, `run` is not over: 0 would be a lie.
+  process.once("beforeExit", () => {
+    process.exitCode ??= 13
+  })
+  void run(words).then((exitCode) => {
+    discardEarly()
+    process.exitCode = exitCode
+  })
+}

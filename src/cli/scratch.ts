@@ -2,7 +2,8 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { liveNames, runtimeRoot } from "../daemon/runtime.ts"
+import { liveNames } from "../daemon/runtime.ts"
+import { runtimeRoot } from "../daemon/runtime-root.ts"
 import { abandonDaemons, closeVolume } from "./daemon.ts"
 
 /** Runs `story` in folders of its own, and removes all of it however that ends, Ctrl-C included. */

@@ -11,7 +11,8 @@ import {
   statSync,
 } from "node:fs"
 import { dirname, resolve } from "node:path"
-import { isLive, liveNames, readState, runtimeRoot, storeIdentity } from "../daemon/runtime.ts"
+import { isLive, liveNames, readState, storeIdentity } from "../daemon/runtime.ts"
+import { runtimeRoot } from "../daemon/runtime-root.ts"
 import { Exit, TresorError } from "../errors.ts"
 import type { HeaderDevice } from "../luks2/device.ts"
 import { isNbdUri } from "../nbd/uri.ts"

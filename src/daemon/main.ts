@@ -1,6 +1,6 @@
 /**
- * tresord: serves one volume. Started by `tresor open` (with a lifeline) or by
- * systemd; runs until Close, SIGTERM or SIGINT.
+ * tresord: serves one volume. Started by `tresor open` (which gives it its
+ * arguments over a lifeline) or by systemd; runs until Close, SIGTERM or SIGINT.
  *
  *   tresord [options] -- PATH NAME
  *   tresord --legacy [--setkey] [--pbkdf KIND] [-- RECORD [NAME]]
@@ -15,14 +15,14 @@ import { Exit, TresorError } from "../errors.ts"
 import { defaultRecord, type LegacyOptions, startLegacy } from "./legacy-start.ts"
 import { Lifeline, reportFailure } from "./lifeline.ts"
 import { startLog } from "./log.ts"
-import { claimName, nbdUri, releaseName, runtimeRoot } from "./runtime.ts"
+import { claimName, nbdUri, releaseName } from "./runtime.ts"
+import { runtimeRoot } from "./runtime-root.ts"
 import { refusal, volumeInterface } from "./service.ts"
 import { type SessionOptions, startSession } from "./start.ts"
 
 interface Arguments extends Omit<SessionOptions, "uri" | "socket" | "warn"> {
   /** Mappings of 2016's flow instead of a volume; `path` is their record. */
   readonly legacy: Pick<LegacyOptions, "sealedOnly" | "pbkdf"> | null
-  readonly lifeline: boolean
   readonly logFile: string | null
 }
 
@@ -102,7 +102,6 @@ function readArguments(words: readonly string[]): Arguments {
     graceSeconds: grace === undefined ? null : Number(grace),
     transitionCycles: Number(cycles),
     legacy: values.legacy ? { sealedOnly: values.setkey, pbkdf } : null,
-    lifeline: values.lifeline,
     logFile: values["log-file"] ?? null,
   }
 }
@@ -121,13 +120,16 @@ function admit(socket: Socket): boolean {
 async function main(): Promise<void> {
   const log = startLog()
   const root = runtimeRoot()
-  let lifelineAsked = process.argv.includes("--lifeline")
+  const lifeline = process.argv.includes("--lifeline") ? new Lifeline() : null
   let claimed: string | null = null
   let session: Served | null = null
   try {
-    const options = readArguments(process.argv.slice(2))
-    lifelineAsked = options.lifeline
     hardenProcess()
+    const words = lifeline === null ? [] : await lifeline.words()
+    if (words === null) return
+    const options = readArguments([...process.argv.slice(2), ...words])
+    // What ps shows; our own arguments name no volume.
+    if (lifeline !== null) process.title = `tresord: ${options.name} ${options.path}`
     const paths = claimName(root, options.name, options.path, options.readonly, options.header)
     claimed = options.name
     if (options.logFile !== null) renameSync(options.logFile, paths.log)
@@ -214,14 +216,14 @@ async function main(): Promise<void> {
     watch(opened, log)
 
     log.info("ready", { path: options.path, pid: process.pid, version: VERSION })
-    if (options.lifeline) new Lifeline(() => void closeAndExit("the opener went away")).ready()
+    lifeline?.ready(() => void closeAndExit("the opener went away"))
     notifySystemd(`READY=1\nSTATUS=${opened.status().state}`)
     startWatchdog()
   } catch (error) {
     log.fatal("cannot start", { reason: (error as Error).message })
     await session?.close().catch(() => {})
     if (claimed !== null) releaseName(root, claimed)
-    if (lifelineAsked) reportFailure(error)
+    if (lifeline !== null) reportFailure(error)
     process.exit(error instanceof TresorError ? error.exitCode : Exit.wrongDevice)
   }
 }

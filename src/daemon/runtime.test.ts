@@ -22,13 +22,12 @@ import {
   isLive,
   liveNames,
   nbdUri,
-  prepareRoot,
   processStart,
   readState,
   releaseName,
   runtimePaths,
-  runtimeRoot,
 } from "./runtime.ts"
+import { prepareRoot, runtimeRoot } from "./runtime-root.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-runtime-"))
 after(() => rmSync(folder, { recursive: true }))

@@ -7,7 +7,6 @@
 import {
   closeSync,
   lstatSync,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -21,6 +20,7 @@ import { join } from "node:path"
 import * as v from "valibot"
 import { flock } from "../enclave/native.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { prepareRoot } from "./runtime-root.ts"
 
 /** sockaddr_un.sun_path, less its NUL. */
 const SOCKET_PATH_LIMIT = 107
@@ -42,16 +42,6 @@ const stateSchema = v.object({
 })
 
 export type State = v.InferOutput<typeof stateSchema>
-
-export function runtimeRoot(env: NodeJS.ProcessEnv = process.env, uid = process.getuid!()): string {
-  const chosen = env["TRESOR_RUNTIME_DIR"]
-  if (chosen !== undefined && chosen !== "") return chosen
-  if (uid === 0) return "/run/tresor"
-  const session = env["XDG_RUNTIME_DIR"]
-  if (session !== undefined && session !== "") return join(session, "tresor")
-  // No login session (cron, su, a container): what mkdir -m 0700 can make private.
-  return `/tmp/tresor-${uid}`
-}
 
 /** Letters, digits and `_ . : + @ -`; no leading dot or dash: one path component, one dm name. */
 export function checkName(name: string): void {
@@ -89,19 +79,6 @@ export function runtimePaths(root: string, name: string): RuntimePaths {
     control,
     state: join(directory, "state.json"),
     log: join(directory, "log"),
-  }
-}
-
-/** Makes the root, and refuses one that others can enter. */
-export function prepareRoot(root: string): void {
-  mkdirSync(root, { recursive: true, mode: 0o700 })
-  const stat = lstatSync(root)
-  if (!stat.isDirectory() || stat.uid !== process.getuid!() || (stat.mode & 0o077) !== 0) {
-    throw new TresorError(
-      "RUNTIME_NOT_PRIVATE",
-      Exit.denied,
-      `Cannot use ${root} as runtime directory: it is not a directory of this user with mode 0700; fix it or set TRESOR_RUNTIME_DIR`,
-    )
   }
 }
 

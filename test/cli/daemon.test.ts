@@ -1,9 +1,10 @@
 import assert from "node:assert/strict"
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import { connect } from "node:net"
+import { spawn } from "node:child_process"
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { connect, type Socket } from "node:net"
 import { join } from "node:path"
 import { before, test } from "node:test"
-import { alive, Place, run, tresorPath, until } from "./harness.ts"
+import { alive, Place, root, run, tresorPath, until } from "./harness.ts"
 
 const place = new Place()
 let path = ""
@@ -43,6 +44,65 @@ test("tresord outlives the CLI, in a session of its own", async () => {
   await place.tresor(["close", "work"])
   assert.equal(alive(pid), false)
 })
+
+test("ps shows which volume a tresord serves", async () => {
+  const pid = await open()
+  assert.match(readFileSync(`/proc/${pid}/cmdline`, "utf8"), new RegExp(`^tresord: work ${path}`))
+  await place.tresor(["close", "work"])
+})
+
+test("a command that comes to no open leaves no tresord and no file of the one it had begun to start", async () => {
+  const { code } = await place.tresor(["open", path, "work", "--key-fiel", keyFile])
+  assert.equal(code, 1)
+  const ours = () =>
+    readdirSync("/proc").filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(place.runtime) && alive(Number(pid))
+      } catch {
+        return false
+      }
+    })
+  await until("its tresord is gone", () => ours().length === 0)
+  assert.deepEqual(
+    readdirSync(place.runtime).filter((name) => name !== ".lock"),
+    [],
+  )
+})
+
+test("a tresord that dies at the start: the command says so with its last words, and nothing is left", async () => {
+  const there = place.path("broken")
+  mkdirSync(there)
+  for (const part of ["tresor", "dist"]) cpSync(join(root, part), join(there, part), { recursive: true })
+  for (const part of ["package.json", "addon", "enclave"]) symlinkSync(join(root, part), join(there, part))
+  writeFileSync(join(there, "dist/tresord.cjs"), 'throw new Error("out of luck")')
+  const { code, stderr } = await run(join(there, "tresor"), ["open", path, "work", "--key-file", keyFile], {
+    env: place.env,
+  })
+  assert.equal(code, 4)
+  assert.match(
+    stderr,
+    /^tresor: error: Cannot open work: its tresord died at the start \(exit code 1\): Error: out of luck\n$/,
+  )
+  assert.deepEqual(readdirSync(place.runtime), [".lock"])
+})
+
+for (const [what, said, code] of [
+  ["nothing", "", 0],
+  ["half a line", '["--backend"', 0],
+  ["a line that is no list of words", '{"path":1}\n', 4],
+] as const)
+  test(`a starter that says ${what} and goes: tresord ends with ${code}`, async () => {
+    const log = place.path(`log-${code}-${said.length}`)
+    const child = spawn(process.execPath, [join(root, "dist/tresord.cjs"), "--lifeline", "--log-file", log], {
+      env: { ...process.env, ...place.env },
+      stdio: ["ignore", "ignore", "ignore", "pipe"],
+    })
+    const lifeline = child.stdio[3] as Socket
+    lifeline.on("error", () => {})
+    lifeline.end(said)
+    assert.equal(await new Promise((resolve) => child.once("exit", resolve)), code)
+    assert.deepEqual(place.names(), [])
+  })
 
 test("SIGTERM closes: data written before is there after, no directory is left", async () => {
   const pid = await open()

@@ -1,5 +1,6 @@
 import type { VolumeStatus } from "../../control/volume.ts"
-import { liveNames, runtimeRoot } from "../../daemon/runtime.ts"
+import { liveNames } from "../../daemon/runtime.ts"
+import { runtimeRoot } from "../../daemon/runtime-root.ts"
 import { connectVolume } from "../daemon.ts"
 import { nothingOpen } from "../messages.ts"
 import { formatSize } from "../options.ts"

@@ -1,6 +1,7 @@
 import { realpathSync, statSync } from "node:fs"
 import { basename, resolve } from "node:path"
-import { isLive, readState, runtimeRoot } from "../../daemon/runtime.ts"
+import { isLive, readState } from "../../daemon/runtime.ts"
+import { runtimeRoot } from "../../daemon/runtime-root.ts"
 import { Exit, TresorError } from "../../errors.ts"
 import { readRecords } from "../../mount/layers.ts"
 import { type Filesystem, isMountPoint, mountVolume, unmount } from "../../mount/mount.ts"
