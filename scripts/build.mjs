@@ -122,9 +122,6 @@ const steps = [
   },
 ]
 
-/** What the programs run with: V8's code is good for one set of flags. */
-const FLAGS = ["--disallow-code-generation-from-strings"]
-
 async function bundle() {
   const { build } = await import("esbuild")
   rmSync(join(root, "dist"), { recursive: true, force: true })
@@ -166,7 +163,7 @@ async function bundle() {
       banner: { js: `(function (require, __filename) { "use strict"; ${url}, module = {};` },
       footer: { js: "return module.exports })" },
     })
-    await run(process.execPath, [...FLAGS, "scripts/cache.cjs", `${path}.bundle.cjs`, `${path}.cache`])
+    await run(process.execPath, ["scripts/cache.cjs", `${path}.bundle.cjs`, `${path}.cache`])
     await build({
       ...script,
       entryPoints: [`${folder}/launch.ts`],

@@ -21,7 +21,7 @@ function command(): string[] {
   const here = import.meta.url
   if (here.endsWith(".ts"))
     return ["--import", import.meta.resolve("tsx"), fileURLToPath(new URL("../daemon/main.ts", here))]
-  return ["--disallow-code-generation-from-strings", fileURLToPath(new URL("./tresord.cjs", here))]
+  return [fileURLToPath(new URL("./tresord.cjs", here))]
 }
 
 /** Throws when there can be no runtime directory. */
