@@ -3,6 +3,7 @@ import type { VolumeStatus } from "../../control/volume.ts"
 import { checkName } from "../../daemon/runtime.ts"
 import type { Backend, SealPolicy } from "../../enclave/types.ts"
 import { connectVolume, startDaemon } from "../daemon.ts"
+import { rehearse } from "../sealed.ts"
 import { summary } from "../summary.ts"
 import { type UnlockOptions, unlockVolume } from "../unlock.ts"
 
@@ -41,8 +42,8 @@ function daemonArguments(path: string, name: string, options: OpenOptions): stri
 export async function openVolume(path: string, name: string, options: OpenOptions): Promise<VolumeStatus> {
   checkName(name)
   const starting = startDaemon(name, daemonArguments(path, name, options))
-  // What its enclave is judged with; loaded while it starts. An error shows when it is used.
-  import("../../attest/assess.ts").catch(() => {})
+  // While it starts.
+  rehearse().catch(() => {})
   await using daemon = await starting
   using client = await connectVolume(name)
   const status = options.locked === true ? await client.status() : await unlockVolume(client, options)
