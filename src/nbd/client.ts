@@ -1,23 +1,9 @@
-/** An NBD client: fixed newstyle, NBD_OPT_GO, simple replies, any number of requests in flight. */
+/** An NBD client: any number of requests in flight. */
 import { createConnection, type Socket } from "node:net"
 import { IoError } from "../store/store.ts"
-import {
-  Command,
-  CommandFlag,
-  errnoName,
-  Handshake,
-  IHAVEOPT,
-  Info,
-  MAX_PAYLOAD,
-  NBDMAGIC,
-  OPTION_REPLY_MAGIC,
-  Option,
-  OptionReply,
-  REQUEST_MAGIC,
-  SIMPLE_REPLY_MAGIC,
-  Transmission,
-} from "./protocol.ts"
-import { ByteReader } from "./reader.ts"
+import { type Export, negotiate, Pending, replies } from "./conversation.ts"
+import { Command, CommandFlag, REQUEST_BYTES, REQUEST_MAGIC, Transmission } from "./protocol.ts"
+import { Receiver } from "./receiver.ts"
 import type { NbdTarget } from "./uri.ts"
 
 export interface NbdClientOptions {
@@ -25,30 +11,35 @@ export interface NbdClientOptions {
   readonly timeoutMs?: number
 }
 
-interface Pending {
+interface Sent {
+  readonly flags: number
+  readonly offset: number
   readonly length: number
-  readonly resolve: (bytes: Buffer) => void
-  readonly reject: (error: Error) => void
+  /** Of a write. */
+  readonly payload: Uint8Array
+  /** Of a read. */
+  readonly into: Uint8Array
 }
+
+const NOTHING = new Uint8Array(0)
 
 export class NbdClient implements AsyncDisposable {
   readonly #socket: Socket
-  readonly #reader: ByteReader
   readonly #pending = new Map<number, Pending>()
   #next = 1
-  #size = 0
-  #flags = 0
-  #minimumBlock = 1
-  #maximumBlock = MAX_PAYLOAD
+  #export!: Export
   #gone: IoError | null = null
-  #done: Promise<void> = Promise.resolve()
+  readonly #negotiated = deferred()
+  readonly #ended = deferred()
   readonly #timeoutMs: number | null
   #watchdog: NodeJS.Timeout | null = null
 
-  private constructor(socket: Socket, timeoutMs: number | null) {
-    this.#socket = socket
-    this.#reader = new ByteReader(socket)
+  private constructor({ at, exportName }: NbdTarget, timeoutMs: number | null) {
     this.#timeoutMs = timeoutMs
+    const receiver = new Receiver(this.#converse(exportName), (error) => this.#end(error as IoError))
+    this.#socket = createConnection({ ...at, onread: receiver.onread })
+    this.#socket.setNoDelay(true)
+    this.#socket.on("close", () => this.#end(new IoError("EIO", "the NBD server closed the connection")))
   }
 
   /**
@@ -56,20 +47,18 @@ export class NbdClient implements AsyncDisposable {
    * when nobody listens, IoError when the peer speaks otherwise.
    */
   static async connect(target: string | NbdTarget, { timeoutMs }: NbdClientOptions = {}): Promise<NbdClient> {
-    const { at, exportName } = typeof target === "string" ? { at: { path: target }, exportName: "" } : target
-    const socket = createConnection(at)
-    const late = timeoutMs === undefined ? null : setTimeout(() => socket.destroy(timedOut()), timeoutMs)
+    const client = new NbdClient(
+      typeof target === "string" ? { at: { path: target }, exportName: "" } : target,
+      timeoutMs ?? null,
+    )
+    const late = timeoutMs === undefined ? null : setTimeout(() => client.#end(timedOut()), timeoutMs)
     try {
-      await new Promise<void>((resolve, reject) => socket.once("connect", resolve).once("error", reject))
-      socket.on("error", () => {})
-      socket.setNoDelay(true)
-      const client = new NbdClient(socket, timeoutMs ?? null)
-      await client.#negotiate(exportName)
-      client.#done = client.#receive()
+      await Promise.race([
+        client.#negotiated.promise,
+        new Promise((_, reject) => client.#socket.on("error", reject)),
+        client.#ended.promise.then(() => Promise.reject(client.#gone)),
+      ])
       return client
-    } catch (error) {
-      socket.destroy()
-      throw error
     } finally {
       if (late !== null) clearTimeout(late)
     }
@@ -77,25 +66,25 @@ export class NbdClient implements AsyncDisposable {
 
   /** Bytes. */
   get size(): number {
-    return this.#size
+    return this.#export.size
   }
 
   get readOnly(): boolean {
-    return (this.#flags & Transmission.readOnly) !== 0
+    return (this.#export.flags & Transmission.readOnly) !== 0
   }
 
   /** False: the server keeps nothing back that a flush would write. */
   get flushes(): boolean {
-    return (this.#flags & Transmission.flush) !== 0
+    return (this.#export.flags & Transmission.flush) !== 0
   }
 
   get trims(): boolean {
-    return (this.#flags & Transmission.trim) !== 0
+    return (this.#export.flags & Transmission.trim) !== 0
   }
 
   /** Bytes; offsets and lengths are to be multiples of it. */
   get minimumBlock(): number {
-    return this.#minimumBlock
+    return this.#export.minimumBlock
   }
 
   /** Whether the connection has ended: what a request then rejects with is not the server's word. */
@@ -105,85 +94,24 @@ export class NbdClient implements AsyncDisposable {
 
   /** Resolves when the connection has ended, for whatever reason. */
   get ended(): Promise<void> {
-    return this.#done
+    return this.#ended.promise
   }
 
-  async #take(length: number): Promise<Buffer> {
-    const bytes = await this.#reader.read(length)
-    if (bytes === null) throw new IoError("EIO", "the NBD server closed the connection")
-    return bytes
+  *#converse(exportName: string): Generator<Uint8Array, void, void> {
+    this.#export = yield* negotiate(exportName, (bytes) => this.#socket.write(bytes))
+    this.#negotiated.resolve()
+    yield* replies(this.#export.structured, this.#pending, () => this.#watch())
   }
 
-  async #negotiate(exportName: string): Promise<void> {
-    const hello = await this.#take(18)
-    const flags = hello.readUInt16BE(16)
-    const newstyle = hello.readBigUInt64BE(0) === NBDMAGIC && hello.readBigUInt64BE(8) === IHAVEOPT
-    if (!newstyle || (flags & Handshake.fixedNewstyle) === 0) {
-      throw new IoError("EIO", "the peer is no NBD server of the fixed newstyle")
-    }
-    const name = Buffer.from(exportName)
-    const option = Buffer.alloc(4 + 16 + 4 + name.length + 4)
-    option.writeUInt32BE(flags & (Handshake.fixedNewstyle | Handshake.noZeroes), 0)
-    option.writeBigUInt64BE(IHAVEOPT, 4)
-    option.writeUInt32BE(Option.go, 12)
-    option.writeUInt32BE(8 + name.length, 16)
-    option.writeUInt32BE(name.length, 20)
-    name.copy(option, 24)
-    option.writeUInt16BE(1, 24 + name.length)
-    option.writeUInt16BE(Info.blockSize, 26 + name.length)
-    this.#socket.write(option)
-    let described = false
-    for (;;) {
-      const head = await this.#take(20)
-      const length = head.readUInt32BE(16)
-      if (head.readBigUInt64BE(0) !== OPTION_REPLY_MAGIC || head.readUInt32BE(8) !== Option.go || length > 65536) {
-        throw new IoError("EIO", "the NBD server sent a malformed option reply")
-      }
-      const data = await this.#take(length)
-      const type = head.readUInt32BE(12)
-      if (type === OptionReply.info && length === 12 && data.readUInt16BE(0) === Info.export) {
-        const size = data.readBigUInt64BE(2)
-        if (size > BigInt(Number.MAX_SAFE_INTEGER)) throw new IoError("EOVERFLOW", `the export has ${size} bytes`)
-        this.#size = Number(size)
-        this.#flags = data.readUInt16BE(10)
-        described = true
-      } else if (type === OptionReply.info && length === 14 && data.readUInt16BE(0) === Info.blockSize) {
-        this.#minimumBlock = data.readUInt32BE(2)
-        this.#maximumBlock = Math.min(MAX_PAYLOAD, data.readUInt32BE(10))
-        if (this.#minimumBlock === 0 || this.#maximumBlock < this.#minimumBlock) {
-          throw new IoError("EIO", "the NBD server sent impossible block sizes")
-        }
-      } else if (type === OptionReply.ack && described) {
-        return
-      } else if (type !== OptionReply.info) {
-        throw new IoError("EIO", `the NBD server refused the export (reply 0x${type.toString(16)}): ${data.toString()}`)
-      }
-    }
-  }
-
-  async #receive(): Promise<void> {
-    try {
-      for (;;) {
-        const head = await this.#take(16)
-        const cookie = Number(head.readBigUInt64BE(8))
-        const pending = this.#pending.get(cookie)
-        if (head.readUInt32BE(0) !== SIMPLE_REPLY_MAGIC || pending === undefined) {
-          throw new IoError("EIO", "the NBD server sent a malformed reply")
-        }
-        const code = head.readUInt32BE(4)
-        const data = code === 0 ? await this.#take(pending.length) : null
-        this.#pending.delete(cookie)
-        this.#watch()
-        if (data === null) pending.reject(new IoError(errnoName(code), `the NBD server answered ${errnoName(code)}`))
-        else pending.resolve(data)
-      }
-    } catch (error) {
-      this.#gone ??= error as IoError
-      this.#socket.destroy()
-      if (this.#watchdog !== null) clearTimeout(this.#watchdog)
-      for (const pending of this.#pending.values()) pending.reject(this.#gone)
-      this.#pending.clear()
-    }
+  /** What is under way rejects; the first reason stays. */
+  #end(reason: IoError): void {
+    if (this.#gone !== null) return
+    this.#gone = reason
+    this.#socket.destroy()
+    if (this.#watchdog !== null) clearTimeout(this.#watchdog)
+    for (const pending of this.#pending.values()) pending.reject(reason)
+    this.#pending.clear()
+    this.#ended.resolve()
   }
 
   /** Starts the server's time anew; called when it gave a sign, and when there is something to wait for. */
@@ -191,16 +119,16 @@ export class NbdClient implements AsyncDisposable {
     if (this.#watchdog !== null) clearTimeout(this.#watchdog)
     this.#watchdog = null
     if (this.#timeoutMs === null || this.#pending.size === 0) return
-    this.#watchdog = setTimeout(() => {
-      this.#gone = timedOut()
-      this.#socket.destroy()
-    }, this.#timeoutMs)
+    this.#watchdog = setTimeout(() => this.#end(timedOut()), this.#timeoutMs)
   }
 
-  #send(type: number, flags: number, offset: number, length: number, payload: Uint8Array | null): Promise<Buffer> {
+  #send(
+    type: number,
+    { flags = 0, offset = 0, length = 0, payload = NOTHING, into = NOTHING }: Partial<Sent> = {},
+  ): Promise<void> {
     if (this.#gone !== null) return Promise.reject(this.#gone)
     const cookie = this.#next++
-    const head = Buffer.alloc(28)
+    const head = Buffer.alloc(REQUEST_BYTES)
     head.writeUInt32BE(REQUEST_MAGIC, 0)
     head.writeUInt16BE(flags, 4)
     head.writeUInt16BE(type, 6)
@@ -208,43 +136,58 @@ export class NbdClient implements AsyncDisposable {
     head.writeBigUInt64BE(BigInt(offset), 16)
     head.writeUInt32BE(length, 24)
     return new Promise((resolve, reject) => {
-      this.#pending.set(cookie, { length: type === Command.read ? length : 0, resolve, reject })
+      this.#pending.set(cookie, new Pending(offset, into, resolve, reject))
       if (this.#watchdog === null) this.#watch()
       this.#socket.cork()
       this.#socket.write(head)
-      if (payload !== null) this.#socket.write(payload)
+      if (payload.length > 0) this.#socket.write(payload)
       this.#socket.uncork()
     })
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
-    const parts: Promise<Buffer>[] = []
-    for (let done = 0; done < length; done += this.#maximumBlock) {
-      parts.push(this.#send(Command.read, 0, offset + done, Math.min(length - done, this.#maximumBlock), null))
+  /** Offsets and lengths of requests for `length` bytes at `offset`. */
+  *#parts(offset: number, length: number) {
+    const { maximumBlock } = this.#export
+    for (let done = 0; done < length; done += maximumBlock) {
+      yield { offset: offset + done, from: done, length: Math.min(length - done, maximumBlock) }
     }
-    return parts.length === 1 ? parts[0]! : Buffer.concat(await Promise.all(parts))
+  }
+
+  /** `into` is the client's until this has settled; after a rejection its content is undefined. */
+  async readInto(offset: number, into: Uint8Array): Promise<void> {
+    const parts: Promise<void>[] = []
+    for (const { from, length, ...at } of this.#parts(offset, into.length)) {
+      parts.push(this.#send(Command.read, { ...at, length, into: into.subarray(from, from + length) }))
+    }
+    await all(parts)
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    const bytes = Buffer.alloc(length)
+    await this.readInto(offset, bytes)
+    return bytes
   }
 
   /** `bytes` must not change until this has resolved. */
   async write(offset: number, bytes: Uint8Array, { fua = false } = {}): Promise<void> {
-    const parts: Promise<Buffer>[] = []
-    for (let done = 0; done < bytes.length; done += this.#maximumBlock) {
-      const part = bytes.subarray(done, done + this.#maximumBlock)
-      parts.push(this.#send(Command.write, fua ? CommandFlag.fua : 0, offset + done, part.length, part))
+    const flags = fua ? CommandFlag.fua : 0
+    const parts: Promise<void>[] = []
+    for (const { from, length, ...at } of this.#parts(offset, bytes.length)) {
+      parts.push(this.#send(Command.write, { ...at, flags, length, payload: bytes.subarray(from, from + length) }))
     }
-    await Promise.all(parts)
+    await all(parts)
   }
 
   async flush(): Promise<void> {
-    await this.#send(Command.flush, 0, 0, 0, null)
+    await this.#send(Command.flush)
   }
 
   async trim(offset: number, length: number): Promise<void> {
-    await this.#send(Command.trim, 0, offset, length, null)
+    await this.#send(Command.trim, { offset, length })
   }
 
   async writeZeroes(offset: number, length: number): Promise<void> {
-    await this.#send(Command.writeZeroes, 0, offset, length, null)
+    await this.#send(Command.writeZeroes, { offset, length })
   }
 
   /** Ends the connection at once; requests in flight reject. */
@@ -255,10 +198,22 @@ export class NbdClient implements AsyncDisposable {
   /** Says goodbye; requests in flight are answered first when the server keeps to the protocol. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#gone !== null) return
-    this.#send(Command.disc, 0, 0, 0, null).catch(() => {})
+    this.#send(Command.disc).catch(() => {})
     this.#socket.end()
-    await this.#done
+    await this.#ended.promise
   }
+}
+
+/** Rejects when all have settled: what was given to them is nobody else's before. */
+async function all(parts: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(parts)).find((result) => result.status === "rejected")
+  if (failed !== undefined) throw failed.reason
+}
+
+function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = () => {}
+  const promise = new Promise<void>((settle) => (resolve = settle))
+  return { promise, resolve }
 }
 
 function timedOut(): IoError {

@@ -183,7 +183,7 @@ export class NbdStore implements Store {
   async read(offset: number, into: Uint8Array): Promise<void> {
     checkRange(this.#size, offset, into.length)
     if (into.length === 0) return
-    into.set(await this.#onClient((client) => client.read(offset, into.length)))
+    await this.#onClient((client) => client.readInto(offset, into))
   }
 
   async write(offset: number, from: Uint8Array): Promise<void> {

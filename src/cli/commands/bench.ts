@@ -42,17 +42,17 @@ async function transfer(
   depth: number,
   random: boolean,
 ): Promise<number> {
-  const bytes = randomBytes(size)
   const slots = DATA / size
   const until = performance.now() + NBD_MS
   const started = performance.now()
   let done = 0
   let next = 0
   const lane = async () => {
+    const bytes = randomBytes(size)
     while (performance.now() < until) {
       const at = (random ? Math.floor(Math.random() * slots) : next++ % slots) * size
       if (write) await client.write(at, bytes)
-      else await client.read(at, size)
+      else await client.readInto(at, bytes)
       done++
     }
   }
