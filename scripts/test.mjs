@@ -22,6 +22,8 @@ const filter = process.argv.slice(3)
 
 let passed = 0
 let failed = 0
+/** Tests on data that is not ours to publish. */
+let leftOut = 0
 
 function testFiles(directory, skip = () => false) {
   const found = []
@@ -101,8 +103,10 @@ async function nodeTests(files, { concurrency, seconds }) {
   rmSync(tap, { force: true })
   const count = (word) => Number(new RegExp(`^# ${word} (\\d+)$`, "m").exec(text)?.[1] ?? 0)
   passed += count("pass")
-  // A skipped or to-do test did not show what it claims: it counts as failed.
-  const bad = count("fail") + count("cancelled") + count("skipped") + count("todo")
+  const without = text.match(/# SKIP needs \.\.\/shared\/sgx-data$/gm)?.length ?? 0
+  leftOut += without
+  // Any other skipped or to-do test did not show what it claims: it counts as failed.
+  const bad = count("fail") + count("cancelled") + count("skipped") - without + count("todo")
   failed += bad === 0 && code !== 0 ? 1 : bad
 }
 
@@ -147,5 +151,10 @@ if (wanted.includes("vm")) {
   await nodeTests(testFiles(join("test", "vm")), { concurrency: 1, seconds: 1800 })
 }
 
+if (leftOut > 0) {
+  process.stdout.write(
+    `${leftOut} tests on SGX data of Intel and Fortanix were left out: it is not in ../shared/sgx-data\n`,
+  )
+}
 process.stdout.write(`${passed} passed, ${failed} failed\n`)
 process.exit(failed === 0 && passed > 0 ? 0 : 1)

@@ -5,27 +5,48 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { after, test } from "node:test"
 import { fileURLToPath } from "node:url"
+import { installed } from "../enclave/installation.ts"
+import { onPublishedData, SGX_DATA } from "../sgx-data.testing.ts"
 import { parseTime, policyInit, showQuote, type VerifyOptions, verify } from "./operations.ts"
+import { makePlatform, newKey, platformSpec } from "./platform.ts"
 import { parsePolicy } from "./policy.ts"
 
 const here = dirname(fileURLToPath(import.meta.url))
-const sample = join(here, "../../../shared/sgx-data/quote-test-root")
+const sample = join(SGX_DATA, "quote-test-root")
 const folder = mkdtempSync(join(tmpdir(), "tresor-attest-cli-"))
 after(() => rmSync(folder, { recursive: true }))
 
-const base: VerifyOptions = {
+/** Intel's sample: a folder with the answers of its service. */
+const intels: VerifyOptions = {
   quote: join(sample, "quote.dat"),
   collateral: sample,
   root: join(sample, "trustedRootCaCert.pem"),
   at: "1700000000",
+}
+
+/** Of a platform made here, whose report is all zeros. */
+const platform = await makePlatform(
+  platformSpec("Test Root", new Date("2023-11-01T00:00:00Z"), new Date("2023-12-01T00:00:00Z")),
+  await newKey(),
+)
+function made(name: string, content: string | Uint8Array): string {
+  const path = join(folder, name)
+  writeFileSync(path, content)
+  return path
+}
+const base: VerifyOptions = {
+  quote: made("quote.dat", await platform.quote(new Uint8Array(384))),
+  collateral: made("collateral.json", JSON.stringify(platform.bundle)),
+  root: made("root.pem", platform.rootCertificate),
+  at: "2023-11-14",
 }
 interface VerdictJson {
   readonly verdict: string
   readonly decidedBy: string | null
   readonly checks: readonly { readonly name: string; readonly result: string }[]
 }
-const judged = async (change: Partial<VerifyOptions> = {}) => {
-  const { exitCode, json } = await verify({ ...base, ...change })
+const judged = async (change: Partial<VerifyOptions> = {}, from = base) => {
+  const { exitCode, json } = await verify({ ...from, ...change })
   const { verdict, decidedBy, checks } = json as unknown as VerdictJson
   assert.equal(exitCode, verdict === "accepted" ? 0 : 1)
   assert.equal(decidedBy, checks.find(({ result }) => result === "failed")?.name ?? null)
@@ -33,7 +54,7 @@ const judged = async (change: Partial<VerifyOptions> = {}) => {
 }
 
 /** Intel's sample as one JSON object: the second form of --collateral. */
-function bundleFile(change: Readonly<Record<string, string>> = {}): string {
+function bundleFile(): string {
   const text = (name: string) => readFileSync(join(sample, name), "utf8")
   const hex = (name: string) => readFileSync(join(sample, name)).toString("hex")
   const signed = (name: string, key: string) => {
@@ -59,60 +80,67 @@ function bundleFile(change: Readonly<Record<string, string>> = {}): string {
       qe_identity_signature: qe.signature,
       // This quote carries no chain.
       pck_certificate_chain: text("pckCert.pem"),
-      ...change,
     }),
   )
   return path
 }
 
-test("Intel's sample: accepted from a folder and from one file, with a policy and without", async () => {
-  const own = await judged()
-  assert.deepEqual([own.verdict, own.json["tcbStatus"], own.json["debug"]], ["accepted", "UpToDate", false])
-  assert.match(String(own.json["reason"]), /without a policy/)
-  assert.equal((await judged({ collateral: bundleFile() })).verdict, "accepted")
-  const policy = join(folder, "policy.json")
-  policyInit({ quote: base.quote, by: "mrenclave", out: policy })
-  assert.equal((await judged({ policy })).verdict, "accepted")
-  writeFileSync(policy, JSON.stringify({ mrenclave: "11".repeat(32), testing: true }))
-  assert.equal((await judged({ policy })).decidedBy, "enclave")
-})
+test(
+  "Intel's sample: accepted from a folder and from one file, with a policy and without",
+  onPublishedData,
+  async () => {
+    const own = await judged({}, intels)
+    assert.deepEqual([own.verdict, own.json["tcbStatus"], own.json["debug"]], ["accepted", "UpToDate", false])
+    assert.match(String(own.json["reason"]), /without a policy/)
+    assert.equal((await judged({ collateral: bundleFile() }, intels)).verdict, "accepted")
+    const policy = join(folder, "policy.json")
+    policyInit({ quote: intels.quote, by: "mrenclave", out: policy })
+    assert.equal((await judged({ policy }, intels)).verdict, "accepted")
+    writeFileSync(policy, JSON.stringify({ mrenclave: "11".repeat(32), testing: true }))
+    assert.equal((await judged({ policy }, intels)).decidedBy, "enclave")
+  },
+)
 
-test("Intel's sample: refused under Intel's key, out of time, and for each altered piece", async () => {
-  assert.equal((await verify({ ...base, root: undefined })).json["decidedBy"], "root")
-  assert.equal((await judged({ at: "2099-01-01" })).verdict, "refused")
-  assert.equal((await judged({ at: "2010-01-01T00:00:00Z" })).decidedBy, "pck-validity")
-  const altered = async (name: string, change: (bytes: Buffer) => Buffer): Promise<string | null> => {
-    const copy = join(folder, "copy")
-    rmSync(copy, { recursive: true, force: true })
-    mkdirSync(copy)
-    for (const each of readdirSync(sample)) copyFileSync(join(sample, each), join(copy, each))
-    writeFileSync(join(copy, name), change(readFileSync(join(sample, name))))
-    return (await judged({ collateral: copy, quote: join(copy, "quote.dat") })).decidedBy
-  }
-  const text = (from: string | RegExp, to: string) => (bytes: Buffer) => {
-    const changed = bytes.toString("latin1").replace(from, to)
-    assert.notEqual(changed, bytes.toString("latin1"))
-    return Buffer.from(changed, "latin1")
-  }
-  const flip = (at: number) => (bytes: Buffer) => {
-    const copy = Buffer.from(bytes)
-    copy[(at + copy.length) % copy.length]! ^= 1
-    return copy
-  }
-  assert.equal(
-    await altered("tcbInfo.json", text(/"tcbEvaluationDataNumber":\s*\d+/, '"tcbEvaluationDataNumber":99')),
-    "tcb-info",
-  )
-  assert.equal(await altered("qeIdentity.json", text(/"isvprodid":\s*\d+/, '"isvprodid":9')), "qe-identity")
-  assert.equal(await altered("rootCaCrl.der", flip(-1)), "root-crl")
-  assert.equal(await altered("intermediateCaCrl.der", flip(-1)), "pck-crl")
-  assert.equal(await altered("quote.dat", flip(0)), "quote")
-  assert.equal(await altered("quote.dat", flip(60)), "quote-signature")
-  assert.equal(await altered("quote.dat", flip(440)), "quote-signature")
-  assert.equal(await altered("quote.dat", flip(505)), "qe-report-data")
-  assert.equal(await altered("quote.dat", flip(600)), "qe-report-signature")
-  assert.equal(await altered("quote.dat", (bytes) => bytes.subarray(0, 500)), "quote")
-})
+test(
+  "Intel's sample: refused under Intel's key, out of time, and for each altered piece",
+  onPublishedData,
+  async () => {
+    assert.equal((await verify({ ...intels, root: undefined })).json["decidedBy"], "root")
+    assert.equal((await judged({ at: "2099-01-01" }, intels)).verdict, "refused")
+    assert.equal((await judged({ at: "2010-01-01T00:00:00Z" }, intels)).decidedBy, "pck-validity")
+    const altered = async (name: string, change: (bytes: Buffer) => Buffer): Promise<string | null> => {
+      const copy = join(folder, "copy")
+      rmSync(copy, { recursive: true, force: true })
+      mkdirSync(copy)
+      for (const each of readdirSync(sample)) copyFileSync(join(sample, each), join(copy, each))
+      writeFileSync(join(copy, name), change(readFileSync(join(sample, name))))
+      return (await judged({ collateral: copy, quote: join(copy, "quote.dat") }, intels)).decidedBy
+    }
+    const text = (from: string | RegExp, to: string) => (bytes: Buffer) => {
+      const changed = bytes.toString("latin1").replace(from, to)
+      assert.notEqual(changed, bytes.toString("latin1"))
+      return Buffer.from(changed, "latin1")
+    }
+    const flip = (at: number) => (bytes: Buffer) => {
+      const copy = Buffer.from(bytes)
+      copy[(at + copy.length) % copy.length]! ^= 1
+      return copy
+    }
+    assert.equal(
+      await altered("tcbInfo.json", text(/"tcbEvaluationDataNumber":\s*\d+/, '"tcbEvaluationDataNumber":99')),
+      "tcb-info",
+    )
+    assert.equal(await altered("qeIdentity.json", text(/"isvprodid":\s*\d+/, '"isvprodid":9')), "qe-identity")
+    assert.equal(await altered("rootCaCrl.der", flip(-1)), "root-crl")
+    assert.equal(await altered("intermediateCaCrl.der", flip(-1)), "pck-crl")
+    assert.equal(await altered("quote.dat", flip(0)), "quote")
+    assert.equal(await altered("quote.dat", flip(60)), "quote-signature")
+    assert.equal(await altered("quote.dat", flip(440)), "quote-signature")
+    assert.equal(await altered("quote.dat", flip(505)), "qe-report-data")
+    assert.equal(await altered("quote.dat", flip(600)), "qe-report-signature")
+    assert.equal(await altered("quote.dat", (bytes) => bytes.subarray(0, 500)), "quote")
+  },
+)
 
 test("REPORTDATA is judged when key and nonce are given", async () => {
   const hex = "ab".repeat(32)
@@ -125,9 +153,10 @@ test("what cannot be read is no verdict", async () => {
   await assert.rejects(verify({ ...base, quote: join(folder, "none") }), { code: "ATTEST_UNREADABLE" })
   await assert.rejects(verify({ ...base, collateral: join(folder, "none") }), { code: "ATTEST_UNREADABLE" })
   await assert.rejects(verify({ ...base, policy: join(folder, "none") }), { code: "ATTEST_UNREADABLE" })
-  await assert.rejects(verify({ ...base, root: base.quote }), { code: "ATTEST_BAD_OPTIONS" })
+  await assert.rejects(verify({ ...base, root: made("no.pem", "no certificate") }), { code: "ATTEST_BAD_OPTIONS" })
   await assert.rejects(verify({ ...base, at: "yesterday" }), { code: "ATTEST_BAD_OPTIONS" })
-  assert.equal((await verify({ ...base, collateral: bundleFile({ pck_crl: "zz" }) })).json["decidedBy"], "collateral")
+  const collateral = made("bad.json", JSON.stringify({ ...platform.bundle, pck_crl: "zz" }))
+  assert.equal((await verify({ ...base, collateral })).json["decidedBy"], "collateral")
 })
 
 test("times: seconds, ISO 8601 with a zone, a date", () => {
@@ -151,7 +180,7 @@ test("policy init: from this installation, a quote or a SIGSTRUCT; never over a 
     [["00".repeat(32)], true],
     "a report without INIT is no production enclave's",
   )
-  const sigstruct = join(here, "../../../shared/sgx-data/sigstruct/intel_le_prod.sigstruct.bin")
+  const sigstruct = installed("enclave/build/tresor.sigstruct")
   const signed = parsePolicy(JSON.stringify(policyInit({ sigstruct, by: "mrsigner" }).json))
   assert.equal(signed.testing, false)
   const out = join(folder, "fresh.json")

@@ -9,9 +9,9 @@ import {
 } from "node:crypto"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { after, test } from "node:test"
-import { fileURLToPath } from "node:url"
+import { onPublishedData, SGX_DATA } from "../../sgx-data.testing.ts"
 import { checkPinned, parsePins, signBuild } from "./build.ts"
 import { parseConf } from "./conf.ts"
 import { generateSigner, loadModulus, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
@@ -30,7 +30,6 @@ import {
 } from "./sigstruct.ts"
 import { buildElf, CONF_TEXT, sampleParts } from "./testing.ts"
 
-const data = join(dirname(fileURLToPath(import.meta.url)), "../../../../shared/sgx-data")
 const folder = mkdtempSync(join(tmpdir(), "tresor-image-"))
 after(() => rmSync(folder, { recursive: true }))
 
@@ -65,9 +64,9 @@ function resigned(change: (bytes: Uint8Array, view: DataView) => void): Uint8Arr
   return bytes
 }
 
-test("SIGSTRUCTs of Fortanix and Intel are valid and read as they were signed", () => {
-  const ours = readFileSync(join(data, "sigstruct/fortanix_sig1.sigstruct.bin"))
-  const intel = readFileSync(join(data, "sigstruct/intel_le_prod.sigstruct.bin"))
+test("SIGSTRUCTs of Fortanix and Intel are valid and read as they were signed", onPublishedData, () => {
+  const ours = readFileSync(join(SGX_DATA, "sigstruct/fortanix_sig1.sigstruct.bin"))
+  const intel = readFileSync(join(SGX_DATA, "sigstruct/intel_le_prod.sigstruct.bin"))
   for (const bytes of [ours, intel]) assert.equal(firstFailure(bytes, null), undefined)
   const fields = parseSigstruct(intel, newSha256)
   assert.deepEqual([fields.vendor, fields.swDefined, fields.date, fields.debug], [0x8086, 0x10, "20240811", false])
@@ -78,10 +77,10 @@ test("SIGSTRUCTs of Fortanix and Intel are valid and read as they were signed", 
   assert.equal(rsaVerify("sha256", signedBytes(intel), publicKey, signature), true)
 })
 
-test("Q1 and Q2 of Fortanix's RSA vector", () => {
+test("Q1 and Q2 of Fortanix's RSA vector", onPublishedData, () => {
   const number = (name: string) =>
     BigInt(
-      `0x${readFileSync(join(data, `sigstruct/fortanix_rsa_sig1.${name}.bin`))
+      `0x${readFileSync(join(SGX_DATA, `sigstruct/fortanix_rsa_sig1.${name}.bin`))
         .reverse()
         .toString("hex")}`,
     )
@@ -90,8 +89,8 @@ test("Q1 and Q2 of Fortanix's RSA vector", () => {
   assert.equal(q2, number("q2"))
 })
 
-test("MRENCLAVE of Fortanix's stream", () => {
-  const bytes = readFileSync(join(data, "sgxs/fortanix_report.sgxs"))
+test("MRENCLAVE of Fortanix's stream", onPublishedData, () => {
+  const bytes = readFileSync(join(SGX_DATA, "sgxs/fortanix_report.sgxs"))
   const measurement = measureSgxs(bytes, newSha256)
   assert.equal(toHex(measurement.mrenclave), createHash("sha256").update(bytes).digest("hex"))
   assert.deepEqual([measurement.size, measurement.pages, measurement.threads, measurement.heap], [0x4000, 3, 1, 0])
@@ -102,8 +101,8 @@ test("MRENCLAVE of Fortanix's stream", () => {
   assert.equal(toHex(measureSgxs(open, newSha256).mrenclave), createHash("sha256").update(expected).digest("hex"))
 })
 
-test("an SGXS stream that ECREATE, EADD or EEXTEND would refuse names the byte", () => {
-  const bytes = readFileSync(join(data, "sgxs/fortanix_report.sgxs"))
+test("an SGXS stream that ECREATE, EADD or EEXTEND would refuse names the byte", onPublishedData, () => {
+  const bytes = readFileSync(join(SGX_DATA, "sgxs/fortanix_report.sgxs"))
   const set = (at: number, value: number) => bytes.map((byte, i) => (i === at ? value : byte))
   const bad: readonly (readonly [Uint8Array, RegExp])[] = [
     [bytes.subarray(0, bytes.length - 1), /truncated/],
