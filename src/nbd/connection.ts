@@ -8,22 +8,13 @@
  */
 import { asIoError, type IoError } from "../store/store.ts"
 import type { Budget } from "../volume/budget.ts"
-import type { SectorBatch } from "../volume/sector-batch.ts"
 import type { Volume } from "../volume/volume.ts"
 import { BusyWait } from "./busy-wait.ts"
 import { Channel, PIECE, READABLE, WRITABLE } from "./channel.ts"
 import { ALLOCATION_CONTEXT, type Negotiated, negotiate } from "./handshake.ts"
 import { Command, CommandFlag, MAX_PAYLOAD, REQUEST_BYTES, Transmission } from "./protocol.ts"
-import {
-  errorChunk,
-  putReadChunk,
-  putSimpleReply,
-  READ_CHUNK_BYTES,
-  readChunk,
-  SIMPLE_BYTES,
-  simpleReply,
-  statusChunk,
-} from "./reply.ts"
+import { Reads } from "./reads.ts"
+import { errorChunk, putSimpleReply, readChunk, SIMPLE_BYTES, simpleReply, statusChunk } from "./reply.ts"
 import { checkRequest, costOf, parseRequest, type Request } from "./request.ts"
 import { Writes } from "./writes.ts"
 
@@ -35,8 +26,6 @@ const ROUNDS = 16
 /** Replies may be kept back so long, and so many bytes of them. */
 const KEPT_ROUNDS = 4
 const KEPT_BYTES = 4096
-/** In front of the data of a read: the longest header, at a multiple of 8. */
-const READ_HEAD = 32
 
 export interface ConnectionOptions {
   readonly volume: Volume
@@ -57,14 +46,6 @@ export interface Attention {
 
 /** Why no more is taken: `input` has not come, `output` has not left, something is `awaited`, it is `over`. */
 type Stop = "input" | "output" | "awaited" | "over"
-
-interface Piece {
-  readonly request: Request
-  readonly offset: number
-  readonly length: number
-  /** Where its data is. */
-  readonly at: number
-}
 
 /** A write whose payload is moved as it comes. */
 interface Stream {
@@ -112,17 +93,12 @@ export class Connection {
   #incompleteSince = 0
   #incompleteMs = 0
 
-  readonly #reads: SectorBatch
-  readonly #readPieces: Piece[] = []
+  readonly #reads: Reads
   readonly #writes: Writes
   /** Writes that are through, without an answer yet: cookies. */
   readonly #written: bigint[] = []
   /** For want of room in the output. */
   #unanswered = false
-  /** Budget held for the output. */
-  #outputHeld = 0
-  /** A read that has been dealt with up to `offset`. */
-  #rest: { readonly request: Request; readonly offset: number } | null = null
   /** What could not be moved at once, waiting for its share of memory. */
   readonly #unserved: Unserved[] = []
   /** Budget taken for the next request that is served on its own, or comes with a large payload. */
@@ -145,8 +121,8 @@ export class Connection {
     this.#share = share
     this.#stallMs = stallMs
     this.#attention = attention
-    this.#reads = volume.newBatch()
     this.#channel = new Channel(fd, (events) => this.#onEvent(events))
+    this.#reads = new Reads(volume, this.#channel, budget)
     this.#writes = new Writes(volume, this.#channel)
   }
 
@@ -207,8 +183,8 @@ export class Connection {
   #ended(): void {
     if (this.#closed.signal.aborted) return
     this.#closed.abort()
-    this.#budget.give(this.#outputHeld + (this.#granted ?? 0))
-    this.#outputHeld = 0
+    this.#reads.release()
+    this.#budget.give(this.#granted ?? 0)
     this.#granted = null
     this.#abandon()
     for (const { taken } of this.#replies.splice(0)) taken()
@@ -306,7 +282,7 @@ export class Connection {
     return new Promise((taken) => {
       this.#replies.push({ parts, taken })
       // In the middle of a turn, its end sends.
-      if (this.#readPieces.length === 0) this.#send()
+      if (this.#reads.empty) this.#send()
       this.#arm()
     })
   }
@@ -320,8 +296,7 @@ export class Connection {
         if (channel.closed) this.#ended()
         return false
       }
-      this.#budget.give(this.#outputHeld)
-      this.#outputHeld = 0
+      this.#reads.release()
     } while (this.#replies.length > 0)
     return true
   }
@@ -362,7 +337,9 @@ export class Connection {
     for (let round = 0; round < ROUNDS; round++) {
       if (this.#finished || this.#channel.closed) return
       const taken = this.#takeRequests()
-      this.#moveReads()
+      for (const request of this.#reads.move(this.#negotiated.structured)) {
+        this.#unserved.push({ request, payload: null })
+      }
       this.#writes.defer()
       const stop = this.#answerWrites() ? taken : "output"
       // To wake the client for each small reply costs more than the reply: several go together while requests come.
@@ -426,7 +403,7 @@ export class Connection {
       }
       if (this.#awaited) return "awaited"
       if (this.#replying || this.#unanswered) return "output"
-      if (this.#rest !== null && !this.#takePieces(this.#rest.request, this.#rest.offset)) return "output"
+      if (this.#reads.rest !== null && !this.#takeRead(this.#reads.rest)) return "output"
       if (this.#unserved.length > 0) continue
       if (this.#draining) return "over"
       if (this.#payload !== null) {
@@ -457,7 +434,7 @@ export class Connection {
   #takeOther(request: Request): Stop | null {
     if (request.type === Command.read && this.#fits(request)) {
       this.#channel.take(REQUEST_BYTES)
-      return this.#takePieces(request, request.offset) ? null : "output"
+      return this.#takeRead(request) ? null : "output"
     }
     const cost = costOf(request)
     if (!this.#admit(cost > MAX_PAYLOAD ? 0 : cost)) return "awaited"
@@ -473,55 +450,11 @@ export class Connection {
     return this.#volume.readsNow(offset, length)
   }
 
-  /** Rows for a read from `from` on. False: there is no room for all of it. */
-  #takePieces(request: Request, from: number): boolean {
-    const end = request.offset + request.length
-    for (let offset = from; offset < end; ) {
-      const length = Math.min(PIECE, end - offset)
-      const at = this.#reads.full ? -1 : this.#channel.reserve(READ_HEAD + length)
-      const granted = at >= 0 && this.#budget.tryTake(length)
-      if (!granted && (at < 0 || this.#readPieces.at(-1)?.request === request)) {
-        this.#rest = { request, offset }
-        return false
-      }
-      if (!granted) {
-        this.#unserved.push({ request: { ...request, offset, length: end - offset }, payload: null })
-        break
-      }
-      this.#outputHeld += length
-      this.#reads.add(offset, length, at + READ_HEAD, at + READ_HEAD)
-      this.#readPieces.push({ request, offset, length, at: at + READ_HEAD })
-      offset += length
-    }
-    this.#rest = null
-    return true
-  }
-
-  /** One entry for all rows; replies for those that came, and the others are served on their own. */
-  #moveReads(): void {
-    const pieces = this.#readPieces
-    if (pieces.length === 0) return
-    const { view } = this.#channel
-    const moved = this.#volume.readNow(this.#channel.buffer, this.#reads)
-    let given: Request | null = null
-    pieces.forEach(({ request, offset, length, at }, row) => {
-      if (request === given) return
-      const end = request.offset + request.length
-      if (!moved || this.#reads.failed(row)) {
-        given = request
-        // Of what follows nothing has been taken, or it is in this batch.
-        if (this.#rest?.request === request) this.#rest = null
-        this.#unserved.push({ request: { ...request, offset, length: end - offset }, payload: null })
-      } else if (this.#negotiated.structured) {
-        putReadChunk(view, at - READ_CHUNK_BYTES, request.cookie, offset, length, offset + length === end)
-        this.#channel.push(at - READ_CHUNK_BYTES, READ_CHUNK_BYTES + length)
-      } else {
-        putSimpleReply(view, at - SIMPLE_BYTES, request.cookie, 0)
-        this.#channel.push(at - SIMPLE_BYTES, SIMPLE_BYTES + length)
-      }
-    })
-    pieces.length = 0
-    this.#reads.clear()
+  /** False: there is no room for all of it. */
+  #takeRead(request: Request): boolean {
+    const unserved = this.#reads.add(request)
+    if (unserved !== null) this.#unserved.push({ request: unserved, payload: null })
+    return this.#reads.rest === null
   }
 
   #takeWrite(request: Request): Stop | null {
