@@ -183,6 +183,34 @@ test("fio verifies what it wrote, in every size at once", () =>
     }
   }))
 
+test("a client that never stops asking, one request at a time, keeps none of the others waiting", () =>
+  served({ size: 32 * MIB }, async ({ uri }) => {
+    const fio = (...options: string[]) => [
+      "--name=x",
+      "--ioengine=nbd",
+      `--uri=${uri}`,
+      "--rw=randread",
+      "--bs=4k",
+      "--iodepth=1",
+      "--size=32m",
+      ...options,
+    ]
+    const endless = spawn("fio", fio("--time_based", "--runtime=600"), { stdio: "ignore" })
+    const gone = new Promise<void>((resolve, reject) => endless.once("exit", () => resolve()).once("error", reject))
+    try {
+      const output = await succeed("fio", "--output-format=json", ...fio("--numjobs=3", "--number_ios=2000"))
+      const { jobs } = JSON.parse(output.slice(output.indexOf("{")))
+      assert.deepEqual(
+        jobs.map((each: { read: { total_ios: number } }) => each.read.total_ios),
+        [2000, 2000, 2000],
+      )
+      assert.equal(endless.exitCode, null, "the first still asks")
+    } finally {
+      endless.kill()
+      await gone
+    }
+  }))
+
 test("nbdfuse makes it a file, which dd fills and cmp reads back", () =>
   served({ size: 16 * MIB }, async ({ uri, folder, size, plaintext }) => {
     const image = join(folder, "image")
