@@ -1,5 +1,5 @@
 /** The header behind a served volume: read at each unlock, written when a salt was sealed anew. */
-import type { Backend, Header } from "../enclave/types.ts"
+import type { Backend, Header, Segment } from "../enclave/types.ts"
 import { HeaderStore } from "../luks2/header-store.ts"
 import type { LuksHeader, Metadata, TresorToken } from "../luks2/metadata.ts"
 import { enclaveHeader, requireBackend, triedByDefault } from "../luks2/volume-header.ts"
@@ -27,11 +27,12 @@ function withSealed(header: LuksHeader, slot: number, sealed: Uint8Array): LuksH
 /**
  * Opens the header at `path` for each use and not in between, so that
  * cryptsetup and the key commands can change it while the volume is served.
+ * `segment` is as it was found now.
  */
 export async function openHeader(
   path: string,
   { readOnly, backend }: { readonly readOnly: boolean; readonly backend: Backend },
-): Promise<HeaderAccess> {
+): Promise<HeaderAccess & { readonly segment: Segment }> {
   async function use<T>(work: (store: HeaderStore) => Promise<T>): Promise<T> {
     const device = await openHeaderDevice(path, { readOnly })
     try {
@@ -40,18 +41,16 @@ export async function openHeader(
       await device.close()
     }
   }
-  const { uuid, label } = await use(async ({ header }) => {
-    requireBackend(header, backend, path)
-    return header
-  })
+  async function read(store: HeaderStore): Promise<Header> {
+    requireBackend(store.header, backend, path)
+    return enclaveHeader(store.header, await areasOf(store), triedByDefault(store.header))
+  }
+  const [{ uuid, label }, { segment }] = await use(async (store) => [store.header, await read(store)] as const)
   return {
     uuid,
     label,
-    read: (): Promise<Header> =>
-      use(async (store) => {
-        requireBackend(store.header, backend, path)
-        return enclaveHeader(store.header, await areasOf(store), triedByDefault(store.header))
-      }),
+    segment,
+    read: () => use(read),
     saveSealed: (slot, sealed) =>
       use(async (store) => {
         await store.update(async (header) => ({ header: withSealed(header, slot, sealed) }))

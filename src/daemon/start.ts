@@ -83,7 +83,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const { transitionCycles } = options
     const backend = chooseBackend(options.backend)
     const header = await openHeader(options.header ?? options.path, { readOnly: options.readonly, backend })
-    const { segment } = await header.read()
+    const { segment } = header
     const newEnclave = () => openEnclave({ backend, transitionCycles })
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
