@@ -205,7 +205,7 @@ for (const [answer, type, structured] of [
     const sent: Buffer[] = []
     let found: unknown = null
     const receiver = new Receiver(
-      (function* () {
+      (function* (): Generator<Uint8Array, never, void> {
         found = yield* negotiate("x", (bytes) => sent.push(bytes))
         for (;;) yield Buffer.alloc(1)
       })(),

@@ -1,5 +1,6 @@
 /** An NBD client: any number of requests in flight. */
 import { createConnection, type Socket } from "node:net"
+import { deferred } from "../deferred.ts"
 import { IoError } from "../store/store.ts"
 import { type Export, negotiate, Pending, replies } from "./conversation.ts"
 import { Command, CommandFlag, REQUEST_BYTES, REQUEST_MAGIC, Transmission } from "./protocol.ts"
@@ -29,8 +30,8 @@ export class NbdClient implements AsyncDisposable {
   #next = 1
   #export!: Export
   #gone: IoError | null = null
-  readonly #negotiated = deferred()
-  readonly #ended = deferred()
+  readonly #negotiated = deferred<void>()
+  readonly #ended = deferred<void>()
   readonly #timeoutMs: number | null
   #watchdog: NodeJS.Timeout | null = null
 
@@ -39,6 +40,7 @@ export class NbdClient implements AsyncDisposable {
     const receiver = new Receiver(this.#converse(exportName), (error) => this.#end(error as IoError))
     this.#socket = createConnection({ ...at, onread: receiver.onread })
     this.#socket.setNoDelay(true)
+    this.#socket.on("error", (error) => this.#negotiated.reject(error))
     this.#socket.on("close", () => this.#end(new IoError("EIO", "the NBD server closed the connection")))
   }
 
@@ -53,11 +55,7 @@ export class NbdClient implements AsyncDisposable {
     )
     const late = timeoutMs === undefined ? null : setTimeout(() => client.#end(timedOut()), timeoutMs)
     try {
-      await Promise.race([
-        client.#negotiated.promise,
-        new Promise((_, reject) => client.#socket.on("error", reject)),
-        client.#ended.promise.then(() => Promise.reject(client.#gone)),
-      ])
+      await client.#negotiated.promise
       return client
     } finally {
       if (late !== null) clearTimeout(late)
@@ -97,16 +95,17 @@ export class NbdClient implements AsyncDisposable {
     return this.#ended.promise
   }
 
-  *#converse(exportName: string): Generator<Uint8Array, void, void> {
+  *#converse(exportName: string): Generator<Uint8Array, never, void> {
     this.#export = yield* negotiate(exportName, (bytes) => this.#socket.write(bytes))
     this.#negotiated.resolve()
-    yield* replies(this.#export.structured, this.#pending, () => this.#watch())
+    return yield* replies(this.#export.structured, this.#pending, () => this.#watch())
   }
 
   /** What is under way rejects; the first reason stays. */
   #end(reason: IoError): void {
     if (this.#gone !== null) return
     this.#gone = reason
+    this.#negotiated.reject(reason)
     this.#socket.destroy()
     if (this.#watchdog !== null) clearTimeout(this.#watchdog)
     for (const pending of this.#pending.values()) pending.reject(reason)
@@ -208,12 +207,6 @@ export class NbdClient implements AsyncDisposable {
 async function all(parts: readonly Promise<void>[]): Promise<void> {
   const failed = (await Promise.allSettled(parts)).find((result) => result.status === "rejected")
   if (failed !== undefined) throw failed.reason
-}
-
-function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
-  let resolve = () => {}
-  const promise = new Promise<void>((settle) => (resolve = settle))
-  return { promise, resolve }
 }
 
 function timedOut(): IoError {

@@ -12,15 +12,15 @@ const STAGING_BYTES = 64 << 10
 const DIRECT_BYTES = 16 << 10
 
 export class Receiver {
-  readonly #conversation: Generator<Uint8Array, void, void>
+  readonly #conversation: Generator<Uint8Array, never, void>
   readonly #failed: (error: unknown) => void
   readonly #staging = Buffer.allocUnsafeSlow(STAGING_BYTES)
   #into: Uint8Array = this.#staging.subarray(0, 0)
   #filled = 0
   #direct = false
 
-  /** `failed` is called when the conversation throws or returns; then nothing more is to come. */
-  constructor(conversation: Generator<Uint8Array, void, void>, failed: (error: unknown) => void) {
+  /** `failed` is called when the conversation throws; then nothing more is to come. */
+  constructor(conversation: Generator<Uint8Array, never, void>, failed: (error: unknown) => void) {
     this.#conversation = conversation
     this.#failed = failed
     this.#advance()
@@ -62,9 +62,7 @@ export class Receiver {
 
   #advance(): void {
     while (this.#filled === this.#into.length) {
-      const { value, done } = this.#conversation.next()
-      if (done === true) throw new Error("the conversation is over")
-      this.#into = value
+      this.#into = this.#conversation.next().value
       this.#filled = 0
     }
   }

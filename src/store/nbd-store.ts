@@ -5,6 +5,7 @@
  * than the grace time do requests end in EIO.
  */
 import { setTimeout as sleep } from "node:timers/promises"
+import { deferred } from "../deferred.ts"
 import { NbdClient } from "../nbd/client.ts"
 import type { NbdTarget } from "../nbd/uri.ts"
 import { Journal } from "./journal.ts"
@@ -278,22 +279,4 @@ export class NbdStore implements Store {
 
 function closed(): IoError {
   return new IoError("ESHUTDOWN", "the store is closed")
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>
-  readonly resolve: (value: T) => void
-  readonly reject: (error: Error) => void
-}
-
-function deferred<T>(): Deferred<T> {
-  let resolve!: (value: T) => void
-  let reject!: (error: Error) => void
-  const promise = new Promise<T>((one, other) => {
-    resolve = one
-    reject = other
-  })
-  // Nobody may be waiting when it rejects.
-  promise.catch(() => {})
-  return { promise, resolve, reject }
 }
