@@ -86,6 +86,18 @@ test("a tresord that dies at the start: the command says so with its last words,
   assert.deepEqual(readdirSync(place.runtime), [".lock"])
 })
 
+for (const [what, runtime, code] of [
+  ["that cannot be made", "/proc/no/such", 4],
+  ["that others can enter", "/usr", 2],
+] as const)
+  test(`a runtime directory ${what}: one line, although tresord was to start first`, async () => {
+    const result = await place.tresor(["open", path, "work", "--key-file", keyFile], {
+      env: { TRESOR_RUNTIME_DIR: runtime },
+    })
+    assert.deepEqual([result.code, result.stdout], [code, ""])
+    assert.match(result.stderr, new RegExp(`^tresor: error: Cannot use ${runtime}[^\\n]+\\n$`))
+  })
+
 for (const [what, said, code] of [
   ["nothing", "", 0],
   ["half a line", '["--backend"', 0],

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import { cpSync, mkdirSync, symlinkSync } from "node:fs"
+import { cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { Place, root, run } from "./harness.ts"
@@ -68,6 +68,23 @@ test("the program starts below a path with spaces, installed without its sources
   for (const part of ["tresor", "dist"]) cpSync(join(root, part), join(there, part), { recursive: true })
   const { code, stderr } = await run(join(there, "tresor"), ["--version"], { cwd: "/" })
   assert.equal(code, 0, stderr)
+})
+
+test("the programs run with eval forbidden, and without V8's code of them", async () => {
+  const there = place.path("bare")
+  mkdirSync(there)
+  for (const part of ["tresor", "dist"]) cpSync(join(root, part), join(there, part), { recursive: true })
+  const probe = `(function (require, filename) {
+    let said = "ran"
+    try { eval("1") } catch (error) { said = error.name }
+    return { main: () => console.log(said) }
+  })`
+  writeFileSync(join(there, "dist/tresor.bundle.cjs"), probe)
+  for (const cache of ["another program's", "none"]) {
+    const { stdout, stderr } = await run(join(there, "tresor"), ["list"])
+    assert.deepEqual([stdout, stderr], ["EvalError\n", ""], cache)
+    rmSync(join(there, "dist/tresor.cache"), { force: true })
+  }
 })
 
 test("the launcher says in one line what is missing", async () => {
