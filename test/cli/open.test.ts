@@ -105,6 +105,23 @@ test("a volume that is open already exits 5 under another name, through a link t
   await place.tresor(["close", "work"])
 })
 
+test("create says what it made, and begins with that when there is no recovery key to show", async () => {
+  const made = place.path("plain.img")
+  const kdf = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+  const { code, stdout } = await place.tresor([
+    "create",
+    made,
+    "--size",
+    "32M",
+    "--key-file",
+    keyFile,
+    "--no-recovery",
+    ...kdf,
+  ])
+  assert.equal(code, 0)
+  assert.match(stdout, new RegExp(`^${made}: 32 MiB, aes-xts-plain64 [^\\n]+\\nPassphrase in keyslot 0, [^\\n]+\\n$`))
+})
+
 test("what is no volume exits 4 with one line, untouched", async () => {
   await untouched(place.file("zeros.img", new Uint8Array(1 << 20)), 4, /LUKS/)
   await untouched(place.file("empty.img", ""), 4, /./)

@@ -140,14 +140,18 @@ function emptyPassphrase(path: string): TresorError {
 export async function create(path: string, options: CreateOptions): Promise<void> {
   // The object on standard output holds nothing secret.
   const stream = options.json === true ? process.stderr : process.stdout
-  const made = await createVolume(path, options, (key) => showRecoveryKey(key, stream))
+  let gap = ""
+  const made = await createVolume(path, options, async (key) => {
+    await showRecoveryKey(key, stream)
+    gap = "\n"
+  })
   if (options.json === true) {
     process.stdout.write(`${JSON.stringify(made)}\n`)
   } else {
     const sealed =
       options.portable === true ? "opened by cryptsetup too" : `sealed to this machine, backend ${made.backend}`
     process.stdout.write(
-      `\n${path}: ${formatSize(made.size)}, ${made.cipher} with ${made.keySize}-bit key, ` +
+      `${gap}${path}: ${formatSize(made.size)}, ${made.cipher} with ${made.keySize}-bit key, ` +
         `${made.sectorSize}-byte sectors, UUID ${made.uuid}.\nPassphrase in keyslot ${made.keyslot}, ${sealed}.\n`,
     )
   }
