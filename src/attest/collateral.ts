@@ -5,6 +5,7 @@
  * trusted: the verifier checks every signature up to the pinned root key.
  */
 import * as v from "valibot"
+import { jsonFault, parseJson } from "../json.ts"
 import { fromHex } from "./bytes.ts"
 import { type Crl, parseCertificate, parseCrl, pemBlocks, type X509 } from "./certificates.ts"
 import { Refusal } from "./refusal.ts"
@@ -73,9 +74,9 @@ const bundleSchema = v.looseObject({
 export function parseBundle(text: string): Collateral {
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = parseJson(text)
   } catch (cause) {
-    throw new Refusal("the collateral is not JSON", { cause })
+    throw new Refusal(`the collateral ${jsonFault(cause)}`, { cause })
   }
   const parsed = v.safeParse(bundleSchema, value)
   if (!parsed.success) {
@@ -101,9 +102,9 @@ function signedValue(text: string, key: string): Signed | null {
   if (inner === null) return null
   let outer: unknown
   try {
-    outer = JSON.parse(text)
+    outer = parseJson(text)
   } catch (cause) {
-    throw new Refusal(`the file with "${key}" is not JSON`, { cause })
+    throw new Refusal(`the file with "${key}" ${jsonFault(cause)}`, { cause })
   }
   const { signature } = outer as { readonly signature?: unknown }
   if (typeof signature !== "string") throw new Refusal(`the file with "${key}" has no signature`)

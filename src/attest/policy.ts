@@ -15,6 +15,7 @@
  */
 import * as v from "valibot"
 import { Exit, TresorError } from "../errors.ts"
+import { jsonFault, parseJson } from "../json.ts"
 import { TCB_STATUSES } from "./tcb.ts"
 
 const hex32 = v.pipe(v.string(), v.regex(/^[0-9a-fA-F]{64}$/, "64 hex digits are wanted"), v.toLowerCase())
@@ -68,9 +69,9 @@ export function parsePolicy(text: string): Policy {
     new TresorError("ATTEST_BAD_POLICY", Exit.badArguments, `Cannot use the policy: ${fact}`, { cause })
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = parseJson(text)
   } catch (cause) {
-    throw fail("it is not JSON", cause)
+    throw fail(`it ${jsonFault(cause)}`, cause)
   }
   const parsed = v.safeParse(policySchema, value)
   if (parsed.success) return parsed.output

@@ -3,6 +3,7 @@
  * and v4, and the status that follows from them.
  */
 import * as v from "valibot"
+import { jsonFault, parseJson } from "../json.ts"
 import { fromHex, viewOf } from "./bytes.ts"
 import type { PckExtension } from "./certificates.ts"
 import type { ReportBody } from "./quote.ts"
@@ -83,9 +84,9 @@ export type QeIdentity = v.InferOutput<typeof qeIdentitySchema>
 function parse<T extends v.GenericSchema>(what: string, schema: T, text: string): v.InferOutput<T> {
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = parseJson(text)
   } catch (cause) {
-    throw new Refusal(`the ${what} is not JSON`, { cause })
+    throw new Refusal(`the ${what} ${jsonFault(cause)}`, { cause })
   }
   const result = v.safeParse(schema, value)
   if (!result.success) {

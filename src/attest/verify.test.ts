@@ -38,6 +38,11 @@ const [mrenclave, mrsigner] = ["ab".repeat(32), "cd".repeat(32)]
 const binding: Binding = { publicKey: new Uint8Array(32).fill(9), nonce: new Uint8Array(32).fill(7) }
 const policy = parsePolicy(JSON.stringify({ version: 1, mrsigner, isvProdId: 1, isvSvn: 3 }))
 
+test("a policy with a restriction twice is refused: which one counts would be anybody's guess", () => {
+  const text = `{"mrenclave":"${"00".repeat(32)}","testing":false,"testing":true}`
+  assert.throws(() => parsePolicy(text), /has the name "testing" twice in one object/)
+})
+
 /** A production report of our enclave. */
 async function body(change: (bytes: Uint8Array, view: DataView) => void = () => {}): Promise<Uint8Array> {
   const bytes = new Uint8Array(384)

@@ -9,6 +9,7 @@ import { VolumeClient } from "../control/volume-client.ts"
 import { isLive, processStart, readState, runtimePaths } from "../daemon/runtime.ts"
 import { runtimeRoot } from "../daemon/runtime-root.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { parseJson } from "../json.ts"
 import { takeDaemon } from "./daemon-process.ts"
 import { notOpen } from "./messages.ts"
 
@@ -73,7 +74,7 @@ export async function startDaemon(name: string, args: readonly string[]): Promis
     lifeline.write(`${JSON.stringify(args)}\n`)
     const text = await firstLine
     child.unref()
-    const result = v.safeParse(readySchema, text === null ? null : JSON.parse(text))
+    const result = v.safeParse(readySchema, text === null ? null : parseJson(text))
     if (!result.success) {
       throw new TresorError(
         "DAEMON_DIED",

@@ -3,9 +3,11 @@ import { availableParallelism, totalmem } from "node:os"
 import { openEnclave } from "../enclave/loader.ts"
 import type { Backend, Enclave, Kdf, SealPolicy } from "../enclave/types.ts"
 import { HeaderStore } from "../luks2/header-store.ts"
+import type { Metadata } from "../luks2/metadata.ts"
 import { type KdfRequest, portableKdf, tresorKdf } from "../luks2/operations/kdf.ts"
 import type { FreshKeyslot, Keeper, VolumeKeeper } from "../luks2/operations/parts.ts"
 import { proveKeyslot } from "../luks2/operations/prove.ts"
+import { checkTampering, tampering, tamperingWords } from "../luks2/tampering.ts"
 import { openHeaderDevice } from "../store/header-device.ts"
 import { withClock } from "./progress.ts"
 import { TrustedEnclave } from "./sealed.ts"
@@ -42,6 +44,12 @@ export async function withEnclave<T>(choice: EnclaveChoice, work: (keeper: Keepe
   return await work({ enclave, seal: (binding, secrets) => trusted.seal(binding, secrets) })
 }
 
+/** A header that can be shown although nothing may be done with it. */
+export function warnOfTampering(metadata: Metadata, path: string): void {
+  const found = tampering(metadata)
+  if (found !== null) process.stderr.write(`WARNING! ${path}: ${tamperingWords(found)}\n`)
+}
+
 /** The header of the volume at `path`, or in the file of a detached one. */
 export async function withHeader<T>(
   path: string,
@@ -51,21 +59,24 @@ export async function withHeader<T>(
 ): Promise<T> {
   const device = await openHeaderDevice(header ?? path, { readOnly })
   try {
-    return await work(await HeaderStore.open(device))
+    const store = await HeaderStore.open(device)
+    if (readOnly) warnOfTampering(store.header.metadata, path)
+    return await work(store)
   } finally {
     await device.close()
   }
 }
 
-/** Header and enclave: what every keyslot operation takes. */
+/** Header and enclave: what every keyslot operation takes. Throws LUKS2_TAMPERED (exit 4). */
 export function withKeeper<T>(
   path: string,
   options: EnclaveChoice & { readonly header?: string },
   work: (keeper: VolumeKeeper) => Promise<T>,
 ): Promise<T> {
-  return withHeader(path, options.header, { readOnly: false }, (store) =>
-    withEnclave(options, (keeper) => work({ ...keeper, store, path })),
-  )
+  return withHeader(path, options.header, { readOnly: false }, (store) => {
+    checkTampering(store.header.metadata, `use ${path}`)
+    return withEnclave(options, (keeper) => work({ ...keeper, store, path }))
+  })
 }
 
 /** Half of the memory, as cryptsetup: the other half is for who uses the machine. */

@@ -484,6 +484,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
   command("check", "examine a header; repair what can be", header)
     .argument("<path>")
     .option("--repair", "write a broken copy anew from the good one")
+    .batch()
     .header()
     .json()
     .examples("tresor check disk.img")

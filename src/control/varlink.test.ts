@@ -57,6 +57,9 @@ for (const [what, text] of [
 
 test("bytes that are no UTF-8 are refused", () => {
   assert.throws(() => decodeCall(Buffer.from([0x22, 0xff, 0x22])), FramingError)
+  // One program would see Status, another Unlock.
+  assert.throws(() => decodeCall(Buffer.from('{"method":"a.Status","method":"a.Unlock"}')), FramingError)
+  assert.throws(() => decodeReply(Buffer.from('{"parameters":{"x":1,"x":2}}')), FramingError)
 })
 
 test("a reply may lack parameters, and keeps its error", () => {

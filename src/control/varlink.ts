@@ -4,6 +4,7 @@
  * sockets are server.ts's and client.ts's.
  */
 import * as v from "valibot"
+import { parseJson } from "../json.ts"
 
 /** Room for an 8 MiB key file, sealed and in base64, and the JSON around it. */
 export const MESSAGE_LIMIT = 12 * 1024 * 1024
@@ -52,7 +53,7 @@ export function encodeMessage(message: unknown): Uint8Array {
 
 function parse(frame: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(frame))
+    return parseJson(new TextDecoder("utf-8", { fatal: true }).decode(frame))
   } catch {
     throw new FramingError("a message is not JSON in UTF-8")
   }

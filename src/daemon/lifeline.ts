@@ -6,6 +6,7 @@ import { writeSync } from "node:fs"
 import { Socket } from "node:net"
 import * as v from "valibot"
 import { Exit, TresorError } from "../errors.ts"
+import { parseJson } from "../json.ts"
 
 const FD = 3
 
@@ -35,7 +36,7 @@ export class Lifeline {
   async words(): Promise<string[] | null> {
     const line = await this.#firstLine()
     this.#socket.unref()
-    return line === null ? null : v.parse(wordsSchema, JSON.parse(line))
+    return line === null ? null : v.parse(wordsSchema, parseJson(line))
   }
 
   /** `orphaned` is called when the starter ends, or has ended, without having said "stay". */

@@ -20,6 +20,7 @@ import { join } from "node:path"
 import * as v from "valibot"
 import { flock } from "../enclave/native.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { parseJson } from "../json.ts"
 import { prepareRoot } from "./runtime-root.ts"
 
 /** sockaddr_un.sun_path, less its NUL. */
@@ -109,7 +110,7 @@ export function readState(root: string, name: string): State | "damaged" | null 
     return null
   }
   try {
-    const result = v.safeParse(stateSchema, JSON.parse(readFileSync(state, "utf8")))
+    const result = v.safeParse(stateSchema, parseJson(readFileSync(state, "utf8")))
     return result.success ? result.output : "damaged"
   } catch {
     return "damaged"

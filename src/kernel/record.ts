@@ -8,6 +8,7 @@ import { dirname } from "node:path"
 import * as v from "valibot"
 import type { Kdf } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { parseJson } from "../json.ts"
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(0xffffffff))
 
@@ -48,7 +49,7 @@ export function readRecord(path: string): LegacyRecord | null {
     throw error
   }
   try {
-    const { uuid, kdf, sealed } = v.parse(recordSchema, JSON.parse(text))
+    const { uuid, kdf, sealed } = v.parse(recordSchema, parseJson(text))
     return { uuid, kdf, sealed }
   } catch (error) {
     throw new TresorError(

@@ -1,6 +1,7 @@
 /** What `tresor check` finds in a header, beyond what makes it invalid. Pure. */
 import type { FoundCopies, FoundCopy } from "./copies.ts"
 import type { LuksHeader, Metadata } from "./metadata.ts"
+import { tampering, tamperingWords } from "./tampering.ts"
 
 export interface Finding {
   /** "damage" wants repair; "remark" is worth knowing and no fault. */
@@ -67,7 +68,9 @@ function ofSize({ headerSize, metadata }: LuksHeader, deviceSize: number): Findi
 export function examine(found: FoundCopies, deviceSize: number): readonly Finding[] {
   const { header } = found
   const { keyslots, tokens, config } = header.metadata
+  const tampered = tampering(header.metadata)
   return [
+    ...(tampered === null ? [] : [damage(tamperingWords(tampered))]),
     ofCopy(found.primary, found),
     ofCopy(found.secondary, found),
     sound(

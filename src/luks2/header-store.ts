@@ -10,6 +10,7 @@ import type { HeaderDevice } from "./device.ts"
 import { emitMetadata } from "./emit.ts"
 import type { LuksHeader } from "./metadata.ts"
 import { parseMetadata } from "./parse.ts"
+import { checkTampering } from "./tampering.ts"
 
 export interface AreaWrite {
   readonly offset: bigint
@@ -22,6 +23,11 @@ export interface HeaderChange {
   readonly writeAreas?: readonly AreaWrite[]
   /** Overwritten once the header that no longer refers to them is on stable storage. */
   readonly wipeAreas?: readonly { readonly offset: bigint; readonly size: bigint }[]
+}
+
+export interface UpdateOptions {
+  /** Every keyslot goes: nothing in the header can be worth keeping it. */
+  readonly destroys?: boolean
 }
 
 /** Most that crypto.getRandomValues gives at once. */
@@ -74,6 +80,8 @@ export class HeaderStore {
     return this.#device.locked("exclusive", async () => {
       const found: FoundCopies = await readCopies(this.#device)
       this.#header = found.header
+      // The older copy may be the last that is as the owner wrote it.
+      checkTampering(found.header.metadata, `repair the header of ${this.#device.path}`)
       // A copy that was cut off is not a broken one: writing it would make the device longer and save nothing.
       const size = await this.#device.size()
       if (found.stale.length > 0 && 2 * found.header.headerSize > size) throw truncated(this.#device.path, size)
@@ -96,11 +104,17 @@ export class HeaderStore {
    * Changes the header as it is now. `change` may take its time (a KDF): the
    * lock is held, so that nobody else's change is lost.
    */
-  async update(change: (header: LuksHeader) => Promise<HeaderChange>): Promise<LuksHeader> {
+  async update(
+    change: (header: LuksHeader) => Promise<HeaderChange>,
+    { destroys = false }: UpdateOptions = {},
+  ): Promise<LuksHeader> {
     return this.#device.locked("exclusive", async () => {
       const found = await readCopies(this.#device)
       this.#header = found.header
-      if (found.header.metadata.config.requirements.length > 0) throw unmet(found.header)
+      if (!destroys) {
+        checkTampering(found.header.metadata, `change the header of ${this.#device.path}`)
+        if (found.header.metadata.config.requirements.length > 0) throw unmet(found.header)
+      }
       const { header, writeAreas = [], wipeAreas = [] } = await change(found.header)
       const next: LuksHeader = { ...header, sequenceId: found.header.sequenceId + 1n }
       // What could not be read back must not be written.

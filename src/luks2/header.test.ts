@@ -125,6 +125,22 @@ for (const vector of vectors.filter(({ binary }) => binary === undefined)) {
   })
 }
 
+test("equal names in one object are refused at any depth, for cryptsetup would take the last", () => {
+  const text = JSON.stringify(sample())
+  for (const [before, after] of [
+    [
+      '"encryption":"aes-xts-plain64","sector_size"',
+      '"encryption":"cipher_null-ecb","encryption":"aes-xts-plain64","sector_size"',
+    ],
+    ['"keyslots":{', '"keyslots":{},"keyslots":{'],
+    ['"type":"of-another-program"', '"type":"tresor","type":"of-another-program"'],
+    ['"deep":[', '"deep":[{"a":1,"a":1},'],
+  ] as const) {
+    assert.ok(text.includes(before), before)
+    assert.throws(() => parse(text.replace(before, after)), /twice in one object/)
+  }
+})
+
 test("JSON nested deeper than anybody would is refused, not a crash", () => {
   const deep = `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`
   assert.throws(() => parse(`{"tokens":${deep}}`), TresorError)

@@ -2,6 +2,7 @@
  * JSON of which only a part is ours: objects are taken apart into the text of
  * their members, so that what we do not know is written back byte for byte.
  */
+import { endOfString, parseJson } from "../json.ts"
 
 /** Members of an object that are not ours: name -> text of the value. */
 export const extra: unique symbol = Symbol("members we do not know")
@@ -10,15 +11,15 @@ export interface Extensible {
   readonly [extra]?: ReadonlyMap<string, string>
 }
 
-/** Deeper than any header's, shallower than what JSON.parse can take. */
-const DEPTH = 64
+/** cryptsetup's (json-c's default): a header it cannot read helps nobody in an emergency. */
+const DEPTH = 31
 
-/** Throws SyntaxError for what is not one JSON object. The last of equal names counts. */
+/** Throws SyntaxError for what is not one JSON object, and for equal names in it or in any object within. */
 export function members(text: string): Map<string, string> {
-  const value: unknown = JSON.parse(text)
+  const value: unknown = parseJson(text, DEPTH)
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new SyntaxError("not a JSON object")
   const found = new Map<string, string>()
-  // JSON.parse has accepted the text: what follows only finds where things begin and end.
+  // The text is known to be JSON: what follows only finds where things begin and end.
   let at = skipSpace(text, 0) + 1
   for (;;) {
     at = skipSpace(text, at)
@@ -40,14 +41,6 @@ function skipSpace(text: string, at: number): number {
   return at
 }
 
-/** `at`: the opening quote; returns the index after the closing one. */
-function endOfString(text: string, at: number): number {
-  for (let index = at + 1; ; index++) {
-    if (text[index] === "\\") index++
-    else if (text[index] === '"') return index + 1
-  }
-}
-
 function endOfValue(text: string, at: number): number {
   let depth = 0
   for (let index = at; ; ) {
@@ -58,7 +51,7 @@ function endOfValue(text: string, at: number): number {
       continue
     }
     if (char === "{" || char === "[") {
-      if (++depth > DEPTH) throw new SyntaxError("JSON nested too deeply")
+      depth++
     } else if (char === "}" || char === "]") {
       if (depth === 0) return index
       if (--depth === 0) return index + 1

@@ -3,6 +3,7 @@
  * Specification 1.1 (chapter 3) that cryptsetup checks. Pure.
  */
 import { Exit, TresorError } from "../errors.ts"
+import { AmbiguousJson } from "../json.ts"
 import { type Extensible, members, unknownMembers } from "./json.ts"
 import type {
   ForeignKeyslot,
@@ -40,8 +41,9 @@ class Reader {
     this.#path = path
     try {
       this.#fields = members(text)
-    } catch {
-      throw invalid(`${path || "the JSON area"} is not a JSON object`)
+    } catch (error) {
+      const fault = error instanceof AmbiguousJson ? error.message : "is not a JSON object"
+      throw invalid(`${path || "the JSON area"} ${fault}`)
     }
   }
 

@@ -2,38 +2,34 @@
 import type { Backend, Hash, Header, HeaderMacs, Kdf, Keyslot, Segment } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { unmet } from "./header-store.ts"
-import type { LuksHeader, LuksKdf, LuksKeyslot, LuksSegment, Metadata, TresorToken } from "./metadata.ts"
+import type { LuksHeader, LuksKdf, LuksKeyslot, Metadata, TresorToken } from "./metadata.ts"
+import { CIPHER, checkTampering, isHash, isKeySize, unsupported } from "./tampering.ts"
 
-const HASHES: readonly string[] = ["sha1", "sha224", "sha256", "sha384", "sha512"] satisfies Hash[]
-const CIPHER = "aes-xts-plain64"
 const STRIPES = 4000
 
-const isHash = (text: string): text is Hash => HASHES.includes(text)
-const isKeySize = (size: number): size is 32 | 64 => size === 32 || size === 64
-
-function refuse(fact: string, way = "cryptsetup opens it"): TresorError {
-  return new TresorError("LUKS2_UNSUPPORTED", Exit.wrongDevice, `Cannot open this volume: ${fact}; ${way}`)
+function refuse(fact: string): TresorError {
+  return new TresorError("LUKS2_UNSUPPORTED", Exit.wrongDevice, `Cannot open this volume: ${fact}; cryptsetup opens it`)
 }
 
-function segmentOf({ metadata }: LuksHeader, keySize: 32 | 64): Segment {
-  const segment: LuksSegment | undefined = metadata.segments.get(0)
-  if (segment === undefined || segment.type !== "crypt") throw refuse("its first segment is not encrypted")
-  if (metadata.segments.size > 1) throw refuse("it has more than one segment: a reencryption is under way")
-  if (segment.integrity) throw refuse("it has authenticated encryption (integrity)")
-  if (segment.encryption !== CIPHER) {
-    throw refuse(`its cipher is ${segment.encryption}, and ${CIPHER} is supported`)
-  }
-  const { offset, size, ivTweak, sectorSize } = segment
+/** Throws LUKS2_TAMPERED, LUKS2_REQUIREMENTS or LUKS2_UNSUPPORTED (exit 4). */
+function checkSupported(header: LuksHeader): void {
+  // First: what was tampered with must not be opened by cryptsetup either.
+  checkTampering(header.metadata, "open this volume")
+  if (header.metadata.config.requirements.length > 0) throw unmet(header)
+  const fact = unsupported(header.metadata)
+  if (fact !== null) throw refuse(fact)
+}
+
+function segmentOf(metadata: Metadata, keySize: 32 | 64): Segment {
+  const { offset, size, ivTweak, sectorSize } = metadata.segments.get(0)!
   return { cipher: CIPHER, sectorSize: sectorSize as Segment["sectorSize"], keySize, offset, size, ivTweak }
 }
 
 /** The digest of segment 0. */
 function digestOf(metadata: Metadata) {
-  const digest = [...metadata.digests.values()].find(({ segments }) => segments.includes(0))
-  if (digest === undefined) throw refuse("no digest belongs to its segment")
-  if (digest.type !== "pbkdf2" || !isHash(digest.hash)) throw refuse(`its digest is ${digest.type} ${digest.hash}`)
-  const { keyslots, iterations, salt, digest: bytes } = digest
-  return { keyslots, digest: { hash: digest.hash, iterations, salt, digest: bytes } }
+  const digest = [...metadata.digests.values()].find(({ segments }) => segments.includes(0))!
+  const { keyslots, hash, iterations, salt, digest: bytes } = digest
+  return { keyslots, digest: { hash: hash as Hash, iterations, salt, digest: bytes } }
 }
 
 /** `null` for a hash the enclave does not have. */
@@ -87,15 +83,15 @@ function macsOf(metadata: Metadata): HeaderMacs | null {
 
 /**
  * `areas`: key material by keyslot, as on disk. `tried`: whether the passphrase
- * is tried on a keyslot. Throws LUKS2_UNSUPPORTED or LUKS2_REQUIREMENTS (exit 4).
+ * is tried on a keyslot. Throws as checkSupported.
  */
 export function enclaveHeader(
   header: LuksHeader,
   areas: ReadonlyMap<number, Uint8Array>,
   tried: (slot: number) => boolean,
 ): Header {
+  checkSupported(header)
   const { metadata, uuid } = header
-  if (metadata.config.requirements.length > 0) throw unmet(header)
   const { keyslots: slots, digest } = digestOf(metadata)
   const found = slots.flatMap((slot) => {
     const keyslot = metadata.keyslots.get(slot)
@@ -110,9 +106,8 @@ export function enclaveHeader(
       return keyslotOf(slot, keyslot, token, area, tried(slot))
     })
     .filter((keyslot) => keyslot !== null)
-  const keySize = found[0]?.keyslot.keySize ?? 64
-  if (!isKeySize(keySize)) throw refuse(`its volume key has ${keySize * 8} bits`)
-  return { uuid, segment: segmentOf(header, keySize), digest, keyslots, macs: macsOf(metadata) }
+  const keySize = (found[0]?.keyslot.keySize ?? 64) as Segment["keySize"]
+  return { uuid, segment: segmentOf(metadata, keySize), digest, keyslots, macs: macsOf(metadata) }
 }
 
 /** Keyslots that are tried when none is named: priority 0 is left out. */

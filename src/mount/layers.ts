@@ -8,6 +8,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as v from "valibot"
+import { parseJson } from "../json.ts"
 
 const layerSchema = v.variant("kind", [
   v.object({ kind: v.literal("volume"), name: v.string() }),
@@ -60,7 +61,7 @@ export function readRecords(root: string): MountRecord[] {
   const records: MountRecord[] = []
   for (const entry of entries.filter((name) => name.endsWith(".json"))) {
     try {
-      const parsed = v.safeParse(recordSchema, JSON.parse(readFileSync(join(folder(root), entry), "utf8")))
+      const parsed = v.safeParse(recordSchema, parseJson(readFileSync(join(folder(root), entry), "utf8")))
       if (parsed.success) records.push(parsed.output)
     } catch {
       // Removed by an umount that runs beside us.

@@ -3,12 +3,14 @@ import { Exit } from "../../errors.ts"
 import { readCopies } from "../../luks2/copies.ts"
 import { examine, type Finding } from "../../luks2/examine.ts"
 import { HeaderStore } from "../../luks2/header-store.ts"
+import { tampering } from "../../luks2/tampering.ts"
 import { openHeaderDevice } from "../../store/header-device.ts"
 import { styles } from "../table.ts"
 
 export interface CheckOptions {
   readonly header?: string
   readonly repair?: true
+  readonly batchMode?: true
   readonly json?: true
 }
 
@@ -21,11 +23,14 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
   try {
     const look = async () => {
       const found = await device.locked("shared", () => readCopies(device))
-      return { stale: found.stale, findings: examine(found, await device.size()) }
+      const tampered = tampering(found.header.metadata) !== null
+      return { stale: found.stale, tampered, findings: examine(found, await device.size()) }
     }
     const before = await look()
-    const repaired = options.repair === true ? await (await HeaderStore.attach(device)).repair() : []
-    const { stale, findings } = repaired.length === 0 ? before : await look()
+    // The newer copy is the one that was tampered with: nothing is written over the older one.
+    const repaired =
+      options.repair === true && !before.tampered ? await (await HeaderStore.attach(device)).repair() : []
+    const { stale, tampered, findings } = repaired.length === 0 ? before : await look()
     const damaged = findings.some(({ kind }) => kind === "damage")
     if (options.json === true) {
       process.stdout.write(`${JSON.stringify({ path: target, sound: !damaged, repaired, findings })}\n`)
@@ -34,9 +39,9 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
       for (const copy of repaired)
         process.stdout.write(`The ${NAMES[copy]} header was written anew from the other one.\n`)
       if (damaged) {
-        const out =
-          stale.length > 0 ? "`tresor check --repair" : "no copy can mend it, a backup can: `tresor header restore"
-        process.stderr.write(`Damage was found: ${out} ${target}${stale.length > 0 ? "" : " FILE"}\`\n`)
+        const mends = stale.length > 0 && !tampered
+        const out = mends ? "`tresor check --repair" : "no copy can mend it, a backup can: `tresor header restore"
+        process.stderr.write(`Damage was found: ${out} ${target}${mends ? "" : " FILE"}\`\n`)
       }
     }
     if (damaged) process.exitCode = Exit.wrongDevice

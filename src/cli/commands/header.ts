@@ -8,9 +8,10 @@ import type { HeaderDevice } from "../../luks2/device.ts"
 import { openFileDevice } from "../../luks2/file-device.ts"
 import type { LuksHeader } from "../../luks2/metadata.ts"
 import { authenticateHeader } from "../../luks2/operations/authenticate.ts"
+import { checkTampering } from "../../luks2/tampering.ts"
 import { openHeaderDevice } from "../../store/header-device.ts"
 import { confirm } from "../confirm.ts"
-import { type EnclaveChoice, type ExistingOptions, withKeeper } from "../keeper.ts"
+import { type EnclaveChoice, type ExistingOptions, warnOfTampering, withKeeper } from "../keeper.ts"
 import { progressBar, withClock } from "../progress.ts"
 import { checkNotOpen, syncDirectory } from "../target.ts"
 import { withPassphrase } from "../unlock.ts"
@@ -62,6 +63,7 @@ export async function backup(path: string, file: string, options: HeaderOptions)
   try {
     await device.locked("shared", async () => {
       const { header } = await readCopies(device)
+      warnOfTampering(header.metadata, path)
       await saveArea(device, wholeSize(header), file)
     })
   } finally {
@@ -110,6 +112,7 @@ export async function restore(path: string, file: string, options: RestoreOption
     if (stale.length > 0 || (await source.size()) < size) {
       throw refuse("BACKUP_DAMAGED", target, `${file} is damaged or cut off; use another backup`)
     }
+    if (options.force !== true) checkTampering(header.metadata, `restore the header in ${file}`)
     const old = await present(device)
     if (old !== null) {
       if (old.header.uuid !== header.uuid && options.force !== true) {

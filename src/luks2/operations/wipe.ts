@@ -9,12 +9,15 @@ import type { VolumeKeeper } from "./parts.ts"
  */
 export async function wipeKeyslots({ store, path }: Pick<VolumeKeeper, "store" | "path">): Promise<readonly number[]> {
   let destroyed: readonly number[] = []
-  await store.update(async (header) => {
-    const draft = new Draft(header, new Map(), path)
-    destroyed = [...draft.metadata.keyslots.keys()].sort((a, b) => a - b)
-    for (const slot of destroyed) draft.remove(slot)
-    const { offset, end } = keyslotsArea(header)
-    return { header: draft.header, wipeAreas: [{ offset, size: end - offset }] }
-  })
+  await store.update(
+    async (header) => {
+      const draft = new Draft(header, new Map(), path)
+      destroyed = [...draft.metadata.keyslots.keys()].sort((a, b) => a - b)
+      for (const slot of destroyed) draft.remove(slot)
+      const { offset, end } = keyslotsArea(header)
+      return { header: draft.header, wipeAreas: [{ offset, size: end - offset }] }
+    },
+    { destroys: true },
+  )
   return destroyed
 }
