@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "abi/enclave.h"
+#include "addon/refuse.h"
 
 #define SGX_PAGE_SIZE		4096u
 
@@ -53,18 +54,6 @@ struct tresor_thread {
 	uint32_t nssa;
 };
 
-/* Becomes a JavaScript Error: code is SGX_<CHECK> or an errno's name. */
-struct tresor_error {
-	char code[40];
-	char message[200];	/* one line: the fact found */
-};
-
-/* Always false, so that a check can end with `return tresor_refuse(...)`. */
-bool tresor_refuse(struct tresor_error *error, const char *code, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-/* The same from errno, with its name as code. */
-bool tresor_refuse_errno(struct tresor_error *error, const char *what);
-
 /* A page as EADD knows it, in one byte: SECINFO's R, W, X and these. */
 #define TRESOR_PAGE_PRESENT	0x10u
 #define TRESOR_PAGE_TCS		0x20u
@@ -86,6 +75,8 @@ void tresor_image_fault(struct tresor_image *image, const char *where, uint16_t 
 			uint64_t address);
 /* The same when the kernel refused to enter; `error`: an errno. */
 void tresor_image_not_entered(struct tresor_image *image, int error);
+/* What was remembered, or NULL. Any thread. */
+const char *tresor_image_fault_text(const struct tresor_image *image);
 
 struct tresor_options {
 	uint32_t transition_cycles;	/* software: TSC cycles burnt per entry and exit together */

@@ -10,6 +10,7 @@
 static napi_value init(napi_env env, napi_value exports)
 {
 	tresor_enclave_register(env, exports);
+	tresor_cpu_register(env, exports);
 	tresor_sectors_register(env, exports);
 	tresor_file_register(env, exports);
 	tresor_channel_register(env, exports);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The Linux in-kernel SGX driver behind backend.h (uapi: <asm/sgx.h>). What the
- * driver would answer with EIO or EPERM, enclave.c has refused before with a
+ * driver would answer with EIO or EPERM, rules.c has refused before with a
  * reason.
  */
 #include "addon/sgx.h"
