@@ -12,11 +12,12 @@
  */
 import { createHash, randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
-import { createInterface } from "node:readline/promises"
+import { ask } from "../cli/confirm.ts"
 import { parseSigstruct } from "../enclave/image/sigstruct.ts"
 import { installed } from "../enclave/installation.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { err } from "../output/output.ts"
 import { equal } from "./bytes.ts"
 import { hostName, knownEnclavesPath, LOCAL, pin, readKnown, recognise, type Seen } from "./known-enclaves.ts"
 import { type Policy, parsePolicy, policyFor } from "./policy.ts"
@@ -63,24 +64,19 @@ function ownImage(): Surroundings["own"] {
 }
 
 async function askOnTerminal(text: string, question: string): Promise<boolean> {
-  process.stderr.write(text)
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    for (;;) {
-      const answer = (await terminal.question(question)).trim().toLowerCase()
-      if (answer === "yes") return true
-      if (answer === "no" || answer === "") return false
-      process.stderr.write("Please type yes or no.\n")
-    }
-  } finally {
-    terminal.close()
+  err.text(text)
+  for (;;) {
+    const answer = (await ask(question)).trim().toLowerCase()
+    if (answer === "yes") return true
+    if (answer === "no" || answer === "") return false
+    err.line("Please type yes or no.")
   }
 }
 
 function surroundings(): Surroundings {
   return {
     ask: process.stdin.isTTY && process.stderr.isTTY ? askOnTerminal : null,
-    tell: (line) => void process.stderr.write(`tresor: ${line}\n`),
+    tell: (line) => err.line(`tresor: ${line}`),
     now: () => new Date(),
     aesmSocket: null,
     own: ownImage(),

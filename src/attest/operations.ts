@@ -279,7 +279,7 @@ export function policyInit(options: PolicyOptions): CommandResult {
   const made = policyFor(identity, options.by)
   const policy: Policy = { ...made, testing: made.testing || options.testing === true }
   const { out } = options
-  if (out === undefined) return { exitCode: 0, json: policy, lines: [formatPolicy(policy).trimEnd()] }
+  if (out === undefined) return { exitCode: 0, json: policy, lines: formatPolicy(policy).trimEnd().split("\n") }
   if (existsSync(out) && !options.force) {
     throw new TresorError("ATTEST_POLICY_EXISTS", Exit.busy, `Cannot write ${out}: it exists; --force overwrites it`)
   }

@@ -1,10 +1,11 @@
 /** Questions whose answer destroys something. */
 import { createInterface } from "node:readline"
 import { Exit, TresorError } from "../errors.ts"
+import { err } from "../output/output.ts"
 
 /** One line of standard input, echoed by the terminal; "" at its end. */
 export async function ask(question: string): Promise<string> {
-  process.stderr.write(question)
+  err.text(question)
   const lines = createInterface({ input: process.stdin })
   try {
     for await (const line of lines) return line

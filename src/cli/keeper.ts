@@ -8,6 +8,7 @@ import { type KdfRequest, portableKdf, tresorKdf } from "../luks2/operations/kdf
 import type { FreshKeyslot, Keeper, VolumeKeeper } from "../luks2/operations/parts.ts"
 import { proveKeyslot } from "../luks2/operations/prove.ts"
 import { checkTampering, tampering, tamperingWords } from "../luks2/tampering.ts"
+import { err } from "../output/output.ts"
 import { openHeaderDevice } from "../store/header-device.ts"
 import { withClock } from "./progress.ts"
 import { TrustedEnclave } from "./sealed.ts"
@@ -47,7 +48,7 @@ export async function withEnclave<T>(choice: EnclaveChoice, work: (keeper: Keepe
 /** A header that can be shown although nothing may be done with it. */
 export function warnOfTampering(metadata: Metadata, path: string): void {
   const found = tampering(metadata)
-  if (found !== null) process.stderr.write(`WARNING! ${path}: ${tamperingWords(found)}\n`)
+  if (found !== null) err.line(`WARNING! ${path}: ${tamperingWords(found)}`)
 }
 
 /** The header of the volume at `path`, or in the file of a detached one. */

@@ -1,5 +1,7 @@
 /** `tresor`: words in, one exit code out. */
 import { CommanderError } from "commander"
+import { Exit } from "../errors.ts"
+import { err, out } from "../output/output.ts"
 import { type DaemonProcess, discardEarly, keepEarly } from "./daemon-process.ts"
 import { tell } from "./messages.ts"
 import { buildProgram, TresorCommand } from "./program.ts"
@@ -10,6 +12,8 @@ function refuse(program: TresorCommand): void {
   const walk = (command: TresorCommand) => {
     command.exitOverride()
     command.configureOutput({
+      writeOut: (text) => out.script(text),
+      writeErr: (text) => err.script(text),
       outputError: (text, write) => {
         const said = text
           .replace(/^error: /, "")
@@ -39,28 +43,40 @@ async function run(words: readonly string[]): Promise<number> {
   } catch (error) {
     // A command group without a subcommand shows its help on stderr; commander calls that an error.
     const { line, exitCode } = tell(error)
-    if (line !== "") process.stderr.write(`${line}\n`)
+    if (line !== "") err.line(line)
     if (process.env["TRESOR_DEBUG"] !== undefined && !(error instanceof CommanderError)) {
-      process.stderr.write(`${(error as Error).stack ?? error}\n`)
+      err.text(`${(error as Error).stack ?? error}\n`)
     }
     return exitCode
   }
 }
 
+/** As a shell says it of a program that SIGPIPE ended. */
+const BROKEN_PIPE = 141
+
+/**
+ * The exit code, once it is known whether the reader of standard output had all
+ * of it. A reader that left (`tresor list | head`) is told apart from success
+ * and not complained of; a failure stays the failure it was.
+ */
+function delivered(exitCode: number): number {
+  const { lost } = out
+  if (lost === null || exitCode !== 0) return exitCode
+  if (lost.code === "EPIPE") return BROKEN_PIPE
+  const fact = lost.code === "ENOSPC" ? "no space left on the device" : (lost.code ?? lost.message)
+  err.line(`tresor: error: Cannot write to standard output: ${fact}; the command itself was carried out`)
+  return Exit.wrongDevice
+}
+
 /** `daemon`: started by launch.ts for the command that `words` most likely are. */
 export function main(words: readonly string[], daemon: DaemonProcess | null): void {
   keepEarly(daemon)
-  // A reader that has seen enough (`tresor list | head`) is no error.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0)
-    throw error
-  })
   // With nothing left to wait for, `run` is not over: 0 would be a lie.
   process.once("beforeExit", () => {
     process.exitCode ??= 13
   })
   void run(words).then((exitCode) => {
     discardEarly()
-    process.exitCode = exitCode
+    process.exitCode = delivered(exitCode)
   })
 }

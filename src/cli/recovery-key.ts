@@ -7,6 +7,7 @@ import { randomFillSync } from "node:crypto"
 import { closeSync, existsSync, fsyncSync, openSync, rmSync, writeSync } from "node:fs"
 import { Exit, TresorError } from "../errors.ts"
 import { encodeRecoveryKey } from "../luks2/modhex.ts"
+import type { Output } from "../output/output.ts"
 import { recoveryKeyNotice } from "./messages.ts"
 import { wipe, withSecret } from "./secrets.ts"
 
@@ -67,14 +68,9 @@ export function withRecoveryKey<T>(
   })
 }
 
-/** Writes a secret as bytes; resolves when the stream has taken them, so that they can be wiped. */
-function writeBytes(stream: NodeJS.WriteStream, bytes: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => stream.write(bytes, (error) => (error ? reject(error) : resolve())))
-}
-
 /** The key alone on a line, and why it matters. */
-export async function showRecoveryKey(key: Uint8Array, stream: NodeJS.WriteStream): Promise<void> {
-  stream.write("\nThis is the recovery key:\n\n    ")
-  await writeBytes(stream, key)
-  stream.write(`\n\n${recoveryKeyNotice().join("\n")}\n`)
+export async function showRecoveryKey(key: Uint8Array, output: Output): Promise<void> {
+  output.text("\nThis is the recovery key:\n\n    ")
+  output.bytes(key)
+  output.text(`\n\n${recoveryKeyNotice().join("\n")}\n`)
 }

@@ -8,6 +8,7 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { isatty } from "node:tty"
 import { readPassphrase } from "../enclave/native.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { visibleLine } from "../output/visible.ts"
 
 /** cryptsetup's compiled-in limits. */
 export const KEYFILE_LIMIT = 8 * 1024 * 1024
@@ -191,5 +192,5 @@ export async function readSecret(
 }
 
 async function fromTerminal(prompt: string, timeout: number | undefined): Promise<Uint8Array> {
-  return readPassphrase(prompt, PASSPHRASE_LIMIT, timeout ?? 0)
+  return readPassphrase(visibleLine(prompt), PASSPHRASE_LIMIT, timeout ?? 0)
 }

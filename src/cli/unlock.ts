@@ -1,6 +1,7 @@
 /** Asking for a passphrase and giving it to a waiting volume. */
 import { LEGACY_CIPHER, type VolumeStatus } from "../control/volume.ts"
 import type { VolumeClient } from "../control/volume-client.ts"
+import { err } from "../output/output.ts"
 import { isWrongPassphrase, NO_KEY } from "./messages.ts"
 import { askVolume, TrustedEnclave } from "./sealed.ts"
 import { isInteractive, readSecret, type SecretSource, withSecret } from "./secrets.ts"
@@ -27,7 +28,7 @@ export async function withPassphrase<T>(
       return await withSecret(readSecret(prompt, options, { verify: options.verify === true }), attempt)
     } catch (error) {
       if (!isWrongPassphrase(error) || n >= tries) throw error
-      process.stderr.write(`${NO_KEY}\n`)
+      err.line(`${NO_KEY}`)
     }
   }
 }

@@ -1,10 +1,11 @@
 /** `tresor kernel …`: words of the command line to operations. */
 import type { Command } from "commander"
 import { facts } from "../cli/table.ts"
+import { out } from "../output/output.ts"
 import { readModule } from "./module.ts"
 import { build, install, type LoadOptions, load, type Target, unload } from "./operations.ts"
 
-const say = (line: string) => process.stdout.write(`${line}\n`)
+const say = (line: string) => out.line(line)
 
 const seconds = (text: string): number => {
   if (!/^\d{1,6}$/.test(text)) throw new RangeError(`${text} is no number of seconds`)
@@ -59,7 +60,7 @@ export function registerKernelCommands(program: Command): void {
 function status(json: boolean): void {
   const module = readModule()
   if (json) {
-    say(JSON.stringify(module === null ? { loaded: false } : { loaded: true, ...module }))
+    out.json(module === null ? { loaded: false } : { loaded: true, ...module })
     return
   }
   if (module === null) {
@@ -70,17 +71,20 @@ function status(json: boolean): void {
     Object.entries(record)
       .map(([name, value]) => `${name} ${value}`)
       .join(", ")
-  process.stdout.write(
-    facts([
-      ["version", module.version],
+  out.text(
+    facts(
       [
-        "daemons",
-        module.daemons.map(({ pid, kind, stopped }) => `${pid} ${kind}${stopped ? " (stopped)" : ""}`).join(", ") ||
-          "none attached",
+        ["version", module.version],
+        [
+          "daemons",
+          module.daemons.map(({ pid, kind, stopped }) => `${pid} ${kind}${stopped ? " (stopped)" : ""}`).join(", ") ||
+            "none attached",
+        ],
+        ["inside now", `${module.queueDepth} requests`],
+        ["counters", pairs(module.counters)],
+        ["parameters", pairs(module.parameters)],
       ],
-      ["inside now", `${module.queueDepth} requests`],
-      ["counters", pairs(module.counters)],
-      ["parameters", pairs(module.parameters)],
-    ]),
+      out.columns,
+    ),
   )
 }

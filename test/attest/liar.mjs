@@ -15,6 +15,8 @@ const twisted = (base64, at) => {
   bytes[at] ^= 1
   return bytes.toString("base64")
 }
+/** Retitles, clears, writes over our line, and shows the rest backwards; C0 and C1. */
+const HOSTILE = "/dev/sda\x1b]0;owned\x07\x1b[2J\r\x9b31m\u202efdp.exe\u2066\x7f\ntresor: all is well"
 /** By lie: what becomes of a reply to a method. */
 const lies = {
   none: () => undefined,
@@ -57,6 +59,14 @@ const lies = {
   "half a report": (method, reply) => {
     if (method === "Report") reply.report = reply.report.slice(0, 40)
   },
+  "escapes in the path": (method, reply) => {
+    if (method === "Status") reply.volume.path = HOSTILE
+  },
+  "escapes in an error": (method, _, whole) => {
+    if (method !== "Challenge") return
+    whole.error = "io.tresor.Volume.Refused"
+    whole.parameters = { code: HOSTILE, exitCode: 4, message: HOSTILE }
+  },
   silence: (method) => {
     if (method === "Challenge") process.exit(0)
   },
@@ -83,7 +93,7 @@ process.stdin.on("data", (chunk) => {
 process.stdin.on("end", () => bridge.stdin.end())
 frames(process.stdin, ({ method }) => asked.push(method.split(".").at(-1)))
 frames(bridge.stdout, (reply) => {
-  if (reply.error === undefined) lie(asked.shift(), reply.parameters)
+  if (reply.error === undefined) lie(asked.shift(), reply.parameters, reply)
   else asked.shift()
   process.stdout.write(`${JSON.stringify(reply)}\0`)
 })

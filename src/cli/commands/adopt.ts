@@ -3,6 +3,7 @@ import { adopt as adoptVolume, checkAdoptable, hasRecoveryKey } from "../../luks
 import type { FreshKeyslot } from "../../luks2/operations/parts.ts"
 import { releasePlan, release as releaseVolume } from "../../luks2/operations/release.ts"
 import { nameSlots } from "../../luks2/operations/seal-status.ts"
+import { out } from "../../output/output.ts"
 import {
   type EnclaveChoice,
   type ExistingOptions,
@@ -44,15 +45,14 @@ export async function adopt(path: string, options: AdoptOptions): Promise<void> 
           ? await withRecoveryKey(
               options.recoveryKeyFile,
               (key) => add({ type: "recovery", secret: key, slot: null, adopted: true }),
-              (key) => showRecoveryKey(key, process.stdout),
+              (key) => showRecoveryKey(key, out),
             )
           : await add()
         const [tresor, recoverySlot] = added.map(({ slot }) => slot)
-        process.stdout.write(
-          `\nTresor passphrase in keyslot ${tresor}${recoverySlot === undefined ? "" : `, recovery key in keyslot ${recoverySlot}`}.\n`,
+        out.line(
+          `Tresor passphrase in keyslot ${tresor}${recoverySlot === undefined ? "" : `, recovery key in keyslot ${recoverySlot}`}.`,
         )
-        if (options.recovery && !recovery)
-          process.stdout.write("The volume's own recovery key stays the one to keep.\n")
+        if (options.recovery && !recovery) out.line("The volume's own recovery key stays the one to keep.")
       }),
     )
   })
@@ -65,5 +65,5 @@ export async function release(path: string, options: ReleaseOptions): Promise<vo
       withClock("Opening the keyslot", releaseVolume(keeper, secret)),
     )
   })
-  process.stdout.write(`Destroyed ${nameSlots(removed)}; ${nameSlots(remaining)} left to cryptsetup.\n`)
+  out.line(`Destroyed ${nameSlots(removed)}; ${nameSlots(remaining)} left to cryptsetup.`)
 }

@@ -8,6 +8,7 @@ import { entryRate, xtsSpeed } from "../../enclave/speed.ts"
 import type { Backend, Enclave, Kdf } from "../../enclave/types.ts"
 import { Exit, TresorError } from "../../errors.ts"
 import { NbdClient } from "../../nbd/client.ts"
+import { out } from "../../output/output.ts"
 import { closeVolume } from "../daemon.ts"
 import { type Progress, progressBar } from "../progress.ts"
 import { inScratchFolders } from "../scratch.ts"
@@ -158,18 +159,19 @@ export async function bench(
       const conclusion = verdict(figures)
       if (options.json === true) {
         const report = { backend, aes, mrenclave, folder: parent, figures, verdict: conclusion }
-        process.stdout.write(`${JSON.stringify(report)}\n`)
+        out.json(report)
         return
       }
-      process.stdout.write(`# Backend ${backend}, ${aes}; the volume in ${parent}, cached by the system.\n`)
+      out.line(`# Backend ${backend}, ${aes}; the volume in ${parent}, cached by the system.`)
       const text = (value: number) => value.toFixed(value < 100 ? 1 : 0)
-      process.stdout.write(
+      out.text(
         table(
           ["measured", "   figure", "unit"],
           figures.map(({ name, value, unit }) => [name, text(value).padStart(9), unit]),
+          out.columns,
         ),
       )
-      process.stdout.write(`${conclusion}\n`)
+      out.line(`${conclusion}`)
     },
     parent,
   )

@@ -4,8 +4,9 @@ import { readCopies } from "../../luks2/copies.ts"
 import { examine, type Finding } from "../../luks2/examine.ts"
 import { HeaderStore } from "../../luks2/header-store.ts"
 import { tampering } from "../../luks2/tampering.ts"
+import { err, out } from "../../output/output.ts"
+import { green, red, yellow } from "../../output/style.ts"
 import { openHeaderDevice } from "../../store/header-device.ts"
-import { styles } from "../table.ts"
 
 export interface CheckOptions {
   readonly header?: string
@@ -33,15 +34,14 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
     const { stale, tampered, findings } = repaired.length === 0 ? before : await look()
     const damaged = findings.some(({ kind }) => kind === "damage")
     if (options.json === true) {
-      process.stdout.write(`${JSON.stringify({ path: target, sound: !damaged, repaired, findings })}\n`)
+      out.json({ path: target, sound: !damaged, repaired, findings })
     } else {
       print(findings)
-      for (const copy of repaired)
-        process.stdout.write(`The ${NAMES[copy]} header was written anew from the other one.\n`)
+      for (const copy of repaired) out.line(`The ${NAMES[copy]} header was written anew from the other one.`)
       if (damaged) {
         const mends = stale.length > 0 && !tampered
-        const out = mends ? "`tresor check --repair" : "no copy can mend it, a backup can: `tresor header restore"
-        process.stderr.write(`Damage was found: ${out} ${target}${mends ? "" : " FILE"}\`\n`)
+        const way = mends ? "`tresor check --repair" : "no copy can mend it, a backup can: `tresor header restore"
+        err.line(`Damage was found: ${way} ${target}${mends ? "" : " FILE"}\``)
       }
     }
     if (damaged) process.exitCode = Exit.wrongDevice
@@ -51,7 +51,6 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
 }
 
 function print(findings: readonly Finding[]): void {
-  const { green, red, yellow } = styles(process.stdout)
   const marks = { sound: green("✔"), damage: red("✖"), remark: yellow("•") }
-  for (const { kind, text } of findings) process.stdout.write(`${marks[kind]} ${text}\n`)
+  for (const { kind, text } of findings) out.line(`${marks[kind]} ${text}`)
 }

@@ -1,6 +1,7 @@
 /** Completion scripts, generated from the command tree itself. */
 import type { Command, Option } from "commander"
 import { CommanderError } from "commander"
+import { out } from "../../output/output.ts"
 
 interface Node {
   /** "key add"; "" for the root. */
@@ -174,5 +175,5 @@ export async function completion(shell: string, program: Command): Promise<void>
   const writers: Readonly<Record<string, (all: readonly Node[]) => string>> = { bash, zsh, fish }
   const write = writers[shell]
   if (write === undefined) throw new CommanderError(1, "tresor.shell", shell)
-  process.stdout.write(write(nodes(program)))
+  out.script(write(nodes(program)))
 }

@@ -13,6 +13,7 @@ import {
   writeVolume,
 } from "../../luks2/operations/create.ts"
 import type { FreshKeyslot } from "../../luks2/operations/parts.ts"
+import { err, out } from "../../output/output.ts"
 import { type EnclaveChoice, type FreshOptions, freshKeyslot, readNew, withEnclave } from "../keeper.ts"
 import { formatSize } from "../options.ts"
 import { progressBar, withClock } from "../progress.ts"
@@ -139,25 +140,27 @@ function emptyPassphrase(path: string): TresorError {
 
 export async function create(path: string, options: CreateOptions): Promise<void> {
   // The object on standard output holds nothing secret.
-  const stream = options.json === true ? process.stderr : process.stdout
+  const output = options.json === true ? err : out
   let gap = ""
   const made = await createVolume(path, options, async (key) => {
-    await showRecoveryKey(key, stream)
+    await showRecoveryKey(key, output)
     gap = "\n"
   })
   if (options.json === true) {
-    process.stdout.write(`${JSON.stringify(made)}\n`)
+    out.json(made)
   } else {
     const sealed =
       options.portable === true ? "opened by cryptsetup too" : `sealed to this machine, backend ${made.backend}`
-    process.stdout.write(
-      `${gap}${path}: ${formatSize(made.size)}, ${made.cipher} with ${made.keySize}-bit key, ` +
-        `${made.sectorSize}-byte sectors, UUID ${made.uuid}.\nPassphrase in keyslot ${made.keyslot}, ${sealed}.\n`,
+    if (gap !== "") out.text(gap)
+    out.line(
+      `${path}: ${formatSize(made.size)}, ${made.cipher} with ${made.keySize}-bit key, ` +
+        `${made.sectorSize}-byte sectors, UUID ${made.uuid}.`,
     )
+    out.line(`Passphrase in keyslot ${made.keyslot}, ${sealed}.`)
   }
   if (made.recoveryKeyslot === null && options.portable !== true) {
-    process.stderr.write(
-      "Warning: there is no recovery key; when this machine dies, the data is lost. `tresor key add --portable` adds a way in.\n",
+    err.line(
+      "Warning: there is no recovery key; when this machine dies, the data is lost. `tresor key add --portable` adds a way in.",
     )
   }
 }

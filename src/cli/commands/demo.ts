@@ -4,11 +4,12 @@ import { closeSync, openSync, readSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Backend } from "../../enclave/types.ts"
 import { NbdClient } from "../../nbd/client.ts"
+import { out } from "../../output/output.ts"
+import { bold, cyan, dim, green, yellow } from "../../output/style.ts"
 import { closeVolume } from "../daemon.ts"
 import { protection } from "../messages.ts"
 import { formatSize } from "../options.ts"
 import { inScratchFolders } from "../scratch.ts"
-import { styles } from "../table.ts"
 import { createVolume } from "./create.ts"
 import { openVolume } from "./open.ts"
 
@@ -36,8 +37,7 @@ function hexRow(bytes: Uint8Array): string {
 }
 
 export async function demo(options: { readonly backend: Backend | "auto"; readonly policy?: string }): Promise<void> {
-  const { bold, cyan, dim, green, yellow } = styles(process.stdout)
-  const say = (text = "") => process.stdout.write(`${text}\n`)
+  const say = (text = "") => out.line(`${text}`)
   const began = performance.now()
   let last = began
   /** A step, with the time since the one before. */

@@ -7,9 +7,10 @@ import { release } from "node:os"
 import { join } from "node:path"
 import type { EnclaveIdentity } from "../../enclave/types.ts"
 import { has } from "../../mount/run.ts"
+import { out } from "../../output/output.ts"
+import { bold, dim, green, red, yellow } from "../../output/style.ts"
 import { protection } from "../messages.ts"
 import { formatSize } from "../options.ts"
-import { styles } from "../table.ts"
 
 /** "yes": there; "no": absent, something is worse for it; "info": absent or partial, nothing depends on it here. */
 type State = "yes" | "no" | "info"
@@ -324,13 +325,13 @@ async function identify(): Promise<EnclaveIdentity | Error> {
 export async function doctor(options: { readonly json?: true }): Promise<void> {
   const checks = examine(system, await identify())
   if (options.json === true) {
-    process.stdout.write(`${JSON.stringify({ checks }, null, 2)}\n`)
+    out.json({ checks }, 2)
   } else {
-    const { bold, dim, green, red, yellow } = styles(process.stdout)
     const marks = { yes: green("✔"), no: red("✘"), info: yellow("–") }
     for (const check of checks) {
-      process.stdout.write(`${marks[check.state]} ${bold(check.name)}: ${check.found}\n    ${check.means}\n`)
-      if (check.remedy !== null) process.stdout.write(dim(`    → ${check.remedy}\n`))
+      out.line(`${marks[check.state]} ${bold(check.name)}: ${check.found}`)
+      out.line(`    ${check.means}`)
+      if (check.remedy !== null) out.line(dim(`    → ${check.remedy}`))
     }
   }
   // Only what makes every command fail is a failure; a missing SGX is a fact.

@@ -9,6 +9,8 @@ import type {
   LuksSegment,
   TresorToken,
 } from "../../luks2/metadata.ts"
+import { out } from "../../output/output.ts"
+import { visibleLine } from "../../output/visible.ts"
 import { withHeader } from "../keeper.ts"
 
 export interface DumpOptions {
@@ -34,7 +36,9 @@ const hex = (name: string, value: Uint8Array): Line[] =>
   hexLines(value).map((line, index): Line => [index === 0 ? name : "", line])
 
 function block(lines: readonly Line[]): string {
-  return lines.map(([name, value]) => `${INDENT}${`${name === "" ? "" : `${name}:`}`.padEnd(12)}${value}\n`).join("")
+  return lines
+    .map(([name, value]) => `${INDENT}${`${name === "" ? "" : `${name}:`}`.padEnd(12)}${visibleLine(value)}\n`)
+    .join("")
 }
 
 const PRIORITY = ["ignored", "normal", "preferred"] as const
@@ -130,7 +134,9 @@ function section<T extends { readonly type: string }>(
   items: ReadonlyMap<number, T>,
   lines: (item: T, number: number) => Line[],
 ): string {
-  const parts = [...items].map(([number, item]) => `  ${number}: ${item.type}\n${block(lines(item, number))}`)
+  const parts = [...items].map(
+    ([number, item]) => `  ${number}: ${visibleLine(item.type)}\n${block(lines(item, number))}`,
+  )
   return `${title}:\n${parts.join("")}`
 }
 
@@ -149,7 +155,7 @@ function text(header: LuksHeader): string {
     ...(config.requirements.length === 0 ? [] : [["Requirements", config.requirements.join(" ")] as const]),
   ]
   return [
-    `LUKS header information\n${top.map(([name, value]) => `${`${name}:`.padEnd(15)}${value}\n`).join("")}`,
+    `LUKS header information\n${top.map(([name, value]) => `${`${name}:`.padEnd(15)}${visibleLine(value)}\n`).join("")}`,
     section("Data segments", metadata.segments, segmentLines),
     section("Keyslots", metadata.keyslots, (keyslot, slot) => keyslotLines(slot, keyslot, header)),
     section("Tokens", metadata.tokens, tokenLines),
@@ -157,14 +163,15 @@ function text(header: LuksHeader): string {
   ].join("\n")
 }
 
-function json(path: string, header: LuksHeader): string {
+function json(path: string, header: LuksHeader) {
   const { uuid, label, subsystem, sequenceId, headerSize, metadata } = header
   const facts = { path, uuid, label, subsystem, epoch: Number(sequenceId), headerSize }
-  return `${JSON.stringify({ ...facts, metadata: JSON.parse(emitMetadata(metadata)) })}\n`
+  return { ...facts, metadata: JSON.parse(emitMetadata(metadata)) as unknown }
 }
 
 export async function dump(path: string, options: DumpOptions): Promise<void> {
   await withHeader(path, options.header, { readOnly: true }, async ({ header }) => {
-    process.stdout.write(options.json === true ? json(path, header) : text(header))
+    if (options.json === true) out.json(json(path, header))
+    else out.text(text(header))
   })
 }

@@ -9,6 +9,7 @@ import { openFileDevice } from "../../luks2/file-device.ts"
 import type { LuksHeader } from "../../luks2/metadata.ts"
 import { authenticateHeader } from "../../luks2/operations/authenticate.ts"
 import { checkTampering } from "../../luks2/tampering.ts"
+import { out } from "../../output/output.ts"
 import { openHeaderDevice } from "../../store/header-device.ts"
 import { confirm } from "../confirm.ts"
 import { type EnclaveChoice, type ExistingOptions, warnOfTampering, withKeeper } from "../keeper.ts"
@@ -181,5 +182,5 @@ export async function authenticate(path: string, options: AuthenticateOptions): 
       withClock("Opening the keyslot", authenticateHeader(keeper, { secret, slot: options.keySlot ?? null })),
     ),
   )
-  process.stdout.write("The header is authenticated as it is now.\n")
+  out.line("The header is authenticated as it is now.")
 }

@@ -1,5 +1,6 @@
 import { isLuksKeyslot, volumeSlots } from "../../luks2/operations/metadata-edit.ts"
 import { slotStrengths } from "../../luks2/operations/strength.ts"
+import { out } from "../../output/output.ts"
 import { withHeader } from "../keeper.ts"
 import { table } from "../table.ts"
 
@@ -29,9 +30,9 @@ export async function list(path: string, options: ListOptions): Promise<void> {
       }
     })
     if (options.json === true) {
-      process.stdout.write(`${JSON.stringify(slots)}\n`)
+      out.json(slots)
     } else if (slots.length === 0) {
-      process.stdout.write("No keyslots are in use.\n")
+      out.line("No keyslots are in use.")
     } else {
       const rows = slots.map(({ slot, kind, priority, strength, why }) => [
         String(slot),
@@ -40,7 +41,7 @@ export async function list(path: string, options: ListOptions): Promise<void> {
         strength ?? "",
         why,
       ])
-      process.stdout.write(table(["SLOT", "KIND", "PRIORITY", "STRENGTH", "WHY"], rows))
+      out.text(table(["SLOT", "KIND", "PRIORITY", "STRENGTH", "WHY"], rows, out.columns))
     }
   })
 }

@@ -2,6 +2,7 @@
 import { addKeyslot } from "../../luks2/operations/add.ts"
 import { changeKeyslot } from "../../luks2/operations/change.ts"
 import { removeKeyslot } from "../../luks2/operations/remove.ts"
+import { err, out } from "../../output/output.ts"
 import {
   type EnclaveChoice,
   type ExistingOptions,
@@ -52,13 +53,13 @@ function withBoth<T>(
 export async function add(path: string, options: NewKeyOptions): Promise<void> {
   const prompts = { existing: `Enter any existing passphrase for ${path}`, fresh: "Enter new passphrase" }
   const { slot } = await withBoth(path, options, prompts, addKeyslot)
-  process.stdout.write(`Keyslot ${slot} added.\n`)
+  out.line(`Keyslot ${slot} added.`)
 }
 
 export async function change(path: string, options: NewKeyOptions): Promise<void> {
   const prompts = { existing: `Enter passphrase to be changed of ${path}`, fresh: "Enter new passphrase" }
   const { slot, removed } = await withBoth(path, options, prompts, changeKeyslot)
-  process.stdout.write(`Keyslot ${slot} added, keyslot ${removed} destroyed.\n`)
+  out.line(`Keyslot ${slot} added, keyslot ${removed} destroyed.`)
 }
 
 export async function remove(path: string, options: RemoveOptions): Promise<void> {
@@ -69,12 +70,12 @@ export async function remove(path: string, options: RemoveOptions): Promise<void
       withClock("Opening the keyslot", removeKeyslot(keeper, secret, { slot, force: options.force === true })),
     ),
   )
-  process.stdout.write(`Keyslot ${removed.slot} destroyed.\n`)
+  out.line(`Keyslot ${removed.slot} destroyed.`)
   if (remaining.length === 0) {
-    process.stderr.write(`Warning: ${path} has no keyslot left; only a header backup opens its data again.\n`)
+    err.line(`Warning: ${path} has no keyslot left; only a header backup opens its data again.`)
   } else if (removed.boundToMachine) {
-    process.stderr.write(
-      "Warning: every keyslot left is sealed to this machine; when it dies, the data is lost. `tresor key add --portable` adds a way in.\n",
+    err.line(
+      "Warning: every keyslot left is sealed to this machine; when it dies, the data is lost. `tresor key add --portable` adds a way in.",
     )
   }
 }

@@ -2,6 +2,7 @@
 import { Exit, TresorError } from "../../errors.ts"
 import { checkLabel, checkUuid } from "../../luks2/operations/create.ts"
 import { hasTresorToken } from "../../luks2/operations/metadata-edit.ts"
+import { out } from "../../output/output.ts"
 import { withHeader } from "../keeper.ts"
 import { checkNotOpen } from "../target.ts"
 
@@ -12,7 +13,7 @@ export interface LabelOptions {
 export async function label(path: string, text: string | undefined, options: LabelOptions): Promise<void> {
   const wanted = text === undefined ? undefined : checkLabel(text)
   await withHeader(path, options.header, { readOnly: wanted === undefined }, async (store) => {
-    if (wanted === undefined) process.stdout.write(`${store.header.label}\n`)
+    if (wanted === undefined) out.line(`${store.header.label}`)
     else await store.update(async (header) => ({ header: { ...header, label: wanted } }))
   })
 }
@@ -24,7 +25,7 @@ export async function label(path: string, text: string | undefined, options: Lab
 export async function uuid(path: string, text: string | undefined, options: LabelOptions): Promise<void> {
   if (text === undefined) {
     await withHeader(path, options.header, { readOnly: true }, async ({ header }) => {
-      process.stdout.write(`${header.uuid}\n`)
+      out.line(`${header.uuid}`)
     })
     return
   }

@@ -1,6 +1,7 @@
 import type { VolumeStatus } from "../../control/volume.ts"
 import { liveNames } from "../../daemon/runtime.ts"
 import { runtimeRoot } from "../../daemon/runtime-root.ts"
+import { out } from "../../output/output.ts"
 import { connectVolume } from "../daemon.ts"
 import { nothingOpen } from "../messages.ts"
 import { formatSize } from "../options.ts"
@@ -18,13 +19,11 @@ export async function list(options: { readonly json?: true }): Promise<void> {
     }
   }
   if (options.json === true) {
-    process.stdout.write(
-      `${JSON.stringify(volumes.map((each) => ({ ...summary(each), state: each.state, path: each.path })))}\n`,
-    )
+    out.json(volumes.map((each) => ({ ...summary(each), state: each.state, path: each.path })))
   } else if (volumes.length === 0) {
-    process.stdout.write(`${nothingOpen}\n`)
+    out.line(`${nothingOpen}`)
   } else {
     const rows = volumes.map((each) => [each.name, each.state, formatSize(each.size), each.enclave.backend, each.path])
-    process.stdout.write(table(["NAME", "STATE", "SIZE", "BACKEND", "PATH"], rows))
+    out.text(table(["NAME", "STATE", "SIZE", "BACKEND", "PATH"], rows, out.columns))
   }
 }

@@ -5,6 +5,7 @@ import { runtimeRoot } from "../../daemon/runtime-root.ts"
 import { Exit, TresorError } from "../../errors.ts"
 import { readRecords } from "../../mount/layers.ts"
 import { type Filesystem, isMountPoint, mountVolume, unmount } from "../../mount/mount.ts"
+import { out } from "../../output/output.ts"
 import { closeVolume } from "../daemon.ts"
 import { type OpenOptions, openVolume } from "./open.ts"
 
@@ -71,10 +72,10 @@ export async function mount(path: string, dir: string, options: MountOptions): P
     connections: options.connections,
     close: closeIfOpen,
   })
-  process.stdout.write(
+  out.line(
     through === "file"
-      ? `${device} is the decrypted device, as a file; mounting its filesystem needs root: run the same command with sudo.\n`
-      : `${volume.path} is mounted on ${directory} (${volume.name}, ${device}).\n`,
+      ? `${device} is the decrypted device, as a file; mounting its filesystem needs root: run the same command with sudo.`
+      : `${volume.path} is mounted on ${directory} (${volume.name}, ${device}).`,
   )
 }
 

@@ -2,6 +2,7 @@ import { resolve } from "node:path"
 import type { VolumeStatus } from "../../control/volume.ts"
 import { checkName } from "../../daemon/runtime.ts"
 import type { Backend, SealPolicy } from "../../enclave/types.ts"
+import { out } from "../../output/output.ts"
 import { connectVolume, startDaemon } from "../daemon.ts"
 import { rehearse } from "../sealed.ts"
 import { summary } from "../summary.ts"
@@ -57,5 +58,6 @@ export async function open(path: string, name: string, options: OpenOptions): Pr
     checkKernel(path, options)
   }
   const volume = await openVolume(path, name, options)
-  process.stdout.write(options.json === true ? `${JSON.stringify(summary(volume))}\n` : `${volume.uri}\n`)
+  if (options.json === true) out.json(summary(volume))
+  else out.line(volume.uri)
 }

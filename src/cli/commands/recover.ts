@@ -2,6 +2,8 @@ import type { StatusName } from "../../enclave/error.ts"
 import { Exit, TresorError } from "../../errors.ts"
 import { normalizeRecoveryKey } from "../../luks2/modhex.ts"
 import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../luks2/operations/recover.ts"
+import { out } from "../../output/output.ts"
+import { visibleLine } from "../../output/visible.ts"
 import {
   type EnclaveChoice,
   type FreshOptions,
@@ -42,7 +44,7 @@ function opensHere(seal: RecoveryReport["others"][number]["seal"]): string {
 }
 
 function tell(report: RecoveryReport, path: string): string {
-  const said = `The recovery key opens ${path} (keyslot ${report.slot}).\n`
+  const said = `The recovery key opens ${visibleLine(path)} (keyslot ${report.slot}).\n`
   if (report.others.length === 0) return `${said}There is no other keyslot.\n`
   const rows = report.others.map(({ slot, kind, strength, why, seal }) => [
     String(slot),
@@ -51,7 +53,7 @@ function tell(report: RecoveryReport, path: string): string {
     opensHere(seal),
     why,
   ])
-  return `${said}\n${table(["KEYSLOT", "KIND", "STRENGTH", "OPENS HERE", "WHY"], rows)}`
+  return `${said}\n${table(["KEYSLOT", "KIND", "STRENGTH", "OPENS HERE", "WHY"], rows, out.columns)}`
 }
 
 /** The text that is the keyslot's passphrase. Throws NO_RECOVERY_KEY (exit 2). */
@@ -71,7 +73,7 @@ export async function recover(path: string, options: RecoverOptions): Promise<vo
     ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
   }
   const say = (text: string) => {
-    if (options.json !== true) process.stdout.write(text)
+    if (options.json !== true) out.text(text)
   }
   await withKeeper(path, options, (keeper) =>
     withPassphrase(`Enter recovery key for ${path}`, { ...source, tries: TRIES }, (typed) =>
@@ -96,7 +98,7 @@ export async function recover(path: string, options: RecoverOptions): Promise<vo
         if (options.json === true) {
           const { uuid } = keeper.store.header
           const object = { path, uuid, recoveryKeyslot: report.slot, keyslots: report.others, keyslot }
-          process.stdout.write(`${JSON.stringify(object)}\n`)
+          out.json(object)
         }
       }),
     ),

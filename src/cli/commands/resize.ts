@@ -1,8 +1,9 @@
+import { out } from "../../output/output.ts"
 import { connectVolume } from "../daemon.ts"
 import { formatSize } from "../options.ts"
 
 export async function resize(name: string): Promise<void> {
   using volume = await connectVolume(name)
   const { size } = await volume.call("Resize")
-  process.stdout.write(`${name} has ${formatSize(size)} now; connected clients see it when they reconnect.\n`)
+  out.line(`${name} has ${formatSize(size)} now; connected clients see it when they reconnect.`)
 }

@@ -1,7 +1,8 @@
 import { openEnclave } from "../../enclave/loader.ts"
 import type { EnclaveOptions } from "../../enclave/types.ts"
 import { Exit } from "../../errors.ts"
-import { styles } from "../table.ts"
+import { out } from "../../output/output.ts"
+import { green, red } from "../../output/style.ts"
 
 export async function selftest(options: {
   readonly json?: true
@@ -14,13 +15,10 @@ export async function selftest(options: {
   const ok = tests.length > 0 && passed === tests.length
   if (options.json === true) {
     const { backend, mrenclave, aes } = enclave.identity
-    process.stdout.write(`${JSON.stringify({ ok, backend, mrenclave, aes, tests })}\n`)
+    out.json({ ok, backend, mrenclave, aes, tests })
   } else {
-    const { green, red } = styles(process.stdout)
-    for (const { name, passed } of tests) process.stdout.write(`${passed ? green("✔") : red("✘")} ${name}\n`)
-    process.stdout.write(
-      `${passed} passed, ${tests.length - passed} failed, in the enclave (backend ${enclave.identity.backend})\n`,
-    )
+    for (const { name, passed } of tests) out.line(`${passed ? green("✔") : red("✘")} ${name}`)
+    out.line(`${passed} passed, ${tests.length - passed} failed, in the enclave (backend ${enclave.identity.backend})`)
   }
   if (!ok) process.exitCode = Exit.wrongDevice
 }

@@ -1,4 +1,5 @@
 import type { VolumeStatus } from "../../control/volume.ts"
+import { out } from "../../output/output.ts"
 import { connectVolume } from "../daemon.ts"
 import { protection } from "../messages.ts"
 import { formatSize } from "../options.ts"
@@ -26,48 +27,52 @@ export async function status(name: string, options: { readonly json?: true }): P
     const { publicKey, xfrm, ...enclave } = volume.enclave
     const printable = { ...enclave, publicKey: Buffer.from(publicKey).toString("hex"), xfrm: `0x${xfrm.toString(16)}` }
     const safe = protection(volume.enclave.backend, volume.enclave.memory)
-    process.stdout.write(
-      `${JSON.stringify({ ...summary(volume), ...volume, enclave: printable, backend: enclave.backend, ...safe })}\n`,
-    )
+    out.json({ ...summary(volume), ...volume, enclave: printable, backend: enclave.backend, ...safe })
     return
   }
   const { enclave } = volume
   const safe = protection(enclave.backend, enclave.memory)
   const listed = (title: string, lines: readonly string[]) =>
     lines.map((line, i) => [i === 0 ? title : "", line] as const)
-  process.stdout.write(
-    facts([
-      ["name", volume.name],
-      ["state", STATES[volume.state]],
-      ["path", volume.path],
-      ["uri", volume.uri],
-      ["uuid", volume.uuid],
-      ...(volume.label === "" ? [] : [["label", volume.label] as const]),
+  out.text(
+    facts(
       [
-        "size",
-        `${formatSize(volume.size)}${volume.readonly ? ", read-only" : ""}${volume.discards ? ", TRIM passed on" : ""}`,
+        ["name", volume.name],
+        ["state", STATES[volume.state]],
+        ["path", volume.path],
+        ["uri", volume.uri],
+        ["uuid", volume.uuid],
+        ...(volume.label === "" ? [] : [["label", volume.label] as const]),
+        [
+          "size",
+          `${formatSize(volume.size)}${volume.readonly ? ", read-only" : ""}${volume.discards ? ", TRIM passed on" : ""}`,
+        ],
+        [
+          "cipher",
+          `${volume.cipher}, ${volume.keySize * 8}-bit key, ${volume.sectorSize}-byte sectors, ${enclave.aes}`,
+        ],
+        ["keyslot", volume.keyslot === null ? "none open" : String(volume.keyslot)],
+        ["header", describeHeader(volume)],
+        ["process", `${volume.pid}, since ${volume.since}`],
+        ["backend", `${enclave.backend}${enclave.debug ? " (debug)" : ""}`],
+        ...(volume.transitionCycles > 0
+          ? [["modelled", `${volume.transitionCycles} cycles per entry and exit, as SGX would cost`] as const]
+          : []),
+        ["enclave", enclave.mrenclave],
+        ["signer", enclave.mrsigner],
+        ["keys in", KINDS[enclave.memory.keys] ?? enclave.memory.keys],
+        ["KDF memory in", KINDS[enclave.memory.heap] ?? enclave.memory.heap],
+        ...listed("protected", safe.protected),
+        ...listed("not protected", safe.exposed),
+        [
+          "counters",
+          Object.entries(volume.counters)
+            .map(([key, value]) => `${key} ${value}`)
+            .join(", ") || "none",
+        ],
       ],
-      ["cipher", `${volume.cipher}, ${volume.keySize * 8}-bit key, ${volume.sectorSize}-byte sectors, ${enclave.aes}`],
-      ["keyslot", volume.keyslot === null ? "none open" : String(volume.keyslot)],
-      ["header", describeHeader(volume)],
-      ["process", `${volume.pid}, since ${volume.since}`],
-      ["backend", `${enclave.backend}${enclave.debug ? " (debug)" : ""}`],
-      ...(volume.transitionCycles > 0
-        ? [["modelled", `${volume.transitionCycles} cycles per entry and exit, as SGX would cost`] as const]
-        : []),
-      ["enclave", enclave.mrenclave],
-      ["signer", enclave.mrsigner],
-      ["keys in", KINDS[enclave.memory.keys] ?? enclave.memory.keys],
-      ["KDF memory in", KINDS[enclave.memory.heap] ?? enclave.memory.heap],
-      ...listed("protected", safe.protected),
-      ...listed("not protected", safe.exposed),
-      [
-        "counters",
-        Object.entries(volume.counters)
-          .map(([key, value]) => `${key} ${value}`)
-          .join(", ") || "none",
-      ],
-    ]),
+      out.columns,
+    ),
   )
 }
 

@@ -3,6 +3,8 @@ import type { HeaderDevice } from "../../luks2/device.ts"
 import { HeaderStore } from "../../luks2/header-store.ts"
 import { keyslotsArea } from "../../luks2/operations/areas.ts"
 import { wipeKeyslots } from "../../luks2/operations/wipe.ts"
+import { out } from "../../output/output.ts"
+import { visibleLine } from "../../output/visible.ts"
 import { openHeaderDevice } from "../../store/header-device.ts"
 import { ask } from "../confirm.ts"
 import { progressBar } from "../progress.ts"
@@ -41,7 +43,7 @@ export async function wipe(path: string, options: WipeOptions): Promise<void> {
     const { uuid } = store.header
     if (options.batchMode !== true) {
       const answer = await ask(
-        `This destroys every keyslot of ${path}: its data is lost for ever, the recovery key opens nothing.\nType the volume's UUID, ${uuid}: `,
+        `This destroys every keyslot of ${visibleLine(path)}: its data is lost for ever, the recovery key opens nothing.\nType the volume's UUID, ${visibleLine(uuid)}: `,
       )
       if (answer.trim().toLowerCase() !== uuid.toLowerCase()) {
         throw new TresorError("NOT_CONFIRMED", Exit.denied, `Nothing was destroyed: that is not the UUID of ${path}`)
@@ -50,10 +52,10 @@ export async function wipe(path: string, options: WipeOptions): Promise<void> {
     const { offset, end } = keyslotsArea(store.header)
     total = Number(end - offset)
     const destroyed = await wipeKeyslots({ store, path })
-    process.stdout.write(
+    out.line(
       destroyed.length === 0
-        ? "There was no keyslot; the keyslots area was wiped.\n"
-        : `${destroyed.length} keyslots destroyed.\n`,
+        ? "There was no keyslot; the keyslots area was wiped."
+        : `${destroyed.length} keyslots destroyed.`,
     )
   } finally {
     await device.close()

@@ -1,3 +1,5 @@
+import { err, out } from "../../output/output.ts"
+
 /** What a command has to say, and how it is said. */
 export interface CommandResult {
   readonly exitCode: number
@@ -9,7 +11,7 @@ export interface CommandResult {
 
 /** Verdicts against are errors and go to stderr; --json always goes to stdout. */
 export function emit(result: CommandResult, options: { readonly json?: boolean | undefined }): void {
-  if (options.json) process.stdout.write(`${JSON.stringify(result.json)}\n`)
-  else (result.exitCode === 0 ? process.stdout : process.stderr).write(result.lines.map((line) => `${line}\n`).join(""))
+  if (options.json) out.json(result.json)
+  else for (const line of result.lines) (result.exitCode === 0 ? out : err).line(line)
   process.exitCode = result.exitCode
 }
