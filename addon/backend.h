@@ -66,8 +66,9 @@ struct tresor_image {
 	uint32_t thread_count;
 	uint64_t dynamic;	/* offset of the one reserved range */
 	uint64_t dynamic_size;	/* 0: none */
+	const char *gone;	/* what takes a page away under the enclave, for people; set by create */
 	uint32_t faulted;	/* atomic: 1 while the first fault is written down, then 2 */
-	char fault[120];	/* for people */
+	char fault[160];	/* for people */
 };
 
 /* Remembers the first fault. `where`: what faulted; `vector`: the CPU's exception. Does not allocate. */
@@ -98,7 +99,10 @@ struct tresor_backend;	/* each backend's own */
  * return false have filled in the error.
  */
 struct tresor_backend_ops {
-	/* Sets image->secs.base, aligned to the size. NULL on refusal. */
+	/*
+	 * Sets image->secs.base, aligned to the size, and image->gone; takes from
+	 * image->secs.xfrm what the CPU does not let an enclave have. NULL on refusal.
+	 */
 	struct tresor_backend *(*create)(struct tresor_image *image, const struct tresor_options *options,
 					 struct tresor_error *error);
 	/* Whole pages; `size` beyond `data_size` is zero. Checked and not yet present. */

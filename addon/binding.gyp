@@ -12,7 +12,7 @@
     },
     {
       "target_name": "tresor_fake",
-      "sources": [ "sgx_fake.c", "sgx_fake_entry.S", "enclave.c", "enclave_binding.c", "rules.c", "refuse.c", "fault.c", "software.c", "software_entry.S", "emulator.c", "secret_memory.c", "sgx.c", "sgx_call.S", "sgx_vdso.c", "measure.c" ]
+      "sources": [ "sgx_fake.c", "sgx_fake_driver.c", "sgx_fake_cpu.c", "sgx_fake_entry.S", "enclave.c", "enclave_binding.c", "rules.c", "refuse.c", "fault.c", "software.c", "software_entry.S", "emulator.c", "secret_memory.c", "sgx.c", "sgx_call.S", "sgx_vdso.c", "measure.c" ]
     }
   ]
 }

@@ -6,6 +6,7 @@
  */
 #include "addon/sgx.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "addon/addon.h"
@@ -20,8 +22,8 @@
 
 /* One per call of add_pages, and the dynamic range. */
 #define REGIONS		(4 * TRESOR_THREADS + 16)
-/* Pages given to the driver at once; from memory of ours, as the file may lie on a noexec mount. */
-#define STAGING_SIZE	(64 * SGX_PAGE_SIZE)
+/* How often, a millisecond apart, a call that says EAGAIN is made again. */
+#define TRIES		1000
 
 /* SDM vol. 3D, SECS; the fields that ECREATE reads. */
 struct secs_page {
@@ -53,7 +55,7 @@ struct tresor_backend {
 	vdso_sgx_enter_enclave_t enter;
 	int device;
 	uint8_t *base;		/* ELRANGE, reserved until mapped */
-	uint8_t *staging;
+	uint8_t *staging;	/* a page of memory of ours, as the file may lie on a noexec mount */
 	struct region regions[REGIONS];
 	uint32_t region_count;
 };
@@ -77,12 +79,19 @@ static vdso_sgx_enter_enclave_t linux_find_enter(void)
 	return (vdso_sgx_enter_enclave_t)tresor_vdso_symbol(vdso, "__vdso_sgx_enter_enclave");
 }
 
+static void linux_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4])
+{
+	if (!__get_cpuid_count(leaf, subleaf, &registers[0], &registers[1], &registers[2], &registers[3]))
+		memset(registers, 0, 4 * sizeof(registers[0]));
+}
+
 static const struct tresor_sgx_system linux_system = {
 	.open_device = linux_open,
 	.ioctl = linux_ioctl,
 	.mmap = mmap,
 	.close = close,
 	.find_enter = linux_find_enter,
+	.cpuid = linux_cpuid,
 };
 
 const struct tresor_sgx_system *tresor_sgx_system = &linux_system;
@@ -95,18 +104,47 @@ static void backend_destroy(struct tresor_backend *backend)
 	if (backend->base != NULL)
 		munmap(backend->base, backend->image->secs.size);
 	if (backend->staging != NULL)
-		munmap(backend->staging, STAGING_SIZE);
+		munmap(backend->staging, SGX_PAGE_SIZE);
 	if (backend->device >= 0)
 		tresor_sgx_system->close(backend->device);
 	free(backend);
 }
 
+/*
+ * Whether a call that failed is to be made again, with errno as it left it. A
+ * signal ends it with EINTR; each then lets it get further, so there is no bound.
+ */
+static bool try_again(int *tries)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	if (errno == EINTR)
+		return true;
+	if (errno != EAGAIN || ++*tries == TRIES)
+		return false;
+	nanosleep(&pause, NULL);
+	return true;
+}
+
+static int call_driver(const struct tresor_backend *backend, unsigned long request, void *argument)
+{
+	int result, tries = 0;
+
+	do {
+		result = tresor_sgx_system->ioctl(backend->device, request, argument);
+	} while (result != 0 && try_again(&tries));
+	return result;
+}
+
 static int open_device(struct tresor_error *error)
 {
-	int device = tresor_sgx_system->open_device();
+	int device, tries = 0;
 
-	if (device >= 0)
-		return device;
+	do {
+		device = tresor_sgx_system->open_device();
+		if (device >= 0)
+			return device;
+	} while (try_again(&tries));
 	if (errno == ENOENT || errno == ENXIO || errno == ENODEV)
 		tresor_refuse(error, "SGX_NO_DEVICE", "this machine has no /dev/sgx_enclave");
 	else if (errno == EACCES || errno == EPERM)
@@ -115,6 +153,39 @@ static int open_device(struct tresor_error *error)
 	else
 		tresor_refuse_errno(error, "cannot open /dev/sgx_enclave");
 	return -1;
+}
+
+/*
+ * CPUID.(12H,1): what an enclave of this CPU may have in XFRM, which can be less
+ * than the CPU has: a hypervisor hands down a part. ECREATE refuses more. The
+ * parts of AVX-512 count together, on top of AVX.
+ */
+static uint64_t allowed_xfrm(uint64_t xfrm)
+{
+	const uint64_t avx = 0x4, avx512 = 0xe0;
+	uint32_t registers[4];
+	uint64_t allowed;
+
+	tresor_sgx_system->cpuid(0x12, 1, registers);
+	allowed = (uint64_t)registers[3] << 32 | registers[2];
+	if (allowed == 0)
+		return xfrm;
+	if (!(allowed & avx) || (allowed & avx512) != avx512)
+		allowed &= ~avx512;
+	return xfrm & allowed;
+}
+
+/* CPUID.(12H,0).EDX bits 15 to 8. */
+static bool check_size(uint64_t size, struct tresor_error *error)
+{
+	uint32_t registers[4], bits;
+
+	tresor_sgx_system->cpuid(0x12, 0, registers);
+	bits = registers[3] >> 8 & 0xff;
+	if (bits == 0 || bits > 63 || size <= 1ull << bits)
+		return true;
+	return tresor_refuse(error, "SGX_SIZE", "the CPU has enclaves of at most 2^%u bytes, and this one has 0x%llx",
+			     bits, (unsigned long long)size);
 }
 
 /* ECREATE wants the base aligned to the size: keep the aligned middle of twice as much. */
@@ -147,7 +218,7 @@ static bool create(struct tresor_backend *backend, struct tresor_error *error)
 	struct sgx_enclave_create argument = { .src = (uintptr_t)&page };
 
 	secs->base = page.base;
-	if (tresor_sgx_system->ioctl(backend->device, SGX_IOC_ENCLAVE_CREATE, &argument) == 0)
+	if (call_driver(backend, SGX_IOC_ENCLAVE_CREATE, &argument) == 0)
 		return true;
 	if (errno == EIO || errno == EINVAL)
 		return tresor_refuse(error, "SGX_CREATE",
@@ -168,8 +239,10 @@ static struct tresor_backend *backend_create(struct tresor_image *image, const s
 	}
 	backend->image = image;
 	backend->device = open_device(error);
-	if (backend->device < 0)
+	if (backend->device < 0 || !check_size(image->secs.size, error))
 		goto failed;
+	image->secs.xfrm = allowed_xfrm(image->secs.xfrm);
+	image->gone = "suspend, migration, or no EPC left";
 	backend->enter = tresor_sgx_system->find_enter();
 	if (backend->enter == NULL) {
 		tresor_refuse(error, "SGX_NO_VDSO", "the kernel's vDSO has no __vdso_sgx_enter_enclave");
@@ -177,7 +250,7 @@ static struct tresor_backend *backend_create(struct tresor_image *image, const s
 	}
 	backend->base = reserve_range(image->secs.size);
 	/* Anonymous and PROT_READ | PROT_WRITE has VM_MAYEXEC, which ADD_PAGES asks of its source. */
-	backend->staging = mmap(NULL, STAGING_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	backend->staging = mmap(NULL, SGX_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (backend->staging == MAP_FAILED)
 		backend->staging = NULL;
 	if (backend->base == NULL || backend->staging == NULL) {
@@ -191,36 +264,33 @@ failed:
 	return NULL;
 }
 
-/* `size` bytes of the staging memory. The driver may stop anywhere when a signal is pending, and says 0 then too. */
-static bool add_staged(const struct tresor_backend *backend, uint64_t offset, uint64_t size,
-		       const struct secinfo *secinfo, bool measure, struct tresor_error *error)
+/*
+ * The staged page. One a call: when a signal comes while the EPC is full, the
+ * driver gives up between two pages and Linux makes the call again from its first,
+ * which is there by then (EBUSY), the count lost. Of one page there is no between.
+ */
+static bool add_staged(const struct tresor_backend *backend, uint64_t offset, const struct secinfo *secinfo,
+		       bool measure, struct tresor_error *error)
 {
 	struct sgx_enclave_add_pages argument = {
 		.src = (uintptr_t)backend->staging,
 		.offset = offset,
-		.length = size,
+		.length = SGX_PAGE_SIZE,
 		.secinfo = (uintptr_t)secinfo,
 		.flags = measure ? SGX_PAGE_MEASURE : 0,
 	};
 
-	while (argument.length > 0) {
-		argument.count = 0;
-		if (tresor_sgx_system->ioctl(backend->device, SGX_IOC_ENCLAVE_ADD_PAGES, &argument) != 0 &&
-		    errno != EINTR && errno != EAGAIN) {
-			if (errno == ENOMEM)
-				return tresor_refuse(error, "SGX_NO_EPC", "the EPC and its backing memory are full");
-			if (errno == EIO)
-				return tresor_refuse(error, "SGX_ADD_PAGES", "the CPU refuses the page at 0x%llx",
-						     (unsigned long long)argument.offset);
-			return tresor_refuse_errno(error, "cannot add pages to the enclave");
-		}
-		if (argument.count > argument.length || argument.count % SGX_PAGE_SIZE != 0)
-			return tresor_refuse(error, "SGX_DRIVER", "the driver says it added 0x%llx of 0x%llx bytes",
-					     (unsigned long long)argument.count, (unsigned long long)argument.length);
-		argument.src += argument.count;
-		argument.offset += argument.count;
-		argument.length -= argument.count;
+	if (call_driver(backend, SGX_IOC_ENCLAVE_ADD_PAGES, &argument) != 0) {
+		if (errno == ENOMEM)
+			return tresor_refuse(error, "SGX_NO_EPC", "the EPC and its backing memory are full");
+		if (errno == EIO)
+			return tresor_refuse(error, "SGX_ADD_PAGES", "the CPU refuses the page at 0x%llx",
+					     (unsigned long long)offset);
+		return tresor_refuse_errno(error, "cannot add pages to the enclave");
 	}
+	if (argument.count != SGX_PAGE_SIZE)
+		return tresor_refuse(error, "SGX_DRIVER", "the driver says it added 0x%llx of 0x%x bytes",
+				     (unsigned long long)argument.count, SGX_PAGE_SIZE);
 	return true;
 }
 
@@ -244,13 +314,13 @@ static bool backend_add_pages(struct tresor_backend *backend, uint64_t offset, u
 {
 	const struct secinfo secinfo = { .flags = flags };
 
-	for (uint64_t at = 0; at < size; at += STAGING_SIZE) {
-		uint64_t part = size - at < STAGING_SIZE ? size - at : STAGING_SIZE;
-		size_t given = at >= data_size ? 0 : data_size - at < part ? data_size - at : part;
+	for (uint64_t at = 0; at < size; at += SGX_PAGE_SIZE) {
+		size_t given = at >= data_size ? 0 : data_size - at < SGX_PAGE_SIZE ? data_size - at : SGX_PAGE_SIZE;
 
-		memcpy(backend->staging, data + at, given);
-		memset(backend->staging + given, 0, part - given);
-		if (!add_staged(backend, offset + at, part, &secinfo, measure, error))
+		if (given > 0)
+			memcpy(backend->staging, data + at, given);
+		memset(backend->staging + given, 0, SGX_PAGE_SIZE - given);
+		if (!add_staged(backend, offset + at, &secinfo, measure, error))
 			return false;
 	}
 	/* Mapped after EINIT: a mapping may not have more rights than the pages in it, so they come first. */
@@ -295,12 +365,9 @@ static bool backend_init(struct tresor_backend *backend, const uint8_t *sigstruc
 			 struct tresor_error *error)
 {
 	struct sgx_enclave_init argument = { .sigstruct = (uintptr_t)sigstruct };
-	int result;
+	const int result = call_driver(backend, SGX_IOC_ENCLAVE_INIT, &argument);
 
 	(void)enclu;	/* the CPU runs it */
-	do {
-		result = tresor_sgx_system->ioctl(backend->device, SGX_IOC_ENCLAVE_INIT, &argument);
-	} while (result != 0 && errno == EINTR);
 	if (result != 0 && errno == EPERM)
 		return tresor_refuse(error, "SGX_EINIT",
 				     "the CPU refuses EINIT, although every check of SIGSTRUCT passes here");

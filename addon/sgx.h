@@ -24,6 +24,8 @@ struct tresor_sgx_system {
 	int (*close)(int device);
 	/* __vdso_sgx_enter_enclave; NULL: this kernel has none. */
 	vdso_sgx_enter_enclave_t (*find_enter)(void);
+	/* EAX to EDX; zeros when the CPU has no such leaf. */
+	void (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 };
 
 /* Linux; a test may point it elsewhere before the first enclave is made. */

@@ -253,6 +253,7 @@ static struct tresor_backend *backend_create(struct tresor_image *image, const s
 	}
 	pthread_once(&once, catch_faults);
 	backend->image = image;
+	image->gone = "the kernel has no page for it";
 	backend->half_cycles = options->transition_cycles / 2;
 	backend->base = reserve_range(image->secs.size, &backend->gate);
 	backend->private_size = SGX_PAGE_SIZE + TRESOR_THREADS * per_thread;

@@ -219,25 +219,70 @@ const startFake = () => {
 }
 
 describe("the driver", () => {
-  test("interrupted and partial calls are taken up where they ended", () => {
-    fake.configure({ partial: 1, interruptAdd: 5, interruptInit: 3 })
+  const pagesOf = (made: TestEnclave) => made.image.segments.reduce((sum, { size }) => sum + size / 4096, 0)
+
+  test("interrupted calls are made again", () => {
+    fake.configure({ interruptOpen: 3, interruptCreate: 4, interruptAdd: 5, interruptInit: 3 })
     fake.counters()
     const made = real()
     within(loadEnclave(made, { create: createFake }), (native) => {
       native.init(made.sigstruct, made.image.encluSite)
       const { addCalls, pages, initCalls } = fake.counters()
-      assert.equal(
-        pages,
-        made.image.segments.reduce((sum, { size }) => sum + size / 4096, 0),
-      )
+      assert.equal(pages, pagesOf(made))
       assert.deepEqual([addCalls, initCalls], [pages + 5, 4])
     })
+  })
+
+  test("a call that says EAGAIN for ever is not made for ever", () => {
+    fake.configure({ openErrno: Errno.EAGAIN })
+    assert.throws(startFake, withCode("EAGAIN"))
+  })
+
+  test("pages are added once each, whenever a signal comes, with the EPC full or not", () => {
+    const made = real()
+    for (const epcFull of [0, 1]) {
+      for (const restart of [0, 1]) {
+        for (const signalEvery of [2, 3, 7, 64, 1000]) {
+          fake.configure({ epcFull, restart, signalEvery })
+          fake.counters()
+          within(loadEnclave(made, { create: createFake }), (native) => {
+            native.init(made.sigstruct, made.image.encluSite)
+            assert.deepEqual(native.mrenclave, made.mrenclave)
+            assert.equal(fake.counters().pages, pagesOf(made))
+          })
+        }
+      }
+    }
+  })
+
+  test("XFRM is what the CPU lets an enclave have, and the enclave keeps to it", async () => {
+    const made = real()
+    const wanting = (xfrm: bigint) => ({ ...made, image: { ...made.image, xfrm } })
+    const cases = [
+      { allowed: 0xe7, wanted: 0xe7n, got: 0xe7n },
+      { allowed: 0xe7, wanted: 7n, got: 7n },
+      { allowed: 7, wanted: 0xe7n, got: 7n },
+      { allowed: 3, wanted: 0xe7n, got: 3n },
+      // A hypervisor that hands down half of AVX-512, or all of it without AVX.
+      { allowed: 0x67, wanted: 0xe7n, got: 7n },
+      { allowed: 0xe3, wanted: 0xe7n, got: 3n },
+    ]
+    for (const { allowed, wanted, got } of cases) {
+      fake.configure({ xfrm: allowed })
+      await using client = await startImage(createFake, "sgx", wanting(wanted))
+      assert.equal(client.identity.xfrm, got, `0x${allowed.toString(16)}`)
+      if (got === 3n) assert.equal(client.identity.aes, "aesni")
+      await makeVolume(client)
+    }
   })
 
   test("every refusal has its reason, and leaves nothing open", () => {
     const refusals: readonly (readonly [Wrong, string, RegExp])[] = [
       [{ openErrno: Errno.ENOENT }, "SGX_NO_DEVICE", /no \/dev\/sgx_enclave/],
       [{ openErrno: Errno.EACCES }, "SGX_NO_PERMISSION", /group/],
+      [{ openErrno: Errno.EPERM }, "SGX_NO_PERMISSION", /group/],
+      [{ sizeBits: 16 }, "SGX_SIZE", /at most 2\^16 bytes, and this one has 0x20000/],
+      [{ xfrm: 2 }, "SGX_CREATE", /XFRM 0x2 /],
       [{ openErrno: Errno.ENOMEM }, "ENOMEM", /cannot open/],
       [{ noVdso: 1 }, "SGX_NO_VDSO", /vDSO/],
       [{ createErrno: Errno.EIO }, "SGX_CREATE", /ECREATE/],
@@ -246,6 +291,7 @@ describe("the driver", () => {
       [{ addErrno: Errno.EIO }, "SGX_ADD_PAGES", /page at 0x0/],
       [{ addErrno: Errno.EACCES }, "EACCES", /cannot add/],
       [{ overCount: 1 }, "SGX_DRIVER", /0x2000 of 0x1000/],
+      [{ overCount: -1 }, "SGX_DRIVER", /0x0 of 0x1000/],
       [{ initErrno: Errno.EPERM }, "SGX_EINIT", /EINIT/],
       [{ initErrno: Errno.EACCES }, "SGX_ATTRIBUTES", /ATTRIBUTES 0x4/],
       [{ initErrno: Errno.EIO }, "EIO", /initialise/],
@@ -305,23 +351,25 @@ describe("a lost enclave", () => {
     })
   })
 
-  test("suspend is told apart from a defect, whether a thread was inside or not", async () => {
-    within(startFake(), (native) => {
-      fake.lose()
-      assert.equal(native.fault, null)
-      assert.equal(native.enter(callRequest({ leaf: 0 })), LOST)
-      assert.match(native.fault ?? "", /memory was lost/)
-      fake.counters()
-      assert.equal(native.enter(callRequest({ leaf: 0 })), LOST)
-      assert.equal(fake.counters().entries, 0, "never entered again")
-    })
-    await withinAsync(startFake(), async (native) => {
-      const entry = native.enterAsync(callRequest({ leaf: Leaf.egetkey, gate: false }))
-      await new Promise((resolve) => setTimeout(resolve, 30))
-      fake.lose()
-      assert.equal(await entry, LOST)
-      assert.match(native.fault ?? "", /memory was lost/)
-    })
+  test("suspend is told apart from a defect, whether a thread was inside or not, its pages swapped out or not", async () => {
+    for (const swapped of [false, true]) {
+      within(startFake(), (native) => {
+        fake.lose(swapped)
+        assert.equal(native.fault, null)
+        assert.equal(native.enter(callRequest({ leaf: 0 })), LOST)
+        assert.match(native.fault ?? "", /memory was lost/)
+        fake.counters()
+        assert.equal(native.enter(callRequest({ leaf: 0 })), LOST)
+        assert.equal(fake.counters().entries, 0, "never entered again")
+      })
+      await withinAsync(startFake(), async (native) => {
+        const entry = native.enterAsync(callRequest({ leaf: Leaf.egetkey, gate: false }))
+        await new Promise((resolve) => setTimeout(resolve, 30))
+        fake.lose(swapped)
+        assert.equal(await entry, LOST)
+        assert.match(native.fault ?? "", /memory was lost/)
+      })
+    }
   })
 
   test("its volume opens again in the next one", async () => {

@@ -1,10 +1,20 @@
-/** The hardware backend of the addon on a driver and a CPU made for tests (addon/sgx_fake.c). */
+/** The hardware backend of the addon on a driver and a CPU made for tests (addon/sgx_fake.h). */
 import { createRequire } from "node:module"
 import { installed } from "./installation.ts"
 import type { NativeEnclave, NativeEnclaveOptions } from "./native.ts"
 
 /** errno values of Linux, for Wrong. */
-export const Errno = { EPERM: 1, EINTR: 4, EIO: 5, ENOENT: 2, ENOMEM: 12, EACCES: 13, ENODEV: 19, ENOTTY: 25 } as const
+export const Errno = {
+  EPERM: 1,
+  ENOENT: 2,
+  EINTR: 4,
+  EIO: 5,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  ENODEV: 19,
+  ENOTTY: 25,
+} as const
 /** What the vDSO returns when it cannot enter. */
 export const EFAULT = -14
 
@@ -21,17 +31,27 @@ export interface Wrong {
   readonly probeErrno?: number
   /** Returned by the vDSO in place of an entry. */
   readonly enterResult?: number
-  /** Most pages that one ADD_PAGES adds. */
-  readonly partial?: number
-  /** 1: ADD_PAGES says it added more than it was given. */
+  /** Pages by which ADD_PAGES says it added more than it did. */
   readonly overCount?: number
-  /** Calls that first end in EINTR or EAGAIN with nothing done. */
+  /** Calls that first end in EINTR or EAGAIN by turns, with nothing done. */
+  readonly interruptOpen?: number
+  readonly interruptCreate?: number
   readonly interruptAdd?: number
   readonly interruptInit?: number
+  /** A signal comes while every so many-th page is added. */
+  readonly signalEvery?: number
+  /** 1: it comes while that page waits for EPC, where the driver does not count what it has done. */
+  readonly epcFull?: number
+  /** 1: its handler has SA_RESTART, so that Linux makes the call again. */
+  readonly restart?: number
   /** 1: no mapping may be executed (/dev mounted noexec). */
   readonly noExec?: number
   readonly noVdso?: number
   readonly noSgx2?: number
+  /** What CPUID lets an enclave have in XFRM; 0xe7 when absent. */
+  readonly xfrm?: number
+  /** Of the largest enclave, as CPUID has it; 36 when absent. */
+  readonly sizeBits?: number
   /** How often the CPU's microcode was updated: CPUSVN grows. */
   readonly microcodeUpdates?: number
 }
@@ -42,8 +62,11 @@ interface FakeSgx {
   configure(wrong: Wrong): void
   /** Since the last call, but `open`: devices open now. */
   counters(): Readonly<Record<"open" | "addCalls" | "pages" | "initCalls" | "entries", number>>
-  /** As a suspend: the EPC of every enclave is gone, with threads inside or not. */
-  lose(): void
+  /**
+   * As a suspend: the EPC of every enclave is gone, with threads inside or not.
+   * `swapped`: its pages had been swapped out, and cannot be loaded again.
+   */
+  lose(swapped?: boolean): void
   /** Whether the addon's reader of the vDSO finds a function in this kernel's. */
   vdsoHas(name: string): boolean
 }

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests only: the driver of sgx_fake.h, as arch/x86/kernel/cpu/sgx of Linux 6.1 to 6.18 behaves. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "addon/sgx_fake.h"
+
+/* Within the kernel only. */
+#define ERESTARTSYS	512
+
+struct fake_enclave fake_enclaves[FAKE_ENCLAVES];
+struct fake_faults fake_faults;
+struct fake_counters fake_counters;
+struct tresor_machine fake_machine = { .secret = { 0x5a } };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t page_attempts;	/* for signal_every */
+
+static int fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
+bool fake_is_zero(const void *data, size_t size)
+{
+	const uint8_t *bytes = data;
+
+	return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+/* copy_from_user: an address that is not ours is an error, not a crash. */
+static bool copy_in(void *to, uint64_t from, size_t size)
+{
+	struct iovec local = { to, size }, remote = { (void *)(uintptr_t)from, size };
+
+	return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size;
+}
+
+static struct fake_enclave *of_device(int device)
+{
+	for (int i = 0; i < FAKE_ENCLAVES; i++) {
+		if (fake_enclaves[i].open && fake_enclaves[i].device == device)
+			return &fake_enclaves[i];
+	}
+	return NULL;
+}
+
+/* A call that is to end with nothing done. */
+static bool interrupted(int32_t *left)
+{
+	if (*left <= 0)
+		return false;
+	errno = (*left)-- % 2 == 1 ? EINTR : EAGAIN;
+	return true;
+}
+
+static int fake_open(void)
+{
+	struct fake_enclave *enclave = NULL;
+
+	if (fake_faults.open_errno != 0)
+		return fail(fake_faults.open_errno);
+	if (interrupted(&fake_faults.interrupt_open))
+		return -1;
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < FAKE_ENCLAVES && enclave == NULL; i++) {
+		if (!fake_enclaves[i].open)
+			enclave = &fake_enclaves[i];
+	}
+	if (enclave != NULL) {
+		memset(enclave, 0, sizeof(*enclave));
+		enclave->device = memfd_create("tresor fake EPC", MFD_CLOEXEC);
+		enclave->open = enclave->device >= 0;
+		fake_counters.open += enclave->open;
+	}
+	pthread_mutex_unlock(&lock);
+	return enclave == NULL ? fail(EMFILE) : enclave->device;
+}
+
+static int fake_close(int device)
+{
+	struct fake_enclave *enclave = of_device(device);
+
+	if (enclave == NULL)
+		return fail(EBADF);
+	pthread_mutex_lock(&lock);
+	free(enclave->image.pages);
+	free(enclave->emulator.accepted);
+	enclave->open = false;
+	fake_counters.open--;
+	pthread_mutex_unlock(&lock);
+	return close(device);
+}
+
+static int create(struct fake_enclave *enclave, const struct sgx_enclave_create *argument)
+{
+	struct tresor_secs *secs = &enclave->image.secs;
+	uint32_t leaf0[4], leaf1[4];
+	uint8_t page[SGX_PAGE_SIZE];
+
+	if (fake_faults.create_errno != 0)
+		return fail(fake_faults.create_errno);
+	if (interrupted(&fake_faults.interrupt_create))
+		return -1;
+	if (enclave->created)
+		return fail(EINVAL);
+	if (!copy_in(page, argument->src, sizeof(page)))
+		return fail(EFAULT);
+	/* SDM vol. 3D, table "Layout of SGX Enclave Control Structure". */
+	memcpy(&secs->size, page, 8);
+	memcpy(&secs->base, page + 8, 8);
+	memcpy(&secs->ssa_frame_size, page + 16, 4);
+	memcpy(&secs->misc_select, page + 20, 4);
+	memcpy(&secs->attributes, page + 48, 8);
+	memcpy(&secs->xfrm, page + 56, 8);
+	if (secs->size < 2 * SGX_PAGE_SIZE || (secs->size & (secs->size - 1)) != 0)
+		return fail(EINVAL);
+	fake_cpuid(0x12, 0, leaf0);
+	fake_cpuid(0x12, 1, leaf1);
+	/* MRENCLAVE to ISVSVN are the CPU's to fill in. */
+	if (secs->size > 1ull << (leaf0[3] >> 8 & 0xff) || (secs->xfrm & ~(uint64_t)leaf1[2]) != 0 ||
+	    secs->base % secs->size != 0 || secs->ssa_frame_size == 0 || (secs->xfrm & 3) != 3 ||
+	    secs->attributes & ~(SGX_ATTR_MODE64BIT | SGX_ATTR_DEBUG) || !fake_is_zero(page + 24, 24) ||
+	    !fake_is_zero(page + 64, sizeof(page) - 64))
+		return fail(EIO);
+	enclave->image.pages = calloc(secs->size / SGX_PAGE_SIZE, 1);
+	if (enclave->image.pages == NULL || ftruncate(enclave->device, (off_t)secs->size) != 0)
+		return fail(ENOMEM);
+	tresor_measure_create(&enclave->measurement, secs->size, secs->ssa_frame_size);
+	enclave->created = true;
+	return 0;
+}
+
+/* EADD and its sixteen EEXTENDs. */
+static int add_page(struct fake_enclave *enclave, uint64_t from, uint64_t offset, uint32_t flags, bool measure)
+{
+	struct tresor_image *image = &enclave->image;
+	uint8_t *is = &image->pages[offset / SGX_PAGE_SIZE];
+	uint8_t page[SGX_PAGE_SIZE];
+
+	if (*is != 0)
+		return fail(EBUSY);
+	if (!copy_in(page, from, sizeof(page)))
+		return fail(EFAULT);
+	if (flags == SGX_SECINFO_TCS) {
+		struct tresor_thread *thread = &image->threads[image->thread_count];
+
+		/* STATE, FLAGS, CSSA and AEP. */
+		if (image->thread_count == TRESOR_THREADS || !fake_is_zero(page, 16) || !fake_is_zero(page + 24, 4) ||
+		    !fake_is_zero(page + 40, 8))
+			return fail(EIO);
+		thread->tcs = offset;
+		memcpy(&thread->ossa, page + 16, 8);
+		memcpy(&thread->nssa, page + 28, 4);
+		memcpy(&thread->oentry, page + 32, 8);
+		image->thread_count++;
+	}
+	if (!fake_is_zero(page, sizeof(page)) &&
+	    pwrite(enclave->device, page, sizeof(page), (off_t)offset) != (ssize_t)sizeof(page))
+		return fail(ENOMEM);
+	*is = (uint8_t)(TRESOR_PAGE_PRESENT | (flags == SGX_SECINFO_TCS ? TRESOR_PAGE_TCS : flags & 7));
+	tresor_measure_add(&enclave->measurement, offset, flags);
+	if (measure)
+		tresor_measure_extend(&enclave->measurement, offset, page);
+	fake_counters.pages++;
+	return 0;
+}
+
+/*
+ * The loop of sgx_ioc_enclave_add_pages: a signal is looked for before each page,
+ * and while there is no EPC for it. In the first case what was done counts.
+ */
+static int add_from(struct fake_enclave *enclave, struct sgx_enclave_add_pages *argument, uint32_t flags)
+{
+	int result = 0;
+
+	for (argument->count = 0; argument->count < argument->length; argument->count += SGX_PAGE_SIZE) {
+		const bool signal = fake_faults.signal_every > 0 &&
+				    ++page_attempts % (uint32_t)fake_faults.signal_every == 0;
+
+		if (signal)
+			return fake_faults.epc_full || argument->count == 0 ? fail(ERESTARTSYS) : 0;
+		result = add_page(enclave, argument->src + argument->count, argument->offset + argument->count, flags,
+				  argument->flags & SGX_PAGE_MEASURE);
+		if (result != 0)
+			break;
+	}
+	return result;
+}
+
+static int add_pages(struct fake_enclave *enclave, struct sgx_enclave_add_pages *argument)
+{
+	const uint64_t size = enclave->image.secs.size;
+	uint64_t secinfo[8];
+	uint32_t flags;
+	int result;
+
+	fake_counters.add_calls++;
+	if (fake_faults.add_errno != 0 && fake_faults.add_after-- <= 0)
+		return fail(fake_faults.add_errno);
+	if (interrupted(&fake_faults.interrupt_add))
+		return -1;
+	if (!enclave->created || enclave->initialised || argument->length == 0 ||
+	    (argument->src | argument->offset | argument->length) % SGX_PAGE_SIZE != 0 ||
+	    argument->offset >= size || argument->length > size - argument->offset ||
+	    argument->flags & ~(uint64_t)SGX_PAGE_MEASURE)
+		return fail(EINVAL);
+	if (!copy_in(secinfo, argument->secinfo, sizeof(secinfo)))
+		return fail(EFAULT);
+	flags = (uint32_t)secinfo[0];
+	if (!fake_is_zero(secinfo + 1, 56) || secinfo[0] >> 32 != 0 ||
+	    (flags != SGX_SECINFO_TCS && (flags & ~7u) != SGX_SECINFO_REG) ||
+	    (flags & (SGX_SECINFO_W | SGX_SECINFO_R)) == SGX_SECINFO_W)
+		return fail(EINVAL);
+	/* Made again from its first page, as the caller gave it: Linux knows nothing of the count. */
+	do {
+		result = add_from(enclave, argument, flags);
+	} while (result != 0 && errno == ERESTARTSYS && fake_faults.restart);
+	if (result != 0 && errno == ERESTARTSYS)
+		errno = EINTR;
+	argument->count += (uint64_t)(int64_t)fake_faults.over_count * SGX_PAGE_SIZE;
+	return result;
+}
+
+static int init(struct fake_enclave *enclave, const struct sgx_enclave_init *argument)
+{
+	struct tresor_sha256 measurement = enclave->measurement;
+	uint8_t sigstruct[SGX_SIGSTRUCT_SIZE];
+	struct tresor_error error;
+	uint32_t vendor;
+
+	fake_counters.init_calls++;
+	if (fake_faults.init_errno != 0)
+		return fail(fake_faults.init_errno);
+	if (interrupted(&fake_faults.interrupt_init))
+		return -1;
+	if (!enclave->created || enclave->initialised)
+		return fail(EINVAL);
+	if (!copy_in(sigstruct, argument->sigstruct, sizeof(sigstruct)))
+		return fail(EFAULT);
+	memcpy(&vendor, sigstruct + 16, 4);
+	if (vendor != 0 && vendor != 0x8086)
+		return fail(EINVAL);
+	tresor_sha256_final(&measurement, enclave->image.secs.mrenclave);
+	if (!tresor_check_sigstruct(sigstruct, &enclave->image.secs, &error))
+		return fail(EPERM);
+	enclave->image.secs.attributes |= SGX_ATTR_INIT;
+	enclave->emulator.image = &enclave->image;
+	enclave->emulator.machine = &fake_machine;
+	enclave->initialised = true;
+	return 0;
+}
+
+static int fake_ioctl(int device, unsigned long request, void *argument)
+{
+	struct fake_enclave *enclave = of_device(device);
+
+	if (enclave == NULL)
+		return fail(EBADF);
+	switch (request) {
+	case SGX_IOC_ENCLAVE_CREATE:
+		return create(enclave, argument);
+	case SGX_IOC_ENCLAVE_ADD_PAGES:
+		return add_pages(enclave, argument);
+	case SGX_IOC_ENCLAVE_INIT:
+		return init(enclave, argument);
+	case SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS:
+		if (fake_faults.no_sgx2)
+			return fail(fake_faults.probe_errno != 0 ? fake_faults.probe_errno : ENODEV);
+		return fail(enclave->initialised ? EOPNOTSUPP : EINVAL);
+	default:
+		return fail(ENOTTY);
+	}
+}
+
+/* A TCS is mapped like data and can be read by nobody. Pages to come by EAUG cannot either, until EACCEPT. */
+static void *fake_mmap(void *address, size_t size, int protection, int flags, int device, off_t at)
+{
+	struct fake_enclave *enclave = of_device(device);
+	struct tresor_image *image = &enclave->image;
+	const uint64_t offset = (uint64_t)((uintptr_t)address - image->secs.base);
+	uint64_t absent = 0;
+	bool is_tcs = false;
+
+	if (fake_faults.map_errno != 0 || (fake_faults.no_exec && protection & PROT_EXEC)) {
+		errno = fake_faults.map_errno != 0 ? fake_faults.map_errno : EPERM;
+		return MAP_FAILED;
+	}
+	errno = EINVAL;
+	if (flags != (MAP_SHARED | MAP_FIXED) || at != 0 || size == 0 || (offset | size) % SGX_PAGE_SIZE != 0)
+		return MAP_FAILED;
+	errno = EACCES;
+	if (!enclave->created || offset >= image->secs.size || size > image->secs.size - offset)
+		return MAP_FAILED;
+	for (uint64_t i = offset / SGX_PAGE_SIZE; i < (offset + size) / SGX_PAGE_SIZE; i++) {
+		const int allowed = image->pages[i] & TRESOR_PAGE_TCS ? PROT_READ | PROT_WRITE :
+			(image->pages[i] & SGX_SECINFO_R ? PROT_READ : 0) |
+			(image->pages[i] & SGX_SECINFO_W ? PROT_WRITE : 0) |
+			(image->pages[i] & SGX_SECINFO_X ? PROT_EXEC : 0);
+
+		is_tcs |= (image->pages[i] & TRESOR_PAGE_TCS) != 0;
+		absent += image->pages[i] == 0;
+		if (image->pages[i] != 0 && (protection & ~allowed) != 0)
+			return MAP_FAILED;
+	}
+	if (absent != 0) {
+		if (absent != size / SGX_PAGE_SIZE || image->dynamic_size != 0)
+			return MAP_FAILED;
+		image->dynamic = offset;
+		image->dynamic_size = size;
+		memset(image->pages + offset / SGX_PAGE_SIZE, TRESOR_PAGE_DYNAMIC | SGX_SECINFO_R | SGX_SECINFO_W,
+		       size / SGX_PAGE_SIZE);
+		enclave->emulator.accepted = calloc(size / SGX_PAGE_SIZE / 8 + 1, 1);
+	}
+	return mmap(address, size, is_tcs || absent != 0 ? PROT_NONE : protection, flags, device, (off_t)offset);
+}
+
+const struct tresor_sgx_system fake_system = {
+	.open_device = fake_open,
+	.ioctl = fake_ioctl,
+	.mmap = fake_mmap,
+	.close = fake_close,
+	.find_enter = fake_find_enter,
+	.cpuid = fake_cpuid,
+};
