@@ -15,7 +15,7 @@ const KEY_SIZE = 32
 
 /** 71 bytes of text, in a buffer of its own. */
 export function makeRecoveryKey(): Uint8Array {
-  const random = Buffer.allocUnsafeSlow(KEY_SIZE)
+  const random = Buffer.alloc(KEY_SIZE)
   try {
     return encodeRecoveryKey(randomFillSync(random))
   } finally {

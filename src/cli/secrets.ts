@@ -60,7 +60,7 @@ function readBytes(
   stopAtNewline: boolean,
   what: string,
 ): Uint8Array {
-  let buffer = Buffer.allocUnsafeSlow(Math.min(size + 1, 4096))
+  let buffer = Buffer.alloc(Math.min(size + 1, 4096))
   try {
     for (let skipped = 0; skipped < offset; ) {
       const got = read(fd, buffer, 0, Math.min(buffer.length, offset - skipped))
@@ -83,7 +83,7 @@ function readBytes(
       }
       if (exact && length === size) break
       if (length === buffer.length) {
-        const larger = Buffer.allocUnsafeSlow(Math.min(size + 1, buffer.length * 4))
+        const larger = Buffer.alloc(Math.min(size + 1, buffer.length * 4))
         buffer.copy(larger)
         buffer.fill(0)
         buffer = larger
@@ -114,7 +114,7 @@ function readBytes(
 }
 
 function take(buffer: Buffer, length: number): Uint8Array {
-  const result = Buffer.allocUnsafeSlow(length)
+  const result = Buffer.alloc(length)
   buffer.copy(result, 0, 0, length)
   return result
 }

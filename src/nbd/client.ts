@@ -2,7 +2,7 @@
 import { createConnection, type Socket } from "node:net"
 import { deferred } from "../deferred.ts"
 import { IoError } from "../store/store.ts"
-import { type Export, negotiate, Pending, replies } from "./conversation.ts"
+import { type Export, negotiate, Pending, ProtocolError, replies } from "./conversation.ts"
 import { Command, CommandFlag, REQUEST_BYTES, REQUEST_MAGIC, Transmission } from "./protocol.ts"
 import { Receiver } from "./receiver.ts"
 import type { NbdTarget } from "./uri.ts"
@@ -88,6 +88,11 @@ export class NbdClient implements AsyncDisposable {
   /** Whether the connection has ended: what a request then rejects with is not the server's word. */
   get gone(): boolean {
     return this.#gone !== null
+  }
+
+  /** Whether it ended because the server does not keep to the protocol. */
+  get violated(): boolean {
+    return this.#gone instanceof ProtocolError
   }
 
   /** Resolves when the connection has ended, for whatever reason. */

@@ -533,7 +533,7 @@ export class Connection {
     else this.#endStream()
     this.#channel.allowPayload(0)
     this.#enter(length)
-    this.#payload = { request, bytes: Buffer.allocUnsafeSlow(length), filled: 0 }
+    this.#payload = { request, bytes: Buffer.alloc(length), filled: 0 }
     return null
   }
 

@@ -5,6 +5,7 @@
  * byte, and servers read all of it before they send any. Pure.
  */
 import { IoError } from "../store/store.ts"
+import { Coverage } from "./coverage.ts"
 import {
   CHUNK_DONE,
   Chunk,
@@ -40,8 +41,8 @@ export class Pending {
   readonly into: Uint8Array
   readonly resolve: () => void
   readonly reject: (error: IoError) => void
-  received = 0
   error: IoError | null = null
+  readonly #received = new Coverage()
 
   constructor(offset: number, into: Uint8Array, resolve: () => void, reject: (error: IoError) => void) {
     this.offset = offset
@@ -50,12 +51,16 @@ export class Pending {
     this.reject = reject
   }
 
-  /** Where `size` bytes at `offset` of the export belong; `null`: not into this read, or there are too many. */
+  /** Where `size` bytes at `offset` of the export belong; `null`: not into this read, or some of them came before. */
   place(offset: number, size: number): Uint8Array | null {
     const at = offset - this.offset
-    if (at < 0 || at + size > this.into.length || this.received + size > this.into.length) return null
-    this.received += size
+    if (at < 0 || at + size > this.into.length || !this.#received.add(at, at + size)) return null
     return this.into.subarray(at, at + size)
+  }
+
+  /** All of a read has come, each byte once: a count of bytes would let a server leave out what it sends twice. */
+  get complete(): boolean {
+    return this.#received.covers(this.into.length)
   }
 
   settle(): void {
@@ -70,7 +75,14 @@ const LONGEST_ERROR = 64 << 10
 
 type Wanted<T> = Generator<Uint8Array, T, void>
 
-const malformed = (what: string): IoError => new IoError("EIO", `the NBD server sent a malformed ${what}`)
+/** The server does not keep to the protocol: asking it again would not help. */
+export class ProtocolError extends IoError {
+  constructor(what: string) {
+    super("EIO", `the NBD server sent a malformed ${what}`)
+  }
+}
+
+const malformed = (what: string): ProtocolError => new ProtocolError(what)
 const answered = (code: number): IoError => {
   const name = errnoName(code)
   return new IoError(name, `the NBD server answered ${name}`)
@@ -194,14 +206,27 @@ function* chunk(flags: number, type: number, request: Pending): Wanted<boolean> 
     if (room === null) throw malformed("chunk")
     room.fill(0)
   } else if ((type & 0x8000) !== 0 && length >= 6 && length <= LONGEST_ERROR) {
-    const code = (yield* take(length)).readUInt32BE(0)
+    const code = errorIn(type, yield* take(length), request)
     if (code === 0) throw malformed("chunk")
     request.error ??= answered(code)
   } else if (type !== Chunk.none || length > 0 || !done) {
     throw malformed("chunk")
   }
   if (!done) return false
-  if (request.error === null && request.received !== request.into.length) throw malformed("reply")
+  if (request.error === null && !request.complete) throw malformed("reply")
   request.settle()
   return true
+}
+
+/** u32 error, u16 length, message; with an offset where the type says so. 0: it is malformed. */
+function errorIn(type: number, payload: Buffer, { offset, into }: Pending): number {
+  const rest = payload.length - 6 - payload.readUInt16BE(4)
+  if (type === Chunk.error && rest !== 0) return 0
+  if (type === Chunk.errorOffset) {
+    if (rest !== 8) return 0
+    const at = payload.readBigUInt64BE(payload.length - 8)
+    const end = BigInt(offset + into.length)
+    if (into.length > 0 && (at < BigInt(offset) || at >= end)) return 0
+  }
+  return rest < 0 ? 0 : payload.readUInt32BE(0)
 }

@@ -14,7 +14,7 @@ const DIRECT_BYTES = 16 << 10
 export class Receiver {
   readonly #conversation: Generator<Uint8Array, never, void>
   readonly #failed: (error: unknown) => void
-  readonly #staging = Buffer.allocUnsafeSlow(STAGING_BYTES)
+  readonly #staging = Buffer.alloc(STAGING_BYTES)
   #into: Uint8Array = this.#staging.subarray(0, 0)
   #filled = 0
   #direct = false

@@ -175,8 +175,9 @@ export class NbdStore implements Store {
       try {
         return await body(client)
       } catch (error) {
-        if (!client.gone) throw asIoError(error)
-        this.#drop(client)
+        if (client.gone) this.#drop(client)
+        // A server that lies would lie again on the next connection, and so without end.
+        if (!client.gone || client.violated) throw asIoError(error)
       }
     }
   }

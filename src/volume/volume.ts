@@ -43,10 +43,13 @@ export interface VolumeOptions {
 const SLICE = 1 << 20
 /** Bytes of ciphertext and of unaligned plaintext held by all requests together. */
 const SCRATCH = 8 << 20
-const ZEROES = Buffer.allocUnsafeSlow(SLICE).fill(0)
+const ZEROES = Buffer.alloc(SLICE)
 
-/** The enclave takes 8-byte aligned addresses. */
-const aligned = (length: number): Buffer => Buffer.allocUnsafeSlow(length)
+/**
+ * The enclave takes 8-byte aligned addresses. Zeroed: whatever goes wrong with
+ * what is to fill it, no store or client is given what the heap held before.
+ */
+const aligned = (length: number): Buffer => Buffer.alloc(length)
 const isAligned = (bytes: Uint8Array): boolean => bytes.byteOffset % 8 === 0
 
 interface Slice {
