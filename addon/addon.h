@@ -21,7 +21,7 @@ void tresor_system_register(napi_env env, napi_value exports);	/* prctl, sd_noti
  * tresor_enclave_enter may be called from any thread; it takes a free TCS,
  * waiting for one if all are busy, and returns enum tresor_status, or
  * TRESOR_ENTER_LOST when the enclave is gone (fault, EPC lost): for ever after
- * it returns that at once.
+ * it returns that at once. After TRESOR_E_DEAD too: a dead enclave is wiped.
  */
 struct tresor_enclave;
 #define TRESOR_ENTER_LOST	0xffffffffu

@@ -74,6 +74,8 @@ struct tresor_image {
 /* Remembers the first fault. `where`: what faulted; `vector`: the CPU's exception. Does not allocate. */
 void tresor_image_fault(struct tresor_image *image, const char *where, uint16_t vector, uint16_t error_code,
 			uint64_t address);
+/* The same of an enclave that answers TRESOR_E_DEAD. */
+void tresor_image_dead(struct tresor_image *image);
 /* The same when the kernel refused to enter; `error`: an errno. */
 void tresor_image_not_entered(struct tresor_image *image, int error);
 /* What was remembered, or NULL. Any thread. */
@@ -120,6 +122,7 @@ struct tresor_backend_ops {
 	 * The caller sees to it that no KDF runs.
 	 */
 	bool (*trim)(struct tresor_backend *backend, struct tresor_error *error);
+	/* The weakest kind each has had so far; a trim may change it. */
 	void (*memory)(const struct tresor_backend *backend, struct tresor_memory_names *names);
 	/* Wipes, then unmaps everything. Also after a create that got no further. */
 	void (*destroy)(struct tresor_backend *backend);

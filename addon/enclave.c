@@ -23,7 +23,7 @@ struct tresor_enclave {
 	pthread_cond_t freed;
 	uint32_t free_threads;	/* bit per thread that is not inside */
 	uint32_t inside;
-	bool ended;		/* lost or destroyed: nobody enters any more */
+	bool ended;		/* lost, dead or destroyed: nobody enters any more */
 	struct tresor_memory_names memory;	/* as last asked of the backend; .keys NULL before init */
 };
 
@@ -209,7 +209,10 @@ uint32_t tresor_enclave_enter(struct tresor_enclave *enclave, void *request)
 
 	pthread_mutex_lock(&enclave->lock);
 	enclave->inside--;
-	if (status == TRESOR_ENTER_LOST) {
+	/* One that is dead serves nothing, not even the wiping of its keys: nobody needs to keep it. */
+	if (status == TRESOR_E_DEAD)
+		tresor_image_dead(&enclave->image);
+	if (status == TRESOR_ENTER_LOST || status == TRESOR_E_DEAD) {
 		enclave->ended = true;
 		__atomic_store_n(&enclave->alive, 0, __ATOMIC_RELEASE);
 		pthread_cond_broadcast(&enclave->freed);
@@ -218,7 +221,7 @@ uint32_t tresor_enclave_enter(struct tresor_enclave *enclave, void *request)
 		pthread_cond_signal(&enclave->freed);
 	}
 	/* What was done while another thread lost the enclave is not vouched for. */
-	if (enclave->ended)
+	if (enclave->ended && status != TRESOR_E_DEAD)
 		status = TRESOR_ENTER_LOST;
 	tear_down_if_idle(enclave);
 	pthread_mutex_unlock(&enclave->lock);
@@ -254,6 +257,7 @@ bool tresor_enclave_trim(struct tresor_enclave *enclave, struct tresor_error *er
 	if (enclave->image.dynamic_size == 0 || !hold(enclave))
 		return true;
 	trimmed = enclave->ops->trim(enclave->backend, error);
+	enclave->ops->memory(enclave->backend, &enclave->memory);
 	release(enclave);
 	return trimmed;
 }

@@ -11,6 +11,14 @@ static bool is_first_fault(struct tresor_image *image)
 	return __atomic_compare_exchange_n(&image->faulted, &none, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
+void tresor_image_dead(struct tresor_image *image)
+{
+	if (!is_first_fault(image))
+		return;
+	snprintf(image->fault, sizeof(image->fault), "a self-test inside it failed, and it was wiped");
+	__atomic_store_n(&image->faulted, 2, __ATOMIC_RELEASE);
+}
+
 void tresor_image_not_entered(struct tresor_image *image, int error)
 {
 	if (!is_first_fault(image))

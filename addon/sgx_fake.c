@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests only: the addon that has the driver and the CPU of sgx_fake.h, and how tests tell them what to do. */
+#include <fcntl.h>
 #include <node_api.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "addon/addon.h"
 #include "addon/sgx_fake.h"
@@ -90,6 +93,36 @@ static napi_value js_lose(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+/*
+ * Keeps the page at an address from being given back, whatever becomes of the
+ * mapping: a pipe's file descriptor, which will read as what is in the page then.
+ * -1 when the kernel does not lend the page (memfd_secret).
+ */
+static napi_value js_hold(napi_env env, napi_callback_info info)
+{
+	napi_value argument, result;
+	uint64_t address = 0;
+	size_t argc = 1;
+	bool lossless;
+	int ends[2];
+
+	napi_get_cb_info(env, info, &argc, &argument, NULL, NULL);
+	napi_get_value_bigint_uint64(env, argument, &address, &lossless);
+	if (pipe2(ends, O_CLOEXEC) == 0) {
+		const struct iovec page = { (void *)(uintptr_t)address, SGX_PAGE_SIZE };
+
+		if (vmsplice(ends[1], &page, 1, 0) != (ssize_t)SGX_PAGE_SIZE) {
+			close(ends[0]);
+			ends[0] = -1;
+		}
+		close(ends[1]);
+	} else {
+		ends[0] = -1;
+	}
+	napi_create_int32(env, ends[0], &result);
+	return result;
+}
+
 /* Whether tresor_vdso_symbol finds a function in the kernel's own vDSO. */
 static napi_value js_vdso_has(napi_env env, napi_callback_info info)
 {
@@ -109,6 +142,7 @@ static napi_value register_all(napi_env env, napi_value exports)
 		{ .utf8name = "configure", .method = js_configure },
 		{ .utf8name = "counters", .method = js_counters },
 		{ .utf8name = "lose", .method = js_lose },
+		{ .utf8name = "hold", .method = js_hold },
 		{ .utf8name = "vdsoHas", .method = js_vdso_has },
 	};
 

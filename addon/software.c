@@ -65,7 +65,8 @@ _Static_assert(offsetof(struct software_thread, oentry) == 24, "software_entry.S
 struct region {
 	uint64_t offset;
 	uint64_t size;
-	enum tresor_memory kind;
+	enum tresor_memory kind;	/* now */
+	enum tresor_memory weakest;	/* that it has been: what lay there may have been swapped out */
 	bool heap;
 };
 
@@ -172,6 +173,7 @@ static struct region *add_region(struct tresor_backend *backend, uint64_t offset
 	*region = (struct region){ .offset = offset, .size = size, .heap = heap };
 	if (tresor_secret_map(backend->base + offset, size, least, &region->kind) == NULL)
 		return NULL;
+	region->weakest = region->kind;
 	backend->region_count++;
 	return region;
 }
@@ -473,6 +475,8 @@ static bool backend_trim(struct tresor_backend *backend, struct tresor_error *er
 				return tresor_refuse_errno(error, "cannot map the enclave's heap again");
 		}
 		region->kind = kind;
+		if (kind < region->weakest)
+			region->weakest = kind;
 	}
 	return true;
 }
@@ -485,8 +489,8 @@ static void backend_memory(const struct tresor_backend *backend, struct tresor_m
 		const struct region *region = &backend->regions[i];
 		enum tresor_memory *weakest = region->heap ? &heap : &keys;
 
-		if (region->kind < *weakest)
-			*weakest = region->kind;
+		if (region->weakest < *weakest)
+			*weakest = region->weakest;
 	}
 	names->keys = tresor_memory_name(keys);
 	names->heap = tresor_memory_name(heap);

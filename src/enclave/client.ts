@@ -219,7 +219,10 @@ export class EnclaveClient implements Enclave {
       publicKey: hello.public_key,
       aes: hello.cpu & abi.Cpu.vaes512 ? "vaes512" : hello.cpu & abi.Cpu.vaes256 ? "vaes256" : "aesni",
       kdfMemoryKib: Number(hello.heap_size / 1024n),
-      memory: native.memory,
+      // Asked each time: the heap is mapped anew after each KDF, and may come out weaker.
+      get memory() {
+        return native.memory
+      },
     })
   }
 
@@ -470,11 +473,11 @@ export class EnclaveClient implements Enclave {
     })
   }
 
-  /** A lost enclave has forgotten the key already. */
+  /** A lost or dead enclave has been wiped, keys and all. */
   closeVolume(handle: VolumeHandle): void {
     const request = new Request(abi.close, 0, addressOf)
     const status = this.#native.enter(request.fill(abi.Op.close, { handle }))
-    if (status !== LOST) this.#answered(status)
+    if (status !== LOST && status !== abi.Status.dead) this.#answered(status)
   }
 
   async selftest(): Promise<readonly { readonly name: string; readonly passed: boolean }[]> {

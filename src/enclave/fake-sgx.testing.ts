@@ -67,6 +67,11 @@ interface FakeSgx {
    * `swapped`: its pages had been swapped out, and cannot be loaded again.
    */
   lose(swapped?: boolean): void
+  /**
+   * Keeps the page at an address of this process, whatever becomes of the mapping: a file descriptor
+   * that will read as what is in the page then. -1 when the kernel does not lend it (memfd_secret).
+   */
+  hold(address: bigint): number
   /** Whether the addon's reader of the vDSO finds a function in this kernel's. */
   vdsoHas(name: string): boolean
 }

@@ -37,7 +37,8 @@ export interface NativeEnclave {
   init(sigstruct: Uint8Array, enclu: number): void
   /**
    * Enters on this thread with a struct of abi/enclave.h, 8-byte aligned.
-   * Returns enum tresor_status, or 0xffffffff when the enclave is lost.
+   * Returns enum tresor_status, or 0xffffffff when the enclave is lost. TRESOR_E_DEAD
+   * ends the enclave too.
    */
   enter(request: Uint8Array): number
   /** The same on a thread of the pool. `request` must not be touched meanwhile. */
@@ -46,14 +47,17 @@ export interface NativeEnclave {
   trimHeap(): void
   /** Wipes the enclave, as soon as no thread is inside. */
   destroy(): void
-  /** From init until a fault inside or destroy. */
+  /** From init until a fault inside, TRESOR_E_DEAD or destroy. Then its memory is wiped and unmapped. */
   readonly alive: boolean
   /** What the CPU reported when the enclave was lost, one clause; null while it is not, or when nothing is known. */
   readonly fault: string | null
   /** Final once `init` was called, whether it succeeded or not. */
   readonly mrenclave: Uint8Array
   readonly mrsigner: Uint8Array
-  /** Where secrets are: "EPC", "memfd_secret", "mlock" or "plain"; the weakest of each kind. */
+  /**
+   * Where secrets are: "EPC", "memfd_secret", "mlock" or "plain"; the weakest of each kind that there
+   * has been since init. `trimHeap` may get a weaker heap than there was.
+   */
   readonly memory: { readonly keys: string; readonly heap: string }
   /** Bytes of the dynamic range; 0n when the backend cannot add pages. */
   readonly dynamicSize: bigint

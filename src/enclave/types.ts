@@ -109,7 +109,7 @@ export interface EnclaveIdentity {
   readonly aes: string
   /** Largest memory a KDF can have, KiB. */
   readonly kdfMemoryKib: number
-  /** Where secrets live: "EPC", "memfd_secret", "mlock" or "plain", by region. */
+  /** Where secrets live: "EPC", "memfd_secret", "mlock" or "plain", by region; the weakest there has been so far. */
   readonly memory: { readonly keys: string; readonly heap: string }
 }
 
