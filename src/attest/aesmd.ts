@@ -7,8 +7,8 @@
 import { connect } from "node:net"
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire"
 import { Exit, TresorError } from "../errors.ts"
-import { concat, fromHex, viewOf } from "./bytes.ts"
-import { SIGNED_SIZE, TARGET_INFO_SIZE } from "./quote.ts"
+import { concat, fromHex, viewOf } from "./judge/bytes.ts"
+import { SIGNED_SIZE, TARGET_INFO_SIZE } from "./judge/quote.ts"
 
 export const AESM_SOCKET = "/var/run/aesmd/aesm.socket"
 export const REPORT_SIZE = 432

@@ -6,10 +6,10 @@ import { join } from "node:path"
 import { after, beforeEach, test } from "node:test"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { type Askable, assessEnclave, type Surroundings } from "./assess.ts"
-import { fromHex, viewOf } from "./bytes.ts"
+import { fromHex, viewOf } from "./judge/bytes.ts"
+import { formatPolicy, policyFor } from "./judge/policy.ts"
 import { formatKnown, hostName, knownEnclavesPath, parseKnown, pin, recognise, withPin } from "./known-enclaves.ts"
 import { makePlatform, newKey, platformSpec } from "./platform.ts"
-import { formatPolicy, policyFor } from "./policy.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-assess-"))
 after(() => rmSync(folder, { recursive: true }))

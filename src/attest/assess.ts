@@ -18,12 +18,12 @@ import { installed } from "../enclave/installation.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { err } from "../output/output.ts"
-import { equal } from "./bytes.ts"
+import { equal } from "./judge/bytes.ts"
+import { type Policy, parsePolicy, policyFor } from "./judge/policy.ts"
+import { parseReportBody, REPORT_BODY_SIZE, TARGET_INFO_SIZE } from "./judge/quote.ts"
+import { refuse } from "./judge/refusal.ts"
+import { type Binding, reportDataFor } from "./judge/report-data.ts"
 import { hostName, knownEnclavesPath, LOCAL, pin, readKnown, recognise, type Seen } from "./known-enclaves.ts"
-import { type Policy, parsePolicy, policyFor } from "./policy.ts"
-import { parseReportBody, REPORT_BODY_SIZE, TARGET_INFO_SIZE } from "./quote.ts"
-import { refuse } from "./refusal.ts"
-import { type Binding, reportDataFor } from "./report-data.ts"
 
 /** What is asked of an enclave here; a superset is fine. */
 export interface Askable {

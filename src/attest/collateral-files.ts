@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { Exit, TresorError } from "../errors.ts"
-import { type Collateral, parseBundle, parseFiles } from "./collateral.ts"
-import { Refusal } from "./refusal.ts"
+import { type Collateral, parseBundle, parseFiles } from "./judge/collateral.ts"
+import { Refusal } from "./judge/refusal.ts"
 
 /** No single piece of Intel's is a tenth of that. */
 const FILE_LIMIT = 1 << 20

@@ -7,9 +7,9 @@ import { after, test } from "node:test"
 import { fileURLToPath } from "node:url"
 import { installed } from "../enclave/installation.ts"
 import { onPublishedData, SGX_DATA } from "../sgx-data.testing.ts"
+import { parsePolicy } from "./judge/policy.ts"
 import { parseTime, policyInit, showQuote, type VerifyOptions, verify } from "./operations.ts"
 import { makePlatform, newKey, platformSpec } from "./platform.ts"
-import { parsePolicy } from "./policy.ts"
 
 const here = dirname(fileURLToPath(import.meta.url))
 const sample = join(SGX_DATA, "quote-test-root")

@@ -46,7 +46,7 @@ export function registerAttestCommands(program: Command): void {
   attest
     .command("verify")
     .description("judge a quote offline; exit 0 when it is accepted, 1 when it is refused")
-    .requiredOption("--quote <file>", "ECDSA quote, version 3")
+    .requiredOption("--quote <file>", "ECDSA quote of an SGX enclave, version 3, 4 or 5")
     .requiredOption("--collateral <path>", "folder of what Intel's PCS returns, or one JSON file")
     .option("--policy <file>", "which enclaves and platforms are accepted; without: genuine and up to date")
     .option("--at <time>", "judge as of then: ISO 8601 or seconds since 1970; default: now")

@@ -4,16 +4,16 @@ import { join } from "node:path"
 import { stateDir } from "../enclave/machine-secret.ts"
 import { AESM_SOCKET, quoteFrom } from "./aesmd.ts"
 import type { Askable, Surroundings } from "./assess.ts"
-import { parseRootKey } from "./certificates.ts"
-import { type Collateral, parseBundle } from "./collateral.ts"
 import { readCollateral } from "./collateral-files.ts"
+import { parseRootKey } from "./judge/certificates.ts"
+import { type Collateral, parseBundle } from "./judge/collateral.ts"
+import type { Policy } from "./judge/policy.ts"
+import { parseQuote, TARGET_INFO_SIZE } from "./judge/quote.ts"
+import { Refusal, refuse } from "./judge/refusal.ts"
+import type { Binding } from "./judge/report-data.ts"
+import { INTEL_ROOT_KEY, verifyQuote } from "./judge/verify.ts"
 import { configDir } from "./known-enclaves.ts"
-import type { Policy } from "./policy.ts"
-import { parseQuote, REPORT_BODY_SIZE, SIGNED_SIZE, TARGET_INFO_SIZE } from "./quote.ts"
-import { Refusal, refuse } from "./refusal.ts"
-import type { Binding } from "./report-data.ts"
 import { softwareQuote } from "./software-quote.ts"
-import { INTEL_ROOT_KEY, verifyQuote } from "./verify.ts"
 
 type EvidenceSources = Pick<Surroundings, "now" | "aesmSocket" | "rootKey">
 
@@ -73,7 +73,7 @@ async function judge(
     rootKey: (policy.testing ? evidence.testRoot : null) ?? world.rootKey ?? INTEL_ROOT_KEY,
     binding,
   })
-  if (verdict.verdict === "accepted") return parseQuote(evidence.quote).signed.subarray(SIGNED_SIZE - REPORT_BODY_SIZE)
+  if (verdict.verdict === "accepted") return parseQuote(evidence.quote).reportBytes
   throw refuse("ATTEST_REFUSED", `the ${verdict.decidedBy} check failed: ${verdict.reason}`)
 }
 

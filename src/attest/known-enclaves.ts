@@ -22,7 +22,7 @@ import { dirname, join } from "node:path"
 import { flock } from "../enclave/native.ts"
 import type { Backend } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
-import type { Identity } from "./policy.ts"
+import type { Identity } from "./judge/policy.ts"
 
 export const LOCAL = "local"
 

@@ -15,8 +15,8 @@ import {
   RevokedCertificate,
   Time,
 } from "pkijs"
-import { concat, fromHex, sha256, toHex, viewOf } from "./bytes.ts"
-import { INTEL_QE_VENDOR, REPORT_BODY_SIZE } from "./quote.ts"
+import { concat, fromHex, sha256, toHex, viewOf } from "./judge/bytes.ts"
+import { INTEL_QE_VENDOR, REPORT_BODY_SIZE } from "./judge/quote.ts"
 
 const SGX = "1.2.840.113741.1.13.1"
 const P256 = { name: "ECDSA", namedCurve: "P-256" } as const
@@ -47,31 +47,48 @@ export interface TcbLevelSpec {
   readonly advisories?: readonly string[]
 }
 
-export interface PlatformSpec {
+export interface Dates {
+  readonly issued: Date
+  readonly nextUpdate: Date
+}
+
+export interface PlatformSpec extends Dates {
   readonly root: CertificateSpec
   readonly intermediate: CertificateSpec
   readonly leaf: CertificateSpec
   readonly tcbSigner: CertificateSpec
-  /** Of TCB info, QE identity and CRLs. */
-  readonly issued: Date
-  readonly nextUpdate: Date
   /** What the PCK certificate says. `null`: no SGX extension. */
   readonly pck: {
     readonly fmspc: string
     readonly pceId: string
     readonly components: readonly number[]
     readonly pceSvn: number
+    /** 16 bytes in hex; default: the components. */
+    readonly cpuSvn?: string
   } | null
+  /** Of a CRL, when they are not `issued` and `nextUpdate`. */
+  readonly rootCrl?: Dates
+  readonly pckCrl?: Dates
   /** Serial numbers. */
   readonly revokedByRoot: readonly number[]
   readonly revokedByIntermediate: readonly number[]
   /** The signed JSON values. */
   readonly tcbInfo: Readonly<Record<string, unknown>>
   readonly qeIdentity: Readonly<Record<string, unknown>>
-  /** 384 bytes; REPORTDATA is filled in unless `qeReportData` is given. */
+  /** 384 bytes; REPORTDATA is filled in. */
   readonly qeReport: Uint8Array
-  readonly qeReportData: Uint8Array | null
+  /** Its REPORTDATA instead of the one that vouches for the attestation key. */
+  readonly qeReportData: Uint8Array | ((right: Uint8Array) => Uint8Array) | null
   readonly authData: Uint8Array
+}
+
+/** How a quote is put together; without: as Intel's quoting enclave does it. */
+export interface QuoteForm {
+  readonly version?: 3 | 4 | 5
+  /** Default: 5, the chain as PEM. */
+  readonly certification?: { readonly type: number; readonly data: Uint8Array }
+  /** Changes the header before it is signed. */
+  readonly header?: (view: DataView) => void
 }
 
 export interface Platform {
@@ -82,7 +99,7 @@ export interface Platform {
   readonly bundle: Readonly<Record<string, string>>
   readonly pckChain: string
   /** `body` is a report's first 384 bytes. */
-  quote(body: Uint8Array): Promise<Uint8Array>
+  quote(body: Uint8Array, form?: QuoteForm): Promise<Uint8Array>
 }
 
 export async function newKey(): Promise<KeyPair> {
@@ -106,19 +123,19 @@ function extension(extnID: string, critical: boolean, value: asn1js.BaseBlock): 
   return new Extension({ extnID, critical, extnValue: value.toBER(false) })
 }
 
-function sgxExtension({ fmspc, pceId, components, pceSvn }: NonNullable<PlatformSpec["pck"]>): Extension {
+function sgxExtension({ fmspc, pceId, components, pceSvn, cpuSvn }: NonNullable<PlatformSpec["pck"]>): Extension {
   const entry = (oid: string, value: asn1js.BaseBlock) =>
     new asn1js.Sequence({ value: [new asn1js.ObjectIdentifier({ value: oid }), value] })
   const octets = (hex: string) => new asn1js.OctetString({ valueHex: fromHex(hex)!.buffer })
   const svns = [...components, pceSvn].map((value, i) => entry(`${SGX}.2.${i + 1}`, new asn1js.Integer({ value })))
-  const cpuSvn = entry(`${SGX}.2.18`, octets(toHex(Uint8Array.from(components))))
+  const whole = entry(`${SGX}.2.18`, octets(cpuSvn ?? toHex(Uint8Array.from(components))))
   return extension(
     SGX,
     false,
     new asn1js.Sequence({
       value: [
         entry(`${SGX}.1`, octets("00".repeat(16))),
-        entry(`${SGX}.2`, new asn1js.Sequence({ value: [...svns, cpuSvn] })),
+        entry(`${SGX}.2`, new asn1js.Sequence({ value: [...svns, whole] })),
         entry(`${SGX}.3`, octets(pceId)),
         entry(`${SGX}.4`, octets(fmspc)),
         entry(`${SGX}.5`, new asn1js.Enumerated({ value: 0 })),
@@ -155,18 +172,18 @@ export function pem(kind: string, der: Uint8Array): string {
   return `-----BEGIN ${kind}-----\n${base64.replace(/.{1,64}/g, "$&\n")}-----END ${kind}-----\n`
 }
 
-async function revocationList(issuer: Issuer, serials: readonly number[], spec: PlatformSpec): Promise<string> {
+async function revocationList(issuer: Issuer, serials: readonly number[], dates: Dates): Promise<string> {
   const crl = new CertificateRevocationList()
   crl.version = 1
   crl.issuer = nameOf(issuer.commonName)
-  crl.thisUpdate = new Time({ value: spec.issued })
-  crl.nextUpdate = new Time({ value: spec.nextUpdate })
+  crl.thisUpdate = new Time({ value: dates.issued })
+  crl.nextUpdate = new Time({ value: dates.nextUpdate })
   if (serials.length > 0) {
     crl.revokedCertificates = serials.map(
       (value) =>
         new RevokedCertificate({
           userCertificate: new asn1js.Integer({ value }),
-          revocationDate: new Time({ value: spec.issued }),
+          revocationDate: new Time({ value: dates.issued }),
         }),
     )
   }
@@ -284,8 +301,8 @@ export async function makePlatform(spec: PlatformSpec, rootPair: KeyPair): Promi
     pckChain,
     bundle: {
       pck_crl_issuer_chain: intermediateCertificate + rootCertificate,
-      root_ca_crl: await revocationList(root, spec.revokedByRoot, spec),
-      pck_crl: await revocationList(intermediate, spec.revokedByIntermediate, spec),
+      root_ca_crl: await revocationList(root, spec.revokedByRoot, spec.rootCrl ?? spec),
+      pck_crl: await revocationList(intermediate, spec.revokedByIntermediate, spec.pckCrl ?? spec),
       tcb_info_issuer_chain: signerCertificate + rootCertificate,
       tcb_info: tcbInfo,
       tcb_info_signature: await signed(tcbInfo),
@@ -293,38 +310,52 @@ export async function makePlatform(spec: PlatformSpec, rootPair: KeyPair): Promi
       qe_identity: qeIdentity,
       qe_identity_signature: await signed(qeIdentity),
     },
-    async quote(body) {
-      const header = new Uint8Array(48)
-      const headerView = viewOf(header)
-      headerView.setUint16(0, 3, true)
-      headerView.setUint16(2, 2, true)
-      headerView.setUint16(8, 8, true)
-      headerView.setUint16(10, spec.pck?.pceSvn ?? 0, true)
-      header.set(fromHex(INTEL_QE_VENDOR)!, 12)
+    async quote(body, { version = 3, certification, header: changeHeader = () => {} } = {}) {
       const key = (await point(attestation.publicKey)).subarray(1)
+      const right = concat(await sha256(concat(key, spec.authData)), new Uint8Array(32))
+      const { qeReportData: given } = spec
       const report = Uint8Array.from(spec.qeReport)
-      report.set(spec.qeReportData ?? (await sha256(concat(key, spec.authData))), 320)
+      report.set(typeof given === "function" ? given(right) : (given ?? right), 320)
       // A PEM chain usually ends in a NUL: it was a C string.
       const chain = concat(new TextEncoder().encode(pckChain), Uint8Array.of(0))
-      const lengths = new Uint8Array(2)
-      viewOf(lengths).setUint16(0, spec.authData.length, true)
-      const certification = new Uint8Array(6)
-      viewOf(certification).setUint16(0, 5, true)
-      viewOf(certification).setUint32(2, chain.length, true)
-      const signedPart = concat(header, body.subarray(0, REPORT_BODY_SIZE))
+      const qePart = concat(
+        report,
+        await sign(leafPair.privateKey, report),
+        u16(spec.authData.length),
+        spec.authData,
+        tagged(certification?.type ?? 5, certification?.data ?? chain),
+      )
+      const header = new Uint8Array(48)
+      const view = viewOf(header)
+      view.setUint16(0, version, true)
+      view.setUint16(2, 2, true)
+      view.setUint16(8, 8, true)
+      view.setUint16(10, spec.pck?.pceSvn ?? 0, true)
+      header.set(fromHex(INTEL_QE_VENDOR)!, 12)
+      changeHeader(view)
+      const reportBody = body.subarray(0, REPORT_BODY_SIZE)
+      const signedPart = concat(header, version === 5 ? tagged(1, reportBody) : reportBody)
       const signature = concat(
         await sign(attestation.privateKey, signedPart),
         key,
-        report,
-        await sign(leafPair.privateKey, report),
-        lengths,
-        spec.authData,
-        certification,
-        chain,
+        version === 3 ? qePart : tagged(6, qePart),
       )
-      const length = new Uint8Array(4)
-      viewOf(length).setUint32(0, signature.length, true)
-      return concat(signedPart, length, signature)
+      return concat(signedPart, u32(signature.length), signature)
     },
   }
 }
+
+function u16(value: number): Uint8Array {
+  const bytes = new Uint8Array(2)
+  viewOf(bytes).setUint16(0, value, true)
+  return bytes
+}
+
+function u32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4)
+  viewOf(bytes).setUint32(0, value, true)
+  return bytes
+}
+
+/** A type, a length, and what they are of. */
+const tagged = (type: number, data: Uint8Array): Uint8Array => concat(u16(type), u32(data.length), data)

@@ -4,24 +4,30 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
-import { onPublishedData, SGX_DATA } from "../sgx-data.testing.ts"
+import { onPublishedData, SGX_DATA } from "../../sgx-data.testing.ts"
+import { readCollateral } from "../collateral-files.ts"
+import { makePlatform, newKey, type PlatformSpec, qeIdentityFor, qeReport, tcbInfoFor } from "../platform.ts"
+import { softwareQuote } from "../software-quote.ts"
 import { fromHex, toHex, viewOf } from "./bytes.ts"
 import { parseRootKey } from "./certificates.ts"
 import { innerObject, parseBundle, parseFiles } from "./collateral.ts"
-import { readCollateral } from "./collateral-files.ts"
-import {
-  makePlatform,
-  newKey,
-  type PlatformSpec,
-  platformSpec,
-  qeIdentityFor,
-  qeReport,
-  tcbInfoFor,
-} from "./platform.ts"
 import { type Policy, parsePolicy, policyFor } from "./policy.ts"
 import { parseQuote } from "./quote.ts"
-import { type Binding, reportDataFor } from "./report-data.ts"
-import { softwareQuote } from "./software-quote.ts"
+import { reportDataFor } from "./report-data.ts"
+import {
+  at,
+  base,
+  binding,
+  body,
+  type Case,
+  issued,
+  judge,
+  mrenclave,
+  mrsigner,
+  nextUpdate,
+  policy,
+  rootPair,
+} from "./synthetic.testing.ts"
 import { mergeStatus, type TcbStatus } from "./tcb.ts"
 import { type CheckName, type Evidence, INTEL_ROOT_KEY, verifyQuote } from "./verify.ts"
 
@@ -29,57 +35,10 @@ const sample = join(SGX_DATA, "quote-test-root")
 const folder = mkdtempSync(join(tmpdir(), "tresor-attest-"))
 after(() => rmSync(folder, { recursive: true }))
 
-const issued = new Date("2026-11-01T00:00:00Z")
-const nextUpdate = new Date("2026-12-01T00:00:00Z")
-const at = new Date("2026-11-23T12:00:00Z")
-const rootPair = await newKey()
-const base = platformSpec("Test Root", issued, nextUpdate)
-const [mrenclave, mrsigner] = ["ab".repeat(32), "cd".repeat(32)]
-const binding: Binding = { publicKey: new Uint8Array(32).fill(9), nonce: new Uint8Array(32).fill(7) }
-const policy = parsePolicy(JSON.stringify({ version: 1, mrsigner, isvProdId: 1, isvSvn: 3 }))
-
 test("a policy with a restriction twice is refused: which one counts would be anybody's guess", () => {
   const text = `{"mrenclave":"${"00".repeat(32)}","testing":false,"testing":true}`
   assert.throws(() => parsePolicy(text), /has the name "testing" twice in one object/)
 })
-
-/** A production report of our enclave. */
-async function body(change: (bytes: Uint8Array, view: DataView) => void = () => {}): Promise<Uint8Array> {
-  const bytes = new Uint8Array(384)
-  const view = viewOf(bytes)
-  view.setBigUint64(48, 5n, true)
-  view.setBigUint64(56, 7n, true)
-  bytes.set(fromHex(mrenclave)!, 64)
-  bytes.set(fromHex(mrsigner)!, 128)
-  view.setUint16(256, 1, true)
-  view.setUint16(258, 3, true)
-  bytes.set(await reportDataFor(binding), 320)
-  change(bytes, view)
-  return bytes
-}
-
-interface Case {
-  readonly spec?: Partial<PlatformSpec>
-  readonly body?: (bytes: Uint8Array, view: DataView) => void
-  readonly quote?: (bytes: Uint8Array) => Uint8Array
-  readonly bundle?: Readonly<Record<string, string>>
-  readonly evidence?: Partial<Evidence>
-}
-
-async function judge(change: Case = {}) {
-  const platform = await makePlatform({ ...base, ...change.spec }, rootPair)
-  const quote = await platform.quote(await body(change.body))
-  const collateral = parseBundle(JSON.stringify({ ...platform.bundle, ...change.bundle }))
-  return verifyQuote({
-    quote: change.quote?.(quote) ?? quote,
-    collateral,
-    policy,
-    at,
-    rootKey: platform.rootKey,
-    binding,
-    ...change.evidence,
-  })
-}
 
 async function refused(name: CheckName, fact: RegExp, change: Case): Promise<void> {
   const verdict = await judge(change)
@@ -126,7 +85,11 @@ test("Intel's sample data: up to date under its root, refused under Intel's", on
     binding: null,
   }
   const own = await verifyQuote(evidence)
-  assert.deepEqual([own.verdict, own.tcbStatus, own.tcbEvaluationDataNumber], ["accepted", "UpToDate", 3])
+  assert.deepEqual(
+    [own.verdict, own.tcbStatus, own.tcbEvaluationDataNumber],
+    ["accepted", "UpToDate", 0],
+    "the QE identity's is 0",
+  )
   const intel = await verifyQuote({ ...evidence, rootKey: INTEL_ROOT_KEY })
   assert.deepEqual([intel.verdict, intel.decidedBy], ["refused", "root"])
   const late = await verifyQuote({ ...evidence, at: new Date("2027-01-01") })
@@ -174,17 +137,20 @@ test("what the standard allows is accepted", async () => {
 test("quote: every header field and length", async () => {
   const lengthAt = 1012
   const cases: readonly (readonly [(quote: Uint8Array) => Uint8Array, RegExp])[] = [
-    [put(0, 4), /version 4/],
+    [put(0, 6), /version 6; 3, 4 and 5 are known/],
     [put(2, 3), /key type is 3/],
     [put(4, 0x81), /TEE type 0x81/],
     [flip(12), /QE vendor/],
-    [(q) => q.subarray(0, 1000), /truncated/],
-    [(q) => q.subarray(0, -1), /signature data ends/],
+    [(q) => q.subarray(0, 1000), /cut short: the signature data/],
+    [(q) => q.subarray(0, 400), /cut short: the report/],
+    [(q) => q.subarray(0, -1), /cut short: the signature data/],
     [(q) => Uint8Array.of(...q, 0, 1), /not padding/],
-    [put(432, 0), /certification data|not padding/],
-    [put(lengthAt, 0xff, 0xff), /authentication data/],
+    [put(432, 0), /not padding|certification data/],
+    [put(lengthAt, 0xff, 0xff), /cut short: the authentication data/],
     [put(lengthAt, 31), /certification data/],
-    [put(lengthAt + 2 + 32 + 2, 0), /certification data/],
+    [put(lengthAt + 2 + 32 + 2, 0), /certification data ends \d+ bytes before/],
+    [put(0, 4), /certification data/],
+    [put(0, 5), /body is of type/],
   ]
   for (const [quote, fact] of cases) await refused("quote", fact, { quote })
 })
@@ -297,7 +263,7 @@ test("TCB info: signature over the exact bytes, fields, dates, platform", async 
   const theirs = ["tcb_info_issuer_chain", "tcb_info", "tcb_info_signature"].map((key) => [key, rogue.bundle[key]!])
   await refused("tcb-info", /TCB Signing" is not signed by "Test Root"/, { bundle: Object.fromEntries(theirs) })
   await refused("tcb-info", /bad version/, edit({ version: 4 }))
-  await refused("tcb-info", /bad id/, edit({ id: "TDX" }))
+  await refused("tcb-info", /is for "TDX", not "SGX"/, edit({ id: "TDX" }))
   await refused("tcb-info", /bad tcbType/, edit({ tcbType: 1 }))
   await refused(
     "tcb-info",
@@ -317,7 +283,7 @@ test("QE identity: signature, fields, dates", async () => {
     bundle: { qe_identity_signature: flipHex(bundle["qe_identity_signature"]!) },
   })
   await refused("qe-identity", /not signed/, { bundle: { qe_identity: `${JSON.stringify(base.qeIdentity)}\n` } })
-  await refused("qe-identity", /bad id/, edit({ id: "TD_QE" }))
+  await refused("qe-identity", /is for "TD_QE", not "QE"/, edit({ id: "TD_QE" }))
   await refused("qe-identity", /bad version/, edit({ version: 1 }))
   await refused("qe-identity", /issued only at/, edit({ issueDate: "2026-11-24T00:00:00Z" }))
   await refused("qe-identity", /expired/, edit({ nextUpdate: "2026-11-22T00:00:00Z" }))
@@ -325,9 +291,21 @@ test("QE identity: signature, fields, dates", async () => {
   await refused("qe-report", /ATTRIBUTES/, edit({ attributes: "13000000000000000000000000000000" }))
   await refused("qe-report", /MRSIGNER/, edit({ mrsigner: "00".repeat(32) }))
   await refused("qe-report", /ISVPRODID/, edit({ isvprodid: 2 }))
-  await refused("qe-report", /below every level/, edit({ tcbLevels: [{ tcb: { isvsvn: 9 }, tcbStatus: "UpToDate" }] }))
-  const masked = await judge(edit({ attributes: "15000000000000000000000000000000" }))
-  assert.equal(masked.verdict, "accepted", "bits outside the mask do not matter")
+  const level = (isvsvn: number, tcbStatus = "UpToDate") => ({
+    tcb: { isvsvn },
+    tcbDate: "2026-11-01T00:00:00Z",
+    tcbStatus,
+  })
+  await refused("qe-report", /below every level/, edit({ tcbLevels: [level(9)] }))
+  await refused("qe-identity", /no TCB level/, edit({ tcbLevels: [] }))
+  await refused("qe-identity", /do not fall/, edit({ tcbLevels: [level(6, "OutOfDate"), level(8)] }))
+  await refused("qe-identity", /do not fall/, edit({ tcbLevels: [level(8), level(8, "OutOfDate")] }))
+  // A masked report has none of the bits outside the mask: an identity that sets one is of no enclave.
+  await refused("qe-report", /ATTRIBUTES/, edit({ attributes: "15000000000000000000000000000000" }))
+  await refused("qe-report", /MISCSELECT/, edit({ miscselect: "01000000", miscselectMask: "FEFFFFFF" }))
+  const otherwise = qeReport()
+  otherwise[48]! |= 4
+  assert.equal((await judge({ spec: { qeReport: otherwise } })).verdict, "accepted", "the report's may be either way")
 })
 
 test("QE report and quote signature: each byte is covered", async () => {
@@ -374,8 +352,11 @@ test("TCB level: the certificate's components decide, first level reached", asyn
   assert.deepEqual([verdict.verdict, verdict.advisories], ["accepted", ["INTEL-SA-00334", "INTEL-SA-00615"]])
   await refused("tcb-status", /is OutOfDate/, { spec: { qeIdentity: qeIdentityFor(issued, nextUpdate, "OutOfDate") } })
   await refused("tcb-status", /is Revoked/, { spec: { qeIdentity: qeIdentityFor(issued, nextUpdate, "Revoked") } })
-  await refused("tcb-level", /quoting enclave's status is Config/, {
+  await refused("tcb-status", /is OutOfDate/, {
     spec: { qeIdentity: qeIdentityFor(issued, nextUpdate, "ConfigurationNeeded") },
+  })
+  await refused("qe-identity", /bad tcbLevels.0.tcbStatus/, {
+    spec: { qeIdentity: qeIdentityFor(issued, nextUpdate, "SWHardeningNeeded") },
   })
   // The report's CPUSVN is another encoding and must play no part.
   assert.equal((await judge({ body: (bytes) => bytes.fill(0xff, 0, 16) })).verdict, "accepted")
@@ -383,7 +364,10 @@ test("TCB level: the certificate's components decide, first level reached", asyn
 
 test("merging the platform's status with the quoting enclave's", () => {
   const merge = (platform: TcbStatus, qe: TcbStatus) =>
-    mergeStatus({ status: platform, advisories: ["B"] }, { status: qe, advisories: ["A", "B"] })
+    mergeStatus(
+      { status: platform, advisories: ["B"], unexplained: false },
+      { status: qe, advisories: ["A", "B"], unexplained: false },
+    )
   const table: readonly (readonly [TcbStatus, TcbStatus, TcbStatus])[] = [
     ["UpToDate", "UpToDate", "UpToDate"],
     ["ConfigurationNeeded", "UpToDate", "ConfigurationNeeded"],
@@ -393,6 +377,8 @@ test("merging the platform's status with the quoting enclave's", () => {
     ["ConfigurationAndSWHardeningNeeded", "OutOfDate", "OutOfDateConfigurationNeeded"],
     ["OutOfDate", "OutOfDate", "OutOfDate"],
     ["OutOfDateConfigurationNeeded", "OutOfDate", "OutOfDateConfigurationNeeded"],
+    ["UpToDate", "ConfigurationNeeded", "OutOfDate"],
+    ["ConfigurationNeeded", "OutOfDateConfigurationNeeded", "OutOfDateConfigurationNeeded"],
     ["UpToDate", "Revoked", "Revoked"],
     ["Revoked", "OutOfDate", "Revoked"],
     ["Revoked", "UpToDate", "Revoked"],

@@ -5,28 +5,16 @@
  * no clock, and runs in a browser.
  */
 import { concat, equal, fromHex, isZero, sha256, toHex, verifyP256 } from "./bytes.ts"
-import {
-  type Crl,
-  checkCrl,
-  checkEndEntity,
-  checkIssued,
-  checkValidity,
-  type PckExtension,
-  parseCertificate,
-  parsePckExtension,
-  pemBlocks,
-  type X509,
-} from "./certificates.ts"
-import type { Collateral, Signed } from "./collateral.ts"
+import { type Crl, checkValidity, type PckExtension, parsePckExtension, type X509 } from "./certificates.ts"
+import { checkNotRevoked, currentCrl, pckChain } from "./chain.ts"
+import type { Collateral } from "./collateral.ts"
 import { NO_POLICY, type Policy } from "./policy.ts"
 import { parseQuote, type Quote, ReportFlag } from "./quote.ts"
 import { Refusal } from "./refusal.ts"
 import { type Binding, reportDataFor } from "./report-data.ts"
+import { signedQeIdentity, signedTcbInfo } from "./signed-json.ts"
 import {
-  checkDates,
   mergeStatus,
-  parseQeIdentity,
-  parseTcbInfo,
   platformStatus,
   type QeIdentity,
   qeStatus,
@@ -43,10 +31,6 @@ export const INTEL_ROOT_KEY: Uint8Array = fromHex(
 
 /** Root of the quotes that the software backend makes for tests. */
 export const SOFTWARE_ROOT_NAME = "Tresor software test root"
-
-const LEAF_NAME = "Intel SGX PCK Certificate"
-const CA_NAMES = ["Intel SGX PCK Processor CA", "Intel SGX PCK Platform CA"]
-const TCB_SIGNER_NAME = "Intel SGX TCB Signing"
 
 /** In the order they are made. */
 export const CHECKS = [
@@ -95,6 +79,17 @@ export interface Evidence {
   readonly rootKey?: Uint8Array
   /** `null`: REPORTDATA is not judged. Whoever will encrypt to the enclave must give it. */
   readonly binding: Binding | null
+  /** The highest TCB evaluation data number seen for such a platform; without: none was. */
+  readonly seenNumber?: (platform: PlatformType) => SeenNumber | null
+}
+
+/** What TCB info is issued for. Hex. */
+export type PlatformType = Pick<PckExtension, "fmspc" | "pceId">
+
+export interface SeenNumber {
+  readonly number: number
+  /** Where that stands, for people. */
+  readonly where: string
 }
 
 export interface Verdict {
@@ -105,7 +100,10 @@ export interface Verdict {
   readonly decidedBy: CheckName | null
   readonly tcbStatus: TcbStatus | null
   readonly advisories: readonly string[]
+  /** The lower one of TCB info and QE identity; `null` before both are known to be Intel's. */
   readonly tcbEvaluationDataNumber: number | null
+  /** Whose collateral that is. */
+  readonly platform: PlatformType | null
   readonly mrenclave: string | null
   readonly mrsigner: string | null
   readonly isvProdId: number | null
@@ -114,10 +112,12 @@ export interface Verdict {
   readonly checks: readonly Check[]
 }
 
-interface Chain {
-  readonly leaf: X509
-  readonly intermediate: X509
-  readonly root: X509
+/** What is known so far, whatever comes of it. */
+interface Found {
+  quote: Quote | null
+  status: Status | null
+  platform: PlatformType | null
+  dataNumber: number | null
 }
 
 /** Runs checks in CHECKS' order and remembers them. */
@@ -148,11 +148,7 @@ class Record {
 
 export async function verifyQuote(evidence: Evidence): Promise<Verdict> {
   const record = new Record()
-  const found: {
-    quote: Quote | null
-    status: Status | null
-    dataNumber: number | null
-  } = { quote: null, status: null, dataNumber: null }
+  const found: Found = { quote: null, status: null, platform: null, dataNumber: null }
   let reason = ""
   try {
     await authenticate(evidence, record, found)
@@ -173,6 +169,7 @@ export async function verifyQuote(evidence: Evidence): Promise<Verdict> {
     tcbStatus: found.status?.status ?? null,
     advisories: found.status?.advisories ?? [],
     tcbEvaluationDataNumber: found.dataNumber,
+    platform: found.platform,
     mrenclave: report?.mrenclave ?? null,
     mrsigner: report?.mrsigner ?? null,
     isvProdId: report?.isvProdId ?? null,
@@ -183,9 +180,9 @@ export async function verifyQuote(evidence: Evidence): Promise<Verdict> {
 }
 
 async function authenticate(
-  { quote: quoteBytes, collateral: given, policy, at, rootKey = INTEL_ROOT_KEY, binding }: Evidence,
+  { quote: quoteBytes, collateral: given, policy, at, rootKey = INTEL_ROOT_KEY, binding, seenNumber }: Evidence,
   record: Record,
-  found: { quote: Quote | null; status: Status | null; dataNumber: number | null },
+  found: Found,
 ): Promise<void> {
   const quote = await record.run("quote", () => parseQuote(quoteBytes))
   found.quote = quote
@@ -194,34 +191,26 @@ async function authenticate(
     return given
   })
 
-  const chain = await record.run("pck-chain", () => pckChain(quote, collateral, rootKey))
+  const chain = await record.run("pck-chain", () => pckChain(quote, collateral, rootKey, at))
   await record.run("root", () => checkRoot(chain.root, rootKey))
   await record.run("pck-validity", () => {
     for (const certificate of [chain.root, chain.intermediate, chain.leaf]) checkValidity(certificate, at)
   })
-  const rootCrl = await record.run("root-crl", () => currentCrl(collateral.crls, chain.root, at))
-  const pckCrl = await record.run("pck-crl", () => currentCrl(collateral.crls, chain.intermediate, at))
+  const rootCrl = await record.run("root-crl", () => currentCrl(collateral, chain.root, at))
+  const pckCrl = await record.run("pck-crl", () => currentCrl(collateral, chain.intermediate, at))
   await record.run("pck-revocation", () => {
     checkNotRevoked(chain.intermediate, rootCrl)
     checkNotRevoked(chain.leaf, pckCrl)
   })
   const pck = await record.run("pck-extension", () => parsePckExtension(chain.leaf))
 
-  const signer = { certificates: collateral.certificates, root: chain.root, rootCrl, at }
-  const tcbInfo = await record.run("tcb-info", async (): Promise<TcbInfo> => {
-    await checkSignedByIntel("TCB info", collateral.tcbInfo, signer)
-    const info = parseTcbInfo(collateral.tcbInfo.text)
-    checkDates("TCB info", info, at)
-    return info
-  })
-  found.dataNumber = tcbInfo.tcbEvaluationDataNumber
+  const signer = { collateral, root: chain.root, rootCrl, at }
+  const tcbInfo = await record.run("tcb-info", () => signedTcbInfo(pck, signer))
   await record.run("tcb-info-platform", () => checkSamePlatform(tcbInfo, pck))
-  const qeIdentity = await record.run("qe-identity", async (): Promise<QeIdentity> => {
-    await checkSignedByIntel("QE identity", collateral.qeIdentity, signer)
-    const identity = parseQeIdentity(collateral.qeIdentity.text)
-    checkDates("QE identity", identity, at)
-    return identity
-  })
+  const qeIdentity = await record.run("qe-identity", () => signedQeIdentity(signer))
+  found.platform = { fmspc: pck.fmspc, pceId: pck.pceId }
+  found.dataNumber = Math.min(tcbInfo.tcbEvaluationDataNumber, qeIdentity.tcbEvaluationDataNumber)
+  const number = { now: found.dataNumber, seen: seenNumber?.(found.platform) ?? null }
 
   await record.run("qe-report-signature", async () => {
     if (!(await verifyP256(chain.leaf.publicKey, quote.qeReportBytes, quote.qeReportSignature))) {
@@ -242,37 +231,10 @@ async function authenticate(
   })
   const status = await record.run("tcb-level", () => mergeStatus(platformStatus(tcbInfo, pck), qe))
   found.status = status
-  await applyPolicy({ policy, quote, status, tcbInfo, qeIdentity, crls: [rootCrl, pckCrl], at, binding }, record)
-}
-
-/** The leaf of the quote, else of the collateral; the rest from either. */
-async function pckChain(quote: Quote, collateral: Collateral, rootKey: Uint8Array): Promise<Chain> {
-  let pool: readonly X509[] = collateral.certificates
-  if (quote.certificationType === 5) {
-    const text = new TextDecoder().decode(quote.certificationData)
-    pool = pemBlocks(text, "CERTIFICATE").map(parseCertificate)
-    if (pool.length === 0) throw new Refusal("the quote's certification data holds no certificate")
-  } else if (quote.certificationType < 1 || quote.certificationType > 3) {
-    throw new Refusal(`the quote's certification data is of type ${quote.certificationType}, which is not supported`)
-  }
-  const leaf = pool.find((certificate) => certificate.commonName === LEAF_NAME)
-  if (leaf === undefined)
-    throw new Refusal(`no certificate "${LEAF_NAME}" in the ${quote.certificationType === 5 ? "quote" : "collateral"}`)
-  if (!CA_NAMES.includes(leaf.issuerName)) throw new Refusal(`the PCK certificate is issued by "${leaf.issuerName}"`)
-  const all = [...pool, ...collateral.certificates]
-  const intermediate = all.find((certificate) => leaf.parsed.issuer.isEqual(certificate.parsed.subject))
-  if (intermediate === undefined) throw new Refusal(`no certificate "${leaf.issuerName}"`)
-  const roots = all.filter(
-    (certificate) => certificate.isSelfIssued && intermediate.parsed.issuer.isEqual(certificate.parsed.subject),
+  await applyPolicy(
+    { policy, quote, status, tcbInfo, qeIdentity, crls: [rootCrl, pckCrl], number, at, binding },
+    record,
   )
-  // Either of Intel's root certificates will do; another root of that name is judged by the next check.
-  const root = roots.find((certificate) => equal(certificate.publicKey, rootKey)) ?? roots[0]
-  if (root === undefined) throw new Refusal(`no root certificate "${intermediate.issuerName}"`)
-  checkEndEntity(leaf)
-  await checkIssued(leaf, intermediate)
-  await checkIssued(intermediate, root)
-  await checkIssued(root, root)
-  return { leaf, intermediate, root }
 }
 
 function checkRoot(root: X509, rootKey: Uint8Array): void {
@@ -283,49 +245,6 @@ function checkRoot(root: X509, rootKey: Uint8Array): void {
     )
   }
   throw new Refusal(`the root certificate "${root.commonName}" does not have the pinned key`)
-}
-
-/** The newest CRL of that issuer, checked. */
-async function currentCrl(crls: readonly Crl[], issuer: X509, at: Date): Promise<Crl> {
-  const [crl] = crls
-    .filter((candidate) => candidate.parsed.issuer.isEqual(issuer.parsed.subject))
-    .sort((a, b) => b.thisUpdate.getTime() - a.thisUpdate.getTime())
-  if (crl === undefined) throw new Refusal(`the collateral has no CRL of "${issuer.commonName}"`)
-  await checkCrl(crl, issuer, at)
-  return crl
-}
-
-function checkNotRevoked(certificate: X509, crl: Crl): void {
-  if (crl.revoked.has(certificate.serial)) {
-    throw new Refusal(`the certificate "${certificate.commonName}" (serial ${certificate.serial}) is revoked`)
-  }
-}
-
-interface Signer {
-  readonly certificates: readonly X509[]
-  readonly root: X509
-  readonly rootCrl: Crl
-  readonly at: Date
-}
-
-/** The exact text, by a valid unrevoked TCB signing certificate of the same root. */
-async function checkSignedByIntel(
-  what: string,
-  signed: Signed,
-  { certificates, root, rootCrl, at }: Signer,
-): Promise<void> {
-  const signers = certificates.filter((certificate) => certificate.commonName === TCB_SIGNER_NAME)
-  if (signers.length === 0) throw new Refusal(`the collateral has no certificate "${TCB_SIGNER_NAME}"`)
-  const bytes = new TextEncoder().encode(signed.text)
-  for (const signer of signers) {
-    if (!(await verifyP256(signer.publicKey, bytes, signed.signature))) continue
-    checkEndEntity(signer)
-    await checkIssued(signer, root)
-    checkValidity(signer, at)
-    checkNotRevoked(signer, rootCrl)
-    return
-  }
-  throw new Refusal(`the ${what} is not signed by "${TCB_SIGNER_NAME}"`)
 }
 
 function checkSamePlatform(info: TcbInfo, pck: PckExtension): void {
@@ -344,12 +263,13 @@ interface Judged {
   readonly tcbInfo: TcbInfo
   readonly qeIdentity: QeIdentity
   readonly crls: readonly Crl[]
+  readonly number: { readonly now: number; readonly seen: SeenNumber | null }
   readonly at: Date
   readonly binding: Binding | null
 }
 
 async function applyPolicy(judged: Judged, record: Record): Promise<void> {
-  const { quote, status, tcbInfo, qeIdentity, crls, at, binding } = judged
+  const { quote, status, tcbInfo, qeIdentity, crls, number, at, binding } = judged
   const policy = judged.policy ?? NO_POLICY
   const { report } = quote
   await record.run("tcb-status", () => {
@@ -362,6 +282,7 @@ async function applyPolicy(judged: Judged, record: Record): Promise<void> {
   })
   await record.run("advisories", () => {
     if (status.status === "UpToDate") return
+    if (status.unexplained) throw new Refusal(unexplained(status, tcbInfo))
     const open = status.advisories.filter((advisory) => !policy.advisories.includes(advisory))
     if (open.length > 0) throw new Refusal(`the policy does not accept ${open.join(", ")}`)
   })
@@ -378,9 +299,13 @@ async function applyPolicy(judged: Judged, record: Record): Promise<void> {
       )
     }
     const least = policy.minTcbEvaluationDataNumber
-    const number = Math.min(tcbInfo.tcbEvaluationDataNumber, qeIdentity.tcbEvaluationDataNumber)
-    if (least !== undefined && number < least) {
-      throw new Refusal(`the collateral's TCB evaluation data number is ${number}; the policy wants ${least}`)
+    if (least !== undefined && number.now < least) {
+      throw new Refusal(`the collateral's TCB evaluation data number is ${number.now}; the policy wants ${least}`)
+    }
+    if (number.seen !== null && number.now < number.seen.number) {
+      throw new Refusal(
+        `the collateral's TCB evaluation data number is ${number.now}; ${number.seen.number} was seen for such a platform before (${number.seen.where}): get newer collateral`,
+      )
     }
   })
   await record.run("debug", () => {
@@ -418,6 +343,13 @@ async function checkIdentity(policy: Policy, quote: Quote, record: Record): Prom
     }
   })
   await record.run("enclave", () => checkEnclave(policy, quote))
+}
+
+/** Accepting a list of advisories is no accepting of what names none. */
+function unexplained({ status }: Status, { version }: TcbInfo): string {
+  return version === 2
+    ? `TCB info of version 2 names no advisories, so that nothing says why the platform is ${status}; get version 3, of Intel's PCS v4`
+    : `no advisories are named, so that nothing says why the platform is ${status}`
 }
 
 function listed(advisories: readonly string[]): string {
