@@ -2,6 +2,7 @@
 #include <cpuid.h>
 #include <immintrin.h>
 #include <node_api.h>
+#include <stdbool.h>
 
 #include "abi/enclave.h"
 #include "addon/addon.h"
@@ -38,10 +39,56 @@ static napi_value cpu_features(napi_env env, napi_callback_info info)
 	return result;
 }
 
+static void set_boolean(napi_env env, napi_value object, const char *name, bool is)
+{
+	napi_value value;
+
+	napi_get_boolean(env, is, &value);
+	napi_set_named_property(env, object, name, value);
+}
+
+/* SDM vol. 3D, "Intel SGX Resource Enumeration Leaves": CPUID.(12H,2) and on, to the first that is none. */
+static double epc_bytes(void)
+{
+	unsigned int a, b, c, d;
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 2; i < 64; i++) {
+		if (!__get_cpuid_count(0x12, i, &a, &b, &c, &d) || (a & 0xf) != 1)
+			break;
+		bytes += (uint64_t)(d & 0xfffff) << 32 | (c & 0xfffff000);
+	}
+	return (double)bytes;
+}
+
+/* What the CPU says of SGX; Linux may have turned it off. */
+static napi_value sgx_cpu(napi_env env, napi_callback_info info)
+{
+	unsigned int a, b, c, d;
+	bool sgx = false, launch_control = false, sgx2 = false;
+	napi_value result, epc;
+
+	(void)info;
+	if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+		sgx = b & 1u << 2;
+		launch_control = sgx && (c & 1u << 30);
+	}
+	if (sgx && __get_cpuid_count(0x12, 0, &a, &b, &c, &d))
+		sgx2 = a & 1u << 1;
+	napi_create_object(env, &result);
+	set_boolean(env, result, "sgx", sgx);
+	set_boolean(env, result, "launchControl", launch_control);
+	set_boolean(env, result, "sgx2", sgx2);
+	napi_create_double(env, sgx ? epc_bytes() : 0, &epc);
+	napi_set_named_property(env, result, "epcBytes", epc);
+	return result;
+}
+
 void tresor_cpu_register(napi_env env, napi_value exports)
 {
 	static const napi_property_descriptor functions[] = {
 		{ .utf8name = "cpuFeatures", .method = cpu_features },
+		{ .utf8name = "sgxCpu", .method = sgx_cpu },
 	};
 
 	napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);

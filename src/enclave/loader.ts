@@ -1,5 +1,6 @@
 /** From the files of the installation to a running enclave: ECREATE, EADD, EINIT, HELLO. */
-import { existsSync, readFileSync } from "node:fs"
+import { accessSync, constants, existsSync, readFileSync } from "node:fs"
+import { release } from "node:os"
 import { Exit, TresorError } from "../errors.ts"
 import { Cpu } from "./abi.ts"
 import { EnclaveClient } from "./client.ts"
@@ -7,15 +8,38 @@ import { parseConf } from "./image/conf.ts"
 import { type EnclaveImage, parseImage } from "./image/elf.ts"
 import { installed } from "./installation.ts"
 import { readMachineSecret, stateDir } from "./machine-secret.ts"
-import { cpuFeatures, createEnclave, type NativeEnclave } from "./native.ts"
+import { cpuFeatures, createEnclave, type NativeEnclave, sgxCpu } from "./native.ts"
+import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
 import type { Backend, EnclaveOptions } from "./types.ts"
 
-export const SGX_DEVICE = "/dev/sgx_enclave"
+/** This machine, as it is at the time of asking. */
+export const thisMachine: SgxMachine = {
+  read(path) {
+    try {
+      return readFileSync(path, "utf8")
+    } catch {
+      return null
+    }
+  },
+  exists: existsSync,
+  accessible(path) {
+    try {
+      accessSync(path, constants.R_OK | constants.W_OK)
+      return true
+    } catch {
+      return false
+    }
+  },
+  get sgxCpu() {
+    return sgxCpu()
+  },
+  kernel: release(),
+}
 
-/** `auto`: hardware where the kernel offers it. */
-export function chooseBackend(wanted: Backend | "auto"): Backend {
+/** `auto`: the hardware where there is a device, though it may be refused: nothing gets less protection unasked. */
+export function chooseBackend(wanted: Backend | "auto", machine = thisMachine): Backend {
   if (wanted !== "auto") return wanted
-  return existsSync(SGX_DEVICE) ? "sgx" : "software"
+  return machine.exists(SGX_DEVICE) ? "sgx" : "software"
 }
 
 /** Throws TresorError: NOT_BUILT, TRANSITION_REAL, SGX_<CHECK>, MACHINE_SECRET_REFUSED, ENCLAVE_<STATUS>. */
@@ -66,16 +90,21 @@ function load(image: EnclaveImage, sigstruct: Uint8Array, backend: Backend, opti
     return native
   } catch (error) {
     native?.destroy()
-    throw startError(error, backend)
+    throw explain(error, backend)
   } finally {
     machineSecret?.fill(0)
   }
 }
 
-function startError(error: unknown, backend: Backend): TresorError {
+/** Why the enclave did not start, and the way out. */
+export function explain(error: unknown, backend: Backend, machine = thisMachine): TresorError {
   const { code = "SGX_FAILED", message } = error as NodeJS.ErrnoException
-  const way = backend === "sgx" ? "`tresor doctor` explains what this machine offers" : "rebuild with `npm run build`"
-  return new TresorError(code, Exit.wrongDevice, `Cannot start the enclave (${backend}): ${message}; ${way}`, {
-    cause: error,
-  })
+  const fail = (text: string) =>
+    new TresorError(code, Exit.wrongDevice, `Cannot start the enclave (${backend}): ${text}`, { cause: error })
+  if (backend === "software") return fail(`${message}; rebuild with \`npm run build\``)
+  const { found, remedy } = sgxState(machine)
+  if (code === "SGX_NO_DEVICE" && remedy !== null) return fail(`${found}; ${remedy}`)
+  if (code === "SGX_NO_PERMISSION")
+    return fail(`${message}; ${remedy ?? "let this container use it, or choose --backend software"}`)
+  return fail(`${message}; \`tresor doctor\` explains what this machine offers`)
 }

@@ -6,6 +6,7 @@
 import { createRequire } from "node:module"
 import { Exit, type ExitCode, TresorError } from "../errors.ts"
 import { installed } from "./installation.ts"
+import type { SgxCpu } from "./sgx-state.ts"
 import type { Backend, FileSectors } from "./types.ts"
 
 export interface NativeEnclaveOptions {
@@ -115,6 +116,7 @@ interface Addon extends RingFunctions {
   createSectors(enclave: NativeEnclave, handle: number, fd: number): FileSectors
   addressOf(bytes: Uint8Array): bigint
   cpuFeatures(): number
+  sgxCpu(): SgxCpu
   flock(fd: number, exclusive: boolean, nonblocking: boolean): boolean
   hardenProcess(): void
   notifySystemd(text: string): boolean
@@ -137,6 +139,9 @@ export const createSectors = (enclave: NativeEnclave, handle: number, fd: number
 
 /** Address of the first byte. The caller keeps the ArrayBuffer alive. */
 export const addressOf = (bytes: Uint8Array): bigint => addon.addressOf(bytes)
+
+/** CPUID, whatever the kernel made of it. */
+export const sgxCpu = (): SgxCpu => addon.sgxCpu()
 
 /** TRESOR_CPU_* of abi/enclave.h: what the CPU has and the kernel keeps the registers of. */
 export const cpuFeatures = (): number => addon.cpuFeatures()

@@ -26,6 +26,7 @@ for (const end of ["destroyed", "faulted", "dead"]) {
   const ended = (result: ReturnType<typeof run>) => {
     assert.equal(result.status, 0)
     assert.equal(result.alive, false)
+    assert.ok(result.mapped > 5)
     assert.deepEqual(result.mappings, [])
     assert.match(result.fault ?? "", { destroyed: /^$/, faulted: /#UD/, dead: /self-test/ }[end]!)
   }
