@@ -159,6 +159,22 @@ test("a peer that is not admitted is told so and heard no further", async () => 
   await server.close()
 })
 
+test("a refused peer gets the answer whatever it sends, and is cut off when it stays", async () => {
+  const { server, path } = await serve({ admit: () => false })
+  const denied = '{"error":"org.varlink.service.PermissionDenied","parameters":{}}\0'
+  assert.equal(await exchange(path, Buffer.alloc(3 << 20, "x")), denied)
+  using client = await ControlClient.connect(path)
+  await assert.rejects(client.call("org.varlink.service.GetInfo"), /PermissionDenied/)
+  const started = performance.now()
+  const staying = connect({ path, allowHalfOpen: true }).resume()
+  staying.on("error", () => {})
+  const writing = setInterval(() => staying.write("x"), 50)
+  await new Promise((resolve) => staying.once("close", resolve))
+  clearInterval(writing)
+  assert.ok(performance.now() - started < 30_000)
+  await server.close()
+})
+
 test("close() waits for the call in flight", async () => {
   const { server, path } = await serve()
   using client = await ControlClient.connect(path)

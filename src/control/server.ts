@@ -1,6 +1,6 @@
 /**
  * A varlink service on a Unix socket: one handler per method, calls of one
- * connection answered in order, peers refused before their first byte is read.
+ * connection answered in order, peers refused before their first byte is looked at.
  */
 import { chmodSync } from "node:fs"
 import { createServer, type Server, type Socket } from "node:net"
@@ -91,6 +91,9 @@ export function invalidParameter(parameter: string): VarlinkError {
   return new VarlinkError("org.varlink.service.InvalidParameter", { parameter })
 }
 
+/** How long a refused peer may take to close its end. */
+const REFUSED_MS = 2000
+
 export class ControlServer implements AsyncDisposable {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
@@ -125,13 +128,12 @@ export class ControlServer implements AsyncDisposable {
     server.maxConnections = options.maxConnections ?? 64
     server.on("connection", (socket) => {
       socket.on("error", () => socket.destroy())
-      if (options.admit !== undefined && !options.admit(socket)) {
-        socket.write(encodeMessage({ error: "org.varlink.service.PermissionDenied", parameters: {} }))
-        socket.destroySoon()
-        return
-      }
       control.#sockets.add(socket)
       socket.on("close", () => control.#sockets.delete(socket))
+      if (options.admit !== undefined && !options.admit(socket)) {
+        refuse(socket)
+        return
+      }
       void control.#converse(socket, find, translate)
     })
     await new Promise<void>((resolve, reject) => {
@@ -192,6 +194,17 @@ export class ControlServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
+
+/**
+ * Answers and reads on without looking: closing a socket with unread data resets
+ * it, and the peer would get ECONNRESET instead of the answer.
+ */
+function refuse(socket: Socket): void {
+  socket.end(encodeMessage({ error: "org.varlink.service.PermissionDenied", parameters: {} }))
+  socket.resume()
+  const timer = setTimeout(() => socket.destroy(), REFUSED_MS)
+  socket.on("close", () => clearTimeout(timer))
 }
 
 async function send(socket: Socket, reply: Partial<Reply>): Promise<void> {

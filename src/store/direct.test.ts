@@ -41,10 +41,8 @@ test("O_DIRECT and the cache at the edges together write what was given", async 
   const model = randomBytes(SIZE)
   writeFileSync(path, model)
   const store = await FileStore.open(path, { direct: true })
-  assert.deepEqual(
-    descriptors(path).map((fd) => directFlag(fd)),
-    [false, true],
-  )
+  // One of each; the numbers are whichever were free.
+  assert.deepEqual(descriptors(path).map(directFlag).sort(), [false, true])
   const range = fc
     .tuple(fc.nat(SIZE - 1), fc.constantFrom(1, 512, 4096, 10_000, 2 << 20), fc.boolean())
     .map(([offset, length, aligned]) => {
