@@ -10,13 +10,19 @@
  * Closes with one line "N passed, N failed"; exits 1 when anything failed or nothing ran.
  */
 import { spawn, spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { dirname, join, relative } from "node:path"
-import { fileURLToPath } from "node:url"
+import { existsSync, readdirSync } from "node:fs"
+import { join, relative } from "node:path"
 import { ensurePackages } from "./packages.mjs"
+import { isPinned, pinPath, rerunPinned, root } from "./runtime.mjs"
+import { runTestFiles } from "./test-files.mjs"
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
 process.chdir(root)
+if (!isPinned()) {
+  // The packages bring the Node that runs the tests.
+  if (spawnSync(process.execPath, ["scripts/build.mjs"], { stdio: "inherit" }).status !== 0) process.exit(1)
+  rerunPinned()
+}
+pinPath()
 const wanted = process.argv[2] === undefined ? ["unit", "integration", "vm"] : [process.argv[2]]
 const filter = process.argv.slice(3)
 
@@ -77,37 +83,12 @@ async function step(name, command, args, { seconds = 600, environment = {} } = {
   return ok
 }
 
-/** Runs node:test files; each test counts. */
-async function nodeTests(files, { concurrency, seconds }) {
-  if (files.length === 0) return
-  mkdirSync("build", { recursive: true })
-  const tap = join("build", `tests-${process.pid}.tap`)
-  const child = spawn(
-    process.execPath,
-    [
-      "--import",
-      "tsx",
-      "--test",
-      `--test-concurrency=${concurrency}`,
-      `--test-timeout=${seconds * 1000}`,
-      "--test-reporter=spec",
-      "--test-reporter-destination=stdout",
-      "--test-reporter=tap",
-      `--test-reporter-destination=${tap}`,
-      ...files,
-    ],
-    { stdio: ["ignore", "inherit", "inherit"] },
-  )
-  const code = await new Promise((resolve) => child.on("close", resolve))
-  const text = existsSync(tap) ? readFileSync(tap, "utf8") : ""
-  rmSync(tap, { force: true })
-  const count = (word) => Number(new RegExp(`^# ${word} (\\d+)$`, "m").exec(text)?.[1] ?? 0)
-  passed += count("pass")
-  const without = text.match(/# SKIP needs \.\.\/shared\/sgx-data$/gm)?.length ?? 0
-  leftOut += without
-  // Any other skipped or to-do test did not show what it claims: it counts as failed.
-  const bad = count("fail") + count("cancelled") + count("skipped") - without + count("todo")
-  failed += bad === 0 && code !== 0 ? 1 : bad
+/** Runs node:test files; each test counts. Limits: `seconds` for a test, `fileSeconds` for all of a file. */
+async function nodeTests(files, limits) {
+  const result = await runTestFiles(files, limits)
+  passed += result.passed
+  failed += result.failed
+  leftOut += result.leftOut
 }
 
 if (!ensurePackages(wanted)) process.exit(1)
@@ -122,7 +103,7 @@ if (wanted.includes("unit")) {
     await step("enclave: image holds nothing SGX forbids", "make", ["-s", "-C", "enclave", "check"])
     await step("enclave: crypto against OpenSSL and libargon2", "make", ["-s", "-C", "enclave/test", "check"])
   }
-  await nodeTests([...testFiles("src"), ...testFiles("bench")], { concurrency: 2, seconds: 120 })
+  await nodeTests([...testFiles("src"), ...testFiles("bench")], { concurrency: 2, seconds: 120, fileSeconds: 300 })
 }
 if (wanted.includes("integration")) {
   if (filter.length === 0) {
@@ -144,11 +125,11 @@ if (wanted.includes("integration")) {
   }
   await nodeTests(
     testFiles("test", (path) => path.startsWith(join("test", "vm"))),
-    { concurrency: 1, seconds: 900 },
+    { concurrency: 1, seconds: 900, fileSeconds: 1800 },
   )
 }
 if (wanted.includes("vm")) {
-  await nodeTests(testFiles(join("test", "vm")), { concurrency: 1, seconds: 1800 })
+  await nodeTests(testFiles(join("test", "vm")), { concurrency: 1, seconds: 1800, fileSeconds: 5400 })
 }
 
 if (leftOut > 0) {

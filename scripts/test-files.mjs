@@ -1,0 +1,105 @@
+/**
+ * Runs node:test files, each in a process of its own that is killed, with all it
+ * started, when the file takes longer than its limit: node --test waits for ever
+ * for a file whose event loop never empties.
+ */
+import { spawn } from "node:child_process"
+import { mkdirSync, readFileSync, rmSync } from "node:fs"
+import { join } from "node:path"
+
+const RUNNING = new Set()
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  process.on(signal, () => {
+    for (const child of RUNNING) killGroup(child)
+    process.exit(1)
+  })
+}
+
+function killGroup(child) {
+  try {
+    process.kill(-child.pid, "SIGKILL")
+  } catch {
+    // Nothing of it is left.
+  }
+}
+
+/** What a TAP report says. Skipped and to-do tests did not show what they claim: they count as failed. */
+export function countTap(text) {
+  const count = (word) => Number(new RegExp(`^# ${word} (\\d+)$`, "m").exec(text)?.[1] ?? 0)
+  const leftOut = text.match(/# SKIP needs \.\.\/shared\/sgx-data$/gm)?.length ?? 0
+  const failed = count("fail") + count("cancelled") + count("skipped") - leftOut + count("todo")
+  return { passed: count("pass"), failed, leftOut }
+}
+
+async function runFile(file, { seconds, fileSeconds }) {
+  mkdirSync("build", { recursive: true })
+  const tap = join("build", `tests-${process.pid}-${file.replaceAll("/", "-")}.tap`)
+  const child = spawn(
+    process.execPath,
+    [
+      "--import",
+      "tsx",
+      "--test",
+      `--test-timeout=${seconds * 1000}`,
+      "--test-reporter=spec",
+      "--test-reporter-destination=stdout",
+      "--test-reporter=tap",
+      `--test-reporter-destination=${tap}`,
+      file,
+    ],
+    { stdio: ["ignore", "pipe", "pipe"], detached: true },
+  )
+  RUNNING.add(child)
+  let output = ""
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text) => {
+      output += text
+    })
+  }
+  let late = false
+  const timer = setTimeout(() => {
+    late = true
+    killGroup(child)
+  }, fileSeconds * 1000)
+  const code = await new Promise((resolve) => {
+    child.on("error", (error) => {
+      output += `${error.message}\n`
+      resolve(127)
+    })
+    // Not "close": what a test left running may hold the pipes.
+    child.on("exit", (status) => setImmediate(resolve, status))
+  })
+  clearTimeout(timer)
+  RUNNING.delete(child)
+  killGroup(child)
+  let text = ""
+  try {
+    text = readFileSync(tap, "utf8")
+  } catch {
+    // It ended before its first line.
+  }
+  rmSync(tap, { force: true })
+  const result = countTap(text)
+  if (late) output += `✖ ${file} was stopped: it took longer than ${fileSeconds} s\n`
+  if (result.failed === 0 && code !== 0) result.failed = 1
+  process.stdout.write(withoutTotals(output))
+  return result
+}
+
+/** The reporter's own sums of one file say nothing about the run. */
+const withoutTotals = (output) =>
+  output.replace(/^\u2139 (tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+\n/gm, "")
+
+/** `concurrency` files at once. Returns how many tests passed, failed, and were left out for want of data. */
+export async function runTestFiles(files, { concurrency, ...limits }) {
+  const total = { passed: 0, failed: 0, leftOut: 0 }
+  const waiting = [...files]
+  const work = async () => {
+    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+      const result = await runFile(file, limits)
+      for (const each of Object.keys(total)) total[each] += result[each]
+    }
+  }
+  await Promise.all(Array.from({ length: concurrency }, work))
+  return total
+}
