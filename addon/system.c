@@ -2,9 +2,11 @@
 /* What the daemon and the command line need of the operating system and Node does not offer. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -70,14 +72,60 @@ static napi_value lock_file(napi_env env, napi_callback_info info)
 	return result;
 }
 
+/* Process that traces us; 0: none. -1: it cannot be told. */
+static int32_t tracer(void)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	int32_t pid = -1;
+	char line[256];
+
+	if (file == NULL)
+		return -1;
+	while (fgets(line, sizeof(line), file) != NULL)
+		if (sscanf(line, "TracerPid: %" SCNd32, &pid) == 1)
+			break;
+	fclose(file);
+	return pid;
+}
+
+/* hardenProcess(name): { wasDumpable, tracer } */
 static napi_value harden_process(napi_env env, napi_callback_info info)
 {
 	const struct rlimit none = { 0, 0 };
+	napi_value argv[1], result, value;
+	const int dumpable = prctl(PR_GET_DUMPABLE);
+	size_t argc = 1, size;
+	char *name;
 
-	(void)info;
+	napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+	name = argc < 1 ? NULL : get_text(env, argv[0], &size);
+	if (name == NULL)
+		return throw_arguments(env);
+	prctl(PR_SET_NAME, name);
+	free(name);
 	/* Both: a core_pattern that pipes takes cores whatever the limit is, but only of the dumpable. */
 	if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0)
 		return throw_errno(env, "cannot forbid core dumps");
+	napi_create_object(env, &result);
+	/* 2, fs.suid_dumpable's "root only", is no more readable than 0. */
+	napi_get_boolean(env, dumpable == 1, &value);
+	napi_set_named_property(env, result, "wasDumpable", value);
+	/* After it stopped being dumpable: from now on no tracer of this user can come. */
+	napi_create_int32(env, tracer(), &value);
+	napi_set_named_property(env, result, "tracer", value);
+	return result;
+}
+
+/* unblockSigusr1(): launcher.c and Node hold it back until somebody listens. */
+static napi_value unblock_sigusr1(napi_env env, napi_callback_info info)
+{
+	sigset_t set;
+
+	(void)env;
+	(void)info;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	return NULL;
 }
 
@@ -481,6 +529,7 @@ void tresor_system_register(napi_env env, napi_value exports)
 		{ .utf8name = "notifySystemd", .method = notify_systemd },
 		{ .utf8name = "peerCredentials", .method = peer_credentials },
 		{ .utf8name = "readPassphrase", .method = read_passphrase },
+		{ .utf8name = "unblockSigusr1", .method = unblock_sigusr1 },
 	};
 
 	napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);

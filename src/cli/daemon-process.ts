@@ -16,12 +16,12 @@ export interface DaemonProcess {
   readonly log: string
 }
 
-/** tresord as a program of this build, or of the sources when those run. */
-function command(): string[] {
+/** tresord as a program of this build, or of the sources when those run; program first. */
+function command(): [string, ...string[]] {
   const here = import.meta.url
   if (here.endsWith(".ts"))
-    return ["--import", import.meta.resolve("tsx"), fileURLToPath(new URL("../daemon/main.ts", here))]
-  return [fileURLToPath(new URL("./tresord.cjs", here))]
+    return [process.execPath, "--import", import.meta.resolve("tsx"), fileURLToPath(new URL("../daemon/main.ts", here))]
+  return [fileURLToPath(new URL("./tresord", here))]
 }
 
 /** Throws when there can be no runtime directory. */
@@ -31,7 +31,8 @@ export function spawnDaemon(): DaemonProcess {
   const log = join(root, `.log-${process.pid}-${Date.now()}`)
   const fd = openSync(log, "wx", 0o600)
   try {
-    const child = spawn(process.execPath, [...command(), "--lifeline", "--log-file", log], {
+    const [program, ...words] = command()
+    const child = spawn(program, [...words, "--lifeline", "--log-file", log], {
       stdio: ["ignore", fd, fd, "pipe"],
       detached: true,
       // The daemon keeps no directory busy.

@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from "node:url"
 import { runBundle } from "../bundle.ts"
+import { startHardened } from "../hardening.ts"
 import { type DaemonProcess, spawnDaemon } from "./daemon-process.ts"
 
 function early(words: readonly string[]): DaemonProcess | null {
@@ -18,6 +19,7 @@ function early(words: readonly string[]): DaemonProcess | null {
   }
 }
 
+startHardened("tresor")
 const words = process.argv.slice(2)
 const daemon = early(words)
 const { main } = runBundle(fileURLToPath(import.meta.url)) as typeof import("./main.ts")

@@ -10,8 +10,9 @@ import type { Socket } from "node:net"
 import { parseArgs } from "node:util"
 import { VERSION } from "../cli/version.ts"
 import { ControlServer } from "../control/server.ts"
-import { hardenProcess, notifySystemd, peerCredentials } from "../enclave/native.ts"
+import { notifySystemd, peerCredentials, unblockSigusr1 } from "../enclave/native.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { refuseTracer } from "../hardening.ts"
 import { defaultRecord, type LegacyOptions, startLegacy } from "./legacy-start.ts"
 import { Lifeline, reportFailure } from "./lifeline.ts"
 import { startLog } from "./log.ts"
@@ -124,7 +125,7 @@ async function main(): Promise<void> {
   let claimed: string | null = null
   let session: Served | null = null
   try {
-    hardenProcess()
+    refuseTracer("tresord")
     const words = lifeline === null ? [] : await lifeline.words()
     if (words === null) return
     const options = readArguments([...process.argv.slice(2), ...words])
@@ -211,6 +212,7 @@ async function main(): Promise<void> {
     process.on("SIGTERM", () => void closeOnSignal("SIGTERM"))
     process.on("SIGINT", () => void closeOnSignal("SIGINT"))
     process.on("SIGUSR1", () => log.info("counters", { ...opened.counters() }))
+    unblockSigusr1()
     // A terminal that closes is none of ours.
     process.on("SIGHUP", () => {})
     watch(opened, log)

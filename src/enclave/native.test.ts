@@ -750,7 +750,7 @@ test("a hardened process leaves no core", () => {
   const { stdout, stderr } = spawn(`
     import { readFileSync } from "node:fs"
     const { hardenProcess } = await import("./native.ts")
-    hardenProcess()
+    hardenProcess("test")
     process.stdout.write(readFileSync("/proc/self/limits", "utf8"))`)
   assert.match(stdout, /^Max core file size +0 +0 /m, stderr)
 })

@@ -118,10 +118,18 @@ interface Addon extends RingFunctions {
   cpuFeatures(): number
   sgxCpu(): SgxCpu
   flock(fd: number, exclusive: boolean, nonblocking: boolean): boolean
-  hardenProcess(): void
+  hardenProcess(name: string): HardenedProcess
   notifySystemd(text: string): boolean
   peerCredentials(fd: number): PeerCredentials
   readPassphrase(prompt: string, limit: number, timeoutSeconds: number): Promise<Uint8Array>
+  unblockSigusr1(): void
+}
+
+export interface HardenedProcess {
+  /** Others of this user could read it until now. */
+  readonly wasDumpable: boolean
+  /** PID of the process that traces this one; 0: none, -1: cannot be told. */
+  readonly tracer: number
 }
 
 /** For the modules that type further functions of the addon themselves. */
@@ -154,8 +162,11 @@ export function flock(fd: number, mode: "exclusive" | "shared", { wait = true } 
   return addon.flock(fd, mode === "exclusive", !wait)
 }
 
-/** Not dumpable, hence not traceable by its own user either, and no core file. */
-export const hardenProcess = (): void => addon.hardenProcess()
+/** Not dumpable, hence not traceable by its own user either, and no core file; `name` is what ps shows. */
+export const hardenProcess = (name: string): HardenedProcess => addon.hardenProcess(name)
+
+/** Delivers SIGUSR1 from now on. Call it once somebody listens: the default ends the process. */
+export const unblockSigusr1 = (): void => addon.unblockSigusr1()
 
 /** sd_notify(3): one datagram to $NOTIFY_SOCKET. False when there is none. */
 export const notifySystemd = (text: string): boolean => addon.notifySystemd(text)

@@ -105,7 +105,7 @@ for (const [what, said, code] of [
 ] as const)
   test(`a starter that says ${what} and goes: tresord ends with ${code}`, async () => {
     const log = place.path(`log-${code}-${said.length}`)
-    const child = spawn(process.execPath, [join(root, "dist/tresord.cjs"), "--lifeline", "--log-file", log], {
+    const child = spawn(join(root, "dist/tresord"), ["--lifeline", "--log-file", log], {
       env: { ...process.env, ...place.env },
       stdio: ["ignore", "ignore", "ignore", "pipe"],
     })

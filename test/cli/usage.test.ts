@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import { cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { copyFileSync, cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { Place, root, run } from "./harness.ts"
@@ -87,13 +87,19 @@ test("the programs run with eval forbidden, and without V8's code of them", asyn
   }
 })
 
-test("the launcher says in one line what is missing", async () => {
+test("a checkout to be built says in one line what is missing; a built one needs no Node of the system", async () => {
   const bin = place.path("bin")
   mkdirSync(bin)
   for (const tool of ["sh", "readlink", "find", "flock"]) symlinkSync(`/usr/bin/${tool}`, join(bin, tool))
-  const missing = await run("/bin/sh", [join(root, "tresor"), "list"], { env: { PATH: bin } })
+  const env = { ...place.env, PATH: bin }
+  const built = await run("/bin/sh", [join(root, "tresor"), "--version"], { env })
+  assert.deepEqual([built.code, built.stderr], [0, ""])
+  const clone = place.path("clone")
+  mkdirSync(join(clone, "src"), { recursive: true })
+  copyFileSync(join(root, "tresor"), join(clone, "tresor"))
+  const missing = await run("/bin/sh", [join(clone, "tresor"), "list"], { env })
   assert.equal(missing.code, 1)
-  assert.match(missing.stderr, /^tresor: error: cannot start: node is not installed; [^\n]+\n$/)
+  assert.match(missing.stderr, /^tresor: error: cannot start: node is needed to build and is not installed; [^\n]+\n$/)
 })
 
 test("certificates for TLS are not loaded: nothing here speaks it", async () => {

@@ -14,7 +14,7 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { before, test } from "node:test"
-import { Place, type Result, run, tresorPath } from "../cli/harness.ts"
+import { Place, type Result, run } from "../cli/harness.ts"
 
 /** The members of the JSON area that are changed here. */
 interface Metadata {
@@ -315,7 +315,8 @@ test("the old header is kept aside until the new one is written, and named when 
   const log = ["-o", place.path("strace.log")]
   const failing = await run(
     "strace",
-    ["-f", "-qq", ...log, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EIO:when=2", tresorPath].concat([
+    ["-f", "-qq", ...log, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EIO:when=2"].concat([
+      ...[process.execPath, join(import.meta.dirname, "../cli/unhardened.cjs")],
       ...["header", "restore", file, backup, "--batch-mode"],
     ]),
     { env: place.env },

@@ -8,7 +8,7 @@ import { pbkdf2Sync, randomBytes } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { before, test } from "node:test"
 import { fileURLToPath } from "node:url"
-import { Place, run, tresorPath, until } from "../cli/harness.ts"
+import { Place, run, until } from "../cli/harness.ts"
 import { type Needle, roundKeys, scan, scanFile } from "./scanner.ts"
 
 /** As luksDump --dump-json-metadata shows it. */
@@ -115,23 +115,37 @@ test("after open and I/O none of them is in tresord's memory", async () => {
 })
 
 test("nothing that is sent or written holds a passphrase", async () => {
-  const trace = place.path("trace")
   const calls = "trace=write,writev,pwrite64,pwritev,sendto,sendmsg,sendmmsg"
-  const options = ["-f", "-qq", "-xx", "-s", "16777216", "-e", calls, "-e", "signal=none", "-o", trace]
-  // strace ends with the last process it follows, and that is tresord.
-  const tracing = run("strace", [...options, tresorPath, "open", path, "traced", "--key-file", keyFile], {
-    env: place.env,
-  })
-  await until("it is open", async () => /unlocked/.test((await place.tresor(["list"])).stdout), 60_000)
+  const options = ["-f", "-qq", "-xx", "-s", "16777216", "-e", calls, "-e", "signal=none"]
+  // A traced program would refuse to start: tresord is joined by root while it waits locked, the command line runs unlaunched.
+  const locked = await place.tresor(["open", path, "traced", "--locked"])
+  assert.equal(locked.code, 0, locked.stderr)
+  const { pid } = place.state("traced")
+  const [server, client] = [place.path("trace.tresord"), place.path("trace.tresor")]
+  const tracing = run("strace", [...options, "-o", server, "-p", String(pid)])
+  await until("strace has joined", () => /^TracerPid:\s+[1-9]/m.test(readFileSync(`/proc/${pid}/status`, "utf8")))
+  const unlaunched = [process.execPath, fileURLToPath(new URL("../cli/unhardened.cjs", import.meta.url))]
+  const unlocked = await run(
+    "strace",
+    [...options, "-o", client, ...unlaunched, "setkey", "traced", "--key-file", keyFile],
+    { env: place.env },
+  )
+  assert.equal(unlocked.code, 0, unlocked.stderr)
+  assert.match((await place.tresor(["list"])).stdout, /unlocked/)
   await place.tresor(["close", "traced"])
-  const traced = await tracing
-  assert.equal(traced.code, 0, traced.stderr)
-  const text = readFileSync(trace, "latin1")
+  assert.equal((await tracing).code, 0)
   const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("")
-  assert.ok(text.includes(hex(Buffer.from("io.tresor.Volume"))), "the control traffic was not recorded")
-  for (const { name, bytes } of needles) {
-    assert.ok(!text.includes(hex(bytes)), `${name} was sent`)
-    assert.ok(!text.includes(hex(Buffer.from(bytes.toString("base64")))), `${name} was sent in base64`)
+  for (const trace of [server, client]) {
+    const text = readFileSync(trace, "latin1")
+    assert.ok(
+      text.includes(hex(Buffer.from("io.tresor.Volume"))) || trace === server,
+      "the control traffic was not recorded",
+    )
+    assert.ok(text.includes("write"), "nothing was recorded")
+    for (const { name, bytes } of needles) {
+      assert.ok(!text.includes(hex(bytes)), `${name} was sent`)
+      assert.ok(!text.includes(hex(Buffer.from(bytes.toString("base64")))), `${name} was sent in base64`)
+    }
   }
 })
 

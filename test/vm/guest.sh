@@ -81,9 +81,9 @@ while True:
 '
 }
 
-tresor() { node dist/tresor.cjs "$@"; }
+tresor() { dist/tresor "$@"; }
 start_legacy() { # arguments: tresord's
-	node dist/tresord.cjs --legacy "$@" 2>"$work/legacy.log" &
+	dist/tresord --legacy "$@" 2>"$work/legacy.log" &
 	legacy_pid=$!
 	local i
 	for i in $(seq 300); do
