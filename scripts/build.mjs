@@ -10,18 +10,8 @@
  */
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  statSync,
-  writeFileSync,
-} from "node:fs"
-import { delimiter, dirname, join } from "node:path"
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { headers, isPinned, node, pinPath, rerunPinned, root, systemPath } from "./runtime.mjs"
 
 const verbose = process.argv.includes("--verbose")
@@ -58,25 +48,6 @@ async function run(command, args, options = {}) {
   if (code !== 0) throw new Error(`${command} ${args[0] ?? ""} exited with ${code}`)
 }
 
-/** node-gyp ships inside npm and is not on PATH outside npm's own scripts. */
-function nodeGyp() {
-  const program = systemPath()
-    .split(delimiter)
-    .map((directory) => join(directory, "npm"))
-    .find((path) => existsSync(path))
-  const candidates = [
-    // npm is a link to bin/npm-cli.js inside its package.
-    ...(program === undefined ? [] : [join(dirname(dirname(realpathSync(program))), "node_modules/node-gyp")]),
-    "/usr/lib/node_modules/npm/node_modules/node-gyp",
-    "/usr/share/nodejs/npm/node_modules/node-gyp",
-    "/usr/share/nodejs/node-gyp",
-    "/usr/local/lib/node_modules/npm/node_modules/node-gyp",
-  ].map((folder) => join(folder, "bin/node-gyp.js"))
-  const found = candidates.find((path) => existsSync(path))
-  if (found === undefined) throw new Error("node-gyp was not found beside npm; install npm 9 or later")
-  return found
-}
-
 const steps = [
   {
     name: "packages",
@@ -100,11 +71,7 @@ const steps = [
     label: "building the addon",
     inputs: ["addon", "abi"],
     outputs: ["addon/build/Release/tresor.node", "addon/build/Release/tresor_fake.node"],
-    build: () =>
-      run(node, [nodeGyp(), "rebuild", "--directory", "addon", "--loglevel", "error", "--nodedir", headers], {
-        // node-gyp links with the C++ compiler, and the addon is C.
-        env: { ...process.env, CXX: process.env.CC ?? "gcc" },
-      }),
+    build: () => run("make", ["-s", "-j2", "-C", "addon", `NODE_HEADERS=${headers}`]),
   },
   {
     name: "launcher",

