@@ -32,7 +32,7 @@
 #include <stdint.h>
 #endif
 
-#define TRESOR_ABI_VERSION	1u
+#define TRESOR_ABI_VERSION	2u
 
 /* Limits. */
 #define TRESOR_THREADS		8u	/* TCS pages in the image */
@@ -71,8 +71,8 @@ enum tresor_status {
 	TRESOR_E_PASSPHRASE	= 4,	/* no keyslot opened; which, and why, is not told */
 	TRESOR_E_MESSAGE	= 5,	/* sealed request: forged, replayed or for something else */
 	TRESOR_E_MEMORY		= 6,	/* the KDF wants more memory than there is: see needed_kib */
-	TRESOR_E_UNSUPPORTED	= 7,	/* cipher, hash or KDF outside the allow-list */
-	TRESOR_E_HEADER		= 8,	/* the header's MAC does not match its segment or digest */
+	TRESOR_E_UNSUPPORTED	= 7,	/* cipher, hash or KDF outside the allow-list, or below the floor */
+	TRESOR_E_HEADER		= 8,	/* the header's MAC does not match its segment or digest, or is missing */
 	TRESOR_E_BUSY		= 9,	/* another KDF runs, or no volume is free */
 	TRESOR_E_RANDOM		= 10,	/* RDRAND/RDSEED failed its health check */
 	TRESOR_E_DEAD		= 11,	/* a self-test failed; the enclave serves nothing */
@@ -117,7 +117,7 @@ struct tresor_head {
 
 /* ---- sealed requests: HPKE (RFC 9180) base mode, DHKEM(X25519,
  * HKDF-SHA256), HKDF-SHA256, AES-256-GCM, single shot.
- * info = "tresor sealed request v1" (24 bytes, no NUL)
+ * info = "tresor sealed request v2" (24 bytes, no NUL)
  * aad  = struct tresor_context
  * bytes on the wire = enc(32) || ciphertext || tag(16)
  * plaintext = u32 existing_size, u32 fresh_size, existing, fresh
@@ -125,14 +125,34 @@ struct tresor_head {
  * CREATE carries fresh; UNLOCK, AUTHENTICATE and LEGACY carry existing; ENROL
  * carries both. An absent secret has size 0; ENROL and CREATE accept an empty
  * fresh passphrase no more than cryptsetup does (size >= 1).
+ *
+ * The client decides what is done with its passphrase, so the context names the
+ * whole request: context.request is SHA-256 over
+ *   "tresor request v2" (17 bytes, no NUL)
+ *   u32 purpose, u32 policy, u32 macs (1: given, 0: none), u32 count
+ *   struct tresor_segment, struct tresor_digest
+ *   struct tresor_keyslot[count], as given but for area and sealed, which are 0
+ *   struct tresor_keyslot fresh, the same and salt 0, all zero when none is written
+ * CREATE: count and macs are 0, digest's salt and digest are zero. UNLOCK and
+ * AUTHENTICATE: policy is 0. LEGACY: over
+ *   "tresor legacy v2" (16 bytes, no NUL)
+ *   u32 make, u32 policy, struct tresor_kdf
+ * without mode and key size: each has a key of its own, and a passphrase may come
+ * before the mapping it is for. A request with another digest is E_MESSAGE.
  */
+/* A keyslot without a sealed salt may be tried or written. */
+#define TRESOR_ADMIT_UNSEALED	1u
+
 struct tresor_context {
 	uint32_t version;	/* TRESOR_ABI_VERSION */
 	uint32_t purpose;
 	char uuid[40];		/* LUKS2 UUID text, NUL padded */
 	uint32_t slot;		/* keyslot that must open; TRESOR_ANY_SLOT: any given */
 	uint32_t fresh_slot;	/* keyslot written; TRESOR_ANY_SLOT: none */
+	uint32_t flags;		/* TRESOR_ADMIT_*, all the client's */
+	uint32_t reserved;
 	uint8_t nonce[32];	/* from TRESOR_OP_CHALLENGE, deleted on first use */
+	uint8_t request[32];	/* digest of the public parameters, see above */
 };
 
 struct tresor_message {
@@ -146,11 +166,15 @@ struct tresor_message {
 struct tresor_kdf {
 	uint32_t type;		/* enum tresor_kdf_type */
 	uint32_t hash;		/* PBKDF2 only */
-	uint32_t time;		/* iterations or passes, >= 1 */
+	uint32_t time;		/* iterations or passes, >= 1; see TRESOR_KDF_FLOOR_* */
 	uint32_t memory_kib;	/* Argon2 only */
 	uint32_t lanes;		/* Argon2 only, 1..64 */
 	uint32_t reserved;
 };
+
+/* What a keyslot that is written costs at least: cryptsetup's minima. */
+#define TRESOR_KDF_FLOOR_ITERATIONS	1000u	/* PBKDF2 */
+#define TRESOR_KDF_FLOOR_PASSES_KIB	128u	/* Argon2: time x memory_kib */
 
 struct tresor_segment {
 	uint32_t cipher;	/* enum tresor_cipher */
@@ -166,7 +190,7 @@ struct tresor_digest {
 	uint32_t hash;
 	uint32_t iterations;
 	uint32_t salt_size;
-	uint32_t digest_size;
+	uint32_t digest_size;	/* the hash's, or 20: volumes converted from LUKS1 */
 	uint8_t salt[TRESOR_SALT_SIZE];
 	uint8_t digest[64];
 };
@@ -276,10 +300,12 @@ struct tresor_unlock {
 	struct tresor_digest digest;
 	uint64_t keyslots;	/* address: struct tresor_keyslot[count], all luks2 keyslots of the digest */
 	uint32_t count;		/* 1..32 */
-	uint32_t policy;	/* seal policy when a stale salt is sealed again */
-	uint64_t macs;		/* address of struct tresor_macs, or 0: header not authenticated */
+	uint32_t macs_missing;	/* out also with E_HEADER: 1: the keyslot that opened is sealed and macs is 0 */
+	/* Address of struct tresor_macs, or 0: header not authenticated; then a
+	 * sealed keyslot opens for AUTHENTICATE only. */
+	uint64_t macs;
 	uint64_t macs_out;	/* address, out: written for AUTHENTICATE; may equal macs; 0 otherwise */
-	uint64_t sealed_out;	/* address or 0, out: re-sealed salt when resealed is 1 */
+	uint64_t sealed_out;	/* address or 0, out: salt sealed again under its own policy when resealed is 1 */
 	uint32_t resealed;	/* out: 1 when the seal was stale and sealed_out was written */
 	uint32_t slot;		/* out: the keyslot that opened */
 	uint32_t handle;	/* out: 0 for AUTHENTICATE */
@@ -300,7 +326,7 @@ struct tresor_enrol {
 	struct tresor_digest digest;
 	uint64_t keyslots;	/* as in tresor_unlock */
 	uint32_t count;
-	uint32_t policy;
+	uint32_t policy;	/* seal policy of the fresh slot */
 	struct tresor_keyslot fresh;	/* in: parameters; out: salt, area, sealed */
 	uint64_t macs;		/* as in tresor_unlock; E_HEADER when the segment's differs */
 	uint64_t macs_out;	/* address, out: macs + the fresh slot's (made whole when macs is 0) */
@@ -309,7 +335,7 @@ struct tresor_enrol {
 	uint32_t needed_kib;	/* out always, as in tresor_unlock */
 	uint32_t slots_changed;	/* out also with E_HEADER */
 	uint32_t segment_changed;	/* out also with E_HEADER */
-	uint32_t reserved;
+	uint32_t macs_missing;	/* as in tresor_unlock */
 };
 
 /* Whole sectors of an open volume. in == out is allowed, other overlap is not. */
@@ -336,12 +362,15 @@ struct tresor_close {
 	uint32_t reserved;
 };
 
-/* The flow of 2016: key = KDF(bytes, sealed salt), one per key size and mode. */
+/*
+ * The flow of 2016: secret = KDF(bytes, sealed salt), 32 bytes;
+ * key = HKDF-SHA256(no salt, secret, "tresor legacy v2" || u32 mode || u32 key_size).
+ */
 struct tresor_legacy {
 	struct tresor_head head;
 	char uuid[40];		/* identity of the legacy record */
 	uint32_t make;		/* 1: new salt, sealed_out is written; 0: use sealed */
-	uint32_t policy;
+	uint32_t policy;	/* seal policy of a new salt; 0 when make is 0: a seal keeps its own */
 	uint32_t key_size;	/* 16, 24, 32; XTS also 64 */
 	uint32_t mode;		/* enum tresor_mode the handle is good for */
 	struct tresor_kdf kdf;
@@ -358,7 +387,10 @@ struct tresor_legacy {
 /* One request of the kernel's Crypto API. The IV is read and written back as
  * the API demands (last block of CBC, next counter of CTR, running tweak of a
  * split XTS request). For XTS and ESSIV the iv is the plain sector number,
- * little endian, and the enclave encrypts it. */
+ * little endian, and the enclave encrypts it.
+ * The handle of a LUKS2 volume takes one whole sector of its segment: length is
+ * the sector size, iv the sector in units of 512 bytes with iv_tweak added,
+ * flags 0; anything else is E_REQUEST. */
 struct tresor_block {
 	uint64_t in;		/* address */
 	uint64_t out;		/* address; may equal in */
@@ -371,7 +403,7 @@ struct tresor_block {
 	uint32_t status;	/* out: enum tresor_status of this one */
 	uint32_t reserved[3];
 };
-/* XTS: iv is already the running tweak returned by the previous part. */
+/* The iv is the one the previous part returned: no sector number, nothing to encrypt. */
 #define TRESOR_BLOCK_CONTINUED	1u
 
 struct tresor_blocks {
@@ -419,8 +451,8 @@ struct tresor_assist {
 
 #ifndef __KERNEL__
 _Static_assert(sizeof(struct tresor_head) == 16, "abi");
-_Static_assert(sizeof(struct tresor_context) == 88, "abi");
-_Static_assert(sizeof(struct tresor_message) == 104, "abi");
+_Static_assert(sizeof(struct tresor_context) == 128, "abi");
+_Static_assert(sizeof(struct tresor_message) == 144, "abi");
 _Static_assert(sizeof(struct tresor_kdf) == 24, "abi");
 _Static_assert(sizeof(struct tresor_segment) == 40, "abi");
 _Static_assert(sizeof(struct tresor_digest) == 144, "abi");
@@ -430,13 +462,13 @@ _Static_assert(sizeof(struct tresor_sealed_salt) == 768, "abi");
 _Static_assert(sizeof(struct tresor_hello) == 176, "abi");
 _Static_assert(sizeof(struct tresor_challenge) == 56, "abi");
 _Static_assert(sizeof(struct tresor_report) == 64, "abi");
-_Static_assert(sizeof(struct tresor_create) == 496, "abi");
-_Static_assert(sizeof(struct tresor_unlock) == 384, "abi");
-_Static_assert(sizeof(struct tresor_enrol) == 536, "abi");
+_Static_assert(sizeof(struct tresor_create) == 536, "abi");
+_Static_assert(sizeof(struct tresor_unlock) == 424, "abi");
+_Static_assert(sizeof(struct tresor_enrol) == 576, "abi");
 _Static_assert(sizeof(struct tresor_range) == 32, "abi");
 _Static_assert(sizeof(struct tresor_sectors) == 40, "abi");
 _Static_assert(sizeof(struct tresor_close) == 24, "abi");
-_Static_assert(sizeof(struct tresor_legacy) == 488, "abi");
+_Static_assert(sizeof(struct tresor_legacy) == 528, "abi");
 _Static_assert(sizeof(struct tresor_block) == 64, "abi");
 _Static_assert(sizeof(struct tresor_blocks) == 32, "abi");
 _Static_assert(sizeof(struct tresor_selftest) == 24, "abi");

@@ -18,14 +18,11 @@ extern const char tresor_base[];	/* linked at 0, addressed relative to RIP */
 bool tresor_boundary_outside(uint64_t address, uint64_t size)
 {
 	const uint64_t base = ENCLAVE_BASE;
-	bool outside;
 
 	/* Both sums stay below 2^48: nothing wraps, not even the rounding up. */
-	outside = size != 0 && address % 8 == 0 && address >= USER_START &&
-		  address < USER_END && size <= USER_END - address &&
-		  (address + ((size + 7) & ~7ull) <= base || address >= base + ENCLAVE_SIZE);
-	__asm__ volatile("lfence" : : : "memory");
-	return outside;
+	return size != 0 && address % 8 == 0 && address >= USER_START &&
+	       address < USER_END && size <= USER_END - address &&
+	       (address + ((size + 7) & ~7ull) <= base || address >= base + ENCLAVE_SIZE);
 }
 
 static void move_quads(void *to, const void *from, uint64_t quads)
@@ -40,6 +37,7 @@ bool tresor_boundary_read(void *to, uint64_t from, uint64_t size)
 
 	if (!tresor_boundary_outside(from, size))
 		return false;
+	tresor_boundary_fence();
 
 	move_quads(to, (const void *)from, whole / 8);
 	if (size != whole) {
@@ -56,6 +54,7 @@ bool tresor_boundary_write(uint64_t to, const void *from, uint64_t size)
 
 	if (!tresor_boundary_outside(to, size))
 		return false;
+	tresor_boundary_fence();
 
 	move_quads((void *)to, from, whole / 8);
 	if (size != whole) {

@@ -13,10 +13,21 @@
 
 /*
  * Whether [address, address + size) is 8-byte aligned, lies between the first
- * page and the upper half of the address space and, rounded up to quadwords, shares no byte with ELRANGE. Speculation does
- * not pass it. False for size 0.
+ * page and the upper half of the address space and, rounded up to quadwords,
+ * shares no byte with ELRANGE. False for size 0. Whoever uses the address itself
+ * calls tresor_boundary_fence after the branch on the answer.
  */
 bool tresor_boundary_outside(uint64_t address, uint64_t size) __attribute__((warn_unused_result));
+
+/*
+ * Ends speculation: on the admitted side of the branch that tested an address,
+ * so that a mispredicted branch reads nothing of the enclave through it. A fence
+ * before the branch would not do.
+ */
+static inline void tresor_boundary_fence(void)
+{
+	__asm__ volatile("lfence" : : : "memory");
+}
 
 /*
  * Copy between the enclave and the host, in aligned quadwords on the host's

@@ -28,6 +28,9 @@ FORBIDDEN = re.compile(
 SEGMENT = re.compile(r"%[fg]s:|,%(ds|es|ss|fs|gs)$|^(lds|les|lss|lfs|lgs)")
 # VEX and EVEX belong to functions that are called behind cpu_features only.
 WIDE = re.compile(r"_(bmi2|avx2|avx512|vaes256|vaes512)(\.|$)")
+# Functions that use an address of the host's themselves, and how they do.
+CHECKS = re.compile(r"^(tresor_boundary_(read|write)|tresor_op_(sectors|blocks)|planted_fence.*)$")
+HOST_ACCESS = re.compile(r"\brep movs|<(xts_(sectors|unit)|modes_\w+)>")
 
 faults = []
 
@@ -135,6 +138,43 @@ def check_code(symbols):
                 fault(f"{function}: {text} needs AVX, outside the functions that may")
 
 
+def check_fences(symbols):
+    """On every path, an lfence stands between the check of a host address and its use."""
+    functions, code = {}, []
+    for line in run("objdump", "-d", "-w", "--no-show-raw-insn", "-j", ".text", symbols).splitlines():
+        match = re.match(r"[0-9a-f]+ <(.+)>:$", line)
+        if match:
+            code = functions.setdefault(match[1], [])
+        elif re.match(r" *[0-9a-f]+:\t", line):
+            address, text = line.split(":\t", 1)
+            code.append((int(address, 16), text.strip()))
+    for function, code in functions.items():
+        if not CHECKS.match(function):
+            continue
+        index = {address: i for i, (address, _) in enumerate(code)}
+        fenced, todo = {}, [(0, False)]
+        while todo:
+            i, state = todo.pop()
+            if i >= len(code) or (i in fenced and (fenced[i] <= state)):
+                continue
+            fenced[i] = state = state and fenced.get(i, True)
+            text = code[i][1]
+            if text == "lfence":
+                state = True
+            elif "<tresor_boundary_outside>" in text:
+                state = False
+            jump = re.match(r"(j\w+) +([0-9a-f]+) ", text)
+            if jump and int(jump[2], 16) in index:
+                todo.append((index[int(jump[2], 16)], state))
+            if not re.match(r"(jmp|ret)", text):
+                todo.append((i + 1, state))
+        for i, (_, text) in enumerate(code):
+            if HOST_ACCESS.search(text) and not fenced.get(i, True):
+                fault(f"{function}: {text} is reached without an lfence after the address was checked")
+        if not any(HOST_ACCESS.search(text) for _, text in code):
+            fault(f"{function}: no access to host memory found; the check of its fences checks nothing")
+
+
 def check_enclu(data, symbols):
     # Bytes count, aligned or not: a jump into the middle would reach them.
     sections = run("readelf", "-SW", symbols)
@@ -160,6 +200,7 @@ def main():
     check_sections(image, symbols)
     check_relocations(objects, symbols)
     check_code(symbols)
+    check_fences(symbols)
     check_enclu(data, symbols)
     for text in faults:
         print(f"check-image: {text}", file=sys.stderr)

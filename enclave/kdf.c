@@ -17,6 +17,13 @@ uint32_t tresor_kdf_check(const struct tresor_kdf *kdf)
 	return TRESOR_OK;
 }
 
+bool tresor_kdf_above_floor(const struct tresor_kdf *kdf)
+{
+	if (kdf->type == TRESOR_KDF_PBKDF2)
+		return kdf->time >= TRESOR_KDF_FLOOR_ITERATIONS;
+	return (uint64_t)kdf->time * kdf->memory_kib >= TRESOR_KDF_FLOOR_PASSES_KIB;
+}
+
 uint32_t tresor_kdf_run(const struct tresor_kdf *kdf, const void *pass, size_t pass_size,
 			const void *salt, size_t salt_size, uint8_t *out, size_t out_size,
 			uint32_t *needed_kib)

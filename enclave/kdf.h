@@ -2,12 +2,15 @@
 #ifndef TRESOR_KDF_H
 #define TRESOR_KDF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "enclave.h"
 
 /* OK or E_UNSUPPORTED: type, hash, counts. */
 uint32_t tresor_kdf_check(const struct tresor_kdf *kdf);
+/* Whether a checked KDF costs what one that is written must: TRESOR_KDF_FLOOR_*. */
+bool tresor_kdf_above_floor(const struct tresor_kdf *kdf);
 /*
  * For the heap's tenant; kdf has been checked. E_MEMORY raises *needed_kib to
  * what this KDF wants. out is written on TRESOR_OK.

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LUKS2 On-Disk Format Specification 1.1.3, sections 3.2 to 3.4. */
 #include "luks_keyslot.h"
-#include "attempts.h"
 #include "boundary.h"
 #include "heap.h"
 #include "kdf.h"
@@ -17,6 +16,7 @@
 #define AREA_SECTOR	512u
 #define SLOT_PASSPHRASE	32u	/* of a tresor slot */
 #define FRESH_SALT_MIN	16u
+#define LUKS1_DIGEST	20u	/* LUKS1's mk-digest, whatever its hash: kept by cryptsetup convert */
 
 static bool is_zero(const void *bytes, size_t size)
 {
@@ -43,14 +43,15 @@ uint32_t tresor_luks_check(const struct tresor_segment *segment, const struct tr
 		return TRESOR_E_REQUEST;
 	/* Bytes past the sizes go into the MAC: they must not carry anything. */
 	if (digest->iterations == 0 || digest->salt_size == 0 || digest->salt_size > TRESOR_SALT_SIZE ||
-	    digest->digest_size != hash_size(digest->hash) ||
+	    (digest->digest_size != hash_size(digest->hash) && digest->digest_size != LUKS1_DIGEST) ||
 	    !is_zero(digest->salt + digest->salt_size, TRESOR_SALT_SIZE - digest->salt_size) ||
 	    !is_zero(digest->digest + digest->digest_size, sizeof(digest->digest) - digest->digest_size))
 		return TRESOR_E_REQUEST;
 	return TRESOR_OK;
 }
 
-uint32_t tresor_luks_read_keyslots(uint64_t address, uint32_t count, uint32_t slot,
+uint32_t tresor_luks_read_keyslots(uint64_t address, uint32_t count,
+				   const struct tresor_context *context,
 				   const struct tresor_keyslot **keyslots)
 {
 	struct tresor_keyslot *copy;
@@ -71,7 +72,9 @@ uint32_t tresor_luks_read_keyslots(uint64_t address, uint32_t count, uint32_t sl
 		seen |= 1u << copy[i].slot;
 		if (!(copy[i].flags & TRESOR_KEYSLOT_TRY))
 			continue;
-		if (slot != TRESOR_ANY_SLOT && copy[i].slot != slot)
+		if (context->slot != TRESOR_ANY_SLOT && copy[i].slot != context->slot)
+			return TRESOR_E_REQUEST;
+		if (copy[i].sealed_size == 0 && !(context->flags & TRESOR_ADMIT_UNSEALED))
 			return TRESOR_E_REQUEST;
 		tried = true;
 	}
@@ -121,6 +124,7 @@ static uint32_t try_keyslot(const struct tresor_header *header, const struct tre
 	uint8_t *area = NULL;
 	uint32_t status;
 
+	opening->policy = 0;
 	opening->stale = false;
 	status = check_keyslot(keyslot, header->segment);
 	if (status != TRESOR_OK)
@@ -138,6 +142,7 @@ static uint32_t try_keyslot(const struct tresor_header *header, const struct tre
 					sizeof(slot_passphrase), &opening->needed_kib);
 		if (status != TRESOR_OK)
 			goto out;
+		opening->policy = sealed.policy;
 		pass = slot_passphrase;
 		pass_size = sizeof(slot_passphrase);
 	}
@@ -176,7 +181,6 @@ uint32_t tresor_luks_open(const struct tresor_header *header, const uint8_t *pas
 	bool wrong = false;
 
 	memset(opening, 0, sizeof(*opening));
-	tresor_attempts_wait();
 	for (uint32_t i = 0; i < header->count; i++) {
 		uint32_t status;
 
@@ -186,7 +190,6 @@ uint32_t tresor_luks_open(const struct tresor_header *header, const uint8_t *pas
 		switch (status) {
 		case TRESOR_OK:
 			opening->index = i;
-			tresor_attempts_succeeded();
 			return TRESOR_OK;
 		case TRESOR_E_PASSPHRASE:
 			wrong = true;
@@ -203,23 +206,27 @@ uint32_t tresor_luks_open(const struct tresor_header *header, const uint8_t *pas
 			break;
 		}
 	}
-	if (wrong) {
-		tresor_attempts_failed();
+	if (wrong)
 		return TRESOR_E_PASSPHRASE;
-	}
 	if (opening->seal_status != 0)
 		return opening->seal_status;
 	return opening->needed_kib != 0 ? TRESOR_E_MEMORY : TRESOR_E_UNSUPPORTED;
 }
 
 uint32_t tresor_luks_check_fresh(const struct tresor_keyslot *keyslot,
-				 const struct tresor_segment *segment)
+				 const struct tresor_segment *segment,
+				 const struct tresor_context *context)
 {
 	uint32_t status = check_keyslot(keyslot, segment);
 
 	if (status != TRESOR_OK)
 		return status;
+	if (!tresor_kdf_above_floor(&keyslot->kdf) ||
+	    (keyslot->sealed_size != 0 && !tresor_kdf_above_floor(&keyslot->pass_kdf)))
+		return TRESOR_E_UNSUPPORTED;
 	if (keyslot->slot >= TRESOR_KEYSLOTS || keyslot->flags != 0 ||
+	    keyslot->slot != context->fresh_slot ||
+	    (keyslot->sealed_size == 0 && !(context->flags & TRESOR_ADMIT_UNSEALED)) ||
 	    keyslot->salt_size < FRESH_SALT_MIN ||
 	    !tresor_boundary_outside(keyslot->area, area_size(keyslot)) ||
 	    (keyslot->sealed_size != 0 &&

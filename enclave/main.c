@@ -49,7 +49,7 @@ static uint32_t size_of(uint32_t op)
 
 static uint32_t dispatch(union request *request, void *scratch)
 {
-	uint32_t status = tresor_state_check(request->head.op == TRESOR_OP_HELLO);
+	uint32_t status = tresor_state_check(request->head.op);
 
 	if (status != TRESOR_OK)
 		return status;

@@ -7,7 +7,7 @@
 #include "slots.h"
 #include "crypto/hpke.h"
 
-static const char info[] = "tresor sealed request v1";
+static const char info[] = "tresor sealed request v2";
 
 #define LENGTHS	8u	/* existing_size, fresh_size */
 
@@ -39,7 +39,7 @@ static bool carries_what(uint32_t purpose, const struct tresor_secrets *secrets)
 }
 
 uint32_t tresor_message_open(const struct tresor_message *message, uint32_t purpose,
-			     struct tresor_secrets *secrets)
+			     const uint8_t request[32], struct tresor_secrets *secrets)
 {
 	const struct tresor_context *context = &message->context;
 	uint8_t *bytes, *plain;
@@ -47,7 +47,8 @@ uint32_t tresor_message_open(const struct tresor_message *message, uint32_t purp
 	uint32_t status;
 	uint64_t size;
 
-	if (message->reserved != 0 || message->size < HPKE_OVERHEAD + LENGTHS ||
+	if (message->reserved != 0 || context->reserved != 0 ||
+	    (context->flags & ~TRESOR_ADMIT_UNSEALED) || message->size < HPKE_OVERHEAD + LENGTHS ||
 	    message->size > 2 * TRESOR_SECRET_SIZE + HPKE_OVERHEAD + LENGTHS ||
 	    !tresor_message_uuid_valid(context->uuid))
 		return TRESOR_E_REQUEST;
@@ -55,7 +56,8 @@ uint32_t tresor_message_open(const struct tresor_message *message, uint32_t purp
 	status = tresor_nonces_take(context->nonce, purpose);
 	if (status != TRESOR_OK)
 		return status;
-	if (context->version != TRESOR_ABI_VERSION || context->purpose != purpose)
+	if (context->version != TRESOR_ABI_VERSION || context->purpose != purpose ||
+	    memcmp(context->request, request, sizeof(context->request)) != 0)
 		return TRESOR_E_MESSAGE;
 
 	bytes = tresor_heap_alloc(message->size);

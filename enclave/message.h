@@ -17,10 +17,11 @@ struct tresor_secrets {
 bool tresor_message_uuid_valid(const char uuid[40]);
 /*
  * For the heap's tenant. Uses up the nonce, then opens the message: E_MESSAGE
- * when it is not authentic, was not asked for, or does not carry what `purpose`
- * needs. The caller compares the context's slots and uuid with its own fields.
+ * when it is not authentic, was not asked for, asks for another request than
+ * `request` (request_digest.h), or does not carry what `purpose` needs. The
+ * caller compares the context's slots and uuid with its own fields.
  */
 uint32_t tresor_message_open(const struct tresor_message *message, uint32_t purpose,
-			     struct tresor_secrets *secrets);
+			     const uint8_t request[32], struct tresor_secrets *secrets);
 
 #endif

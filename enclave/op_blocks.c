@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops.h"
 #include "boundary.h"
+#include "mem.h"
 #include "overlap.h"
 #include "slots.h"
 #include "crypto/modes.h"
@@ -15,11 +16,26 @@ static bool block_valid(const struct tresor_block *block)
 	return block->mode >= TRESOR_XTS && block->mode <= TRESOR_CBC_ESSIV && block->decrypt <= 1 &&
 	       block->length >= 16 && block->length <= BLOCK_LENGTH_MAX &&
 	       !(whole && block->length % 16 != 0) &&
-	       (block->flags == 0 || (block->mode == TRESOR_XTS && block->flags == TRESOR_BLOCK_CONTINUED)) &&
+	       (block->flags & ~TRESOR_BLOCK_CONTINUED) == 0 &&
 	       (block->reserved[0] | block->reserved[1] | block->reserved[2]) == 0 &&
 	       tresor_boundary_outside(block->in, block->length) &&
 	       tresor_boundary_outside(block->out, block->length) &&
 	       !tresor_overlap(block->in, block->out, block->length);
+}
+
+/*
+ * A LUKS2 volume's key encrypts sectors of its segment and nothing else, as in
+ * op_sectors: no unit of another length, no tweak that is no sector number.
+ */
+static bool is_sector(const struct tresor_block *block, const struct tresor_volume *volume)
+{
+	uint64_t iv[2], sector;
+
+	memcpy(iv, block->iv, sizeof(iv));
+	sector = iv[0] - volume->iv_tweak;
+	return block->length == volume->sector_size && block->flags == 0 && iv[1] == 0 &&
+	       iv[0] >= volume->iv_tweak && sector % (volume->sector_size / 512) == 0 &&
+	       sector < volume->sectors && block->length / 512 <= volume->sectors - sector;
 }
 
 static uint32_t run(struct tresor_block *block)
@@ -27,16 +43,18 @@ static uint32_t run(struct tresor_block *block)
 	const void *in = (const void *)block->in;
 	void *out = (void *)block->out;
 	const struct tresor_volume *volume;
+	uint32_t status = TRESOR_OK;
 
 	if (!block_valid(block))
 		return TRESOR_E_REQUEST;
 	volume = tresor_slots_get(block->handle);
 	if (!volume)
 		return TRESOR_E_HANDLE;
-	if (volume->mode != block->mode) {
-		tresor_slots_put(volume);
-		return TRESOR_E_HANDLE;
+	if (volume->mode != block->mode || (volume->sector_size != 0 && !is_sector(block, volume))) {
+		status = volume->mode != block->mode ? TRESOR_E_HANDLE : TRESOR_E_REQUEST;
+		goto out;
 	}
+	tresor_boundary_fence();
 	switch (block->mode) {
 	case TRESOR_XTS:
 		xts_unit(&volume->key.xts, block->decrypt, block->flags & TRESOR_BLOCK_CONTINUED, in,
@@ -52,12 +70,16 @@ static uint32_t run(struct tresor_block *block)
 		modes_ecb(&volume->key.aes.data, block->decrypt, in, out, block->length);
 		break;
 	default:
-		modes_cbc_essiv(&volume->key.aes.data, &volume->key.aes.essiv, block->decrypt, in,
-				out, block->length, block->iv);
+		if (block->flags & TRESOR_BLOCK_CONTINUED)
+			modes_cbc(&volume->key.aes.data, block->decrypt, in, out, block->length, block->iv);
+		else
+			modes_cbc_essiv(&volume->key.aes.data, &volume->key.aes.essiv, block->decrypt, in,
+					out, block->length, block->iv);
 		break;
 	}
+out:
 	tresor_slots_put(volume);
-	return TRESOR_OK;
+	return status;
 }
 
 uint32_t tresor_op_blocks(struct tresor_blocks *request, struct tresor_block *blocks)

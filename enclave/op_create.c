@@ -5,6 +5,7 @@
 #include "luks_keyslot.h"
 #include "mem.h"
 #include "message.h"
+#include "request_digest.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
 #include "crypto/wipe.h"
@@ -17,12 +18,11 @@ static uint32_t check(const struct tresor_create *request)
 	uint32_t status = tresor_luks_check(&request->segment, &request->digest);
 
 	if (status == TRESOR_OK)
-		status = tresor_luks_check_fresh(&request->keyslot, &request->segment);
+		status = tresor_luks_check_fresh(&request->keyslot, &request->segment, context);
 	if (status != TRESOR_OK)
 		return status;
-	if ((request->policy != TRESOR_POLICY_MRENCLAVE && request->policy != TRESOR_POLICY_MRSIGNER) ||
-	    request->reserved != 0 || request->digest.salt_size < DIGEST_SALT_MIN ||
-	    context->slot != TRESOR_ANY_SLOT || context->fresh_slot != request->keyslot.slot ||
+	if (!tresor_seal_policy_valid(request->policy) || request->reserved != 0 ||
+	    request->digest.salt_size < DIGEST_SALT_MIN || context->slot != TRESOR_ANY_SLOT ||
 	    !tresor_boundary_outside(request->macs, sizeof(struct tresor_macs)))
 		return TRESOR_E_REQUEST;
 	return TRESOR_OK;
@@ -40,6 +40,10 @@ uint32_t tresor_op_create(struct tresor_create *request)
 	struct tresor_secrets secrets;
 	struct tresor_macs macs;
 	struct tresor_made made;
+	const struct tresor_header asked = {
+		.uuid = header.uuid, .segment = &request->segment, .digest = &request->digest, .count = 0,
+	};
+	uint8_t asked_digest[32];
 	uint32_t needed_kib = 0;
 	uint32_t status = check(request);
 
@@ -48,7 +52,9 @@ uint32_t tresor_op_create(struct tresor_create *request)
 	if (!tresor_heap_take())
 		return TRESOR_E_BUSY;
 
-	status = tresor_message_open(&request->message, TRESOR_PURPOSE_CREATE, &secrets);
+	tresor_request_digest(&asked, TRESOR_PURPOSE_CREATE, request->policy, false, &request->keyslot,
+			      asked_digest);
+	status = tresor_message_open(&request->message, TRESOR_PURPOSE_CREATE, asked_digest, &secrets);
 	if (status != TRESOR_OK)
 		goto out;
 	status = TRESOR_E_RANDOM;

@@ -4,6 +4,7 @@
 #include "heap.h"
 #include "luks_keyslot.h"
 #include "message.h"
+#include "request_digest.h"
 #include "crypto/wipe.h"
 
 static uint32_t check(const struct tresor_enrol *request)
@@ -11,11 +12,11 @@ static uint32_t check(const struct tresor_enrol *request)
 	uint32_t status = tresor_luks_check(&request->segment, &request->digest);
 
 	if (status == TRESOR_OK)
-		status = tresor_luks_check_fresh(&request->fresh, &request->segment);
+		status = tresor_luks_check_fresh(&request->fresh, &request->segment,
+						 &request->message.context);
 	if (status != TRESOR_OK)
 		return status;
-	if ((request->policy != TRESOR_POLICY_MRENCLAVE && request->policy != TRESOR_POLICY_MRSIGNER) ||
-	    request->reserved != 0 || request->message.context.fresh_slot != request->fresh.slot ||
+	if (!tresor_seal_policy_valid(request->policy) ||
 	    !tresor_boundary_outside(request->macs_out, sizeof(struct tresor_macs)))
 		return TRESOR_E_REQUEST;
 	return TRESOR_OK;
@@ -43,10 +44,12 @@ uint32_t tresor_op_enrol(struct tresor_enrol *request)
 	struct tresor_secrets secrets;
 	struct tresor_macs macs;
 	struct tresor_made made;
+	uint8_t digest[32];
 	uint32_t status;
 
 	request->seal_status = 0;
 	request->needed_kib = 0;
+	request->macs_missing = 0;
 	status = check(request);
 	if (status != TRESOR_OK)
 		return status;
@@ -54,7 +57,7 @@ uint32_t tresor_op_enrol(struct tresor_enrol *request)
 		return TRESOR_E_BUSY;
 
 	status = tresor_luks_read_keyslots(request->keyslots, request->count,
-					   request->message.context.slot, &header.keyslots);
+					   &request->message.context, &header.keyslots);
 	if (status != TRESOR_OK)
 		goto out;
 	if (taken(&header, fresh.slot) ||
@@ -63,7 +66,9 @@ uint32_t tresor_op_enrol(struct tresor_enrol *request)
 		status = TRESOR_E_REQUEST;
 		goto out;
 	}
-	status = tresor_message_open(&request->message, TRESOR_PURPOSE_ENROL, &secrets);
+	tresor_request_digest(&header, TRESOR_PURPOSE_ENROL, request->policy, request->macs != 0, &fresh,
+			      digest);
+	status = tresor_message_open(&request->message, TRESOR_PURPOSE_ENROL, digest, &secrets);
 	if (status == TRESOR_OK)
 		status = tresor_luks_open(&header, secrets.existing, secrets.existing_size, volume_key,
 					  &opening);
@@ -78,8 +83,10 @@ uint32_t tresor_op_enrol(struct tresor_enrol *request)
 		tresor_header_authenticate(&header, volume_key, &macs);
 	request->slots_changed = facts.slots_changed;
 	request->segment_changed = facts.segment_changed;
+	/* A seal is made with MACs: what took them away is not vouched for here. */
+	request->macs_missing = request->macs == 0 && opening.policy != 0;
 	status = TRESOR_E_HEADER;
-	if (facts.segment_changed)
+	if (facts.segment_changed || request->macs_missing)
 		goto out;
 	status = tresor_luks_make(&fresh, header.uuid, request->policy, secrets.fresh,
 				  secrets.fresh_size, volume_key, &made, &request->needed_kib);

@@ -9,11 +9,15 @@
 #include "kdf.h"
 #include "mem.h"
 #include "message.h"
+#include "request_digest.h"
 #include "seal.h"
 #include "slots.h"
+#include "crypto/hkdf.h"
 #include "crypto/modes.h"
 #include "crypto/random.h"
 #include "crypto/wipe.h"
+
+#define SECRET_SIZE	32u	/* what the KDF makes of the passphrase */
 
 static uint32_t check(const struct tresor_legacy *request)
 {
@@ -25,7 +29,7 @@ static uint32_t check(const struct tresor_legacy *request)
 	    (request->mode == TRESOR_XTS ? size != 32 && size != 64 : size != 16 && size != 24 && size != 32))
 		return TRESOR_E_UNSUPPORTED;
 	if (!tresor_message_uuid_valid(request->uuid) || request->make > 1 || request->reserved != 0 ||
-	    (request->policy != TRESOR_POLICY_MRENCLAVE && request->policy != TRESOR_POLICY_MRSIGNER) ||
+	    (request->make ? !tresor_seal_policy_valid(request->policy) : request->policy != 0) ||
 	    !tresor_boundary_outside(request->sealed_out, sizeof(struct tresor_sealed_salt)))
 		return TRESOR_E_REQUEST;
 	/* Exactly one of message and bytes. */
@@ -39,10 +43,11 @@ static uint32_t check(const struct tresor_legacy *request)
 	return TRESOR_OK;
 }
 
-/* The salt and the blob the caller shall keep: the one it has, unless that is stale. */
+/* The salt and the blob the caller shall keep: the one it has, or when that is stale, one of the same policy. */
 static uint32_t find_salt(struct tresor_legacy *request, struct tresor_sealed_salt *sealed,
 			  uint8_t salt[TRESOR_SEALED_SALT_SIZE])
 {
+	uint32_t policy = request->policy;
 	bool stale = true;
 	uint32_t status;
 
@@ -58,9 +63,24 @@ static uint32_t find_salt(struct tresor_legacy *request, struct tresor_sealed_sa
 			request->seal_status = status;
 			return status;
 		}
+		policy = sealed->policy;
 	}
-	return stale ? tresor_seal_make(sealed, salt, request->policy, request->uuid, TRESOR_ANY_SLOT,
+	return stale ? tresor_seal_make(sealed, salt, policy, request->uuid, TRESOR_ANY_SLOT,
 					&request->kdf) : TRESOR_OK;
+}
+
+/* One secret, a key for each mode and size: no handle tells anything about another's. */
+static void separate(const struct tresor_legacy *request, const uint8_t secret[SECRET_SIZE], uint8_t *key)
+{
+	struct {
+		char label[16];
+		uint32_t mode, key_size;
+	} info = { .label = "tresor legacy v2", .mode = request->mode, .key_size = request->key_size };
+	uint8_t prk[32];
+
+	hkdf_extract(TRESOR_SHA256, "", 0, secret, SECRET_SIZE, prk);
+	hkdf_expand(TRESOR_SHA256, prk, &info, sizeof(info), key, request->key_size);
+	WIPE(prk);
 }
 
 static uint32_t publish(const struct tresor_legacy *request, const uint8_t *key, uint32_t *handle)
@@ -86,7 +106,9 @@ uint32_t tresor_op_legacy(struct tresor_legacy *request)
 	uint8_t salt[TRESOR_SEALED_SALT_SIZE];
 	struct tresor_sealed_salt sealed;
 	struct tresor_secrets secrets;
+	uint8_t secret[SECRET_SIZE];
 	uint8_t key[TRESOR_KEY_MAX];
+	uint8_t digest[32];
 	uint32_t needed_kib = 0;
 	uint32_t handle = 0;
 	uint32_t status;
@@ -100,20 +122,24 @@ uint32_t tresor_op_legacy(struct tresor_legacy *request)
 
 	secrets.existing = request->bytes;
 	secrets.existing_size = request->bytes_size;
+	tresor_request_digest_legacy(request, digest);
 	if (request->message.size != 0)
-		status = tresor_message_open(&request->message, TRESOR_PURPOSE_LEGACY, &secrets);
+		status = tresor_message_open(&request->message, TRESOR_PURPOSE_LEGACY, digest, &secrets);
 	if (status == TRESOR_OK)
 		status = find_salt(request, &sealed, salt);
 	if (status == TRESOR_OK)
 		status = tresor_kdf_run(&request->kdf, secrets.existing, secrets.existing_size, salt,
-					sizeof(salt), key, request->key_size, &needed_kib);
+					sizeof(salt), secret, sizeof(secret), &needed_kib);
 	if (status == TRESOR_OK && !tresor_boundary_write(request->sealed_out, &sealed, sizeof(sealed)))
 		status = TRESOR_E_REQUEST;
-	if (status == TRESOR_OK)
+	if (status == TRESOR_OK) {
+		separate(request, secret, key);
 		status = publish(request, key, &handle);
+	}
 	if (status == TRESOR_OK)
 		request->handle = handle;
 	WIPE(salt);
+	WIPE(secret);
 	WIPE(key);
 	tresor_heap_give();
 	return status;

@@ -39,6 +39,7 @@ uint32_t tresor_op_sectors(struct tresor_sectors *request, struct tresor_range *
 		if (!range_valid(&ranges[i], volume))
 			goto out;
 	}
+	tresor_boundary_fence();
 	for (uint32_t i = 0; i < request->count; i++)
 		xts_sectors(&volume->key.xts, request->decrypt, (const void *)ranges[i].in,
 			    (void *)ranges[i].out, ranges[i].sector + volume->iv_tweak,

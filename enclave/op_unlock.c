@@ -4,6 +4,7 @@
 #include "heap.h"
 #include "luks_keyslot.h"
 #include "message.h"
+#include "request_digest.h"
 #include "slots.h"
 #include "crypto/wipe.h"
 
@@ -15,7 +16,6 @@ static uint32_t check(const struct tresor_unlock *request)
 	if (status != TRESOR_OK)
 		return status;
 	if ((purpose != TRESOR_PURPOSE_UNLOCK && purpose != TRESOR_PURPOSE_AUTHENTICATE) ||
-	    (request->policy != TRESOR_POLICY_MRENCLAVE && request->policy != TRESOR_POLICY_MRSIGNER) ||
 	    request->message.context.fresh_slot != TRESOR_ANY_SLOT || request->reserved != 0)
 		return TRESOR_E_REQUEST;
 	if (purpose == TRESOR_PURPOSE_AUTHENTICATE ?
@@ -44,13 +44,13 @@ static uint32_t publish(const struct tresor_segment *segment, const uint8_t *vol
 	return TRESOR_OK;
 }
 
-/* The caller gets the salt sealed for today's enclave and microcode, to write to the token. */
+/* The caller gets the salt sealed for today's enclave and microcode, under the policy it had, to write to the token. */
 static uint32_t reseal(const struct tresor_unlock *request, const struct tresor_header *header,
 		       const struct tresor_opening *opening)
 {
 	const struct tresor_keyslot *keyslot = &header->keyslots[opening->index];
 	struct tresor_sealed_salt sealed;
-	uint32_t status = tresor_seal_make(&sealed, opening->salt, request->policy, header->uuid,
+	uint32_t status = tresor_seal_make(&sealed, opening->salt, opening->policy, header->uuid,
 					   keyslot->slot, &keyslot->pass_kdf);
 
 	if (status == TRESOR_OK && !tresor_boundary_write(request->sealed_out, &sealed, sizeof(sealed)))
@@ -70,11 +70,13 @@ uint32_t tresor_op_unlock(struct tresor_unlock *request)
 	uint8_t volume_key[TRESOR_KEY_MAX];
 	struct tresor_secrets secrets;
 	struct tresor_macs macs;
+	uint8_t digest[32];
 	uint32_t status, handle = 0;
 	bool resealed = false;
 
 	request->seal_status = 0;
 	request->needed_kib = 0;
+	request->macs_missing = 0;
 	status = check(request);
 	if (status != TRESOR_OK)
 		return status;
@@ -82,7 +84,7 @@ uint32_t tresor_op_unlock(struct tresor_unlock *request)
 		return TRESOR_E_BUSY;
 
 	status = tresor_luks_read_keyslots(request->keyslots, request->count,
-					   request->message.context.slot, &header.keyslots);
+					   &request->message.context, &header.keyslots);
 	if (status != TRESOR_OK)
 		goto out;
 	if (request->macs != 0 && (!tresor_boundary_read(&macs, request->macs, sizeof(macs)) ||
@@ -90,7 +92,8 @@ uint32_t tresor_op_unlock(struct tresor_unlock *request)
 		status = TRESOR_E_REQUEST;
 		goto out;
 	}
-	status = tresor_message_open(&request->message, purpose, &secrets);
+	tresor_request_digest(&header, purpose, 0, request->macs != 0, NULL, digest);
+	status = tresor_message_open(&request->message, purpose, digest, &secrets);
 	if (status == TRESOR_OK)
 		status = tresor_luks_open(&header, secrets.existing, secrets.existing_size, volume_key,
 					  &opening);
@@ -103,7 +106,9 @@ uint32_t tresor_op_unlock(struct tresor_unlock *request)
 		tresor_header_compare(&header, volume_key, &macs, &facts);
 	request->slots_changed = facts.slots_changed;
 	request->segment_changed = facts.segment_changed;
-	if (purpose == TRESOR_PURPOSE_UNLOCK && facts.segment_changed) {
+	/* A seal is made with MACs: somebody took them away. */
+	request->macs_missing = request->macs == 0 && opening.policy != 0;
+	if (purpose == TRESOR_PURPOSE_UNLOCK && (facts.segment_changed || request->macs_missing)) {
 		status = TRESOR_E_HEADER;
 		goto out;
 	}

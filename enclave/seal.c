@@ -23,6 +23,11 @@ static const char label[] = "tresor seal v1";
 #define CPU_SVN	__builtin_offsetof(struct sgx_key_request, cpu_svn)
 #define AAD_SIZE (PART1 + (PART2_END - PART2) + sizeof(((struct tresor_sealed_salt *)0)->reserved))
 
+bool tresor_seal_policy_valid(uint32_t policy)
+{
+	return policy == TRESOR_POLICY_MRENCLAVE || policy == TRESOR_POLICY_MRSIGNER;
+}
+
 static void associated_data(const struct tresor_sealed_salt *sealed, uint8_t aad[AAD_SIZE])
 {
 	memcpy(aad, sealed, PART1);
@@ -70,7 +75,7 @@ static bool well_formed(const struct tresor_sealed_salt *sealed)
 
 	checksum(sealed, sum);
 	if (memcmp(sealed->magic, magic, sizeof(magic)) != 0 || sealed->version != 1 ||
-	    (sealed->policy != TRESOR_POLICY_MRENCLAVE && sealed->policy != TRESOR_POLICY_MRSIGNER) ||
+	    !tresor_seal_policy_valid(sealed->policy) ||
 	    memcmp(sealed->checksum, sum, sizeof(sum)) != 0)
 		return false;
 

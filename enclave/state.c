@@ -7,8 +7,9 @@ enum { NONE, BUSY, READY, DEAD };
 static uint32_t state;		/* atomic */
 struct tresor_identity tresor_identity;
 
-uint32_t tresor_state_check(bool hello)
+uint32_t tresor_state_check(uint32_t op)
 {
+	const bool hello = op == TRESOR_OP_HELLO;
 	uint32_t now = NONE;
 
 	if (hello && __atomic_compare_exchange_n(&state, &now, BUSY, false,
@@ -17,7 +18,7 @@ uint32_t tresor_state_check(bool hello)
 	/* Acquire: pairs with the release that published HELLO's work. */
 	now = __atomic_load_n(&state, __ATOMIC_ACQUIRE);
 	if (now == DEAD)
-		return TRESOR_E_DEAD;
+		return op == TRESOR_OP_CLOSE ? TRESOR_OK : TRESOR_E_DEAD;
 	return !hello && now == READY ? TRESOR_OK : TRESOR_E_STATE;
 }
 

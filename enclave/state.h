@@ -20,9 +20,10 @@ extern struct tresor_identity tresor_identity;
 
 /*
  * none -> busy -> ready, or dead from anywhere, for ever. E_STATE or E_DEAD unless the
- * state admits the operation; for HELLO, moves from none to busy.
+ * state admits `op`: HELLO moves from none to busy, CLOSE is served by a dead
+ * enclave too, so that its keys can be wiped.
  */
-uint32_t tresor_state_check(bool hello);
+uint32_t tresor_state_check(uint32_t op);
 /* HELLO's end: ready, or none again when the request was malformed. Dead stays dead. */
 void tresor_state_hello_done(bool ready);
 /* For ever: a self-test failed or the random source did. */

@@ -67,6 +67,11 @@ for instruction in syscall sysenter cpuid rdtsc rdtscp 'int $0x80' int3 'in %dx,
 done
 plant "VEX" '__asm__(".text; .globl planted; .type planted, @function; planted: vpxor %ymm0,%ymm0,%ymm0; ret; .size planted, . - planted");' 'needs AVX'
 plant "EVEX" '__asm__(".text; .globl planted; .type planted, @function; planted: vpxorq %zmm0,%zmm0,%zmm0; ret; .size planted, . - planted");' 'needs AVX'
+outside='int tresor_boundary_outside(unsigned long, unsigned long); int planted_fence(char *, char *); int planted_fence(char *to, char *from)'
+copy='__asm__ volatile("rep movsq" : "+D"(to), "+S"(from) : "c"(1L) : "memory")'
+plant "no fence after the check" "$outside { if (!tresor_boundary_outside((long)from, 8)) return 0; $copy; return 1; }" 'planted_fence: rep movsq .*without an lfence'
+plant "fence before the check" "$outside { __asm__ volatile(\"lfence\"); if (!tresor_boundary_outside((long)from, 8)) return 0; $copy; return 1; }" 'planted_fence: rep movsq .*without an lfence'
+plant "fence on one path" "$outside { if (!tresor_boundary_outside((long)from, 8)) return 0; if (*to) __asm__ volatile(\"lfence\" : : : \"memory\"); $copy; return 1; }" 'planted_fence: rep movsq .*without an lfence'
 layout "writable and executable" 's/text PT_LOAD FLAGS\(5\)/text PT_LOAD FLAGS(7)/' 'writable and executable'
 layout "unaligned segment" 's/(\.bss : \{[^}]*)\. = ALIGN\(0x1000\);/\1/' 'not aligned'
 layout "NSSA" 's/LONG\(0\) LONG\(1\)/LONG(0) LONG(2)/' 'NSSA is 2'

@@ -131,7 +131,8 @@ export function withPin(text: string, host: string, seen: Seen, path: string): s
   return `${lines.join("\n")}\n`
 }
 
-function readText(path: string): string {
+/** Empty when there is no such file. */
+export function readText(path: string): string {
   try {
     return readFileSync(path, "utf8")
   } catch (error) {
@@ -142,15 +143,20 @@ function readText(path: string): string {
 
 export const readKnown = (path: string): Known[] => parseKnown(readText(path), path)
 
-/** Adds or upgrades; whole or not at all, and no other process's line is lost. Throws the system's errors. */
+/** Adds or upgrades. Throws the system's errors. */
 export function pin(path: string, host: string, seen: Seen): void {
+  changeFile(path, (text) => withPin(text, host, seen, path))
+}
+
+/** Rewrites a file; whole or not at all, and no other process's change is lost. Throws the system's errors. */
+export function changeFile(path: string, change: (text: string) => string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const lock = openSync(`${path}.lock`, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
   const temporary = `${path}.${process.pid}`
   try {
     flock(lock, "exclusive")
     const text = readText(path)
-    const changed = withPin(text, host, seen, path)
+    const changed = change(text)
     if (changed === text) return
     writeFileSync(temporary, changed, { mode: 0o600, flush: true })
     renameSync(temporary, path)

@@ -11,7 +11,7 @@ import { checkTampering, tampering, tamperingWords } from "../luks2/tampering.ts
 import { err } from "../output/output.ts"
 import { openHeaderDevice } from "../store/header-device.ts"
 import { withClock } from "./progress.ts"
-import { TrustedEnclave } from "./sealed.ts"
+import { askEnclave, TrustedEnclave } from "./sealed.ts"
 import { isInteractive, readSecret, type SecretSource } from "./secrets.ts"
 import { withPassphrase } from "./unlock.ts"
 
@@ -41,8 +41,8 @@ export interface ExistingOptions extends SecretSource {
 /** An enclave that has been assessed, and what seals to it. */
 export async function withEnclave<T>(choice: EnclaveChoice, work: (keeper: Keeper) => Promise<T>): Promise<T> {
   await using enclave = await openEnclave({ backend: choice.backend })
-  const trusted = await TrustedEnclave.assess(enclave, { policy: choice.policy })
-  return await work({ enclave, seal: (binding, secrets) => trusted.seal(binding, secrets) })
+  const trusted = await TrustedEnclave.assess(askEnclave(enclave), { policy: choice.policy })
+  return await work({ enclave, seal: (asked, secrets) => trusted.seal(asked, secrets) })
 }
 
 /** A header that can be shown although nothing may be done with it. */

@@ -50,7 +50,8 @@ export function isWrongPassphrase(error: unknown): boolean {
 /** Turns whatever was thrown into one line and cryptsetup's exit code. */
 export function tell(error: unknown): Told {
   if (error instanceof CommanderError) return { line: "", exitCode: error.exitCode === 0 ? 0 : Exit.badArguments }
-  if (isWrongPassphrase(error)) return { line: NO_KEY, exitCode: Exit.denied }
+  if (isWrongPassphrase(error) && (error as TresorError).message === NO_KEY)
+    return { line: NO_KEY, exitCode: Exit.denied }
   if (error instanceof TresorError)
     return { line: `tresor: error: ${oneLine(error.message)}`, exitCode: error.exitCode }
   const { code, path, syscall } = error as NodeJS.ErrnoException

@@ -176,7 +176,6 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .verify()
     .opening()
     .header()
-    .sealPolicy()
     .enclave()
     .option("--locked", "start without a passphrase; `tresor setkey` brings it")
     .option("--kernel", "map it as /dev/mapper/NAME through tresor.ko")
@@ -242,6 +241,11 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .slot()
     .option("--policy <file>", "what the enclave must prove before it gets a passphrase (see `tresor attest`)")
     .option("--remote <user@host>", "the volume waits on another machine, reached by ssh")
+    .option(
+      "--unsealed",
+      "with --remote: also try keyslots that are not sealed to the enclave (recovery key, portable)",
+    )
+    .option("--legacy", "for a mapping made by the commands of 2016")
     .option("--rsh <command>", "instead of ssh", "ssh")
     .option("--remote-tresor <command>", "how tresor is called over there", "tresor")
     .examples("tresor setkey work", "tresor setkey work --remote root@server")
@@ -273,7 +277,6 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .secrets()
     .opening()
     .header()
-    .sealPolicy()
     .enclave()
     .examples("tresor mount disk.img /mnt --mkfs ext4", "tresor mount disk.img /mnt")
     .action(

@@ -3,25 +3,24 @@
  * has shown what it is, for one purpose on one volume, once.
  */
 import type { VolumeClient } from "../control/volume-client.ts"
+import { type Asked, bindingOf } from "../enclave/asked.ts"
 import { sealRequest } from "../enclave/seal-request.ts"
-import type { EnclaveIdentity, Purpose, SealedRequest } from "../enclave/types.ts"
+import type { Enclave, EnclaveIdentity, Purpose, SealedRequest } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 
 /** An enclave one can ask: our own, or a tresord's. */
 export interface Askable {
   readonly identity: EnclaveIdentity
-  challenge(purpose: Purpose): Promise<Uint8Array>
+  /** `parameters`: what a tresord says its request is about; nobody has to believe it. */
+  challenge(purpose: Purpose): Promise<{ readonly nonce: Uint8Array; readonly parameters: Uint8Array }>
   report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
   /** Made where the enclave runs; absent: this machine's aesmd is asked. */
   quote?(nonce: Uint8Array): Promise<Uint8Array>
 }
 
-/** What one challenge gives to a sealed request, less the nonce. */
-export interface Binding {
-  readonly purpose: Purpose
-  readonly uuid: string
-  readonly slot: number | null
-  readonly freshSlot: number | null
+interface Secrets {
+  readonly existing?: Uint8Array
+  readonly fresh?: Uint8Array
 }
 
 /**
@@ -45,11 +44,19 @@ export class TrustedEnclave {
     return new TrustedEnclave(enclave)
   }
 
-  async seal(
-    binding: Binding,
-    secrets: { readonly existing?: Uint8Array; readonly fresh?: Uint8Array },
+  /** Seals for what this process asks. */
+  seal(asked: Asked, secrets: Secrets): Promise<SealedRequest> {
+    return this.sealFor(asked.purpose, async () => asked, secrets)
+  }
+
+  /** Seals for what is asked after the tresord has said what there is; `decide` may refuse. */
+  async sealFor(
+    purpose: Purpose,
+    decide: (parameters: Uint8Array) => Promise<Asked>,
+    secrets: Secrets,
   ): Promise<SealedRequest> {
-    const nonce = await this.#enclave.challenge(binding.purpose)
+    const { nonce, parameters } = await this.#enclave.challenge(purpose)
+    const binding = await bindingOf(await decide(parameters))
     return sealRequest(this.#enclave.identity.publicKey, { ...binding, nonce }, secrets)
   }
 }
@@ -62,8 +69,22 @@ export async function rehearse(): Promise<void> {
   await import("../attest/assess.ts")
   const base = new Uint8Array(32)
   base[0] = 9
-  const context = { purpose: "unlock", uuid: "", slot: null, freshSlot: null, nonce: new Uint8Array(32) } as const
-  await sealRequest(base, context, {})
+  const asked = {
+    purpose: "legacy",
+    uuid: "",
+    kdf: { type: "argon2id", time: 1, memoryKib: 8, lanes: 1 },
+    make: null,
+  } as const
+  await sealRequest(base, { ...(await bindingOf(asked)), nonce: new Uint8Array(32) }, {})
+}
+
+/** An enclave of this process. */
+export function askEnclave(enclave: Enclave): Askable {
+  return {
+    identity: enclave.identity,
+    challenge: async (purpose) => ({ nonce: await enclave.challenge(purpose), parameters: new Uint8Array() }),
+    report: (targetInfo, nonce) => enclave.report(targetInfo, nonce),
+  }
 }
 
 /** A tresord's enclave, through its control socket. */
@@ -73,7 +94,7 @@ export async function askVolume(client: VolumeClient): Promise<Askable> {
   return {
     identity: volume.enclave,
     async challenge(purpose) {
-      const { nonce, enclave } = await client.call("Challenge", { purpose })
+      const { nonce, parameters, enclave } = await client.call("Challenge", { purpose })
       // A restart in between would mean another key pair: what was assessed is gone.
       if (Buffer.compare(enclave.publicKey, volume.enclave.publicKey) !== 0) {
         throw new TresorError(
@@ -82,7 +103,7 @@ export async function askVolume(client: VolumeClient): Promise<Askable> {
           `Cannot seal a passphrase for ${volume.name}: its enclave changed in between; try again`,
         )
       }
-      return nonce
+      return { nonce, parameters }
     },
     async report(targetInfo, nonce) {
       const { report } = await client.call("Report", { targetInfo: base64(targetInfo), nonce: base64(nonce) })

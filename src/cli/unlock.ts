@@ -1,6 +1,10 @@
 /** Asking for a passphrase and giving it to a waiting volume. */
 import { LEGACY_CIPHER, type VolumeStatus } from "../control/volume.ts"
 import type { VolumeClient } from "../control/volume-client.ts"
+import { type Asked, admitted } from "../enclave/asked.ts"
+import { decodeLegacyParameters, decodePublicHeader } from "../enclave/marshal.ts"
+import type { PublicHeader } from "../enclave/types.ts"
+import { Exit, TresorError } from "../errors.ts"
 import { err } from "../output/output.ts"
 import { isWrongPassphrase, NO_KEY } from "./messages.ts"
 import { askVolume, TrustedEnclave } from "./sealed.ts"
@@ -11,6 +15,10 @@ export interface UnlockOptions extends SecretSource {
   readonly keySlot?: number
   readonly policy?: string
   readonly verifyPassphrase?: true
+  /** Another machine's volume: also keyslots that are not sealed to its enclave. Here, all are tried anyway. */
+  readonly unsealed?: true
+  /** The passphrase is for a mapping of 2016's flow. */
+  readonly legacy?: true
 }
 
 /**
@@ -33,24 +41,99 @@ export async function withPassphrase<T>(
   }
 }
 
-/** Unlocks a volume that waits; rejects as the enclave decides. */
+/** What a tresord says, read; one that says anything else is of another version or worse. */
+function read<T>(name: string, decode: () => T): T {
+  try {
+    return decode()
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause
+    throw new TresorError(
+      "CONTROL_PROTOCOL",
+      Exit.wrongDevice,
+      `Cannot unlock ${name}: its tresord describes a header that makes no sense (${cause.message}); ` +
+        "it may be of another version",
+      { cause },
+    )
+  }
+}
+
+/** The request for a LUKS2 volume: what the client admits of what the tresord shows. */
+async function unlockOf(
+  { name, uuid }: VolumeStatus,
+  parameters: Uint8Array,
+  { keySlot, unsealed }: { readonly keySlot: number | undefined; readonly unsealed: boolean },
+  check: (header: PublicHeader) => Promise<void>,
+): Promise<Asked> {
+  const slot = keySlot ?? null
+  const shown = read(name, () => decodePublicHeader(parameters, uuid))
+  const header = { ...shown, keyslots: admitted(shown.keyslots, { slot, unsealed }) }
+  if (!unsealed && !header.keyslots.some(({ tried }) => tried) && shown.keyslots.length > 0) {
+    const which = slot === null ? "no keyslot" : `keyslot ${slot}`
+    throw new TresorError(
+      "KEYSLOT_UNSEALED",
+      Exit.denied,
+      `Cannot unlock ${name}: ${which} is ${slot === null ? "" : "not "}sealed to its enclave; ` +
+        "--unsealed tries the others (a recovery key, a portable passphrase)",
+    )
+  }
+  await check(header)
+  return { purpose: "unlock", header, slot }
+}
+
+function legacyOf({ name, uuid }: VolumeStatus, parameters: Uint8Array): Asked {
+  return { purpose: "legacy", uuid, ...read(name, () => decodeLegacyParameters(parameters)) }
+}
+
+/** Whether the passphrase is for what the tresord serves: it must not choose that. */
+function checkKind({ name, cipher }: VolumeStatus, legacy: boolean): void {
+  if (legacy === (cipher === LEGACY_CIPHER)) return
+  throw new TresorError(
+    "PURPOSE_REFUSED",
+    Exit.badArguments,
+    legacy
+      ? `Cannot use --legacy with ${name}: it is a LUKS2 volume; leave --legacy out`
+      : `Cannot unlock ${name}: it serves mappings of 2016's flow, not a LUKS2 volume; if that is what you want, use --legacy`,
+  )
+}
+
+/** Unlocks a volume that waits; rejects as the enclave decides. `host`: another machine, where it is. */
 export async function unlockVolume(client: VolumeClient, options: UnlockOptions, host?: string): Promise<VolumeStatus> {
   const status = await client.status()
+  const legacy = options.legacy === true
+  checkKind(status, legacy)
   const enclave = await TrustedEnclave.assess(await askVolume(client), {
     policy: options.policy,
     ...(host === undefined ? {} : { host }),
   })
   const prompt = `Enter passphrase for ${status.path}`
+  // On this machine the header is ours to read; elsewhere the host says what it is.
+  const unsealed = host === undefined || options.unsealed === true
+  let remember = () => {}
+  const check = async (header: PublicHeader): Promise<void> => {
+    if (host === undefined) return
+    const { checkRemoteHeader } = await import("./remote-header.ts")
+    remember = await checkRemoteHeader(header, { name: status.name, host })
+  }
   return withPassphrase(prompt, { ...options, verify: options.verifyPassphrase === true }, async (existing) => {
-    const slot = options.keySlot ?? null
-    const purpose = status.cipher === LEGACY_CIPHER ? "legacy" : "unlock"
-    const sealed = await enclave.seal({ purpose, uuid: status.uuid, slot, freshSlot: null }, { existing })
+    const sealed = await enclave.sealFor(
+      legacy ? "legacy" : "unlock",
+      async (parameters) =>
+        legacy
+          ? legacyOf(status, parameters)
+          : unlockOf(status, parameters, { keySlot: options.keySlot, unsealed }, check),
+      { existing },
+    )
+    const { context, bytes } = sealed
+    const base64 = (value: Uint8Array) => Buffer.from(value).toString("base64")
     const { volume } = await client.call("Unlock", {
-      uuid: status.uuid,
-      slot,
-      nonce: Buffer.from(sealed.context.nonce).toString("base64"),
-      message: Buffer.from(sealed.bytes).toString("base64"),
+      uuid: context.uuid,
+      slot: context.slot,
+      unsealed,
+      nonce: base64(context.nonce),
+      request: base64(context.request),
+      message: base64(bytes),
     })
+    remember()
     return volume
   })
 }

@@ -61,8 +61,10 @@ type Volume (
 # With "more": one reply now and one at each change of state.
 method Status() -> (volume: Volume)
 
-# A single-use nonce for one sealed request with this purpose ("unlock", "legacy").
-method Challenge(purpose: string) -> (nonce: string, enclave: Identity)
+# A single-use nonce for one sealed request with this purpose ("unlock", "legacy"), and the public parameters that the
+# request has to name. "unlock": u32 1 with MACs or 0, struct tresor_segment, struct tresor_digest, struct
+# tresor_keyslot[], without host addresses. "legacy": u32 make, u32 policy, struct tresor_kdf. Structs of abi/enclave.h.
+method Challenge(purpose: string) -> (nonce: string, parameters: string, enclave: Identity)
 
 # EREPORT for a target, binding the enclave's public key and the asker's nonce.
 method Report(targetInfo: string, nonce: string) -> (report: string)
@@ -70,8 +72,16 @@ method Report(targetInfo: string, nonce: string) -> (report: string)
 # A quote by that machine's aesmd, binding the same. Refused by the software backend, for which nobody vouches.
 method Quote(nonce: string) -> (quote: string)
 
-# message: HPKE enc, ciphertext and tag. slot null: any keyslot.
-method Unlock(uuid: string, slot: ?int, nonce: string, message: string) -> (volume: Volume)
+# message: HPKE enc, ciphertext and tag. slot null: any keyslot. unsealed: keyslots without a sealed salt may be tried.
+# request: SHA-256 of the parameters, as the message's context has it.
+method Unlock(
+  uuid: string,
+  slot: ?int,
+  unsealed: bool,
+  nonce: string,
+  request: string,
+  message: string
+) -> (volume: Volume)
 
 # Wipes the keys; I/O waits until Unlock.
 method Lock() -> ()
@@ -149,7 +159,7 @@ export const volumeMethods = {
   Status: { input: v.strictObject({}), output: v.object({ volume: volumeSchema }) },
   Challenge: {
     input: v.strictObject({ purpose }),
-    output: v.object({ nonce: bytes(32), enclave: identitySchema }),
+    output: v.object({ nonce: bytes(32), parameters: bytes(), enclave: identitySchema }),
   },
   Report: {
     input: v.strictObject({ targetInfo: bytes(512), nonce: bytes(32) }),
@@ -157,7 +167,14 @@ export const volumeMethods = {
   },
   Quote: { input: v.strictObject({ nonce: bytes(32) }), output: v.object({ quote: bytes() }) },
   Unlock: {
-    input: v.strictObject({ uuid, slot: v.optional(v.nullable(slot), null), nonce: bytes(32), message: bytes() }),
+    input: v.strictObject({
+      uuid,
+      slot: v.optional(v.nullable(slot), null),
+      unsealed: v.boolean(),
+      nonce: bytes(32),
+      request: bytes(32),
+      message: bytes(),
+    }),
     output: v.object({ volume: volumeSchema }),
   },
   Lock: { input: v.strictObject({}), output: v.object({}) },

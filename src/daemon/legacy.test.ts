@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import { EnclaveError } from "../enclave/error.ts"
+import { decodeLegacyParameters } from "../enclave/marshal.ts"
 import type { Enclave, SealedRequest, VolumeHandle } from "../enclave/types.ts"
 import type { ForgetEvent, RingOptions, SetkeyEvent } from "../kernel/attach.ts"
 import type { LegacyRecord } from "../kernel/record.ts"
@@ -24,12 +25,12 @@ function make(options: { sealedOnly?: boolean; sealed?: Uint8Array | null; saveF
     async challenge() {
       return new Uint8Array(32)
     },
-    async legacy({ keySize, secret, sealed }: Parameters<Enclave["legacy"]>[0]) {
+    async legacy({ keySize, secret, salt }: Parameters<Enclave["legacy"]>[0]) {
       if (keySize !== 16 && keySize !== 32) throw new EnclaveError("unsupported")
       secrets.push(secret instanceof Uint8Array ? secret.slice() : secret)
       const handle = next++ as VolumeHandle
       open.add(handle)
-      return { handle, sealed: sealed ?? SALT }
+      return { handle, sealed: "sealed" in salt ? salt.sealed : SALT }
     },
     closeVolume: (handle: number) => assert.ok(open.delete(handle), "a key is wiped once"),
     close: async () => {},
@@ -73,7 +74,14 @@ function make(options: { sealedOnly?: boolean; sealed?: Uint8Array | null; saveF
   const setkey = (id: bigint, bytes: Uint8Array | null, size = 16) =>
     event({ type: "setkey", id, mode: "cbc", size, bytes })
   const unlock = () =>
-    service.unlock({ uuid: UUID, slot: null, nonce: new Uint8Array(32), message: new Uint8Array(48) })
+    service.unlock({
+      uuid: UUID,
+      slot: null,
+      unsealed: false,
+      nonce: new Uint8Array(32),
+      request: new Uint8Array(32),
+      message: new Uint8Array(48),
+    })
   return { service, log, saved, secrets, open, gone, event, setkey, unlock }
 }
 
@@ -151,6 +159,18 @@ test("--setkey: a passphrase that comes first serves the next mapping, once", as
   await setkey(1n, new Uint8Array(16))
   await setkey(2n, new Uint8Array(16))
   assert.deepEqual(log, ["serve 1 1", "hold 2"])
+})
+
+test("a challenge is for this flow only, and shows what the passphrase is for", async () => {
+  for (const sealed of [SALT, null]) {
+    const { service } = make({ sealedOnly: true, sealed })
+    const { parameters } = await service.challenge("legacy")
+    assert.deepEqual(decodeLegacyParameters(parameters), {
+      kdf: { type: "pbkdf2", hash: "sha256", iterations: 1000 },
+      make: sealed === null ? "mrsigner" : null,
+    })
+    await assert.rejects(service.challenge("unlock"), { code: "PURPOSE_REFUSED", exitCode: 1 })
+  }
 })
 
 test("without --setkey a sealed passphrase is refused with the way out", async () => {

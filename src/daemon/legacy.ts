@@ -6,13 +6,15 @@
  * comes sealed, by `tresor setkey`, and never passes through the kernel.
  */
 import { LEGACY_CIPHER, type VolumeInput, type VolumeStatus } from "../control/volume.ts"
+import { type Asked, bindingOf } from "../enclave/asked.ts"
 import { EnclaveError } from "../enclave/error.ts"
+import { encodeLegacyParameters } from "../enclave/marshal.ts"
 import type { BlockMode, Enclave, Purpose, SealedRequest, SealPolicy, VolumeHandle } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import type { ForgetEvent, KernelRing, RingOptions, SetkeyEvent } from "../kernel/attach.ts"
 import { moduleCounters } from "../kernel/module.ts"
 import type { LegacyRecord } from "../kernel/record.ts"
-import type { ServedVolume } from "./service.ts"
+import type { Challenge, ServedVolume } from "./service.ts"
 
 /** errno(3), as setkey returns it to cryptsetup. */
 const EIO = 5
@@ -29,6 +31,7 @@ export interface LegacyParts {
   readonly record: LegacyRecord
   readonly saveRecord: (record: LegacyRecord & { readonly sealed: Uint8Array }) => void
   readonly enclave: Enclave
+  /** Of a salt that is made now; one that is there keeps its own. */
   readonly sealPolicy: SealPolicy
   /** Passphrases come by Unlock, not by setkey. */
   readonly sealedOnly: boolean
@@ -115,9 +118,10 @@ export class LegacyService implements ServedVolume {
   }
 
   async #derive(mode: BlockMode, keySize: number, secret: Uint8Array | SealedRequest): Promise<VolumeHandle> {
-    const { enclave, sealPolicy: policy, saveRecord } = this.#parts
+    const { enclave, sealPolicy, saveRecord } = this.#parts
     const { uuid, kdf, sealed: old } = this.#record
-    const { handle, sealed } = await enclave.legacy({ uuid, mode, keySize, kdf, policy, sealed: old, secret })
+    const salt = old === null ? { make: sealPolicy } : { sealed: old }
+    const { handle, sealed } = await enclave.legacy({ uuid, mode, keySize, kdf, salt, secret })
     if (old === null || Buffer.compare(old, sealed) !== 0) {
       const record = { uuid, kdf, sealed }
       try {
@@ -143,8 +147,22 @@ export class LegacyService implements ServedVolume {
     return given
   }
 
-  async challenge(purpose: Purpose): Promise<Uint8Array> {
-    return this.#parts.enclave.challenge(purpose)
+  /** What a passphrase that comes now is for. */
+  #asked(): Extract<Asked, { readonly purpose: "legacy" }> {
+    const { uuid, kdf, sealed } = this.#record
+    return { purpose: "legacy", uuid, kdf, make: sealed === null ? this.#parts.sealPolicy : null }
+  }
+
+  async challenge(purpose: Purpose): Promise<Challenge> {
+    if (purpose !== "legacy") {
+      throw new TresorError(
+        "PURPOSE_REFUSED",
+        Exit.badArguments,
+        `Cannot unlock ${this.#parts.name}: it serves mappings of 2016's flow; use --legacy`,
+      )
+    }
+    const { kdf, make } = this.#asked()
+    return { nonce: await this.#parts.enclave.challenge(purpose), parameters: encodeLegacyParameters(kdf, make) }
   }
 
   async report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array> {
@@ -152,7 +170,7 @@ export class LegacyService implements ServedVolume {
   }
 
   /** A passphrase for the mapping that waits longest, or else for the next one made. */
-  async unlock({ uuid, slot, nonce, message }: VolumeInput<"Unlock">): Promise<void> {
+  async unlock({ uuid, slot, nonce, request, message }: VolumeInput<"Unlock">): Promise<void> {
     const { name, sealedOnly } = this.#parts
     if (!sealedOnly) {
       throw new TresorError(
@@ -161,8 +179,8 @@ export class LegacyService implements ServedVolume {
         `Cannot take a passphrase for ${name}: it comes with cryptsetup's key; start tresord with --legacy --setkey`,
       )
     }
-    const context = { purpose: "legacy", uuid, slot, freshSlot: null, nonce } as const
     await this.#queue(async () => {
+      const context = { ...(await bindingOf(this.#asked())), uuid, slot, request, nonce }
       const secret = { context, bytes: message }
       const next = this.#held.shift()
       if (next === undefined) {

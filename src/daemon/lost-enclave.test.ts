@@ -3,6 +3,7 @@ import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { afterEach, test } from "node:test"
 import { createFake, fake } from "../enclave/fake-sgx.testing.ts"
+import { decodePublicHeader } from "../enclave/marshal.ts"
 import { makeVolume, seal, startImage, UUID } from "../enclave/real-image.testing.ts"
 import { MemoryStore } from "../store/memory-store.ts"
 import { Volume } from "../volume/volume.ts"
@@ -24,7 +25,6 @@ async function make(lossGraceMs: number) {
     path: "/disk.img",
     uri: "nbd+unix:///?socket=/s",
     socket: "/s",
-    sealPolicy: "mrsigner",
     header: { uuid: UUID, label: "", read: async () => header, saveSealed: async () => {} },
     volume,
     cipher: "aes-xts-plain64",
@@ -36,13 +36,13 @@ async function make(lossGraceMs: number) {
     warn: () => {},
   })
   const setkey = async () => {
-    const nonce = await session.challenge("unlock")
-    const context = { purpose: "unlock", uuid: UUID, slot: null, freshSlot: null } as const
+    const { nonce, parameters } = await session.challenge("unlock")
+    const asked = { purpose: "unlock", header: decodePublicHeader(parameters, UUID), slot: null } as const
     const { publicKey } = session.status().enclave
-    const { bytes } = await seal({ identity: { publicKey }, challenge: async () => nonce }, context, {
+    const { bytes, context } = await seal({ identity: { publicKey }, challenge: async () => nonce }, asked, {
       existing: passphrase,
     })
-    await session.unlock({ uuid: UUID, slot: null, nonce, message: bytes })
+    await session.unlock({ uuid: UUID, slot: null, unsealed: true, nonce, request: context.request, message: bytes })
   }
   return { session, volume, setkey }
 }

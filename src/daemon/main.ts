@@ -23,7 +23,7 @@ import { type SessionOptions, startSession } from "./start.ts"
 
 interface Arguments extends Omit<SessionOptions, "uri" | "socket" | "warn"> {
   /** Mappings of 2016's flow instead of a volume; `path` is their record. */
-  readonly legacy: Pick<LegacyOptions, "sealedOnly" | "pbkdf"> | null
+  readonly legacy: Pick<LegacyOptions, "sealedOnly" | "pbkdf" | "sealPolicy"> | null
   readonly logFile: string | null
 }
 
@@ -94,7 +94,6 @@ function readArguments(words: readonly string[]): Arguments {
     path,
     name,
     backend,
-    sealPolicy,
     readonly: values.readonly,
     discards: values["allow-discards"],
     kernel: values.kernel,
@@ -102,7 +101,7 @@ function readArguments(words: readonly string[]): Arguments {
     header: values.header ?? null,
     graceSeconds: grace === undefined ? null : Number(grace),
     transitionCycles: Number(cycles),
-    legacy: values.legacy ? { sealedOnly: values.setkey, pbkdf } : null,
+    legacy: values.legacy ? { sealedOnly: values.setkey, pbkdf, sealPolicy } : null,
     logFile: values["log-file"] ?? null,
   }
 }

@@ -62,7 +62,7 @@ class Recorder implements ServedVolume {
 
   async challenge(purpose: string) {
     this.asked.push(purpose)
-    return new Uint8Array(32).fill(5)
+    return { nonce: new Uint8Array(32).fill(5), parameters: new Uint8Array(40).fill(6) }
   }
 
   async report(targetInfo: Uint8Array, nonce: Uint8Array) {
@@ -108,6 +108,9 @@ async function serve() {
   return { volume, path, server, client: new VolumeClient(await ControlClient.connect(path), "work") }
 }
 
+const zeros = Buffer.alloc(32).toString("base64")
+const unlock = { uuid: "u", slot: null, unsealed: true, nonce: zeros, request: zeros, message: "AAAA" }
+
 test("a status survives the wire, 64-bit XFRM and bytes too", async () => {
   const { client, volume, server } = await serve()
   const sent = volume.status()
@@ -119,9 +122,18 @@ test("a status survives the wire, 64-bit XFRM and bytes too", async () => {
 test("unlock passes bytes on; the enclave's no arrives with its code and exit code", async () => {
   const { client, volume, server } = await serve()
   const base64 = (byte: number, length: number) => Buffer.alloc(length, byte).toString("base64")
-  const request = { uuid: "u", slot: 3, nonce: base64(1, 32), message: base64(2, 100) }
+  const request = {
+    uuid: "u",
+    slot: 3,
+    unsealed: false,
+    nonce: base64(1, 32),
+    request: base64(3, 32),
+    message: base64(2, 100),
+  }
   assert.equal((await client.call("Unlock", request)).volume.state, "unlocked")
-  assert.deepEqual(volume.asked, [{ uuid: "u", slot: 3, nonce: Buffer.alloc(32, 1), message: Buffer.alloc(100, 2) }])
+  assert.deepEqual(volume.asked, [
+    { ...request, nonce: Buffer.alloc(32, 1), request: Buffer.alloc(32, 3), message: Buffer.alloc(100, 2) },
+  ])
   await assert.rejects(
     client.call("Unlock", { ...request, message: base64(0, 100) }),
     (error) => error instanceof TresorError && error.code === "ENCLAVE_PASSPHRASE" && error.exitCode === Exit.denied,
@@ -131,20 +143,12 @@ test("unlock passes bytes on; the enclave's no arrives with its code and exit co
 })
 
 for (const [what, method, parameters, field] of [
-  [
-    "a nonce of 31 bytes",
-    "Unlock",
-    { uuid: "u", slot: null, nonce: Buffer.alloc(31).toString("base64"), message: "AAAA" },
-    "nonce",
-  ],
-  ["no base64", "Unlock", { uuid: "u", slot: null, nonce: "!", message: "AAAA" }, "nonce"],
-  ["slot 32", "Unlock", { uuid: "u", slot: 32, nonce: Buffer.alloc(32).toString("base64"), message: "AAAA" }, "slot"],
-  [
-    "a uuid of 40 letters",
-    "Unlock",
-    { uuid: "x".repeat(40), slot: null, nonce: Buffer.alloc(32).toString("base64"), message: "AAAA" },
-    "uuid",
-  ],
+  ["a nonce of 31 bytes", "Unlock", { ...unlock, nonce: Buffer.alloc(31).toString("base64") }, "nonce"],
+  ["no base64", "Unlock", { ...unlock, nonce: "!" }, "nonce"],
+  ["slot 32", "Unlock", { ...unlock, slot: 32 }, "slot"],
+  ["no digest of the request", "Unlock", { ...unlock, request: "" }, "request"],
+  ["no word on unsealed keyslots", "Unlock", { ...unlock, unsealed: undefined }, "unsealed"],
+  ["a uuid of 40 letters", "Unlock", { ...unlock, uuid: "x".repeat(40) }, "uuid"],
   ["the purpose create", "Challenge", { purpose: "create" }, "purpose"],
   ["an unknown parameter", "Lock", { force: true }, "force"],
 ] as const) {
@@ -171,7 +175,7 @@ test("watch tells the state now and when it changes", async () => {
   })()
   using other = new VolumeClient(await ControlClient.connect(path), "work")
   while (watched.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
-  await other.call("Unlock", { uuid: "u", slot: null, nonce: Buffer.alloc(32).toString("base64"), message: "AQEB" })
+  await other.call("Unlock", { ...unlock, message: "AQEB" })
   await watching
   assert.deepEqual(watched, ["locked", "unlocked"])
   client[Symbol.dispose]()

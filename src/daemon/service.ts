@@ -13,10 +13,17 @@ import {
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 
+/** What a client needs to seal a request. */
+export interface Challenge {
+  readonly nonce: Uint8Array
+  /** The request's public parameters; see Challenge in the interface's text. */
+  readonly parameters: Uint8Array
+}
+
 /** What the interface needs of the open volume; session.ts is one. */
 export interface ServedVolume {
   status(): VolumeStatus
-  challenge(purpose: VolumeInput<"Challenge">["purpose"]): Promise<Uint8Array>
+  challenge(purpose: VolumeInput<"Challenge">["purpose"]): Promise<Challenge>
   report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
   unlock(request: VolumeInput<"Unlock">): Promise<void>
   lock(): Promise<void>
@@ -99,10 +106,11 @@ export function volumeInterface(volume: ServedVolume, close: () => Promise<void>
         }
         return { volume: wireStatus(volume.status()) }
       },
-      Challenge: checked("Challenge", async ({ purpose }) => ({
-        nonce: base64(await volume.challenge(purpose)),
-        enclave: wireIdentity(volume.status().enclave),
-      })),
+      Challenge: checked("Challenge", async ({ purpose }) => {
+        const { nonce, parameters } = await volume.challenge(purpose)
+        const { enclave } = volume.status()
+        return { nonce: base64(nonce), parameters: base64(parameters), enclave: wireIdentity(enclave) }
+      }),
       Report: checked("Report", async ({ targetInfo, nonce }) => ({
         report: base64(await volume.report(targetInfo, nonce)),
       })),

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import type { VolumeInput } from "../control/volume.ts"
+import { admitted, bindingOf } from "../enclave/asked.ts"
+import { decodePublicHeader } from "../enclave/marshal.ts"
 import type {
   Enclave,
   EnclaveIdentity,
@@ -109,7 +111,6 @@ function make(more: Partial<SessionParts> = {}) {
     path: "/disk.img",
     uri: "nbd+unix:///?socket=/s",
     socket: "/s",
-    sealPolicy: "mrsigner",
     header: {
       uuid: UUID,
       label: "",
@@ -132,17 +133,25 @@ function make(more: Partial<SessionParts> = {}) {
   return { session, volume, enclaves, warnings, saved }
 }
 
-const request = (byte: number, slot: number | null = null): VolumeInput<"Unlock"> => ({
-  uuid: UUID,
-  slot,
-  nonce: new Uint8Array(32),
-  message: new Uint8Array(100).fill(byte),
-})
+/** As a client that asks for what it is shown. */
+async function request(
+  byte: number,
+  slot: number | null = null,
+  { shown = header, unsealed = true }: { readonly shown?: Header; readonly unsealed?: boolean } = {},
+): Promise<VolumeInput<"Unlock">> {
+  const keyslots = admitted(shown.keyslots, { slot, unsealed })
+  const binding = await bindingOf({ purpose: "unlock", header: { ...shown, keyslots }, slot })
+  const message = new Uint8Array(100).fill(byte)
+  return { uuid: UUID, slot, unsealed, nonce: new Uint8Array(32), request: binding.request, message }
+}
 
 test("a keyslot whose parameters were changed by hand is named and refused, its handle wiped", async () => {
   const { session, enclaves, volume } = make()
   enclaves[0]!.slotsChanged = [2]
-  await assert.rejects(session.unlock(request(1)), { code: "HEADER_KEYSLOT_CHANGED", message: /keyslot 2 was changed/ })
+  await assert.rejects(session.unlock(await request(1)), {
+    code: "HEADER_KEYSLOT_CHANGED",
+    message: /keyslot 2 was changed/,
+  })
   assert.equal(enclaves[0]!.open.size, 0)
   assert.equal(volume.state, "locked")
   await session.close()
@@ -152,7 +161,7 @@ test("it starts locked, unlocks, tells who changed keyslots, locks with the hand
   const { session, enclaves, warnings } = make()
   assert.equal(session.status().state, "locked")
   assert.equal(session.status().keyslot, null)
-  await session.unlock(request(1))
+  await session.unlock(await request(1))
   const { state, keyslot, header: facts } = session.status()
   assert.deepEqual([state, keyslot, facts], ["unlocked", 0, { slotsChanged: [], slotsAdded: [7], slotsRemoved: [] }])
   assert.equal(warnings.length, 1)
@@ -165,25 +174,72 @@ test("it starts locked, unlocks, tells who changed keyslots, locks with the hand
 
 test("a wrong passphrase leaves it locked, or unlocked as it was", async () => {
   const { session } = make()
-  await assert.rejects(session.unlock(request(2)), { code: "ENCLAVE_PASSPHRASE" })
+  await assert.rejects(session.unlock(await request(2)), { code: "ENCLAVE_PASSPHRASE" })
   assert.equal(session.status().state, "locked")
-  await session.unlock(request(1))
-  await assert.rejects(session.unlock(request(2)), { code: "ENCLAVE_PASSPHRASE" })
+  await session.unlock(await request(1))
+  await assert.rejects(session.unlock(await request(2)), { code: "ENCLAVE_PASSPHRASE" })
   assert.equal(session.status().state, "unlocked")
   await session.close()
 })
 
 test("a slot asked for is the only one tried; one that is not there is refused", async () => {
   const { session, enclaves } = make()
-  await session.unlock(request(1, 7))
-  await assert.rejects(session.unlock(request(1, 3)), { code: "KEYSLOT_MISSING", exitCode: Exit.denied })
+  await session.unlock(await request(1, 7))
+  await assert.rejects(session.unlock(await request(1, 3)), { code: "KEYSLOT_MISSING", exitCode: Exit.denied })
   assert.deepEqual(enclaves[0]!.tried, [[7]])
+  await session.close()
+})
+
+test("a header that is not the one the passphrase was sealed for is named, and nothing is tried", async () => {
+  const { session, enclaves } = make()
+  const shown = { ...header, keyslots: [keyslot(0)] }
+  await assert.rejects(session.unlock(await request(1, null, { shown })), { code: "HEADER_RACED" })
+  assert.deepEqual(enclaves[0]!.tried, [])
+  await session.close()
+})
+
+test("a challenge shows the header; the unlock that follows is about that one", async () => {
+  const changed: Header = { ...header, keyslots: [keyslot(7)] }
+  let reads = 0
+  const { session, enclaves } = make({
+    header: { uuid: UUID, label: "", read: async () => (reads++ === 0 ? header : changed), saveSealed: async () => {} },
+  })
+  const { nonce, parameters } = await session.challenge("unlock")
+  const shown = decodePublicHeader(parameters, UUID)
+  assert.deepEqual(
+    shown.keyslots.map(({ slot }) => slot),
+    [0, 7],
+  )
+  assert.equal(shown.authenticated, true)
+  await session.unlock({ ...(await request(1)), nonce })
+  assert.equal(reads, 1)
+  assert.deepEqual(enclaves[0]!.tried, [[0, 7]])
+  await assert.rejects(session.challenge("legacy"), { code: "PURPOSE_REFUSED", exitCode: Exit.badArguments })
+  await session.close()
+})
+
+test("unsealed keyslots are tried when the client says so only", async () => {
+  const sealed = {
+    ...keyslot(7),
+    passphraseKdf: { type: "pbkdf2", hash: "sha256", iterations: 1000 },
+    sealed: new Uint8Array(768),
+  } as const
+  const mixed: Header = { ...header, keyslots: [keyslot(0), sealed] }
+  const { session, enclaves } = make({
+    header: { uuid: UUID, label: "", read: async () => mixed, saveSealed: async () => {} },
+  })
+  await session.unlock(await request(1, null, { shown: mixed, unsealed: false }))
+  await session.unlock(await request(1, null, { shown: mixed, unsealed: true }))
+  assert.deepEqual(enclaves[0]!.tried, [[7], [0, 7]])
+  await assert.rejects(session.unlock(await request(1, 0, { shown: mixed, unsealed: false })), {
+    code: "KEYSLOT_MISSING",
+  })
   await session.close()
 })
 
 test("two unlocks at once leave one handle", async () => {
   const { session, enclaves } = make()
-  await Promise.all([session.unlock(request(1)), session.unlock(request(1))])
+  await Promise.all([session.unlock(await request(1)), session.unlock(await request(1))])
   assert.equal(enclaves[0]!.open.size, 1)
   await session.close()
   assert.equal(enclaves[0]!.open.size, 0)
@@ -191,13 +247,13 @@ test("two unlocks at once leave one handle", async () => {
 
 test("a lost enclave is replaced when somebody asks, and I/O goes on after unlock", async () => {
   const { session, enclaves, volume } = make()
-  await session.unlock(request(1))
+  await session.unlock(await request(1))
   enclaves[0]!.alive = false
   await session.challenge("unlock")
   assert.equal(enclaves.length, 2)
   assert.equal(enclaves[0]!.closed, 1)
   assert.equal(session.status().enclave.publicKey[0], 2)
-  await session.unlock(request(1))
+  await session.unlock(await request(1))
   await volume.read(0, 4096)
   await session.close()
 })
@@ -221,7 +277,7 @@ test("a drain that waits for a locked volume's I/O ends", async () => {
 test("a salt sealed anew is saved; one that cannot be saved is told, the volume opens", async () => {
   const good = make()
   good.enclaves[0]!.resealed = new Uint8Array(768)
-  await good.session.unlock(request(1))
+  await good.session.unlock(await request(1))
   assert.deepEqual(good.saved, [0])
   await good.session.close()
 
@@ -236,7 +292,7 @@ test("a salt sealed anew is saved; one that cannot be saved is told, the volume 
     },
   })
   bad.enclaves[0]!.resealed = new Uint8Array(768)
-  await bad.session.unlock(request(1))
+  await bad.session.unlock(await request(1))
   assert.equal(bad.session.status().state, "unlocked")
   assert.ok(bad.warnings.some((warning) => warning.includes("not saved")))
   await bad.session.close()
@@ -247,4 +303,23 @@ test("after close nothing is asked of the enclave", async () => {
   await session.close()
   await assert.rejects(session.challenge("unlock"), { code: "VOLUME_CLOSING", exitCode: Exit.busy })
   await assert.rejects(session.changed(new AbortController().signal))
+})
+
+test("a keyslot that would take hours is tried only when it is named", async () => {
+  const costly = {
+    ...keyslot(0),
+    kdf: { type: "pbkdf2", hash: "sha256", iterations: 2 ** 32 - 1 },
+    tried: false,
+  } as const
+  const only: Header = { ...header, keyslots: [costly] }
+  const { session, enclaves } = make({
+    header: { uuid: UUID, label: "", read: async () => only, saveSealed: async () => {} },
+  })
+  await assert.rejects(session.unlock(await request(1, null, { shown: only })), {
+    code: "KEYSLOT_COSTLY",
+    message: /keyslot 0 not tried: its KDF asks for 4294967295 iterations/,
+  })
+  await session.unlock(await request(1, 0, { shown: only }))
+  assert.deepEqual(enclaves[0]!.tried, [[0]])
+  await session.close()
 })

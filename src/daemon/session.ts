@@ -4,19 +4,13 @@
  * passphrase is asked for.
  */
 import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
-import type {
-  Enclave,
-  Header,
-  HeaderFacts,
-  Purpose,
-  SealedRequest,
-  SealPolicy,
-  VolumeHandle,
-} from "../enclave/types.ts"
+import { admitted, bindingOf } from "../enclave/asked.ts"
+import { encodePublicHeader, publicHeader } from "../enclave/marshal.ts"
+import type { Enclave, Header, HeaderFacts, Purpose, SealedRequest, VolumeHandle } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
-import { explainSeal } from "../luks2/operations/seal-status.ts"
+import { explainUnlock, untried } from "../luks2/operations/seal-status.ts"
 import type { VolumeState } from "../volume/volume.ts"
-import type { ServedVolume } from "./service.ts"
+import type { Challenge, ServedVolume } from "./service.ts"
 
 /** What the header says, and where a salt sealed anew goes. luks2 is behind it. */
 export interface HeaderAccess {
@@ -50,7 +44,6 @@ export interface SessionParts {
   readonly path: string
   readonly uri: string
   readonly socket: string
-  readonly sealPolicy: SealPolicy
   readonly header: HeaderAccess
   readonly volume: PlainVolume
   readonly cipher: string
@@ -78,6 +71,8 @@ export class Session implements ServedVolume {
   readonly #since = new Date().toISOString()
   #enclave: Enclave
   #unlocked: (HeaderFacts & { readonly slot: number; readonly authenticated: boolean }) | null = null
+  /** What the last challenge showed: the request it is for is about that header. */
+  #shown: { readonly nonce: Uint8Array; readonly header: Header } | null = null
   /** Unlocks one after the other: two at once would each wipe the other's handle. */
   #turn: Promise<unknown> = Promise.resolve()
   #closed: Promise<void> | null = null
@@ -125,7 +120,15 @@ export class Session implements ServedVolume {
     }
   }
 
-  async challenge(purpose: Purpose): Promise<Uint8Array> {
+  async challenge(purpose: Purpose): Promise<Challenge> {
+    if (purpose !== "unlock") throw onlyUnlocks(this.#parts.name)
+    const header = await this.#parts.header.read()
+    const nonce = await this.#nonce(purpose)
+    this.#shown = { nonce, header }
+    return { nonce, parameters: encodePublicHeader(publicHeader(header)) }
+  }
+
+  async #nonce(purpose: Purpose): Promise<Uint8Array> {
     const enclave = await this.#liveEnclave()
     try {
       return await enclave.challenge(purpose)
@@ -134,6 +137,14 @@ export class Session implements ServedVolume {
       if (enclave.alive) throw error
       return (await this.#liveEnclave()).challenge(purpose)
     }
+  }
+
+  /** The header the client was shown with this nonce; read again when another challenge came in between. */
+  async #headerFor(nonce: Uint8Array): Promise<Header> {
+    const shown = this.#shown
+    if (shown === null || Buffer.compare(shown.nonce, nonce) !== 0) return this.#parts.header.read()
+    this.#shown = null
+    return shown.header
   }
 
   async report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array> {
@@ -160,29 +171,31 @@ export class Session implements ServedVolume {
   }
 
   async unlock(request: VolumeInput<"Unlock">): Promise<void> {
-    const { uuid, slot, nonce, message } = request
+    const { uuid, slot, unsealed, nonce, message } = request
     const enclave = await this.#liveEnclave()
     await this.#queue(async () => {
-      const { header: access, sealPolicy, volume, warn } = this.#parts
-      const header = await access.read()
-      const keyslots =
-        slot === null ? header.keyslots : header.keyslots.map((each) => ({ ...each, tried: each.slot === slot }))
+      const { header: access, volume, warn } = this.#parts
+      const header = await this.#headerFor(nonce)
+      const keyslots = admitted(header.keyslots, { slot, unsealed })
       if (!keyslots.some((each) => each.tried)) {
+        const skipped = slot === null ? untried({ ...header, keyslots }) : null
+        if (skipped !== null) {
+          throw new TresorError("KEYSLOT_COSTLY", Exit.denied, `Cannot unlock ${this.#parts.name}: ${skipped}`)
+        }
         throw new TresorError(
           "KEYSLOT_MISSING",
           Exit.denied,
           slot === null
-            ? `Cannot unlock ${this.#parts.name}: its header has no usable keyslot`
+            ? `Cannot unlock ${this.#parts.name}: its header has no ${unsealed ? "usable" : "sealed"} keyslot`
             : `Cannot unlock ${this.#parts.name}: keyslot ${slot} is not in use; \`tresor key list\` names those that are`,
         )
       }
-      const sealed: SealedRequest = {
-        context: { purpose: "unlock", uuid, slot, freshSlot: null, nonce },
-        bytes: message,
-      }
       const tried = { ...header, keyslots }
-      const opened = await enclave.unlock(sealed, tried, sealPolicy).catch((error: unknown) => {
-        throw explainSeal(error, tried, enclave.identity, this.#parts.path)
+      const binding = { ...(await bindingOf({ purpose: "unlock", header: tried, slot })), uuid }
+      if (Buffer.compare(binding.request, request.request) !== 0) throw headerRaced(this.#parts.name)
+      const sealed: SealedRequest = { context: { ...binding, nonce }, bytes: message }
+      const opened = await enclave.unlock(sealed, tried).catch((error: unknown) => {
+        throw explainUnlock(error, tried, enclave.identity, this.#parts.path)
       })
       const { segmentChanged, slotsChanged, slotsAdded, slotsRemoved } = opened
       const authenticated = header.macs !== null
@@ -268,6 +281,22 @@ export class Session implements ServedVolume {
 
 function closing(name: string): TresorError {
   return new TresorError("VOLUME_CLOSING", Exit.busy, `Cannot use ${name}: it is being closed`)
+}
+
+function onlyUnlocks(name: string): TresorError {
+  return new TresorError(
+    "PURPOSE_REFUSED",
+    Exit.badArguments,
+    `Cannot take a passphrase of 2016's flow for ${name}: it is a LUKS2 volume; leave --legacy out`,
+  )
+}
+
+function headerRaced(name: string): TresorError {
+  return new TresorError(
+    "HEADER_RACED",
+    Exit.wrongDevice,
+    `Cannot unlock ${name}: its header is not the one the passphrase was sealed for; try again`,
+  )
 }
 
 function keyslotsChanged(name: string, path: string, slots: readonly number[]): TresorError {

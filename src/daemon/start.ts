@@ -1,7 +1,7 @@
 /** Puts a session together: store, header, enclave, NBD service; undone in reverse when one of them fails. */
 import { chmodSync } from "node:fs"
 import { chooseBackend, openEnclave } from "../enclave/loader.ts"
-import type { Backend, SealPolicy, Segment } from "../enclave/types.ts"
+import type { Backend, Segment } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { serveNbd } from "../nbd/server.ts"
 import { openStore } from "../store/open.ts"
@@ -16,7 +16,6 @@ export interface SessionOptions {
   readonly uri: string
   readonly socket: string
   readonly backend: Backend | "auto"
-  readonly sealPolicy: SealPolicy
   readonly readonly: boolean
   readonly discards: boolean
   readonly direct: boolean

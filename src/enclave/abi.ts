@@ -4,7 +4,7 @@
  */
 import { struct } from "./struct.ts"
 
-export const ABI_VERSION = 1
+export const ABI_VERSION = 2
 
 export const Limit = {
   threads: 8,
@@ -65,6 +65,10 @@ export const Cpu = { sha: 1, avx2: 2, vaes256: 4, vaes512: 8, rdseed: 16 } as co
 
 /** TRESOR_KEYSLOT_TRY */
 export const KEYSLOT_TRY = 1
+/** TRESOR_ADMIT_* */
+export const Admit = { unsealed: 1 } as const
+/** TRESOR_KDF_FLOOR_*: what a keyslot that is written costs at least. */
+export const KdfFloor = { iterations: 1000, passesKib: 128 } as const
 
 /** enum tresor_test, in order. */
 export const SELFTESTS = [
@@ -93,7 +97,10 @@ export const context = struct("tresor_context", {
   uuid: 40,
   slot: "u32",
   fresh_slot: "u32",
+  flags: "u32",
+  reserved: "u32",
   nonce: 32,
+  request: 32,
 })
 
 export const message = struct("tresor_message", { address: "u64", size: "u32", reserved: "u32", context })
@@ -210,7 +217,7 @@ export const unlock = struct("tresor_unlock", {
   digest,
   keyslots: "u64",
   count: "u32",
-  policy: "u32",
+  macs_missing: "u32",
   macs: "u64",
   macs_out: "u64",
   sealed_out: "u64",
@@ -242,7 +249,7 @@ export const enrol = struct("tresor_enrol", {
   needed_kib: "u32",
   slots_changed: "u32",
   segment_changed: "u32",
-  reserved: "u32",
+  macs_missing: "u32",
 })
 
 export const range = struct("tresor_range", { in: "u64", out: "u64", sector: "u64", length: "u32", reserved: "u32" })

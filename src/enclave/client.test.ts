@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, before, test } from "node:test"
+import { type Asked, bindingOf } from "./asked.ts"
 import type { EnclaveClient } from "./client.ts"
 import { openEnclave } from "./loader.ts"
 import { decryptXts, volumeKeyOf } from "./luks.testing.ts"
@@ -45,33 +46,40 @@ function parameters(more: Partial<KeyslotParameters> = {}): KeyslotParameters {
     keySize: 64,
     areaOffset: 32768n,
     areaSize: 258048n,
-    passphraseKdf: { type: "argon2id", time: 1, memoryKib: 64, lanes: 2 },
+    passphraseKdf: { type: "argon2id", time: 2, memoryKib: 64, lanes: 2 },
     ...more,
   }
 }
 
 async function seal(
   to: Enclave,
-  context: Partial<Omit<RequestContext, "nonce">>,
+  asked: Asked,
   secrets: { readonly existing?: Uint8Array; readonly fresh?: Uint8Array },
+  other: Partial<Omit<RequestContext, "nonce">> = {},
 ) {
-  const purpose = context.purpose ?? "unlock"
-  const nonce = await to.challenge(purpose)
-  const full: RequestContext = { purpose, uuid: UUID, slot: null, freshSlot: null, ...context, nonce }
-  return sealRequest(to.identity.publicKey, full, secrets)
+  const nonce = await to.challenge(other.purpose ?? asked.purpose)
+  return sealRequest(to.identity.publicKey, { ...(await bindingOf(asked)), ...other, nonce }, secrets)
 }
 
+const description = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
+
 async function make(slot = parameters(), policy: "mrsigner" | "mrenclave" = "mrsigner", on: Enclave = enclave) {
-  const sealed = await seal(on, { purpose: "create", freshSlot: slot.slot }, { fresh: passphrase })
-  const header = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
-  const { digest, keyslot, macs } = await on.create(sealed, header, slot, policy)
+  const asked = { purpose: "create", ...description, fresh: slot, policy } as const
+  const { digest, keyslot, macs } = await on.create(
+    await seal(on, asked, { fresh: passphrase }),
+    description,
+    slot,
+    policy,
+  )
   const made: Keyslot = { ...slot, ...keyslot, tried: true }
   const whole: Header = { uuid: UUID, segment, digest, keyslots: [made], macs }
   return { header: whole, made, digest }
 }
 
+const asking = (header: Header) => ({ purpose: "unlock", header, slot: null }) as const
+
 const unlock = async (header: Header, existing: Uint8Array = passphrase, on: Enclave = enclave) =>
-  on.unlock(await seal(on, {}, { existing }), header, "mrsigner")
+  on.unlock(await seal(on, asking(header), { existing }), header)
 
 test("every published vector passes", async () => {
   const results = await enclave.selftest()
@@ -86,14 +94,10 @@ test("a portable keyslot opens with node:crypto alone, and the sectors are dm-cr
   for (const keySize of [32, 64] as const) {
     for (const sectorSize of [512, 4096] as const) {
       const slot = parameters({ passphraseKdf: null, keySize, areaSize: BigInt(keySize * 4000) })
-      const sealed = await seal(enclave, { purpose: "create", freshSlot: 0 }, { fresh: passphrase })
       const own = { ...segment, keySize, sectorSize, ivTweak: 3n }
-      const made = await enclave.create(
-        sealed,
-        { uuid: UUID, segment: own, digest: { hash: "sha512", iterations: 1000 } },
-        slot,
-        "mrsigner",
-      )
+      const wanted = { uuid: UUID, segment: own, digest: { hash: "sha512", iterations: 1000 } } as const
+      const asked = { purpose: "create", ...wanted, fresh: slot, policy: "mrsigner" } as const
+      const made = await enclave.create(await seal(enclave, asked, { fresh: passphrase }), wanted, slot, "mrsigner")
       const key = volumeKeyOf({ ...slot, ...made.keyslot }, made.digest, passphrase)
       const header: Header = {
         uuid: UUID,
@@ -133,9 +137,9 @@ test("a sealed keyslot opens with its passphrase and no other", async () => {
 
 test("a recorded message is refused a second time", async () => {
   const { header } = await make()
-  const sealed = await seal(enclave, {}, { existing: passphrase })
-  enclave.closeVolume((await enclave.unlock(sealed, header, "mrsigner")).handle)
-  await assert.rejects(enclave.unlock(sealed, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
+  const sealed = await seal(enclave, asking(header), { existing: passphrase })
+  enclave.closeVolume((await enclave.unlock(sealed, header)).handle)
+  await assert.rejects(enclave.unlock(sealed, header), { code: "ENCLAVE_MESSAGE" })
 })
 
 test("a TARGETINFO whose reserved bytes are set is refused, and is not the end of the enclave", async () => {
@@ -152,33 +156,33 @@ test("a TARGETINFO whose reserved bytes are set is refused, and is not the end o
 test("a message for another volume is refused", async () => {
   const { header } = await make()
   const other = "00000000-0000-4000-8000-000000000000"
-  const sealed = await seal(enclave, { uuid: other }, { existing: passphrase })
+  const sealed = await seal(enclave, asking(header), { existing: passphrase }, { uuid: other })
   const context = { ...sealed.context, uuid: UUID }
-  await assert.rejects(enclave.unlock({ ...sealed, context }, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
+  await assert.rejects(enclave.unlock({ ...sealed, context }, header), { code: "ENCLAVE_MESSAGE" })
 })
 
 test("a message for another enclave is refused", async () => {
   const { header } = await make()
   await using second = await openEnclave({ backend: "software", stateDir: folder })
   assert.notDeepEqual(second.identity.publicKey, enclave.identity.publicKey)
-  const sealed = await seal(enclave, {}, { existing: passphrase })
-  await assert.rejects(second.unlock(sealed, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
+  const sealed = await seal(enclave, asking(header), { existing: passphrase })
+  await assert.rejects(second.unlock(sealed, header), { code: "ENCLAVE_MESSAGE" })
 })
 
 test("a message for another purpose is refused", async () => {
   const { header } = await make()
-  const sealed = await seal(enclave, { purpose: "authenticate" }, { existing: passphrase })
+  const sealed = await seal(enclave, asking(header), { existing: passphrase }, { purpose: "authenticate" })
   const context = { ...sealed.context, purpose: "unlock" as const }
-  await assert.rejects(enclave.unlock({ ...sealed, context }, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
+  await assert.rejects(enclave.unlock({ ...sealed, context }, header), { code: "ENCLAVE_MESSAGE" })
 })
 
 test("an altered message is refused", async () => {
   const { header } = await make()
   for (const at of [0, 31, 32, 40, -1]) {
-    const sealed = await seal(enclave, {}, { existing: passphrase })
+    const sealed = await seal(enclave, asking(header), { existing: passphrase })
     const bytes = sealed.bytes.slice()
     bytes[at < 0 ? bytes.length + at : at]! ^= 1
-    await assert.rejects(enclave.unlock({ ...sealed, bytes }, header, "mrsigner"), { code: "ENCLAVE_MESSAGE" })
+    await assert.rejects(enclave.unlock({ ...sealed, bytes }, header), { code: "ENCLAVE_MESSAGE" })
   }
 })
 
@@ -211,16 +215,21 @@ test("a header changed by hand is named before a handle exists", async () => {
 test("authenticate vouches for a changed header; enrol adds a passphrase only with an existing one", async () => {
   const { header } = await make()
   const changed: Header = { ...header, segment: { ...segment, size: 1n << 30n } }
-  const sealed = await seal(enclave, { purpose: "authenticate" }, { existing: passphrase })
-  const macs = await enclave.authenticate(sealed, changed)
+  const vouching = { ...asking(changed), purpose: "authenticate" } as const
+  const { macs, macsMissing } = await enclave.authenticate(
+    await seal(enclave, vouching, { existing: passphrase }),
+    changed,
+  )
+  assert.equal(macsMissing, false)
   const again: Header = { ...changed, macs }
   enclave.closeVolume((await unlock(again)).handle)
 
   const second = Buffer.from("second")
   const fresh = parameters({ slot: 5, areaOffset: 290816n })
-  const wrong = await seal(enclave, { purpose: "enrol", freshSlot: 5 }, { existing: Buffer.from("no"), fresh: second })
+  const asked = { purpose: "enrol", header: again, slot: null, fresh, policy: "mrsigner" } as const
+  const wrong = await seal(enclave, asked, { existing: Buffer.from("no"), fresh: second })
   await assert.rejects(enclave.enrol(wrong, again, fresh, "mrsigner"), { code: "ENCLAVE_PASSPHRASE" })
-  const right = await seal(enclave, { purpose: "enrol", freshSlot: 5 }, { existing: passphrase, fresh: second })
+  const right = await seal(enclave, asked, { existing: passphrase, fresh: second })
   const enrolled = await enclave.enrol(right, again, fresh, "mrsigner")
   assert.equal(enrolled.slot, 0)
   const slots: Keyslot[] = [...again.keyslots, { ...fresh, ...enrolled.keyslot, tried: true }]
@@ -228,6 +237,63 @@ test("authenticate vouches for a changed header; enrol adds a passphrase only wi
   const opened = await unlock(both, second)
   assert.equal(opened.slot, 5)
   enclave.closeVolume(opened.handle)
+})
+
+test("a header whose MACs were taken away is refused, until a passphrase vouches for it", async () => {
+  const { header } = await make()
+  const bare: Header = { ...header, macs: null }
+  await assert.rejects(unlock(bare), (error: unknown) => {
+    const { code, facts, message } = error as { code: string; facts: { macsMissing?: true }; message: string }
+    assert.deepEqual([code, facts.macsMissing], ["ENCLAVE_HEADER", true])
+    assert.match(message, /no MACs.*header authenticate/)
+    return true
+  })
+  const fresh = parameters({ slot: 5, areaOffset: 290816n })
+  const asked = { purpose: "enrol", header: bare, slot: null, fresh, policy: "mrsigner" } as const
+  const sealed = await seal(enclave, asked, { existing: passphrase, fresh: Buffer.from("second") })
+  await assert.rejects(enclave.enrol(sealed, bare, fresh, "mrsigner"), { code: "ENCLAVE_HEADER" })
+  const vouching = { ...asking(bare), purpose: "authenticate" } as const
+  const { macs, macsMissing } = await enclave.authenticate(
+    await seal(enclave, vouching, { existing: passphrase }),
+    bare,
+  )
+  assert.equal(macsMissing, true)
+  assert.deepEqual(macs, header.macs)
+  // A keyslot without a seal has no MACs to lose: cryptsetup's volumes open.
+  const portable = await make(parameters({ passphraseKdf: null }))
+  enclave.closeVolume((await unlock({ ...portable.header, macs: null })).handle)
+})
+
+test("what the host changes of a request is refused, whatever it is", async () => {
+  const { header } = await make()
+  const changes: readonly ((header: Header) => Header)[] = [
+    (each) => ({ ...each, macs: null }),
+    (each) => ({ ...each, segment: { ...segment, sectorSize: 512 } }),
+    (each) => ({ ...each, digest: { ...each.digest, iterations: 1 } }),
+    (each) => ({ ...each, keyslots: [{ ...each.keyslots[0]!, kdf: { ...minimal, iterations: 1 } }] }),
+    (each) => ({ ...each, keyslots: [{ ...each.keyslots[0]!, passphraseKdf: null, sealed: null }] }),
+    (each) => ({ ...each, keyslots: [...each.keyslots, { ...each.keyslots[0]!, slot: 1 }] }),
+    (each) => ({ ...each, keyslots: [{ ...each.keyslots[0]!, slot: 1 }] }),
+  ]
+  for (const [index, change] of changes.entries()) {
+    const sealed = await seal(enclave, asking(header), { existing: passphrase })
+    await assert.rejects(enclave.unlock(sealed, change(header)), /ENCLAVE_MESSAGE|refused|malformed/, `change ${index}`)
+  }
+  // The new passphrase's keyslot: none that costs a guesser less than the client asked for.
+  const slot = parameters()
+  const asked = { purpose: "create", ...description, fresh: slot, policy: "mrenclave" } as const
+  for (const [fresh, policy] of [
+    [{ ...slot, passphraseKdf: null }, "mrenclave"],
+    [{ ...slot, passphraseKdf: { ...slot.passphraseKdf!, time: 100 } }, "mrenclave"],
+    [slot, "mrsigner"],
+  ] as const) {
+    const sealed = await seal(enclave, asked, { fresh: passphrase })
+    await assert.rejects(enclave.create(sealed, description, fresh as KeyslotParameters, policy), {
+      code: /ENCLAVE_(MESSAGE|REQUEST)/,
+    })
+  }
+  const cheap = parameters({ passphraseKdf: { type: "pbkdf2", hash: "sha256", iterations: 1 } })
+  await assert.rejects(make(cheap), { code: "ENCLAVE_UNSUPPORTED" })
 })
 
 test("a seal says why it does not open", async () => {
@@ -268,11 +334,10 @@ test("one key serves each mode of the 2016 flow, and the same bytes give the sam
     keySize: 16,
     mode: "cbc",
     kdf: minimal,
-    policy: "mrsigner",
     secret: Buffer.from("hash of a passphrase"),
   } as const
-  const first = await enclave.legacy({ ...request, sealed: null })
-  const again = await enclave.legacy({ ...request, sealed: first.sealed })
+  const first = await enclave.legacy({ ...request, salt: { make: "mrsigner" } })
+  const again = await enclave.legacy({ ...request, salt: { sealed: first.sealed } })
   const crypt = (handle: typeof first.handle, input: Buffer, decrypt: boolean) => {
     const output = Buffer.from(new ArrayBuffer(input.length))
     const source = Buffer.from(new ArrayBuffer(input.length))
@@ -282,7 +347,7 @@ test("one key serves each mode of the 2016 flow, and the same bytes give the sam
   }
   const plain = randomBytes(512)
   assert.deepEqual(crypt(again.handle, crypt(first.handle, plain, false), true), plain)
-  const other = await enclave.legacy({ ...request, secret: Buffer.from("another"), sealed: first.sealed })
+  const other = await enclave.legacy({ ...request, secret: Buffer.from("another"), salt: { sealed: first.sealed } })
   assert.notDeepEqual(crypt(other.handle, crypt(first.handle, plain, false), true), plain)
   for (const { handle } of [first, again, other]) enclave.closeVolume(handle)
 })

@@ -7,11 +7,25 @@ import { availableParallelism } from "node:os"
 import { setTimeout as delay } from "node:timers/promises"
 import * as abi from "./abi.ts"
 import { EnclaveError, enclaveLost, statusName } from "./error.ts"
+import {
+  decodeMacs,
+  digestFields,
+  encodeMacs,
+  freshDigestFields,
+  freshKeyslotFields,
+  kdfFields,
+  keyslotFields,
+  publicHeader,
+  SEALED_SIZE,
+  segmentFields,
+  slotsOf,
+} from "./marshal.ts"
 import { addressOf, cpuFeatures, createSectors, type NativeEnclave } from "./native.ts"
 import { type Arena, Request } from "./request.ts"
 import { contextFields } from "./seal-request.ts"
 import { decode, type Encodable, encode } from "./struct.ts"
 import type {
+  Authenticated,
   Backend,
   Block,
   Digest,
@@ -35,80 +49,11 @@ import type {
 } from "./types.ts"
 
 const REPORT_SIZE = 432
-const SEALED_SIZE = abi.sealedSalt.size
 /** The KDF passed to entries that may run Argon2 with this much help at most. */
 const HELPERS = Math.min(availableParallelism(), abi.Limit.threads) - 1
 const ASSIST_PAUSE_MS = 2
 
 const areaSize = (keySize: number): number => Math.ceil((keySize * abi.Limit.stripes) / 512) * 512
-
-function kdfFields(kdf: Kdf): Encodable<typeof abi.kdf> {
-  return kdf.type === "pbkdf2"
-    ? { type: abi.KdfType.pbkdf2, hash: abi.HashType[kdf.hash], time: kdf.iterations }
-    : { type: abi.KdfType[kdf.type], time: kdf.time, memory_kib: kdf.memoryKib, lanes: kdf.lanes }
-}
-
-function segmentFields(segment: Segment): Encodable<typeof abi.segment> {
-  return {
-    cipher: abi.CipherType[segment.cipher],
-    sector_size: segment.sectorSize,
-    key_size: segment.keySize,
-    dynamic: segment.size === null ? 1 : 0,
-    offset: segment.offset,
-    size: segment.size ?? 0n,
-    iv_tweak: segment.ivTweak,
-  }
-}
-
-function digestFields(digest: Digest): Encodable<typeof abi.digest> {
-  return {
-    hash: abi.HashType[digest.hash],
-    iterations: digest.iterations,
-    salt_size: digest.salt.length,
-    digest_size: digest.digest.length,
-    salt: digest.salt,
-    digest: digest.digest,
-  }
-}
-
-function parameterFields(slot: KeyslotParameters): Encodable<typeof abi.keyslot> {
-  return {
-    slot: slot.slot,
-    kdf: kdfFields(slot.kdf),
-    af_hash: abi.HashType[slot.afHash],
-    af_stripes: abi.Limit.stripes,
-    area_key_size: slot.areaKeySize,
-    key_size: slot.keySize,
-    area_offset: slot.areaOffset,
-    area_size: slot.areaSize,
-    ...(slot.passphraseKdf === null ? {} : { pass_kdf: kdfFields(slot.passphraseKdf) }),
-  }
-}
-
-function encodeMacs(macs: HeaderMacs): Uint8Array {
-  const bytes = new Uint8Array(abi.macs.size)
-  const keyslot = new Uint8Array(32 * abi.Limit.keyslots)
-  let present = 0
-  for (const [slot, mac] of macs.keyslots) {
-    keyslot.set(mac, 32 * slot)
-    present += 2 ** slot
-  }
-  encode(abi.macs, { present, segment_present: 1, segment: macs.segment, keyslot }, bytes)
-  return bytes
-}
-
-function decodeMacs(bytes: Uint8Array): HeaderMacs {
-  const { present, segment, keyslot } = decode(abi.macs, bytes)
-  return {
-    segment,
-    keyslots: new Map(slotsOf(present).map((slot) => [slot, keyslot.slice(32 * slot, 32 * slot + 32)])),
-  }
-}
-
-/** Bit mask -> keyslot numbers. */
-function slotsOf(mask: number): number[] {
-  return Array.from({ length: abi.Limit.keyslots }, (_, slot) => slot).filter((slot) => ((mask >>> slot) & 1) === 1)
-}
 
 function usesArgon2(kdfs: readonly (Kdf | null)[]): number {
   return kdfs.reduce((most, kdf) => (kdf === null || kdf.type === "pbkdf2" ? most : Math.max(most, kdf.lanes)), 1)
@@ -133,9 +78,7 @@ function placeFresh(request: Arena, keyslot: KeyslotParameters) {
   const area = request.reserve(areaSize(keyslot.keySize))
   const sealed = keyslot.passphraseKdf === null ? null : request.reserve(SEALED_SIZE)
   const fields: Encodable<typeof abi.keyslot> = {
-    ...parameterFields(keyslot),
-    salt_size: 32,
-    sealed_size: sealed === null ? 0 : SEALED_SIZE,
+    ...freshKeyslotFields(keyslot),
     area: area.address,
     sealed: sealed?.address ?? 0n,
   }
@@ -151,13 +94,10 @@ function placeFresh(request: Arena, keyslot: KeyslotParameters) {
 function placeHeader(request: Arena, header: Header) {
   const { size } = abi.keyslot
   const keyslots = request.reserve(header.keyslots.length * size)
+  const shown = publicHeader(header).keyslots
   header.keyslots.forEach((slot, index) => {
     const fields: Encodable<typeof abi.keyslot> = {
-      ...parameterFields(slot),
-      flags: slot.tried ? abi.KEYSLOT_TRY : 0,
-      salt_size: slot.salt.length,
-      salt: slot.salt,
-      sealed_size: slot.sealed?.length ?? 0,
+      ...keyslotFields(shown[index]!),
       sealed: slot.sealed === null ? 0n : request.place(slot.sealed).address,
       area: slot.tried ? request.place(slot.area).address : 0n,
     }
@@ -316,7 +256,7 @@ export class EnclaveClient implements Enclave {
       policy: abi.Policy[policy],
       message,
       segment: segmentFields(header.segment),
-      digest: { hash: abi.HashType[hash], iterations, salt_size: 32, digest_size: abi.hashSize(hash) },
+      digest: freshDigestFields(header.digest),
       keyslot: fresh.fields,
       macs: macs.address,
     })
@@ -334,7 +274,7 @@ export class EnclaveClient implements Enclave {
     }
   }
 
-  async #unlock(sealed: SealedRequest, header: Header, policy: SealPolicy, authenticate: boolean) {
+  async #unlock(sealed: SealedRequest, header: Header, authenticate: boolean) {
     const room = headerRoom(header) + Request.sizeOf(sealed.bytes.length, SEALED_SIZE, abi.macs.size)
     const request = new Request(abi.unlock, room, addressOf)
     const message = placeMessage(request, sealed)
@@ -344,7 +284,6 @@ export class EnclaveClient implements Enclave {
     const bytes = request.fill(abi.Op.unlock, {
       ...fields,
       message,
-      policy: abi.Policy[policy],
       macs: macs?.address ?? 0n,
       macs_out: made?.address ?? 0n,
       sealed_out: authenticate ? 0n : resealed.address,
@@ -355,8 +294,8 @@ export class EnclaveClient implements Enclave {
     return { result, facts: factsOf(result), resealed: resealed.bytes, made }
   }
 
-  async unlock(sealed: SealedRequest, header: Header, policy: SealPolicy): Promise<Unlocked> {
-    const { result, facts, resealed } = await this.#unlock(sealed, header, policy, false)
+  async unlock(sealed: SealedRequest, header: Header): Promise<Unlocked> {
+    const { result, facts, resealed } = await this.#unlock(sealed, header, false)
     return {
       ...facts,
       handle: result.handle as VolumeHandle,
@@ -365,9 +304,9 @@ export class EnclaveClient implements Enclave {
     }
   }
 
-  async authenticate(sealed: SealedRequest, header: Header): Promise<HeaderMacs> {
-    const { made } = await this.#unlock(sealed, header, "mrsigner", true)
-    return decodeMacs(made!.bytes)
+  async authenticate(sealed: SealedRequest, header: Header): Promise<Authenticated> {
+    const { made, result } = await this.#unlock(sealed, header, true)
+    return { macs: decodeMacs(made!.bytes), macsMissing: result.macs_missing === 1 }
   }
 
   async enrol(
@@ -397,17 +336,16 @@ export class EnclaveClient implements Enclave {
     return { keyslot: placed.made(result.fresh), macs: decodeMacs(macsOut.bytes), slot: result.slot }
   }
 
-  async legacy({ uuid, mode, keySize, kdf, policy, sealed, secret }: Parameters<Enclave["legacy"]>[0]) {
+  async legacy({ uuid, mode, keySize, kdf, salt, secret }: Parameters<Enclave["legacy"]>[0]) {
     const message = secret instanceof Uint8Array ? null : secret
     const room = Request.sizeOf(SEALED_SIZE, SEALED_SIZE, message?.bytes.length ?? 0)
     const request = new Request(abi.legacy, room, addressOf)
-    const sealedIn = sealed === null ? null : request.place(sealed)
+    const sealedIn = "sealed" in salt ? request.place(salt.sealed) : null
     const sealedOut = request.reserve(SEALED_SIZE)
     try {
       const bytes = request.fill(abi.Op.legacy, {
         uuid: Buffer.from(uuid),
-        make: sealed === null ? 1 : 0,
-        policy: abi.Policy[policy],
+        ...("make" in salt ? { make: 1, policy: abi.Policy[salt.make] } : {}),
         key_size: keySize,
         mode: abi.Mode[mode],
         kdf: kdfFields(kdf),
@@ -522,6 +460,7 @@ function judge(
   result: {
     readonly segment_changed: number
     readonly slots_changed: number
+    readonly macs_missing: number
     readonly seal_status: number
     readonly needed_kib: number
   },
@@ -531,7 +470,14 @@ function judge(
   const failed = statusName(status)
   if (failed === null) return
   throw new EnclaveError(failed, {
-    ...(failed === "header" ? { header: factsOf({ ...result, slots_added: added, slots_removed: removed }) } : {}),
+    ...(failed === "header"
+      ? {
+          header: {
+            ...factsOf({ ...result, slots_added: added, slots_removed: removed }),
+            ...(result.macs_missing === 1 ? { macsMissing: true } : {}),
+          },
+        }
+      : {}),
     seal: statusName(result.seal_status),
     neededKib: result.needed_kib,
   })

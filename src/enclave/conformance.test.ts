@@ -190,7 +190,7 @@ for (const { backend, create } of BACKENDS) {
     })
 
     test("a salt sealed by one enclave opens in the next of the same machine, unless it was altered", async () => {
-      const passphraseKdf = { type: "argon2id", time: 1, memoryKib: 64, lanes: 2 } as const
+      const passphraseKdf = { type: "argon2id", time: 2, memoryKib: 64, lanes: 2 } as const
       const first = await startImage(create, backend)
       const header = await makeHeader(first, { ...SLOT, passphraseKdf })
       await first.close()

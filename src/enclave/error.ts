@@ -24,7 +24,12 @@ export class EnclaveError extends TresorError {
   constructor(status: StatusName, facts: EnclaveErrorFacts = {}) {
     const [exitCode, text] = TEXTS[status]
     const needed = facts.neededKib ?? 0
-    const message = status === "memory" && needed > 0 ? memoryText(needed) : text
+    const message =
+      status === "memory" && needed > 0
+        ? memoryText(needed)
+        : status === "header" && facts.header?.macsMissing === true
+          ? MACS_MISSING
+          : text
     super(`ENCLAVE_${status.toUpperCase()}`, exitCode, message)
     this.status = status
     this.facts = facts.header
@@ -39,6 +44,10 @@ function memoryText(kib: number): string {
     "use another keyslot, or convert this one with `cryptsetup luksConvertKey --pbkdf-memory`"
   )
 }
+
+const MACS_MISSING =
+  "Refused: the header has a sealed keyslot and no MACs: another program removed them, or somebody who changed it; " +
+  "restore a backup, or if that was you, vouch for it with `tresor header authenticate`"
 
 const SEAL = "Cannot unseal the keyslot's salt"
 const RECOVER = "the recovery key opens the volume: `tresor recover`"
@@ -55,8 +64,8 @@ const TEXTS: Readonly<Record<StatusName, readonly [ExitCode, string]>> = {
   memory: [Exit.noMemory, "Cannot derive the key: the enclave has too little memory for this KDF"],
   unsupported: [
     Exit.wrongDevice,
-    "Cannot use this header: it asks for a cipher, hash or KDF that the enclave does not have; " +
-      "aes-xts-plain64 with 256 or 512 bits is supported",
+    "Cannot use this header: it asks for a cipher, hash or KDF that the enclave does not have, or one that costs too " +
+      "little; aes-xts-plain64 with 256 or 512 bits is supported",
   ],
   header: [
     Exit.wrongDevice,

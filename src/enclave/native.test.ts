@@ -13,6 +13,7 @@ import { join } from "node:path"
 import { test } from "node:test"
 import { fileURLToPath } from "node:url"
 import fc from "fast-check"
+import { ABI_VERSION } from "./abi.ts"
 import { parseConf } from "./image/conf.ts"
 import { parseImage } from "./image/elf.ts"
 import { newSha256 } from "./image/keys.ts"
@@ -74,7 +75,7 @@ test("the built image measures as the image tool measures it, is accepted, and s
     const view = new DataView(hello.buffer)
     view.setUint32(0, 1, true)
     view.setUint32(4, hello.length, true)
-    view.setUint32(16, 1, true)
+    view.setUint32(16, ABI_VERSION, true)
     assert.equal(native.enter(hello), 0)
     assert.equal(native.enter(hello), 2, "HELLO is good once")
     assert.deepEqual(hello.slice(72, 104), native.mrenclave)

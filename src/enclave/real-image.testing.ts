@@ -1,6 +1,7 @@
 /** The built image on any backend, and a volume in it; for tests only. */
 import type { KeyObject } from "node:crypto"
 import { readFileSync } from "node:fs"
+import { type Asked, bindingOf } from "./asked.ts"
 import { EnclaveClient } from "./client.ts"
 import { parseConf } from "./image/conf.ts"
 import { parseImage } from "./image/elf.ts"
@@ -12,7 +13,7 @@ import { volumeKeyOf } from "./luks.testing.ts"
 import { loadEnclave, type TestEnclave, testSigner } from "./native.testing.ts"
 import type { createEnclave } from "./native.ts"
 import { sealRequest } from "./seal-request.ts"
-import type { Backend, Header, KeyslotParameters, RequestContext, SealPolicy } from "./types.ts"
+import type { Backend, Header, KeyslotParameters, SealPolicy } from "./types.ts"
 
 /** The image as built. */
 export const real = (): TestEnclave => {
@@ -72,11 +73,11 @@ export const SLOT: KeyslotParameters = {
 
 export async function seal(
   to: Pick<EnclaveClient, "challenge"> & { readonly identity: Pick<EnclaveClient["identity"], "publicKey"> },
-  context: Pick<RequestContext, "purpose" | "freshSlot">,
+  asked: Asked,
   secrets: object,
 ) {
-  const nonce = await to.challenge(context.purpose)
-  return sealRequest(to.identity.publicKey, { uuid: UUID, slot: null, ...context, nonce }, secrets)
+  const nonce = await to.challenge(asked.purpose)
+  return sealRequest(to.identity.publicKey, { ...(await bindingOf(asked)), nonce }, secrets)
 }
 
 /** A volume with one keyslot. */
@@ -93,8 +94,8 @@ export async function makeHeader(
     size: null,
     ivTweak: 0n,
   } as const
-  const sealed = await seal(client, { purpose: "create", freshSlot: 0 }, { fresh: passphrase })
   const wanted = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
+  const sealed = await seal(client, { purpose: "create", ...wanted, fresh: slot, policy }, { fresh: passphrase })
   const { digest, keyslot, macs } = await client.create(sealed, wanted, slot, policy)
   return { uuid: UUID, segment, digest, keyslots: [{ ...slot, ...keyslot, tried: true }], macs }
 }
@@ -105,7 +106,7 @@ export async function makeVolume(client: EnclaveClient) {
   return { header, key: volumeKeyOf(header.keyslots[0]!, header.digest, passphrase) }
 }
 
-export async function unlock(client: EnclaveClient, header: Header, policy: SealPolicy = "mrsigner") {
-  const sealed = await seal(client, { purpose: "unlock", freshSlot: null }, { existing: passphrase })
-  return client.unlock(sealed, header, policy)
+export async function unlock(client: EnclaveClient, header: Header) {
+  const sealed = await seal(client, { purpose: "unlock", header, slot: null }, { existing: passphrase })
+  return client.unlock(sealed, header)
 }

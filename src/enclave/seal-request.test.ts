@@ -16,6 +16,8 @@ const context: RequestContext = {
   uuid: "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
   slot: null,
   freshSlot: 3,
+  unsealed: true,
+  request: new Uint8Array(32).fill(7),
   nonce: new Uint8Array(32).fill(9),
 }
 
@@ -54,7 +56,7 @@ function openHpke(secretKey: Buffer, publicKey: Buffer, message: Uint8Array, aad
   const schedule = Buffer.concat([
     Buffer.from([0]),
     extract(Buffer.alloc(0), hpke, "psk_id_hash", Buffer.alloc(0)),
-    extract(Buffer.alloc(0), hpke, "info_hash", Buffer.from("tresor sealed request v1")),
+    extract(Buffer.alloc(0), hpke, "info_hash", Buffer.from("tresor sealed request v2")),
   ])
   const secret = extract(shared, hpke, "secret", Buffer.alloc(0))
   const decipher = createDecipheriv(
@@ -76,13 +78,15 @@ function recipient() {
 
 /** struct tresor_context, written by hand from abi/enclave.h. */
 function contextBytes(): Buffer {
-  const bytes = Buffer.alloc(88)
-  bytes.writeUInt32LE(1, 0)
+  const bytes = Buffer.alloc(128)
+  bytes.writeUInt32LE(2, 0)
   bytes.writeUInt32LE(3, 4)
   bytes.write(context.uuid, 8)
   bytes.writeUInt32LE(0xffffffff, 48)
   bytes.writeUInt32LE(3, 52)
-  bytes.set(context.nonce, 56)
+  bytes.writeUInt32LE(1, 56)
+  bytes.set(context.nonce, 64)
+  bytes.set(context.request, 96)
   return bytes
 }
 
@@ -97,7 +101,7 @@ test("a sealed request opens with RFC 9180 as node:crypto computes it, under its
   sizes.writeUInt32LE(existing.length, 0)
   sizes.writeUInt32LE(fresh.length, 4)
   assert.deepEqual(opened, Buffer.concat([sizes, existing, fresh]))
-  for (const at of [0, 4, 8, 48, 52, 56, 87]) {
+  for (const at of [0, 4, 8, 48, 52, 56, 60, 64, 95, 96, 127]) {
     const other = contextBytes()
     other[at]! ^= 1
     assert.throws(() => openHpke(secretKey, publicKey, sealed.bytes, other), `context byte ${at} is not bound`)

@@ -4,11 +4,11 @@
  * request's context as associated data. Runs in a browser too.
  */
 import { AEAD_AES_256_GCM, CipherSuite, KDF_HKDF_SHA256, KEM_DHKEM_X25519_HKDF_SHA256 } from "hpke"
-import { ABI_VERSION, ANY_SLOT, context as contextStruct, Limit, Purpose } from "./abi.ts"
+import { ABI_VERSION, Admit, ANY_SLOT, context as contextStruct, Limit, Purpose } from "./abi.ts"
 import { encode } from "./struct.ts"
 import type { RequestContext, SealedRequest } from "./types.ts"
 
-const INFO = new TextEncoder().encode("tresor sealed request v1")
+const INFO = new TextEncoder().encode("tresor sealed request v2")
 
 const suite = new CipherSuite(KEM_DHKEM_X25519_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_256_GCM)
 
@@ -22,6 +22,8 @@ export function contextFields(context: RequestContext) {
     uuid,
     slot: context.slot ?? ANY_SLOT,
     fresh_slot: context.freshSlot ?? ANY_SLOT,
+    flags: context.unsealed ? Admit.unsealed : 0,
+    request: context.request,
     nonce: context.nonce,
   }
 }

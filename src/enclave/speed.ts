@@ -1,7 +1,8 @@
 /** How fast an enclave is, with a throw-away key; nothing is stored. */
 import { randomBytes, randomUUID } from "node:crypto"
+import { type Asked, bindingOf } from "./asked.ts"
 import { sealRequest } from "./seal-request.ts"
-import type { Enclave, KeyslotParameters, RequestContext, Segment, VolumeHandle } from "./types.ts"
+import type { Enclave, KeyslotParameters, Segment, VolumeHandle } from "./types.ts"
 
 const KEYSLOT: KeyslotParameters = {
   slot: 0,
@@ -24,9 +25,9 @@ const PASSES = 32
 export async function scratchKey(enclave: Enclave, sectorSize: Segment["sectorSize"]): Promise<VolumeHandle> {
   const uuid = randomUUID()
   const passphrase = randomBytes(32)
-  const seal = async (binding: Pick<RequestContext, "purpose" | "freshSlot">, secrets: object) => {
-    const nonce = await enclave.challenge(binding.purpose)
-    return sealRequest(enclave.identity.publicKey, { uuid, slot: null, ...binding, nonce }, secrets)
+  const seal = async (asked: Asked, secrets: object) => {
+    const nonce = await enclave.challenge(asked.purpose)
+    return sealRequest(enclave.identity.publicKey, { ...(await bindingOf(asked)), nonce }, secrets)
   }
   const segment: Segment = {
     cipher: "aes-xts-plain64",
@@ -37,12 +38,13 @@ export async function scratchKey(enclave: Enclave, sectorSize: Segment["sectorSi
     ivTweak: 0n,
   }
   try {
-    const sealed = await seal({ purpose: "create", freshSlot: 0 }, { fresh: passphrase })
     const wanted = { uuid, segment, digest: { hash: "sha256", iterations: 1000 } } as const
+    const asked = { purpose: "create", ...wanted, fresh: KEYSLOT, policy: "mrsigner" } as const
+    const sealed = await seal(asked, { fresh: passphrase })
     const { digest, keyslot, macs } = await enclave.create(sealed, wanted, KEYSLOT, "mrsigner")
     const header = { uuid, segment, digest, keyslots: [{ ...KEYSLOT, ...keyslot, tried: true }], macs }
-    const request = await seal({ purpose: "unlock", freshSlot: null }, { existing: passphrase })
-    return (await enclave.unlock(request, header, "mrsigner")).handle
+    const request = await seal({ purpose: "unlock", header, slot: null }, { existing: passphrase })
+    return (await enclave.unlock(request, header)).handle
   } finally {
     passphrase.fill(0)
   }

@@ -58,6 +58,12 @@ export interface Keyslot extends KeyslotParameters {
   readonly tried: boolean
 }
 
+/** The same without what is secret or large: what a client sees and asks for. */
+export interface PublicKeyslot extends Omit<Keyslot, "area" | "sealed"> {
+  /** Bytes of the sealed salt; 0: a keyslot that is not sealed. */
+  readonly sealedSize: number
+}
+
 /** A keyslot the enclave has just made. */
 export interface MadeKeyslot {
   readonly salt: Uint8Array
@@ -78,6 +84,10 @@ export interface RequestContext {
   /** `null`: any of the keyslots given. */
   readonly slot: number | null
   readonly freshSlot: number | null
+  /** Whether a keyslot without a sealed salt may be tried or made. */
+  readonly unsealed: boolean
+  /** SHA-256 over the public parameters of the whole request, see asked.ts. */
+  readonly request: Uint8Array
   readonly nonce: Uint8Array
 }
 
@@ -92,6 +102,8 @@ export interface HeaderFacts {
   readonly slotsChanged: readonly number[]
   readonly slotsAdded: readonly number[]
   readonly slotsRemoved: readonly number[]
+  /** Refused for that: a sealed keyslot has MACs, so somebody took them away. */
+  readonly macsMissing?: true
 }
 
 export interface EnclaveIdentity {
@@ -121,11 +133,27 @@ export interface Header {
   readonly macs: HeaderMacs | null
 }
 
+/** What a client sees of a header before it seals a passphrase for it. */
+export interface PublicHeader {
+  readonly uuid: string
+  readonly segment: Segment
+  readonly digest: Digest
+  readonly keyslots: readonly PublicKeyslot[]
+  /** Whether it has MACs. */
+  readonly authenticated: boolean
+}
+
 export interface Unlocked extends HeaderFacts {
   readonly handle: VolumeHandle
   readonly slot: number
   /** The salt of `slot` sealed anew because the seal was stale; write it to the token. */
   readonly resealed: Uint8Array | null
+}
+
+export interface Authenticated {
+  readonly macs: HeaderMacs
+  /** A sealed keyslot opened although the header had no MACs: somebody took them away. */
+  readonly macsMissing: boolean
 }
 
 export interface Block {
@@ -178,9 +206,10 @@ export interface Enclave extends AsyncDisposable {
     keyslot: KeyslotParameters,
     policy: SealPolicy,
   ): Promise<{ readonly digest: Digest; readonly keyslot: MadeKeyslot; readonly macs: HeaderMacs }>
-  unlock(sealed: SealedRequest, header: Header, policy: SealPolicy): Promise<Unlocked>
-  /** Purpose "authenticate": proves a passphrase and makes the MACs anew. */
-  authenticate(sealed: SealedRequest, header: Header): Promise<HeaderMacs>
+  /** A stale seal is made again under its own policy. */
+  unlock(sealed: SealedRequest, header: Header): Promise<Unlocked>
+  /** Purpose "authenticate": proves a passphrase and makes the MACs again, also where there were none. */
+  authenticate(sealed: SealedRequest, header: Header): Promise<Authenticated>
   enrol(
     sealed: SealedRequest,
     header: Header,
@@ -192,9 +221,8 @@ export interface Enclave extends AsyncDisposable {
     readonly mode: BlockMode
     readonly keySize: number
     readonly kdf: Kdf
-    readonly policy: SealPolicy
-    /** `null`: make a new salt. */
-    readonly sealed: Uint8Array | null
+    /** The salt; or make one, sealed under this policy. */
+    readonly salt: { readonly sealed: Uint8Array } | { readonly make: SealPolicy }
     readonly secret: Uint8Array | SealedRequest
   }): Promise<{ readonly handle: VolumeHandle; readonly sealed: Uint8Array }>
   /** Synchronous: one entry for up to 256 ranges; the data path's fallback and the tests' way in. */

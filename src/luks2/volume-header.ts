@@ -2,6 +2,7 @@
 import type { Backend, Hash, Header, HeaderMacs, Kdf, Keyslot, Segment } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { unmet } from "./header-store.ts"
+import { tooCostly } from "./kdf-cost.ts"
 import type { LuksHeader, LuksKdf, LuksKeyslot, Metadata, TresorToken } from "./metadata.ts"
 import { CIPHER, checkTampering, isHash, isKeySize, unsupported } from "./tampering.ts"
 
@@ -110,11 +111,17 @@ export function enclaveHeader(
   return { uuid, segment: segmentOf(metadata, keySize), digest, keyslots, macs: macsOf(metadata) }
 }
 
-/** Keyslots that are tried when none is named: priority 0 is left out. */
+/** Keyslots that are tried when none is named: priority 0 is left out, and what would take hours. */
 export function triedByDefault({ metadata }: LuksHeader): (slot: number) => boolean {
+  const tokens = tresorTokens(metadata)
+  const digests = [...metadata.digests.values()]
   return (slot) => {
     const keyslot = metadata.keyslots.get(slot)
-    return keyslot !== undefined && !("foreign" in keyslot) && keyslot.priority !== 0
+    if (keyslot === undefined || "foreign" in keyslot || keyslot.priority === 0) return false
+    const kdf = kdfOf(keyslot.kdf)
+    const passphraseKdf = tokens.find((token) => token.keyslots.includes(slot))?.kdf ?? null
+    const iterations = Math.max(0, ...digests.map((digest) => (digest.keyslots.includes(slot) ? digest.iterations : 0)))
+    return kdf === null || tooCostly({ kdf, passphraseKdf }, { iterations }) === null
   }
 }
 

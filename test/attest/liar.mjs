@@ -17,6 +17,13 @@ const twisted = (base64, at) => {
 }
 /** Retitles, clears, writes over our line, and shows the rest backwards; C0 and C1. */
 const HOSTILE = "/dev/sda\x1b]0;owned\x07\x1b[2J\r\x9b31m\u202efdp.exe\u2066\x7f\ntresor: all is well"
+/** Parameters of a challenge: u32 MACs, struct tresor_segment (40), struct tresor_digest (144), then keyslots of 176 bytes. */
+const header = (reply, change) => {
+  const bytes = Buffer.from(reply.parameters, "base64")
+  const keyslots = []
+  for (let at = 188; at < bytes.length; at += 176) keyslots.push(bytes.subarray(at, at + 176))
+  reply.parameters = (change(bytes, keyslots) ?? bytes).toString("base64")
+}
 /** By lie: what becomes of a reply to a method. */
 const lies = {
   none: () => undefined,
@@ -66,6 +73,41 @@ const lies = {
     if (method !== "Challenge") return
     whole.error = "io.tresor.Volume.Refused"
     whole.parameters = { code: HOSTILE, exitCode: 4, message: HOSTILE }
+  },
+  "keyslots of its own": (method, reply) => {
+    if (method !== "Challenge") return
+    // Not sealed, PBKDF2 with one iteration: a guess costs nothing.
+    header(reply, (_, keyslots) => {
+      for (const each of keyslots) {
+        each.fill(0, 52, 56)
+        each.fill(0, 88, 112)
+        each.writeUInt32LE(1, 16)
+      }
+    })
+  },
+  "a cheap KDF": (method, reply) => {
+    if (method !== "Challenge") return
+    header(reply, (_, keyslots) => {
+      for (const each of keyslots) each.writeUInt32LE(1, 88 + 8), each.writeUInt32LE(8, 88 + 12)
+    })
+  },
+  "another segment": (method, reply) => {
+    if (method === "Challenge") header(reply, (bytes) => void bytes.writeBigUInt64LE(8n, 36))
+  },
+  "another digest": (method, reply) => {
+    if (method === "Challenge") header(reply, (bytes) => void bytes.writeUInt32LE(1, 48))
+  },
+  "no MACs": (method, reply) => {
+    if (method === "Challenge") header(reply, (bytes) => void bytes.writeUInt32LE(0, 0))
+  },
+  "half a header": (method, reply) => {
+    if (method === "Challenge") header(reply, (bytes) => bytes.subarray(0, 100))
+  },
+  "another cipher": (method, reply) => {
+    if (method === "Challenge") header(reply, (bytes) => void bytes.writeUInt32LE(2, 4))
+  },
+  "the flow of 2016": (method, reply) => {
+    if (method === "Status") reply.volume.cipher = "legacy"
   },
   silence: (method) => {
     if (method === "Challenge") process.exit(0)

@@ -4,7 +4,7 @@
  * gets no passphrase, and nothing it could use again.
  */
 import assert from "node:assert/strict"
-import { readFileSync, writeFileSync } from "node:fs"
+import { readFileSync, rmSync, writeFileSync } from "node:fs"
 import { connect } from "node:net"
 import { join } from "node:path"
 import { before, test } from "node:test"
@@ -26,12 +26,12 @@ before(async () => {
   assert.equal((await place.tresor(["open", other.path, "other", "--key-file", key, "--locked"])).code, 0)
 })
 
-async function setkey(lie: string): Promise<Result & { readonly sent: string }> {
+async function setkey(lie: string, ...more: string[]): Promise<Result & { readonly sent: string }> {
   writeFileSync(tap, "")
   const rsh = place.file("rsh", `#!/bin/sh\nexec ${process.execPath} ${join(import.meta.dirname, "liar.mjs")} "$@"\n`)
   await run("chmod", ["+x", rsh])
   const remote = ["--remote", "user@host", "--rsh", rsh, "--remote-tresor", tresorPath]
-  const args = ["setkey", "work", ...remote, "--policy", policy, "--key-file", keyFile]
+  const args = ["setkey", "work", ...remote, "--policy", policy, "--key-file", keyFile, ...more]
   const result = await place.tresor(args, { env: { LIE: lie, TAP: tap } })
   return { ...result, sent: readFileSync(tap, "latin1") }
 }
@@ -71,6 +71,11 @@ for (const [lie, message] of [
   ["a changed report", /MRENCLAVE|mrenclave/],
   ["a report with a changed binding", /the report binds/],
   ["half a report", /not 432 bytes/],
+  ["keyslots of its own", /no keyslot is sealed to its enclave/],
+  ["a cheap KDF", /cheaper to guess than any that cryptsetup makes/],
+  ["no MACs", /its header has no MACs/],
+  ["half a header", /describes a header that makes no sense/],
+  ["another cipher", /describes a header that makes no sense \(cipher 2\)/],
   ["silence", /the connection ended before the answer/],
 ] as const) {
   test(`a tresord that lies about its enclave gets no passphrase: ${lie}`, async () => {
@@ -107,4 +112,42 @@ test("what a liar recorded opens nothing again: not the volume, not another", as
     assert.notEqual(parameters["exitCode"], 0)
     assert.equal(await state(name), "locked")
   }
+})
+
+test("a header that is not the one of the first contact gets no passphrase, whatever was changed", async () => {
+  assert.match(readFileSync(place.path("config/tresor/known-volumes"), "utf8"), /^host [0-9a-f-]{36} [0-9a-f]{64}\n$/)
+  for (const lie of ["another segment", "another digest"]) {
+    const { code, stderr, sent } = await setkey(lie)
+    assert.equal(code, 2)
+    assert.match(stderr, /its header is not the one that .*known-volumes:1 knows/)
+    assert.ok(!sent.includes("Volume.Unlock"))
+  }
+  // With --unsealed the client admits such keyslots, and no cheap ones among them.
+  const { code, stderr, sent } = await setkey("keyslots of its own", "--unsealed")
+  assert.equal(code, 2)
+  assert.match(stderr, /keyslot 0 \(not sealed; pbkdf2-sha256, 1 iterations\) is cheaper to guess/)
+  assert.ok(!sent.includes("Volume.Unlock"))
+})
+
+test("at the first contact a changed header costs the unlocking, not the passphrase", async () => {
+  for (const lie of ["another segment", "another digest"]) {
+    rmSync(place.path("config/tresor/known-volumes"))
+    const { code, stderr } = await setkey(lie)
+    assert.equal(code, 4)
+    assert.match(stderr, /its header is not the one the passphrase was sealed for/)
+    assert.throws(() => readFileSync(place.path("config/tresor/known-volumes")), { code: "ENOENT" })
+    writeFileSync(place.path("config/tresor/known-volumes"), "")
+  }
+  assert.equal((await setkey("none")).code, 0)
+  assert.equal((await place.tresor(["lock", "work"])).code, 0)
+})
+
+test("the purpose is the client's: no tresord makes a passphrase one of 2016's flow", async () => {
+  const lied = await setkey("the flow of 2016")
+  assert.equal(lied.code, 1)
+  assert.match(lied.stderr, /it serves mappings of 2016's flow, not a LUKS2 volume; .* use --legacy/)
+  const asked = await setkey("none", "--legacy")
+  assert.equal(asked.code, 1)
+  assert.match(asked.stderr, /Cannot use --legacy with work: it is a LUKS2 volume/)
+  for (const { sent } of [lied, asked]) assert.ok(!sent.includes("Volume.Unlock") && !sent.includes("Challenge"))
 })

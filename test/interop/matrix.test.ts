@@ -20,6 +20,7 @@ import {
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, before, test } from "node:test"
+import { bindingOf } from "../../src/enclave/asked.ts"
 import { openEnclave } from "../../src/enclave/loader.ts"
 import { sealRequest } from "../../src/enclave/seal-request.ts"
 import type { Enclave, Kdf, Segment, VolumeHandle } from "../../src/enclave/types.ts"
@@ -56,9 +57,9 @@ after(async () => {
   rmSync(folder, { recursive: true })
 })
 
-const seal: Seal = async (binding, secrets) => {
-  const nonce = await enclave.challenge(binding.purpose)
-  return sealRequest(enclave.identity.publicKey, { ...binding, nonce }, secrets)
+const seal: Seal = async (asked, secrets) => {
+  const nonce = await enclave.challenge(asked.purpose)
+  return sealRequest(enclave.identity.publicKey, { ...(await bindingOf(asked)), nonce }, secrets)
 }
 
 function cryptsetup(...args: string[]): void {
@@ -151,11 +152,8 @@ async function opened<T>(
     const areas = new Map<number, Uint8Array>()
     for (const slot of store.header.metadata.keyslots.keys()) areas.set(slot, await store.readArea(slot))
     const header = enclaveHeader(store.header, areas, () => true)
-    const sealed = await seal(
-      { purpose: "unlock", uuid: header.uuid, slot: null, freshSlot: null },
-      { existing: passphrase },
-    )
-    const { handle, slot } = await enclave.unlock(sealed, header, "mrsigner")
+    const sealed = await seal({ purpose: "unlock", header, slot: null }, { existing: passphrase })
+    const { handle, slot } = await enclave.unlock(sealed, header)
     try {
       return { slot, result: work(handle, header.segment) }
     } finally {

@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < o->size)
 		return -1;
 	/* Message, area and macs of the template stay what they are. */
-	requests_template(op, data[size - 1] == 's', request);
+	requests_template(op, false, request);
 	memcpy(request, data, o->size);
 	((struct tresor_head *)request)->op = op;
 	resolve(request, o->addresses);
@@ -97,6 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			memcpy(request + o->array_at, &address, 8);
 	}
 	requests_limit(op, request);
+	if (data[size - 1] == 's')
+		requests_seal_again(op, request);
 	requests_enter(request, false);
 	return 0;
 }

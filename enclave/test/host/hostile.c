@@ -92,13 +92,14 @@ int main(int argc, char **argv)
 		uint32_t op = (uint32_t)(next() % OPERATIONS);
 		const struct operation *o = &operations[op];
 		uint32_t bends = (uint32_t)(next() % 4);
+		bool sealed = next() % 32 == 0;
 		uint32_t status;
 
 		/* The vectors of Argon2 and PBKDF2 take their time. */
 		if (op == TRESOR_OP_SELFTEST && next() % 64)
 			op = TRESOR_OP_BLOCKS, o = &operations[op];
 		memset(request, 0, sizeof(request));
-		requests_template(op, next() % 32 == 0, request);
+		requests_template(op, sealed, request);
 		while (bends--) {
 			uint64_t array;
 
@@ -110,6 +111,8 @@ int main(int argc, char **argv)
 				bend(request, o->size, o->addresses);
 		}
 		requests_limit(op, request);
+		if (sealed && next() % 2)
+			requests_seal_again(op, request);
 		status = requests_enter(request, i % 4096 == 0);
 		statuses[status]++;
 		reached[op] += status == TRESOR_OK;

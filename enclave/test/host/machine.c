@@ -10,7 +10,6 @@
 #include "slots.h"
 /* Included for their statics: a restart is a new process on real machines. */
 #include "../../state.c"
-#include "../../attempts.c"
 
 /* enclave.lds gives these in the image. */
 unsigned char tresor_heap[HEAP_SIZE + DYNAMIC_SIZE] __attribute__((aligned(4096)));
@@ -105,10 +104,9 @@ void machine_start(void)
 
 void machine_restart(void)
 {
-	struct tresor_hello hello = { .head = HEAD(tresor_hello, HELLO), .abi_version = 1 };
+	struct tresor_hello hello = { .head = HEAD(tresor_hello, HELLO), .abi_version = TRESOR_ABI_VERSION };
 
 	state = NONE;
-	failures = 0;
 	ASSERT(enter(&hello) == TRESOR_OK);
 }
 
@@ -218,12 +216,87 @@ static void hpke_seal(const uint8_t recipient[32], const void *info, size_t info
 	EVP_PKEY_free(peer);
 }
 
-void seal_request(struct tresor_message *message, uint8_t *where, uint32_t purpose, const char *uuid,
+/* ---- what the client asks for: written from abi/enclave.h, over OpenSSL ---- */
+
+uint32_t sender_flags = TRESOR_ADMIT_UNSEALED;
+
+static void digest_keyslot(EVP_MD_CTX *hash, const struct tresor_keyslot *keyslot, bool fresh)
+{
+	struct tresor_keyslot canonical = *keyslot;
+
+	canonical.area = canonical.sealed = 0;
+	if (fresh)
+		memset(canonical.salt, 0, sizeof(canonical.salt));
+	EVP_DigestUpdate(hash, &canonical, sizeof(canonical));
+}
+
+static struct tresor_message *digest_request(void *request, uint32_t purpose, uint8_t digest[32])
+{
+	static const struct tresor_keyslot none;
+	const struct tresor_keyslot *keyslots = NULL, *fresh = &none;
+	const struct tresor_segment *segment = NULL;
+	const struct tresor_digest *volume_digest = NULL;
+	uint32_t words[4] = { purpose }, count = 0;
+	EVP_MD_CTX *hash = EVP_MD_CTX_new();
+	struct tresor_message *message;
+
+	ASSERT(EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1);
+	switch (((struct tresor_head *)request)->op) {
+	case TRESOR_OP_CREATE: {
+		struct tresor_create *create = request;
+
+		message = &create->message, segment = &create->segment, volume_digest = &create->digest;
+		fresh = &create->keyslot, words[1] = create->policy;
+		break;
+	}
+	case TRESOR_OP_UNLOCK: {
+		struct tresor_unlock *unlock = request;
+
+		message = &unlock->message, segment = &unlock->segment, volume_digest = &unlock->digest;
+		keyslots = (const void *)unlock->keyslots, count = unlock->count, words[2] = unlock->macs != 0;
+		break;
+	}
+	case TRESOR_OP_ENROL: {
+		struct tresor_enrol *enrol = request;
+
+		message = &enrol->message, segment = &enrol->segment, volume_digest = &enrol->digest;
+		keyslots = (const void *)enrol->keyslots, count = enrol->count, words[2] = enrol->macs != 0;
+		fresh = &enrol->fresh, words[1] = enrol->policy;
+		break;
+	}
+	default: {
+		struct tresor_legacy *legacy = request;
+
+		EVP_DigestUpdate(hash, "tresor legacy v2", 16);
+		EVP_DigestUpdate(hash, &legacy->make, 4);
+		EVP_DigestUpdate(hash, &legacy->policy, 4);
+		EVP_DigestUpdate(hash, &legacy->kdf, sizeof(legacy->kdf));
+		EVP_DigestFinal_ex(hash, digest, NULL);
+		EVP_MD_CTX_free(hash);
+		return &legacy->message;
+	}
+	}
+	words[3] = count;
+	EVP_DigestUpdate(hash, "tresor request v2", 17);
+	EVP_DigestUpdate(hash, words, sizeof(words));
+	EVP_DigestUpdate(hash, segment, sizeof(*segment));
+	EVP_DigestUpdate(hash, volume_digest, sizeof(*volume_digest));
+	for (uint32_t i = 0; i < count; i++)
+		digest_keyslot(hash, &keyslots[i], false);
+	digest_keyslot(hash, fresh, true);
+	EVP_DigestFinal_ex(hash, digest, NULL);
+	EVP_MD_CTX_free(hash);
+	return message;
+}
+
+void seal_request(void *request, uint8_t *where, uint32_t purpose, const char *uuid,
 		  uint32_t slot, uint32_t fresh_slot, const void *existing, uint32_t existing_size,
 		  const void *fresh, uint32_t fresh_size)
 {
 	uint32_t size = 8 + existing_size + fresh_size;
 	uint8_t *plain = malloc(size);
+	uint8_t digest[32];
+	struct tresor_message *message = digest_request(request, purpose, digest);
 
 	memset(message, 0, sizeof(*message));
 	message->address = (uint64_t)where;
@@ -232,6 +305,8 @@ void seal_request(struct tresor_message *message, uint8_t *where, uint32_t purpo
 	message->context.purpose = purpose;
 	message->context.slot = slot;
 	message->context.fresh_slot = fresh_slot;
+	message->context.flags = sender_flags;
+	memcpy(message->context.request, digest, sizeof(digest));
 	memcpy(message->context.uuid, uuid, strlen(uuid));
 	challenge(purpose, message->context.nonce);
 	memcpy(plain, &existing_size, 4);
@@ -240,7 +315,7 @@ void seal_request(struct tresor_message *message, uint8_t *where, uint32_t purpo
 		memcpy(plain + 8, existing, existing_size);
 	if (fresh_size)
 		memcpy(plain + 8 + existing_size, fresh, fresh_size);
-	hpke_seal(tresor_channel.public_key, "tresor sealed request v1", 24, &message->context,
+	hpke_seal(tresor_channel.public_key, "tresor sealed request v2", 24, &message->context,
 		  sizeof(message->context), plain, size, where);
 	free(plain);
 }
@@ -261,7 +336,7 @@ void describe_keyslot(struct tresor_keyslot *keyslot, uint32_t slot, bool sealed
 		      void *sealed_at)
 {
 	*keyslot = (struct tresor_keyslot){
-		.slot = slot, .kdf = { .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA256, .time = 10 },
+		.slot = slot, .kdf = { .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA256, .time = 1000 },
 		.af_hash = TRESOR_SHA256, .af_stripes = TRESOR_STRIPES, .area_key_size = 64,
 		.key_size = 64, .salt_size = 32, .area_offset = 32768, .area_size = 258048,
 		.area = (uint64_t)area,
@@ -270,6 +345,6 @@ void describe_keyslot(struct tresor_keyslot *keyslot, uint32_t slot, bool sealed
 		keyslot->sealed_size = sizeof(struct tresor_sealed_salt);
 		keyslot->sealed = (uint64_t)sealed_at;
 		keyslot->pass_kdf = (struct tresor_kdf){ .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA512,
-							 .time = 20 };
+							 .time = 1000 };
 	}
 }

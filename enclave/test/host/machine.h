@@ -49,8 +49,13 @@ uint32_t enter_bytes(void *request, size_t size);
 uint32_t enter_again(void);
 
 void challenge(uint32_t purpose, uint8_t nonce[32]);
-/* Seals for the running enclave to `where` in the arena. The context is complete but for the nonce. */
-void seal_request(struct tresor_message *message, uint8_t *where, uint32_t purpose, const char *uuid,
+/* TRESOR_ADMIT_* of the requests sealed from now on; everything at first. */
+extern uint32_t sender_flags;
+/*
+ * Seals to `where` in the arena, for the running enclave and for `request` as it
+ * is now: any change to its public parameters afterwards is a forgery.
+ */
+void seal_request(void *request, uint8_t *where, uint32_t purpose, const char *uuid,
 		  uint32_t slot, uint32_t fresh_slot, const void *existing, uint32_t existing_size,
 		  const void *fresh, uint32_t fresh_size);
 

@@ -72,7 +72,7 @@ static uint8_t *place(uint32_t slot) { return arena + ((size_t)slot << 19); }
 static void fill_legacy(struct tresor_legacy *request)
 {
 	*request = (struct tresor_legacy){
-		.head = HEAD(tresor_legacy, LEGACY), .uuid = "legacy", .policy = TRESOR_POLICY_MRSIGNER,
+		.head = HEAD(tresor_legacy, LEGACY), .uuid = "legacy",
 		.key_size = 16, .mode = TRESOR_CBC,
 		.kdf = { .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA256, .time = 5 },
 		.sealed = (uint64_t)place(3), .sealed_out = (uint64_t)place(4), .bytes_size = 16,
@@ -112,6 +112,7 @@ void requests_prepare(void)
 
 	fill_legacy(&legacy);
 	legacy.make = 1;
+	legacy.policy = TRESOR_POLICY_MRSIGNER;
 	ASSERT(enter(&legacy) == TRESOR_OK);
 	volume.legacy_handle = legacy.handle;
 	memcpy(&volume.legacy, place(4), sizeof(volume.legacy));
@@ -136,17 +137,18 @@ static uint64_t plant_keyslots(void)
 	return (uint64_t)keyslot;
 }
 
-static void message(struct tresor_message *m, bool sealed, uint32_t purpose, uint32_t fresh_slot,
-		    bool existing, bool fresh)
+static void message(void *request, struct tresor_message *m, bool sealed, uint32_t purpose,
+		    uint32_t fresh_slot, bool existing, bool fresh)
 {
 	if (sealed) {
-		seal_request(m, place(6), purpose, UUID, TRESOR_ANY_SLOT, fresh_slot, PASS,
+		seal_request(request, place(6), purpose, UUID, TRESOR_ANY_SLOT, fresh_slot, PASS,
 			     existing ? sizeof(PASS) - 1 : 0, "new", fresh ? 3 : 0);
 		return;
 	}
 	*m = (struct tresor_message){ .address = (uint64_t)place(6), .size = 100 };
-	m->context = (struct tresor_context){ .version = 1, .purpose = purpose, .uuid = UUID,
-					      .slot = TRESOR_ANY_SLOT, .fresh_slot = fresh_slot };
+	m->context = (struct tresor_context){ .version = TRESOR_ABI_VERSION, .purpose = purpose, .uuid = UUID,
+					      .slot = TRESOR_ANY_SLOT, .fresh_slot = fresh_slot,
+					      .flags = sender_flags };
 }
 
 void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
@@ -167,9 +169,10 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 	} r;
 
 	memset(&r, 0, sizeof(r));
+	memcpy(&r, &head, sizeof(head));	/* seal_request looks at it */
 	switch (op) {
 	case TRESOR_OP_HELLO:
-		r.hello.abi_version = 1;
+		r.hello.abi_version = TRESOR_ABI_VERSION;
 		break;
 	case TRESOR_OP_CHALLENGE:
 		r.challenge.purpose = TRESOR_PURPOSE_UNLOCK;
@@ -184,23 +187,23 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 		describe_digest(&r.create.digest);
 		describe_keyslot(&r.create.keyslot, 0, true, place(7), place(8));
 		r.create.macs = (uint64_t)place(9);
-		message(&r.create.message, sealed, TRESOR_PURPOSE_CREATE, 0, false, true);
+		message(&r.create, &r.create.message, sealed, TRESOR_PURPOSE_CREATE, 0, false, true);
 		if (sealed && volume.handle == 0)	/* the fixture: with the passphrase of the others */
-			seal_request(&r.create.message, place(6), TRESOR_PURPOSE_CREATE, UUID, TRESOR_ANY_SLOT,
+			seal_request(&r.create, place(6), TRESOR_PURPOSE_CREATE, UUID, TRESOR_ANY_SLOT,
 				     0, NULL, 0, PASS, sizeof(PASS) - 1);
 		break;
 	case TRESOR_OP_UNLOCK:
-		r.unlock = (struct tresor_unlock){ .segment = volume.made.segment, .digest = volume.made.digest,
-			.keyslots = plant_keyslots(), .count = 1, .policy = TRESOR_POLICY_MRSIGNER,
+		r.unlock = (struct tresor_unlock){ .head = head, .segment = volume.made.segment, .digest = volume.made.digest,
+			.keyslots = plant_keyslots(), .count = 1,
 			.macs = (uint64_t)place(5), .sealed_out = (uint64_t)place(9) };
-		message(&r.unlock.message, sealed, TRESOR_PURPOSE_UNLOCK, TRESOR_ANY_SLOT, true, false);
+		message(&r.unlock, &r.unlock.message, sealed, TRESOR_PURPOSE_UNLOCK, TRESOR_ANY_SLOT, true, false);
 		break;
 	case TRESOR_OP_ENROL:
-		r.enrol = (struct tresor_enrol){ .segment = volume.made.segment, .digest = volume.made.digest,
+		r.enrol = (struct tresor_enrol){ .head = head, .segment = volume.made.segment, .digest = volume.made.digest,
 			.keyslots = plant_keyslots(), .count = 3, .policy = TRESOR_POLICY_MRSIGNER,
 			.macs = (uint64_t)place(5), .macs_out = (uint64_t)place(9) };
 		describe_keyslot(&r.enrol.fresh, 9, true, place(7), place(8));
-		message(&r.enrol.message, sealed, TRESOR_PURPOSE_ENROL, 9, true, true);
+		message(&r.enrol, &r.enrol.message, sealed, TRESOR_PURPOSE_ENROL, 9, true, true);
 		break;
 	case TRESOR_OP_SECTORS:
 		r.sectors = (struct tresor_sectors){ .handle = volume.handle, .count = 4,
@@ -217,7 +220,7 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 		memcpy(place(3), &volume.legacy, sizeof(volume.legacy));
 		if (sealed) {
 			r.legacy.bytes_size = 0;
-			seal_request(&r.legacy.message, place(6), TRESOR_PURPOSE_LEGACY, "legacy",
+			seal_request(&r.legacy, place(6), TRESOR_PURPOSE_LEGACY, "legacy",
 				     TRESOR_ANY_SLOT, TRESOR_ANY_SLOT, PASS, sizeof(PASS) - 1, NULL, 0);
 		}
 		break;
@@ -225,7 +228,8 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 		r.blocks = (struct tresor_blocks){ .count = 4, .blocks = (uint64_t)place(2) };
 		for (uint32_t i = 0; i < TRESOR_RANGES; i++)
 			((struct tresor_block *)place(2))[i] = (struct tresor_block){
-				.in = (uint64_t)place(3), .out = (uint64_t)place(4), .length = 64 + i % 3 * 16,
+				.in = (uint64_t)place(3), .out = (uint64_t)place(4),
+				.length = i % 2 ? 512 : 64 + i % 3 * 16, .iv = { (uint8_t)i },
 				.handle = i % 2 ? volume.handle : volume.legacy_handle,
 				.mode = i % 2 ? TRESOR_XTS : TRESOR_CBC };
 		break;
@@ -268,7 +272,8 @@ static void limit(uint8_t *base, const uint16_t *costs)
 
 	for (; *costs; costs++) {
 		memcpy(&value, base + *costs - 1, 4);
-		if (value > 64)
+		/* The floor, so that a keyslot that is made can be. */
+		if (value > TRESOR_KDF_FLOOR_ITERATIONS)
 			value %= 64;
 		memcpy(base + *costs - 1, &value, 4);
 	}
@@ -281,6 +286,37 @@ void requests_limit(uint32_t op, uint8_t request[REQUEST_MAX])
 	limit(request, o->costs);
 	for (uint32_t i = 0; o->array && i < TRESOR_KEYSLOTS; i++)
 		limit(place(2) + i * o->array, o->element_costs);
+}
+
+static bool readable(uint64_t address, uint32_t count)
+{
+	return count <= TRESOR_KEYSLOTS && address >= (uint64_t)arena && address < (uint64_t)arena + ARENA_POINTERS;
+}
+
+void requests_seal_again(uint32_t op, uint8_t request[REQUEST_MAX])
+{
+	struct tresor_unlock unlock;
+	struct tresor_enrol enrol;
+
+	switch (op) {
+	case TRESOR_OP_CREATE:
+		seal_request(request, place(6), TRESOR_PURPOSE_CREATE, UUID, TRESOR_ANY_SLOT, 0, NULL, 0, "new", 3);
+		break;
+	case TRESOR_OP_UNLOCK:
+		memcpy(&unlock, request, sizeof(unlock));
+		if (readable(unlock.keyslots, unlock.count))
+			seal_request(request, place(6), unlock.macs_out ? TRESOR_PURPOSE_AUTHENTICATE : TRESOR_PURPOSE_UNLOCK,
+				     UUID, TRESOR_ANY_SLOT, TRESOR_ANY_SLOT, PASS, sizeof(PASS) - 1, NULL, 0);
+		break;
+	case TRESOR_OP_ENROL:
+		memcpy(&enrol, request, sizeof(enrol));
+		if (readable(enrol.keyslots, enrol.count))
+			seal_request(request, place(6), TRESOR_PURPOSE_ENROL, UUID, TRESOR_ANY_SLOT, 9, PASS,
+				     sizeof(PASS) - 1, "new", 3);
+		break;
+	default:
+		break;
+	}
 }
 
 static void scan_for_keys(void)

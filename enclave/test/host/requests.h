@@ -28,6 +28,11 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX]);
 uint64_t requests_address(uint64_t choice);
 /* Keeps an honest but costly request from stopping the test. */
 void requests_limit(uint32_t op, uint8_t request[REQUEST_MAX]);
+/*
+ * Seals the passphrase for the request as it is now bent: a client that was shown a
+ * hostile header and asked for it. Nothing when what it points to cannot be read.
+ */
+void requests_seal_again(uint32_t op, uint8_t request[REQUEST_MAX]);
 /* Enters; closes a handle that came back; looks for keys in what the host can see when `scan`. */
 uint32_t requests_enter(uint8_t request[REQUEST_MAX], bool scan);
 #endif

@@ -85,7 +85,7 @@ async function ofVolume(folder: string, backend: Backend | "auto", advance: () =
   const path = join(folder, "bench.img")
   const cheap = { pbkdf: "pbkdf2", pbkdfForceIterations: 1000, recovery: false, size: IMAGE } as const
   await createVolume(path, { backend, keyFile, ...cheap })
-  const { socket } = await openVolume(path, NAME, { backend, keyFile, tries: 1, sealPolicy: "mrsigner" })
+  const { socket } = await openVolume(path, NAME, { backend, keyFile, tries: 1 })
   const figures: Figure[] = []
   {
     await using client = await NbdClient.connect(socket)

@@ -57,7 +57,7 @@ export async function demo(options: { readonly backend: Backend | "auto"; readon
     const made = await createVolume(path, { ...options, size: SIZE, keyFile, recovery: true, label: "demo" })
     step(`created ${formatSize(SIZE)} LUKS2 volume; its key was made in the enclave and has never been outside`)
 
-    const volume = await openVolume(path, NAME, { ...options, keyFile, tries: 1, sealPolicy: "mrsigner" })
+    const volume = await openVolume(path, NAME, { ...options, keyFile, tries: 1 })
     step("opened: the passphrase travelled encrypted to the enclave, Argon2id ran there")
     say(
       dim(

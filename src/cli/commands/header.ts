@@ -9,7 +9,7 @@ import { openFileDevice } from "../../luks2/file-device.ts"
 import type { LuksHeader } from "../../luks2/metadata.ts"
 import { authenticateHeader } from "../../luks2/operations/authenticate.ts"
 import { checkTampering } from "../../luks2/tampering.ts"
-import { out } from "../../output/output.ts"
+import { err, out } from "../../output/output.ts"
 import { openHeaderDevice } from "../../store/header-device.ts"
 import { confirm } from "../confirm.ts"
 import { type EnclaveChoice, type ExistingOptions, warnOfTampering, withKeeper } from "../keeper.ts"
@@ -177,10 +177,15 @@ async function writeArea(source: HeaderDevice, device: HeaderDevice, size: numbe
 export interface AuthenticateOptions extends HeaderOptions, EnclaveChoice, ExistingOptions {}
 
 export async function authenticate(path: string, options: AuthenticateOptions): Promise<void> {
-  await withKeeper(path, options, (keeper) =>
+  const { macsMissing } = await withKeeper(path, options, (keeper) =>
     withPassphrase(`Enter any passphrase of ${path}`, options, (secret) =>
       withClock("Opening the keyslot", authenticateHeader(keeper, { secret, slot: options.keySlot ?? null })),
     ),
   )
   out.line("The header is authenticated as it is now.")
+  if (macsMissing) {
+    err.line(
+      `tresor: the header had no MACs, so nothing shows whether it was changed before; compare \`tresor dump ${path}\` with a backup`,
+    )
+  }
 }

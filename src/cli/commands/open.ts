@@ -1,7 +1,7 @@
 import { resolve } from "node:path"
 import type { VolumeStatus } from "../../control/volume.ts"
 import { checkName } from "../../daemon/runtime.ts"
-import type { Backend, SealPolicy } from "../../enclave/types.ts"
+import type { Backend } from "../../enclave/types.ts"
 import { out } from "../../output/output.ts"
 import { connectVolume, startDaemon } from "../daemon.ts"
 import { rehearse } from "../sealed.ts"
@@ -10,7 +10,6 @@ import { type UnlockOptions, unlockVolume } from "../unlock.ts"
 
 export interface OpenOptions extends UnlockOptions {
   readonly backend: Backend | "auto"
-  readonly sealPolicy: SealPolicy
   readonly readonly?: true
   readonly allowDiscards?: true
   readonly direct?: true
@@ -28,7 +27,7 @@ function absolute(path: string): string {
 }
 
 function daemonArguments(path: string, name: string, options: OpenOptions): string[] {
-  const args = ["--backend", options.backend, "--seal-policy", options.sealPolicy]
+  const args = ["--backend", options.backend]
   if (options.readonly === true) args.push("--readonly")
   if (options.allowDiscards === true) args.push("--allow-discards")
   if (options.direct === true) args.push("--direct")

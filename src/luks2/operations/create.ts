@@ -127,10 +127,11 @@ export async function makeVolume(
   const offset = 2n * BigInt(volume.headerSize)
   const area = { offset, size: areaSize(volume.keySize) }
   const parameters = freshParameters(first, slot, volume.keySize, area)
-  const binding = { purpose: "create", uuid: volume.uuid, slot: null, freshSlot: slot } as const
-  const sealed = await seal(binding, { fresh: first.secret })
   const description = { uuid: volume.uuid, segment, digest: DIGEST }
-  const made = await enclave.create(sealed, description, parameters, sealPolicy(first))
+  const policy = sealPolicy(first)
+  const asked = { purpose: "create", ...description, fresh: parameters, policy } as const
+  const sealed = await seal(asked, { fresh: first.secret })
+  const made = await enclave.create(sealed, description, parameters, policy)
 
   const empty = emptyMetadata(volume, made.digest)
   const token = freshToken(first, slot, made.keyslot, enclave.identity, made.macs)

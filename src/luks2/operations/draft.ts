@@ -7,7 +7,7 @@ import type { EnclaveIdentity, Header, HeaderMacs, Kdf, KeyslotParameters, MadeK
 import { Exit, TresorError } from "../../errors.ts"
 import type { HeaderChange, HeaderStore } from "../header-store.ts"
 import type { ForeignToken, LuksHeader, LuksKeyslot, Metadata, TresorToken } from "../metadata.ts"
-import { enclaveHeader } from "../volume-header.ts"
+import { enclaveHeader, triedByDefault } from "../volume-header.ts"
 import { areaSize, findGap, freeSlot, STRIPES } from "./areas.ts"
 import {
   addKeyslot,
@@ -27,7 +27,7 @@ import {
   sealPolicy,
   type VolumeKeeper,
 } from "./parts.ts"
-import { explainSeal } from "./seal-status.ts"
+import { explainUnlock, untried } from "./seal-status.ts"
 
 function luksKdf(kdf: Kdf, salt: Uint8Array): LuksKeyslot["kdf"] {
   return kdf.type === "pbkdf2"
@@ -118,7 +118,8 @@ export class Draft {
 
   /**
    * Keyslots a passphrase may open: the one named, else all but those of
-   * priority 0. Throws KEYSLOT_INACTIVE (exit 1) or KEYSLOT_MISSING (exit 2).
+   * priority 0 and those that would take hours. Throws KEYSLOT_INACTIVE (exit 1),
+   * KEYSLOT_MISSING or KEYSLOT_COSTLY (exit 2).
    */
   slotsToTry(named: number | null): readonly number[] {
     const slots = volumeSlots(this.metadata)
@@ -126,11 +127,10 @@ export class Draft {
       if (slots.includes(named)) return [named]
       throw inactive(named)
     }
-    const normal = slots.filter((slot) => {
-      const keyslot = this.metadata.keyslots.get(slot)!
-      return isLuksKeyslot(keyslot) && keyslot.priority !== 0
-    })
+    const normal = slots.filter(triedByDefault(this.#header))
     if (normal.length > 0) return normal
+    const skipped = untried(this.enclaveHeader(() => false))
+    if (skipped !== null) throw new TresorError("KEYSLOT_COSTLY", Exit.denied, `Cannot use ${this.#path}: ${skipped}`)
     throw new TresorError("KEYSLOT_MISSING", Exit.denied, `Cannot use ${this.#path}: it has no keyslot to try`)
   }
 
@@ -152,12 +152,13 @@ export class Draft {
     const size = areaSize(keySize)
     const offset = findGap(this.#header, size)
     const parameters = freshParameters(fresh, slot, keySize, { offset, size })
+    const policy = sealPolicy(fresh)
     const sealed = await seal(
-      { purpose: "enrol", uuid: header.uuid, slot: proof.slot, freshSlot: slot },
+      { purpose: "enrol", header, slot: proof.slot, fresh: parameters, policy },
       { existing: proof.secret, fresh: fresh.secret },
     )
-    const made = await enclave.enrol(sealed, header, parameters, sealPolicy(fresh)).catch((error: unknown) => {
-      throw explainSeal(error, header, enclave.identity, this.#path)
+    const made = await enclave.enrol(sealed, header, parameters, policy).catch((error: unknown) => {
+      throw explainUnlock(error, header, enclave.identity, this.#path)
     })
     this.#areas.set(slot, made.keyslot.area)
     this.#writes.push({ offset, bytes: made.keyslot.area })
@@ -176,9 +177,9 @@ export class Draft {
     const header = this.enclaveHeader((slot) => slots.includes(slot))
     // A single one is named in the sealed request, so that nobody tries it on another.
     const slot = slots.length === 1 ? slots[0]! : null
-    const sealed = await seal({ purpose: "unlock", uuid: header.uuid, slot, freshSlot: null }, { existing: secret })
-    const opened = await enclave.unlock(sealed, header, "mrsigner").catch((error: unknown) => {
-      throw explainSeal(error, header, enclave.identity, this.#path)
+    const sealed = await seal({ purpose: "unlock", header, slot }, { existing: secret })
+    const opened = await enclave.unlock(sealed, header).catch((error: unknown) => {
+      throw explainUnlock(error, header, enclave.identity, this.#path)
     })
     enclave.closeVolume(opened.handle)
     return opened.slot

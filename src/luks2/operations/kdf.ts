@@ -2,6 +2,7 @@
  * How a passphrase is stretched: defaults, what people ask for, and
  * calibration by the enclave's own speed. Pure.
  */
+import { KdfFloor } from "../../enclave/abi.ts"
 import type { Kdf } from "../../enclave/types.ts"
 import { Exit, TresorError } from "../../errors.ts"
 
@@ -51,8 +52,27 @@ function checkForced(request: KdfRequest, least: number): void {
   }
 }
 
-/** KDF of a sealed keyslot: as asked for, else the default; measured only when a time is given. */
+/** What the enclave refuses to make a keyslot with. */
+function checkFloor(kdf: Kdf): Kdf {
+  const few =
+    kdf.type === "pbkdf2" ? kdf.iterations < KdfFloor.iterations : kdf.time * kdf.memoryKib < KdfFloor.passesKib
+  if (!few) return kdf
+  throw new TresorError(
+    "KDF_TOO_WEAK",
+    Exit.badArguments,
+    kdf.type === "pbkdf2"
+      ? `Cannot use ${kdf.iterations} iterations of pbkdf2: the minimum is ${KdfFloor.iterations}`
+      : `Cannot use ${kdf.time} passes of ${kdf.type} over ${kdf.memoryKib} KiB: ` +
+          `the minimum of passes times KiB is ${KdfFloor.passesKib}`,
+  )
+}
+
+/** KDF of a sealed keyslot: as asked for, else the default; measured only when a time is given. Throws KDF_TOO_WEAK (exit 1). */
 export async function tresorKdf(request: KdfRequest, limits: KdfLimits, benchmark: Benchmark): Promise<Kdf> {
+  return checkFloor(await chooseTresorKdf(request, limits, benchmark))
+}
+
+async function chooseTresorKdf(request: KdfRequest, limits: KdfLimits, benchmark: Benchmark): Promise<Kdf> {
   if (request.timeMs !== null && request.iterations === null)
     return calibrate(request, request.timeMs, limits, benchmark)
   if (request.type === "pbkdf2") {

@@ -9,7 +9,7 @@ import { adopt } from "./adopt.ts"
 import { authenticateHeader } from "./authenticate.ts"
 import { changeKeyslot } from "./change.ts"
 import { DATA_OFFSET, HEADER_SIZE, makeVolume, type NewVolume, writeVolume } from "./create.ts"
-import { isTresorToken, slotsOfTokens, tresorToken, volumeSlots } from "./metadata-edit.ts"
+import { isLuksKeyslot, isTresorToken, slotsOfTokens, tresorToken, volumeSlots } from "./metadata-edit.ts"
 import type { FreshKeyslot, VolumeKeeper } from "./parts.ts"
 import { proveKeyslot } from "./prove.ts"
 import { recover, recoverySlots, testRecovery } from "./recover.ts"
@@ -350,4 +350,55 @@ test("a header edited by hand is refused, whoever proves; a passphrase vouches f
   await consistent(volume)
   const plain = await newVolume([portable("theirs")])
   await assert.rejects(authenticateHeader(plain, proof("theirs")), { code: "NOT_AUTHENTICATED", exitCode: 1 })
+})
+
+/** As somebody edits a header on disk. */
+async function edited({ store }: Volume, change: (metadata: Metadata) => Metadata): Promise<void> {
+  await store.update(async (header) => ({ header: { ...header, metadata: change(header.metadata) } }))
+}
+
+test("a keyslot that would take hours is tried only when it is named", async () => {
+  const volume = await newVolume()
+  const iterations = 2 ** 32 - 1
+  const costly = (slots: readonly number[]) => (metadata: Metadata) => ({
+    ...metadata,
+    keyslots: new Map(
+      [...metadata.keyslots].map(([slot, each]) => {
+        if (!slots.includes(slot) || !isLuksKeyslot(each)) return [slot, each] as const
+        return [
+          slot,
+          { ...each, kdf: { type: "pbkdf2", hash: "sha256", iterations, salt: each.kdf.salt } as const },
+        ] as const
+      }),
+    ),
+  })
+  await edited(volume, costly([0]))
+  assert.equal(await opens(volume, "key"), 1)
+  const way = /keyslot 0 not tried: its KDF asks for 4294967295 iterations.*--key-slot 0 tries it/
+  await assert.rejects(opens(volume, "first"), { code: "ENCLAVE_PASSPHRASE", message: way })
+  // Named, it is tried: with other parameters it opens for nobody, which is another matter.
+  await assert.rejects(opens(volume, "first", 0), { code: "ENCLAVE_PASSPHRASE", message: /^No key available/ })
+  await edited(volume, costly([0, 1]))
+  await assert.rejects(opens(volume, "key"), { code: "KEYSLOT_COSTLY", message: /keyslots 0, 1 not tried/ })
+  await edited(volume, (metadata) => ({
+    ...metadata,
+    digests: new Map([...metadata.digests].map(([n, digest]) => [n, { ...digest, iterations }])),
+  }))
+  await assert.rejects(opens(volume, "key"), { code: "KEYSLOT_COSTLY", message: /its digest asks for 4294967295/ })
+})
+
+test("a volume whose tokens were removed opens with its recovery key only", async () => {
+  const volume = await newVolume()
+  await edited(volume, (metadata) => ({
+    ...metadata,
+    tokens: new Map([...metadata.tokens].filter(([, token]) => !isTresorToken(token))),
+  }))
+  // Without its token the sealed keyslot is cryptsetup's to try, and opens for nobody.
+  await assert.rejects(opens(volume, "first"), { code: "ENCLAVE_PASSPHRASE" })
+  assert.equal(await opens(volume, "key"), 1)
+})
+
+test("authenticate says whether there was anything to compare with", async () => {
+  const volume = await newVolume()
+  assert.deepEqual(await authenticateHeader(volume, proof("first")), { macsMissing: false })
 })

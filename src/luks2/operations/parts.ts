@@ -1,18 +1,16 @@
 /** What every operation on a volume works with. */
-import type { Enclave, Kdf, KeyslotParameters, RequestContext, SealedRequest, SealPolicy } from "../../enclave/types.ts"
+import type { Asked } from "../../enclave/asked.ts"
+import type { Enclave, Kdf, KeyslotParameters, SealedRequest, SealPolicy } from "../../enclave/types.ts"
 import type { HeaderStore } from "../header-store.ts"
 import type { LuksArea } from "../metadata.ts"
-
-/** What a sealed request is bound to, less the nonce. */
-export type Binding = Omit<RequestContext, "nonce">
 
 export interface Secrets {
   readonly existing?: Uint8Array
   readonly fresh?: Uint8Array
 }
 
-/** Encrypts secrets to an enclave that has been assessed. The secrets stay the caller's to wipe. */
-export type Seal = (binding: Binding, secrets: Secrets) => Promise<SealedRequest>
+/** Encrypts secrets to an enclave that has been assessed, for what is asked only. The secrets stay the caller's to wipe. */
+export type Seal = (asked: Asked, secrets: Secrets) => Promise<SealedRequest>
 
 export interface Keeper {
   readonly enclave: Enclave

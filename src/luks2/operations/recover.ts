@@ -34,9 +34,9 @@ async function sealOf(
 ): Promise<"opens" | StatusName> {
   const { enclave, seal } = keeper
   const header = draft.enclaveHeader((each) => each === slot)
-  const sealed = await seal({ purpose: "unlock", uuid: header.uuid, slot, freshSlot: null }, { existing: key })
+  const sealed = await seal({ purpose: "unlock", header, slot }, { existing: key })
   try {
-    const opened = await enclave.unlock(sealed, header, "mrsigner")
+    const opened = await enclave.unlock(sealed, header)
     enclave.closeVolume(opened.handle)
     return "opens"
   } catch (error) {

@@ -1,12 +1,13 @@
 /**
- * Why a sealed salt did not open, with what differs by name. The blob itself
- * says who sealed it (docs/format.md, "The sealed salt"); the enclave decides,
- * this only explains. Pure.
+ * Why no keyslot opened: a sealed salt that did not, with what differs by name,
+ * or a keyslot that was not tried. The blob itself says who sealed it
+ * (docs/format.md, "The sealed salt"); the enclave decides, this only explains. Pure.
  */
 
 import { EnclaveError, type StatusName } from "../../enclave/error.ts"
 import type { EnclaveIdentity, Header, Keyslot } from "../../enclave/types.ts"
 import { TresorError } from "../../errors.ts"
+import { tooCostly } from "../kdf-cost.ts"
 
 /** struct tresor_sealed_salt: offsets of what is told. */
 const MRENCLAVE = 560
@@ -70,14 +71,34 @@ export function nameSlots(slots: readonly number[]): string {
   return `keyslot${slots.length === 1 ? "" : "s"} ${slots.join(", ")}`
 }
 
+/** Keyslots that are not tried unless they are named, each with the reason. */
+export function untried({ keyslots, digest }: Header): string | null {
+  const costly = keyslots.flatMap((slot) => {
+    const fact = slot.tried ? null : tooCostly(slot, digest)
+    return fact === null ? [] : [{ slot: slot.slot, fact }]
+  })
+  const [first] = costly
+  if (first === undefined) return null
+  const slots = nameSlots(costly.map(({ slot }) => slot))
+  return `${slots} not tried: ${first.fact}, which would take hours; --key-slot ${first.slot} tries it all the same`
+}
+
 /**
- * An enclave's refusal to unseal, or a wrong passphrase while a sealed keyslot
- * could not be tried, as one line with the way out; the same code and exit
- * code. Anything else is returned as it is.
+ * An enclave's refusal to unseal, or a wrong passphrase while a keyslot could
+ * not be tried, as one line with the way out; the same code and exit code.
+ * Anything else is returned as it is.
  */
-export function explainSeal(error: unknown, header: Header, identity: EnclaveIdentity, path: string): unknown {
+export function explainUnlock(error: unknown, header: Header, identity: EnclaveIdentity, path: string): unknown {
   if (!(error instanceof EnclaveError)) return error
   const status = error.status === "passphrase" ? error.seal : error.status
+  if (status === null && error.status === "passphrase") {
+    const skipped = untried(header)
+    return skipped === null
+      ? error
+      : new TresorError(error.code, error.exitCode, `No other keyslot opens with this passphrase, and ${skipped}`, {
+          cause: error,
+        })
+  }
   if (status === null || !isSealStatus(status)) return error
   const suspects = header.keyslots.filter(
     (slot): slot is Keyslot & { sealed: Uint8Array } => slot.tried && slot.sealed !== null,

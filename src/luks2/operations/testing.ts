@@ -5,8 +5,10 @@
  * a torn, stale or wiped one does not open.
  */
 import { createHash, randomBytes } from "node:crypto"
+import { type Asked, bindingOf } from "../../enclave/asked.ts"
 import { EnclaveError, type StatusName } from "../../enclave/error.ts"
 import type {
+  Authenticated,
   Digest,
   Enclave,
   EnclaveIdentity,
@@ -23,7 +25,7 @@ import type {
   Unlocked,
   VolumeHandle,
 } from "../../enclave/types.ts"
-import type { Binding, Secrets } from "./parts.ts"
+import type { Secrets } from "./parts.ts"
 
 const hash = (...parts: readonly (Uint8Array | string)[]): Uint8Array => {
   const state = createHash("sha256")
@@ -84,9 +86,9 @@ export class FakeEnclave implements Enclave {
   }
 
   /** What `TrustedEnclave.seal` is to the real one. */
-  readonly seal = async (binding: Binding, secrets: Secrets): Promise<SealedRequest> => {
-    const nonce = await this.challenge(binding.purpose)
-    return { context: { ...binding, nonce }, bytes: pack(secrets) }
+  readonly seal = async (asked: Asked, secrets: Secrets): Promise<SealedRequest> => {
+    const nonce = await this.challenge(asked.purpose)
+    return { context: { ...(await bindingOf(asked)), nonce }, bytes: pack(secrets) }
   }
 
   /** Handles that were not closed. */
@@ -100,9 +102,17 @@ export class FakeEnclave implements Enclave {
     return nonce
   }
 
-  #secrets({ context, bytes }: SealedRequest, purpose: Purpose, uuid: string): Required<Secrets> {
+  async #secrets({ context, bytes }: SealedRequest, asked: Asked): Promise<Required<Secrets>> {
     const known = this.#nonces.delete(`${context.purpose} ${Buffer.from(context.nonce).toString("hex")}`)
-    if (!known || context.purpose !== purpose || context.uuid !== uuid) throw new EnclaveError("message")
+    const ours = await bindingOf(asked)
+    if (
+      !known ||
+      context.purpose !== asked.purpose ||
+      context.uuid !== ours.uuid ||
+      !same(context.request, ours.request)
+    )
+      throw new EnclaveError("message")
+    if (ours.unsealed && !context.unsealed) throw new EnclaveError("request")
     const size = Buffer.from(bytes).readUInt32LE()
     return { existing: bytes.subarray(4, 4 + size), fresh: bytes.subarray(4 + size) }
   }
@@ -214,9 +224,9 @@ export class FakeEnclave implements Enclave {
     sealed: SealedRequest,
     header: { readonly uuid: string; readonly segment: Segment; readonly digest: Pick<Digest, "hash" | "iterations"> },
     keyslot: KeyslotParameters,
-    _policy: SealPolicy,
+    policy: SealPolicy,
   ) {
-    const { fresh } = this.#secrets(sealed, "create", header.uuid)
+    const { fresh } = await this.#secrets(sealed, { purpose: "create", ...header, fresh: keyslot, policy })
     if (sealed.context.freshSlot !== keyslot.slot || sealed.context.slot !== null) throw new EnclaveError("request")
     const key = new Uint8Array(randomBytes(32))
     const salt = new Uint8Array(randomBytes(32))
@@ -229,29 +239,39 @@ export class FakeEnclave implements Enclave {
     return { digest, keyslot: made, macs }
   }
 
-  async unlock(sealed: SealedRequest, header: Header, _policy: SealPolicy): Promise<Unlocked> {
-    const { existing } = this.#secrets(sealed, "unlock", header.uuid)
-    const { key, slot } = this.#open(header, sealed.context.slot, existing)
+  /** A seal is made with MACs: a header without them lost them. */
+  #macsMissing(header: Header, opened: number): boolean {
+    return header.macs === null && header.keyslots.some(({ slot, sealed }) => slot === opened && sealed !== null)
+  }
+
+  async unlock(sealed: SealedRequest, header: Header): Promise<Unlocked> {
+    const wanted = sealed.context.slot
+    const { existing } = await this.#secrets(sealed, { purpose: "unlock", header, slot: wanted })
+    const { key, slot } = this.#open(header, wanted, existing)
     const facts = this.#compare(header, key)
+    if (this.#macsMissing(header, slot)) throw new EnclaveError("header", { header: { ...facts, macsMissing: true } })
     if (facts.segmentChanged) throw new EnclaveError("header", { header: facts })
     const handle = this.#next++ as VolumeHandle
     this.#handles.set(handle, key)
     return { ...facts, handle, slot, resealed: null }
   }
 
-  async authenticate(sealed: SealedRequest, header: Header): Promise<HeaderMacs> {
-    const { existing } = this.#secrets(sealed, "authenticate", header.uuid)
-    return this.#macs(header, this.#open(header, sealed.context.slot, existing).key)
+  async authenticate(sealed: SealedRequest, header: Header): Promise<Authenticated> {
+    const wanted = sealed.context.slot
+    const { existing } = await this.#secrets(sealed, { purpose: "authenticate", header, slot: wanted })
+    const { key, slot } = this.#open(header, wanted, existing)
+    return { macs: this.#macs(header, key), macsMissing: this.#macsMissing(header, slot) }
   }
 
-  async enrol(sealed: SealedRequest, header: Header, fresh: KeyslotParameters, _policy: SealPolicy) {
-    const secrets = this.#secrets(sealed, "enrol", header.uuid)
+  async enrol(sealed: SealedRequest, header: Header, fresh: KeyslotParameters, policy: SealPolicy) {
+    const asked = { purpose: "enrol", header, slot: sealed.context.slot, fresh, policy } as const
+    const secrets = await this.#secrets(sealed, asked)
     if (sealed.context.freshSlot !== fresh.slot || header.keyslots.some(({ slot }) => slot === fresh.slot)) {
       throw new EnclaveError("request")
     }
     const { key, slot } = this.#open(header, sealed.context.slot, secrets.existing)
     const facts = this.#compare(header, key)
-    if (facts.segmentChanged) throw new EnclaveError("header", { header: facts })
+    if (facts.segmentChanged || this.#macsMissing(header, slot)) throw new EnclaveError("header", { header: facts })
     const keyslot = this.#make(fresh, header.uuid, secrets.fresh, key)
     const before = header.macs ?? this.#macs(header, key)
     const mac = this.#macKeyslot(header.uuid, fresh, keyslot.salt, key)

@@ -66,7 +66,7 @@ record_kept() { # a salt, sealed; nothing that a passphrase or a key shows in
 	[ "$(stat -c %a "$record")" = 600 ] && [ "$(json '["version"]' <"$record")" = 1 ]
 }
 setkey_first() {
-	tresor setkey legacy --key-file "$work/pass" && losetup /dev/loop0 "$work/sealed" || return
+	tresor setkey legacy --legacy --key-file "$work/pass" && losetup /dev/loop0 "$work/sealed" || return
 	printf dummy | cryptsetup create tresor /dev/loop0 --cipher tresor --key-size 128 &&
 		mkfs.ext2 -q /dev/mapper/tresor && mount /dev/mapper/tresor /mnt && cp "$work/data" /mnt/data &&
 		umount /mnt && cryptsetup remove tresor
@@ -78,7 +78,7 @@ setkey_later() {
 	sleep 1
 	kill -0 $mount || { echo "did not wait"; return 1; }
 	[ "$(tresor status legacy --json | json '["state"]')" = locked ] &&
-		tresor setkey legacy --key-file "$work/pass" && wait $mount && cmp /mnt/data "$work/data" && umount /mnt &&
+		tresor setkey legacy --legacy --key-file "$work/pass" && wait $mount && cmp /mnt/data "$work/data" && umount /mnt &&
 		cryptsetup remove tresor && losetup -d /dev/loop0
 }
 

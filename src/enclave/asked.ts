@@ -1,0 +1,146 @@
+/**
+ * What a client asks an enclave to do with its passphrase, as the context of the
+ * sealed request names it (abi/enclave.h, struct tresor_context): the enclave
+ * refuses any other request. Pure; runs in a browser too.
+ */
+import * as abi from "./abi.ts"
+import {
+  digestFields,
+  freshDigestFields,
+  freshKeyslotFields,
+  kdfFields,
+  keyslotFields,
+  publicHeader,
+  segmentFields,
+} from "./marshal.ts"
+import { type Encodable, encode, type Struct } from "./struct.ts"
+import type {
+  Digest,
+  Header,
+  Kdf,
+  KeyslotParameters,
+  PublicHeader,
+  RequestContext,
+  SealPolicy,
+  Segment,
+} from "./types.ts"
+
+/** A request about a header: which keyslots are tried is in it. */
+interface AskedOfHeader {
+  readonly header: Header | PublicHeader
+  /** The only keyslot that may be tried; `null`: all that are marked. */
+  readonly slot: number | null
+}
+
+export type Asked =
+  | {
+      readonly purpose: "create"
+      readonly uuid: string
+      readonly segment: Segment
+      readonly digest: Pick<Digest, "hash" | "iterations">
+      readonly fresh: KeyslotParameters
+      readonly policy: SealPolicy
+    }
+  | (AskedOfHeader & { readonly purpose: "unlock" | "authenticate" })
+  | (AskedOfHeader & { readonly purpose: "enrol"; readonly fresh: KeyslotParameters; readonly policy: SealPolicy })
+  | { readonly purpose: "legacy"; readonly uuid: string; readonly kdf: Kdf; readonly make: SealPolicy | null }
+
+/** The context of a sealed request, less the nonce. */
+export type Binding = Omit<RequestContext, "nonce">
+
+// biome-ignore lint/suspicious/noExplicitAny: any struct
+function bytesOf<S extends Struct<any>>(type: S, value: Encodable<S>): Uint8Array {
+  const bytes = new Uint8Array(type.size)
+  encode(type, value, bytes)
+  return bytes
+}
+
+const words = (...values: readonly number[]) => new Uint8Array(new Uint32Array(values).buffer)
+
+async function sha256(label: string, parts: readonly Uint8Array[]): Promise<Uint8Array> {
+  const all = [new TextEncoder().encode(label), ...parts]
+  const bytes = new Uint8Array(all.reduce((size, part) => size + part.length, 0))
+  let at = 0
+  for (const part of all) {
+    bytes.set(part, at)
+    at += part.length
+  }
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))
+}
+
+const LABEL = "tresor request v2"
+const LEGACY_LABEL = "tresor legacy v2"
+
+function shown(header: Header | PublicHeader): PublicHeader {
+  return "macs" in header ? publicHeader(header) : header
+}
+
+/** Digest of a request about a header that is there. */
+function ofHeader(
+  purpose: "unlock" | "authenticate" | "enrol",
+  header: PublicHeader,
+  policy: SealPolicy | null,
+  fresh: KeyslotParameters | null,
+): Promise<Uint8Array> {
+  const { segment, digest, keyslots, authenticated } = header
+  return sha256(LABEL, [
+    words(abi.Purpose[purpose], policy === null ? 0 : abi.Policy[policy], authenticated ? 1 : 0, keyslots.length),
+    bytesOf(abi.segment, segmentFields(segment)),
+    bytesOf(abi.digest, digestFields(digest)),
+    ...keyslots.map((each) => bytesOf(abi.keyslot, keyslotFields(each))),
+    bytesOf(abi.keyslot, fresh === null ? {} : freshKeyslotFields(fresh)),
+  ])
+}
+
+/** What a sealed request for this is bound to. */
+export async function bindingOf(asked: Asked): Promise<Binding> {
+  const { purpose } = asked
+  if (purpose === "create") {
+    const { uuid, segment, digest, fresh, policy } = asked
+    const request = await sha256(LABEL, [
+      words(abi.Purpose.create, abi.Policy[policy], 0, 0),
+      bytesOf(abi.segment, segmentFields(segment)),
+      bytesOf(abi.digest, freshDigestFields(digest)),
+      bytesOf(abi.keyslot, freshKeyslotFields(fresh)),
+    ])
+    return { purpose, uuid, slot: null, freshSlot: fresh.slot, unsealed: fresh.passphraseKdf === null, request }
+  }
+  if (purpose === "legacy") {
+    const { uuid, kdf, make } = asked
+    const request = await sha256(LEGACY_LABEL, [
+      words(make === null ? 0 : 1, make === null ? 0 : abi.Policy[make]),
+      bytesOf(abi.kdf, kdfFields(kdf)),
+    ])
+    return { purpose, uuid, slot: null, freshSlot: null, unsealed: false, request }
+  }
+  const header = shown(asked.header)
+  const fresh = purpose === "enrol" ? asked.fresh : null
+  return {
+    purpose,
+    uuid: header.uuid,
+    slot: asked.slot,
+    freshSlot: fresh?.slot ?? null,
+    unsealed:
+      header.keyslots.some(({ tried, sealedSize }) => tried && sealedSize === 0) || fresh?.passphraseKdf === null,
+    request: await ofHeader(purpose, header, purpose === "enrol" ? asked.policy : null, fresh),
+  }
+}
+
+/**
+ * SHA-256 that names a header whichever of its keyslots are tried: what a client
+ * remembers of a volume on another machine.
+ */
+export function headerDigest(header: Header | PublicHeader): Promise<Uint8Array> {
+  const { keyslots, ...rest } = shown(header)
+  return ofHeader("unlock", { ...rest, keyslots: keyslots.map((each) => ({ ...each, tried: false })) }, null, null)
+}
+
+/** Which keyslots a passphrase is tried on: the one named, else those marked; unsealed ones when admitted. */
+export function admitted<
+  K extends { readonly slot: number; readonly tried: boolean; readonly passphraseKdf: Kdf | null },
+>(keyslots: readonly K[], { slot, unsealed }: { readonly slot: number | null; readonly unsealed: boolean }): K[] {
+  return keyslots.map((each) => ({
+    ...each,
+    tried: (slot === null ? each.tried : each.slot === slot) && (unsealed || each.passphraseKdf !== null),
+  }))
+}
