@@ -416,7 +416,7 @@ struct tresor_blocks {
 struct tresor_selftest {
 	struct tresor_head head;
 	uint32_t index;		/* enum tresor_test */
-	uint32_t passed;	/* out: 1 or 0 */
+	uint32_t passed;	/* out: 1, or 0 with E_DEAD */
 };
 enum tresor_test {
 	TRESOR_TEST_AES_FIPS197		= 0,

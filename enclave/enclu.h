@@ -10,6 +10,7 @@ enum { ENCLU_EREPORT = 0, ENCLU_EGETKEY = 1, ENCLU_EACCEPT = 5 };
 /* What EGETKEY leaves in RAX when it refuses. */
 enum { SGX_INVALID_CPUSVN = 32, SGX_INVALID_ISVSVN = 64 };
 
+#define SGX_KEYNAME_REPORT	3
 #define SGX_KEYNAME_SEAL	4
 #define SGX_XFRM_AVX		0x04ull
 #define SGX_XFRM_AVX512		0xe0ull

@@ -14,6 +14,30 @@
 
 uint32_t cpu_features;	/* crypto/cpu.h */
 
+/*
+ * The report key: what RDRAND alone would not know. A CPU makes it from its fuses
+ * and a KEYID of its own for every start; the software backend from the machine
+ * secret and a fresh KEYID, both getrandom(2)'s, so that a broken RDRAND does not
+ * decide there by itself. KEYID is in every report, the key never leaves.
+ */
+static void personalise(const uint8_t key_id[32])
+{
+	struct sgx_key_request request = { .key_name = SGX_KEYNAME_REPORT };
+	struct {
+		uint8_t key[16];
+		uint8_t key_id[32];
+	} personal __attribute__((aligned(16)));
+	_Static_assert(sizeof(personal) == RANDOM_PERSONAL, "as random.h has it");
+
+	memcpy(request.key_id, key_id, sizeof(request.key_id));
+	memcpy(personal.key_id, key_id, sizeof(personal.key_id));
+	/* Not refused: EGETKEY gives every enclave its report key, whatever its attributes. */
+	if (tresor_enclu(ENCLU_EGETKEY, &request, personal.key, NULL) != 0)
+		memset(personal.key, 0, sizeof(personal.key));
+	random_personalise((const uint8_t *)&personal);
+	WIPE(personal);
+}
+
 static void identify(void)
 {
 	static const struct sgx_target_info nobody;
@@ -28,6 +52,7 @@ static void identify(void)
 	tresor_identity.xfrm = report.attributes[1];
 	tresor_identity.isv_prod_id = report.isv_prod_id;
 	tresor_identity.isv_svn = report.isv_svn;
+	personalise(report.key_id);
 }
 
 /* A feature whose registers XFRM does not have would be #UD; one wider implies the narrower. */

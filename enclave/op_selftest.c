@@ -18,8 +18,10 @@ uint32_t tresor_op_selftest(struct tresor_selftest *request)
 	passed = request->index == TRESOR_TEST_SEAL ? tresor_seal_selftest() :
 						      memory && crypto_selftest(request->index, memory);
 	tresor_heap_give();
-	if (!passed)
-		tresor_state_die();
 	request->passed = passed;
-	return TRESOR_OK;
+	if (passed)
+		return TRESOR_OK;
+	/* Said at once, so that the host ends the enclave and its keys with it. */
+	tresor_state_die();
+	return TRESOR_E_DEAD;
 }

@@ -2,6 +2,7 @@
 #include "random.h"
 #include "cpu.h"
 #include "drbg.h"
+#include "mem.h"
 #include "simd.h"
 #include "wipe.h"
 
@@ -23,7 +24,29 @@ static struct {
 	struct random_health rand_health;
 	struct random_health seed_health;
 	struct drbg drbg;
+	uint8_t personal[RANDOM_PERSONAL];
 } state;
+
+#ifdef TRESOR_HOST_TEST
+bool tresor_test_draw(bool seed, uint64_t *word);
+#define draw	tresor_test_draw
+#else
+static bool draw(bool seed, uint64_t *word)
+{
+	uint8_t ok;
+
+	if (seed)
+		__asm__ volatile("rdseed %0; setc %1" : "=r"(*word), "=qm"(ok) : : "cc");
+	else
+		__asm__ volatile("rdrand %0; setc %1" : "=r"(*word), "=qm"(ok) : : "cc");
+	return ok;
+}
+#endif
+
+void random_personalise(const uint8_t bytes[RANDOM_PERSONAL])
+{
+	memcpy(state.personal, bytes, sizeof(state.personal));
+}
 
 bool random_healthy(struct random_health *health, uint64_t sample)
 {
@@ -50,13 +73,10 @@ static bool gather(bool seed, uint64_t *words, uint32_t count)
 	struct random_health *health = seed ? &state.seed_health : &state.rand_health;
 
 	for (uint32_t i = 0; i < count; i++) {
-		uint8_t ok = 0;
+		bool ok = false;
 
 		for (int tries = 0; tries < TRIES && !ok; tries++) {
-			if (seed)
-				__asm__ volatile("rdseed %0; setc %1" : "=r"(words[i]), "=qm"(ok) : : "cc");
-			else
-				__asm__ volatile("rdrand %0; setc %1" : "=r"(words[i]), "=qm"(ok) : : "cc");
+			ok = draw(seed, &words[i]);
 			if (!ok)
 				_mm_pause();
 		}
@@ -71,16 +91,20 @@ static bool gather(bool seed, uint64_t *words, uint32_t count)
 
 static bool reseed(void)
 {
-	uint64_t seed[2 * SEED_WORDS] = { 0 };
+	struct {
+		uint64_t words[2 * SEED_WORDS];
+		uint8_t personal[RANDOM_PERSONAL];
+	} seed = { 0 };
 	bool ok;
 
 	/* Both where both exist; RDRAND must answer, RDSEED may run dry. */
-	ok = gather(false, seed, SEED_WORDS) &&
-	     gather(cpu_features & TRESOR_CPU_RDSEED, seed + SEED_WORDS, SEED_WORDS);
+	ok = gather(false, seed.words, SEED_WORDS) &&
+	     gather(cpu_features & TRESOR_CPU_RDSEED, seed.words + SEED_WORDS, SEED_WORDS);
+	memcpy(seed.personal, state.personal, sizeof(seed.personal));
 	if (ok && state.requests)
-		drbg_reseed(&state.drbg, seed, sizeof(seed));
+		drbg_reseed(&state.drbg, &seed, sizeof(seed));
 	else if (ok)
-		drbg_init(&state.drbg, seed, sizeof(seed));
+		drbg_init(&state.drbg, &seed, sizeof(seed));
 	WIPE(seed);
 	state.requests = 0;
 	return ok;

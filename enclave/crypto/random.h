@@ -11,6 +11,13 @@
 #include <stdint.h>
 
 #define RANDOM_RESEED	64u
+#define RANDOM_PERSONAL	48u
+
+/*
+ * Before the first random_bytes: goes into every seed beside RDRAND (SP 800-90A
+ * 8.7.1). Counted as no entropy: what RDRAND must deliver, it must deliver still.
+ */
+void random_personalise(const uint8_t bytes[RANDOM_PERSONAL]);
 
 /*
  * Any thread; size <= 2^30. False, with out wiped, when the CPU gave nothing in

@@ -88,7 +88,7 @@ const lies = {
   "a cheap KDF": (method, reply) => {
     if (method !== "Challenge") return
     header(reply, (_, keyslots) => {
-      for (const each of keyslots) each.writeUInt32LE(1, 88 + 8), each.writeUInt32LE(8, 88 + 12)
+      for (const each of keyslots) each.writeUInt32LE(1, 88 + 8)
     })
   },
   "another segment": (method, reply) => {

@@ -4,6 +4,8 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSyn
 import { connect, type Socket } from "node:net"
 import { join } from "node:path"
 import { before, test } from "node:test"
+import { bindingOf } from "../../src/enclave/asked.ts"
+import { decodePublicHeader } from "../../src/enclave/marshal.ts"
 import { alive, Place, root, run, tresorPath, until } from "./harness.ts"
 
 const place = new Place()
@@ -204,9 +206,13 @@ test("a sealed request that is replayed, forged or for nobody is refused, and th
     JSON.parse(
       (await raw("work", `${JSON.stringify({ method: `io.tresor.Volume.${method}`, parameters })}\0`)).slice(0, -1),
     )
-  const { nonce } = (await call("Challenge", { purpose: "unlock" })).parameters
+  const { nonce, parameters } = (await call("Challenge", { purpose: "unlock" })).parameters
   const { uuid } = (await call("Status", {})).parameters.volume
-  const request = { uuid, slot: null, nonce, message: Buffer.alloc(200, 7).toString("base64") }
+  const header = decodePublicHeader(Buffer.from(parameters, "base64"), uuid)
+  const { request: digest } = await bindingOf({ purpose: "unlock", header, slot: null })
+  const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64")
+  const message = base64(Buffer.alloc(200, 7))
+  const request = { uuid, slot: null, unsealed: true, nonce, request: base64(digest), message }
   for (const _ of ["forged", "the same again"]) {
     const answer = await call("Unlock", request)
     assert.equal(answer.error, "io.tresor.Volume.Refused")

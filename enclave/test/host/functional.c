@@ -10,6 +10,8 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define AREA	(64 * 4000)
 #define PASS	"correct horse"
@@ -635,6 +637,27 @@ static uint32_t crypt_block(struct tresor_block *block)
 	return block->status;
 }
 
+/* The key of a legacy handle, by OpenSSL from the salt that only this test can unseal. */
+static void legacy_key(const struct tresor_legacy *legacy, const struct tresor_sealed_salt *sealed, uint8_t key[64])
+{
+	uint8_t salt[32], secret[32], prk[32], text[57] = { 0 };
+	unsigned int size = 32;
+	bool stale;
+
+	ASSERT(tresor_seal_open(sealed, legacy->uuid, TRESOR_ANY_SLOT, &legacy->kdf, salt, &stale) == TRESOR_OK);
+	ASSERT(PKCS5_PBKDF2_HMAC((char *)legacy->bytes, 16, salt, 32, 5, EVP_sha256(), 32, secret));
+	/* RFC 5869: extract, then two blocks of expand. */
+	ASSERT(HMAC(EVP_sha256(), "", 0, secret, 32, prk, &size));
+	memcpy(text + 32, "tresor legacy v2", 16);
+	memcpy(text + 48, &legacy->mode, 4);
+	memcpy(text + 52, &legacy->key_size, 4);
+	text[56] = 1;
+	ASSERT(HMAC(EVP_sha256(), prk, 32, text + 32, 25, key, &size));
+	memcpy(text, key, 32);
+	text[56] = 2;
+	ASSERT(HMAC(EVP_sha256(), prk, 32, text, 57, key + 32, &size));
+}
+
 /* One passphrase, and no key of one mode or size is another's or a part of it: HKDF by OpenSSL. */
 static void test_separation(void)
 {
@@ -648,12 +671,10 @@ static void test_separation(void)
 					.kdf = { .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA256, .time = 5 },
 					.sealed = (uint64_t)sealed_of(0), .sealed_out = (uint64_t)sealed_of(0),
 					.bytes_size = 16, .bytes = "a passphrase" };
-	uint8_t salt[32], secret[32], prk[32], keys[KINDS][64] = { 0 }, *data = arena + (3 << 20);
-	unsigned int size = 32;
-	bool stale;
+	uint8_t keys[KINDS][64], *data = arena + (3 << 20);
 
 	for (int i = 0; i < KINDS; i++) {
-		uint8_t text[25] = "tresor legacy v2", first[32], expected[16], iv[16] = { 0 };
+		uint8_t expected[16], iv[16] = { 0 };
 		struct tresor_block block = { .in = (uint64_t)data, .out = (uint64_t)data + 64, .length = 16,
 					      .mode = (uint16_t)kinds[i].mode };
 		EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
@@ -665,23 +686,8 @@ static void test_separation(void)
 		legacy.key_size = kinds[i].size;
 		ASSERT(enter(&legacy) == TRESOR_OK);
 		block.handle = legacy.handle;
-		ASSERT(tresor_seal_open(sealed_of(0), legacy.uuid, TRESOR_ANY_SLOT, &legacy.kdf, salt, &stale) == TRESOR_OK);
-		ASSERT(PKCS5_PBKDF2_HMAC((char *)legacy.bytes, 16, salt, 32, 5, EVP_sha256(), 32, secret));
-		/* RFC 5869: extract, then one or two blocks of expand. */
-		ASSERT(HMAC(EVP_sha256(), "", 0, secret, 32, prk, &size));
-		memcpy(text + 16, &kinds[i].mode, 4);
-		memcpy(text + 20, &kinds[i].size, 4);
-		text[24] = 1;
-		ASSERT(HMAC(EVP_sha256(), prk, 32, text, 25, first, &size));
-		memcpy(keys[i], first, 32);
-		if (kinds[i].size == 64) {
-			uint8_t more[57];
-
-			memcpy(more, first, 32);
-			memcpy(more + 32, text, 24);
-			more[56] = 2;
-			ASSERT(HMAC(EVP_sha256(), prk, 32, more, 57, keys[i] + 32, &size));
-		}
+		legacy_key(&legacy, sealed_of(0), keys[i]);
+		memset(keys[i] + kinds[i].size, 0, 64 - kinds[i].size);
 		memset(data, 0x11, 128);
 		ASSERT(crypt_block(&block) == TRESOR_OK);
 		if (kinds[i].mode != TRESOR_CBC_ESSIV) {
@@ -704,7 +710,31 @@ static void test_separation(void)
 	}
 }
 
-/* A request of the Crypto API in parts equals the same in one, in every mode. */
+/* 12288 bytes under iv 7: a sector number for XTS and ESSIV, a block for CBC and CTR. */
+static void check_by_openssl(const struct tresor_legacy *legacy, const uint8_t *in, const uint8_t *out)
+{
+	const EVP_CIPHER *by = legacy->mode == TRESOR_XTS ? EVP_aes_128_xts() :
+		legacy->mode == TRESOR_CTR ? EVP_aes_256_ctr() :
+		legacy->mode == TRESOR_ECB ? EVP_aes_256_ecb() : EVP_aes_256_cbc();
+	EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
+	uint8_t key[64], hash[32], iv[16] = { 7 };
+	static uint8_t expected[12288];
+	int n;
+
+	legacy_key(legacy, sealed_of(0), key);
+	if (legacy->mode == TRESOR_CBC_ESSIV) {
+		SHA256(key, 32, hash);
+		ASSERT(EVP_EncryptInit_ex(cipher, EVP_aes_256_ecb(), NULL, hash, NULL) == 1 &&
+		       EVP_EncryptUpdate(cipher, iv, &n, iv, 16) == 1);
+		EVP_CIPHER_CTX_reset(cipher);
+	}
+	ASSERT(EVP_EncryptInit_ex(cipher, by, NULL, key, iv) == 1 &&
+	       EVP_EncryptUpdate(cipher, expected, &n, in, 12288) == 1 && n == 12288);
+	ASSERT(memcmp(expected, out, 12288) == 0);
+	EVP_CIPHER_CTX_free(cipher);
+}
+
+/* A request of the Crypto API in parts equals the same in one, and OpenSSL's, in every mode. */
 static void test_parts(void)
 {
 	static const uint32_t modes[] = { TRESOR_XTS, TRESOR_CBC, TRESOR_CTR, TRESOR_ECB, TRESOR_CBC_ESSIV };
@@ -735,6 +765,8 @@ static void test_parts(void)
 				ASSERT(crypt_block(&block) == TRESOR_OK);
 			}
 			ASSERT(memcmp(whole, parts, 12288) == 0);
+			if (!decrypt)
+				check_by_openssl(&legacy, in, whole);
 		}
 		ASSERT(close_handle(legacy.handle) == TRESOR_OK);
 	}
@@ -830,6 +862,39 @@ static void test_order(void)
 		ASSERT(close_handle(handles[i]) == TRESOR_OK);
 }
 
+/* The public key of an enclave on a machine whose RDRAND repeats itself, in a process of its own. */
+static void key_of(uint8_t secret, uint8_t key_id, uint8_t key[32])
+{
+	int ends[2], status;
+
+	ASSERT(pipe(ends) == 0);
+	if (fork() == 0) {
+		machine.draws = 1;
+		memset(machine.report_key_id, key_id, sizeof(machine.report_key_id));
+		memset(machine.secret, secret, sizeof(machine.secret));
+		machine_start();
+		ASSERT(write(ends[1], tresor_channel.public_key, 32) == 32);
+		_exit(0);
+	}
+	ASSERT(read(ends[0], key, 32) == 32 && wait(&status) > 0 && status == 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* Before machine_start: the generator of a process is seeded once. */
+static void test_repeated_rdrand(void)
+{
+	uint8_t keys[4][32];
+
+	key_of(7, 1, keys[0]);
+	key_of(7, 1, keys[1]);
+	key_of(7, 2, keys[2]);
+	key_of(8, 1, keys[3]);
+	ASSERT(memcmp(keys[0], keys[1], 32) == 0);
+	ASSERT(memcmp(keys[0], keys[2], 32) != 0 && memcmp(keys[0], keys[3], 32) != 0);
+	printf("ok 0 - a repeated RDRAND\n");
+}
+
 int main(void)
 {
 	static const struct {
@@ -845,6 +910,7 @@ int main(void)
 		{ "order", test_order },
 	};
 
+	test_repeated_rdrand();
 	machine_start();
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
 		tests[i].run();

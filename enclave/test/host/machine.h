@@ -29,6 +29,8 @@ struct machine {
 	uint8_t mrenclave[32], mrsigner[32], cpu_svn[16];
 	uint64_t attributes, xfrm;
 	uint16_t isv_prod_id, isv_svn;
+	uint8_t report_key_id[32];
+	uint64_t draws;		/* RDRAND and RDSEED count on from here; 0: they are the CPU's */
 };
 extern struct machine machine;
 
