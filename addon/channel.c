@@ -9,11 +9,13 @@
  *   channel.receive(at, length, us)	bytes; 0: end; -errno (EAGAIN: nothing came in so many microseconds)
  *   channel.send(table, rows)		bytes accepted; -errno. A row is (at, length)
  *   channel.poll(events)		1 readable, 2 writable: onEvent(events) once each time it is so
+ *   channel.hungUp()			the peer has closed both directions
  *   channel.forget(at, length)		gives whole pages inside the range back to the system
  *   channel.close()
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -217,6 +219,18 @@ static napi_value channel_forget(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+static napi_value channel_hung_up(napi_env env, napi_callback_info info)
+{
+	struct channel *channel = channel_of(env, info, 0, NULL);
+	struct pollfd wait = { .fd = channel ? channel->fd : -1 };
+	napi_value result;
+
+	if (!channel)
+		return NULL;
+	napi_get_boolean(env, wait.fd < 0 || (poll(&wait, 1, 0) > 0 && (wait.revents & (POLLHUP | POLLERR))), &result);
+	return result;
+}
+
 static napi_value channel_close_method(napi_env env, napi_callback_info info)
 {
 	struct channel *channel = channel_of(env, info, 0, NULL);
@@ -284,6 +298,7 @@ static napi_value create_channel(napi_env env, napi_callback_info info)
 		{ "receive", NULL, channel_receive, NULL, NULL, NULL, napi_default, NULL },
 		{ "send", NULL, channel_send, NULL, NULL, NULL, napi_default, NULL },
 		{ "poll", NULL, channel_poll, NULL, NULL, NULL, napi_default, NULL },
+		{ "hungUp", NULL, channel_hung_up, NULL, NULL, NULL, napi_default, NULL },
 		{ "forget", NULL, channel_forget, NULL, NULL, NULL, napi_default, NULL },
 		{ "close", NULL, channel_close_method, NULL, NULL, NULL, napi_default, NULL },
 	};

@@ -140,6 +140,8 @@ export class ControlServer implements AsyncDisposable {
       server.once("error", reject)
       server.listen(typeof options.listen === "string" ? { path: options.listen } : options.listen, () => {
         server.off("error", reject)
+        // Of accept(2), for want of descriptors or memory: the peer is lost, those there are not.
+        server.on("error", () => {})
         resolve()
       })
     })

@@ -54,6 +54,8 @@ export interface SessionParts {
   readonly openEnclave: () => Promise<Enclave>
   /** Ends the NBD service: no new clients, those connected are drained and told. */
   readonly stopServing: () => Promise<void>
+  /** Who is connected to it, and how many were turned away. */
+  readonly clients?: () => { readonly connections: number; readonly refused: number; clients(): readonly number[] }
   /** An unlock went well although something is to be told: re-sealing failed, slots changed. */
   readonly warn: (message: string, facts: Record<string, unknown>) => void
 }
@@ -83,7 +85,9 @@ export class Session implements ServedVolume {
   }
 
   counters(): Record<string, number> {
-    return { ...this.#parts.volume.counters }
+    const served = this.#parts.clients?.()
+    const clients = served === undefined ? {} : { connections: served.connections, refused: served.refused }
+    return { ...this.#parts.volume.counters, ...clients }
   }
 
   status(): VolumeStatus {
@@ -221,17 +225,9 @@ export class Session implements ServedVolume {
     })
   }
 
+  /** In any state: afterwards no key is held. */
   async lock(): Promise<void> {
-    const { volume, name } = this.#parts
-    if (this.#closed !== null) throw closing(name)
-    if (volume.state === "failed") {
-      throw new TresorError(
-        "VOLUME_FAILED",
-        Exit.wrongDevice,
-        `Cannot lock ${name}: it holds no key, its I/O has failed; \`tresor setkey ${name}\` revives it`,
-      )
-    }
-    await volume.lock()
+    await this.#parts.volume.lock()
   }
 
   resize(): Promise<number> {

@@ -8,7 +8,7 @@ import { openStore } from "../store/open.ts"
 import { IoError } from "../store/store.ts"
 import { Volume } from "../volume/volume.ts"
 import { openHeader } from "./header.ts"
-import { type PlainVolume, Session, type SessionParts } from "./session.ts"
+import { Session, type SessionParts } from "./session.ts"
 
 export interface SessionOptions {
   readonly path: string
@@ -43,10 +43,7 @@ function makeVolume(options: SessionOptions, parts: ConstructorParameters<typeof
   }
 }
 
-interface Served {
-  readonly volume: PlainVolume
-  readonly stopServing: () => Promise<void>
-}
+type Served = Pick<SessionParts, "volume" | "stopServing" | "clients">
 
 type Undo = (() => Promise<void>)[]
 
@@ -66,7 +63,7 @@ async function overNbd(options: SessionOptions, segment: Segment, undo: Undo): P
   undo.push(() => server.close())
   // The directory is 0700 already; the mode keeps the promise when it is moved.
   chmodSync(options.socket, 0o600)
-  return { volume, stopServing: () => server.close() }
+  return { volume, stopServing: () => server.close(), clients: () => server }
 }
 
 async function asMapping(options: SessionOptions, uuid: string, segment: Segment): Promise<Served> {

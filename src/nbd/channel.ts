@@ -12,6 +12,7 @@ interface NativeChannel {
   send(table: Float64Array, rows: number): number
   poll(events: number): void
   forget(at: number, length: number): void
+  hungUp(): boolean
   close(): void
 }
 
@@ -101,6 +102,11 @@ export class Channel {
   /** The peer has sent its last byte. */
   get over(): boolean {
     return this.#over
+  }
+
+  /** The peer takes nothing more either: it has closed, or died. */
+  get hungUp(): boolean {
+    return this.#closed || this.#native.hungUp()
   }
 
   /** Whether `receive` has room. */

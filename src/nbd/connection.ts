@@ -6,21 +6,20 @@
  * given back when its reply has left; so a client that asks and does not read
  * waits, and holds little.
  */
-import { asIoError, type IoError } from "../store/store.ts"
+import { IoError } from "../store/store.ts"
 import type { Budget } from "../volume/budget.ts"
 import type { Volume } from "../volume/volume.ts"
+import { Admission } from "./admission.ts"
 import { BusyWait } from "./busy-wait.ts"
 import { Channel, PIECE, READABLE, WRITABLE } from "./channel.ts"
-import { ALLOCATION_CONTEXT, type Negotiated, negotiate } from "./handshake.ts"
-import { Command, CommandFlag, MAX_PAYLOAD, REQUEST_BYTES, Transmission } from "./protocol.ts"
+import { type Negotiated, negotiate } from "./handshake.ts"
+import { Command, MAX_PAYLOAD, REQUEST_BYTES, Transmission } from "./protocol.ts"
 import { Reads } from "./reads.ts"
-import { errorChunk, putSimpleReply, readChunk, SIMPLE_BYTES, simpleReply, statusChunk } from "./reply.ts"
-import { checkRequest, costOf, parseRequest, type Request } from "./request.ts"
+import { putSimpleReply, SIMPLE_BYTES } from "./reply.ts"
+import { costOf, parseRequest, payloadOf, type Request } from "./request.ts"
+import { answer, refusal } from "./serve.ts"
 import { Writes } from "./writes.ts"
 
-const REQUESTS = 128
-/** A payload may take so long for each MiB, beside the time a peer may be silent. */
-const MS_PER_MIB = 1000
 /** Then others have their turn. */
 const ROUNDS = 16
 /** Replies may be kept back so long, and so many bytes of them. */
@@ -76,22 +75,23 @@ interface Reply {
 export class Connection {
   readonly #channel: Channel
   readonly #volume: Volume
-  readonly #budget: Budget
-  readonly #share: () => number
+  readonly #admission: Admission
   readonly #stallMs: number
   readonly #attention: Attention
   readonly #busyWait = new BusyWait()
   readonly #closed = new AbortController()
   #negotiated: Negotiated = { structured: false, allocation: false }
   #transmitting = false
+  /** No request is begun any more. */
   #draining = false
+  /** Those that have begun stop at their next step. */
+  #expired = false
+  /** The client said goodbye, and is owed what it asked for before. */
+  #goodbye = false
   #finished = false
-  #bytes = 0
-  #requests = 0
   #progress: (() => void)[] = []
-  /** Since when a request has been incomplete, and how long that may be; 0: it is not. */
-  #incompleteSince = 0
-  #incompleteMs = 0
+  /** When the client was last heard. */
+  #heard = performance.now()
 
   readonly #reads: Reads
   readonly #writes: Writes
@@ -101,9 +101,6 @@ export class Connection {
   #unanswered = false
   /** What could not be moved at once, waiting for its share of memory. */
   readonly #unserved: Unserved[] = []
-  /** Budget taken for the next request that is served on its own, or comes with a large payload. */
-  #granted: number | null = null
-  #awaited = false
   #stream: Stream | null = null
   /** A large payload that could not be moved as it came. */
   #payload: Payload | null = null
@@ -117,17 +114,17 @@ export class Connection {
   /** `fd` is duplicated. */
   constructor(fd: number, { volume, budget, share, stallMs, attention }: ConnectionOptions) {
     this.#volume = volume
-    this.#budget = budget
-    this.#share = share
     this.#stallMs = stallMs
     this.#attention = attention
     this.#channel = new Channel(fd, (events) => this.#onEvent(events))
+    this.#admission = new Admission(budget, share, this.#closed.signal, () => this.#pump())
     this.#reads = new Reads(volume, this.#channel, budget)
     this.#writes = new Writes(volume, this.#channel)
   }
 
-  /** Resolves when the connection has ended and nothing it asked for is in work. */
+  /** Resolves when the connection has ended. */
   async run(): Promise<void> {
+    const channel = this.#channel
     try {
       const wire = { read: (length: number) => this.#read(length), write: (bytes: Uint8Array) => this.#reply([bytes]) }
       this.#arm()
@@ -136,40 +133,49 @@ export class Connection {
         this.#negotiated = negotiated
         this.#transmitting = true
         this.#pump()
-        while (!this.#finished && !this.#channel.closed) await this.#wait()
+        while (!this.#finished && !channel.closed) await this.#wait()
       }
+      while (this.#admission.requests > 0 && !channel.closed) await this.#wait()
+      // A client that does not take its answers is not waited for.
+      await this.#within(this.#stallMs, async () => {
+        while (this.#owes() && !channel.closed) await this.#wait()
+      })
     } finally {
-      await this.drain()
-      while (this.#requests > 0) await this.#wait()
+      this.cut()
     }
   }
 
-  /** Takes no more requests, waits until each has its answer, ends the connection. */
-  async drain(): Promise<void> {
+  /**
+   * Begins no more requests: they are answered with ESHUTDOWN. What has begun may
+   * take half of `graceMs`, everything together all of it; then `run` resolves.
+   */
+  close(graceMs: number): void {
+    if (this.#draining) return
     this.#draining = true
-    if (this.#transmitting) this.#pump()
-    while (this.#transmitting && !this.#finished && !this.#channel.closed) await this.#wait()
-    while (this.#requests > 0 && !this.#channel.closed) await this.#wait()
-    // A client that does not take its answers is not waited for.
-    await this.#within(this.#stallMs, async () => {
-      while (this.#owes() && !this.#channel.closed) await this.#wait()
+    const expiry = setTimeout(() => (this.#expired = true), graceMs / 2)
+    const end = setTimeout(() => this.cut(), graceMs)
+    this.#closed.signal.addEventListener("abort", () => {
+      clearTimeout(expiry)
+      clearTimeout(end)
     })
-    this.cut()
+    if (this.#transmitting && !this.#finished) this.#pump()
+    else this.#wake()
   }
 
-  /** Whether the client has left replies lying for `ms`: a live one it would be safe to cut off. */
+  /** Whether the client has left replies lying, or a request it holds memory for incomplete, for `ms`. */
   stuck(ms: number): boolean {
-    return this.#owes() && performance.now() - this.#channel.moved >= ms
+    const now = performance.now()
+    const halfway = this.#payload !== null || (this.#admission.granted !== null && this.#channel.length > 0)
+    return (this.#owes() && now - this.#channel.moved >= ms) || (halfway && now - this.#heard >= ms)
   }
 
   /** Gives back what is held for a payload that has not begun to come. */
   relax(): void {
-    if (this.#channel.length === 0 && !this.#awaited) this.#release()
+    if (this.#channel.length === 0 && !this.#admission.awaited) this.#release()
   }
 
-  /** Called now and then: cuts a client off that does not go on, gives idle memory back. */
+  /** Called now and then: gives idle memory back. A client may be silent, in the middle of a request too. */
   check(): void {
-    if (this.#incompleteSince > 0 && performance.now() - this.#incompleteSince > this.#incompleteMs) this.cut()
     this.relax()
     this.#channel.rest()
   }
@@ -184,8 +190,7 @@ export class Connection {
     if (this.#closed.signal.aborted) return
     this.#closed.abort()
     this.#reads.release()
-    this.#budget.give(this.#granted ?? 0)
-    this.#granted = null
+    this.#admission.release()
     this.#abandon()
     for (const { taken } of this.#replies.splice(0)) taken()
     this.#wake()
@@ -226,7 +231,8 @@ export class Connection {
 
   #onEvent(events: number): void {
     if ((events & READABLE) !== 0) {
-      this.#busyWait.end(performance.now() * 1000)
+      this.#heard = performance.now()
+      this.#busyWait.end(this.#heard * 1000)
       this.#attention.last = this
       this.#receive()
     }
@@ -337,9 +343,7 @@ export class Connection {
     for (let round = 0; round < ROUNDS; round++) {
       if (this.#finished || this.#channel.closed) return
       const taken = this.#takeRequests()
-      for (const request of this.#reads.move(this.#negotiated.structured)) {
-        this.#unserved.push({ request, payload: null })
-      }
+      this.#moveReads()
       this.#writes.defer()
       const stop = this.#answerWrites() ? taken : "output"
       // To wake the client for each small reply costs more than the reply: several go together while requests come.
@@ -386,26 +390,28 @@ export class Connection {
       this.#abandon()
       this.#wake()
     }
-    const between = this.#channel.length === 0 && this.#payload === null && this.#stream === null
-    if (stop !== "input" || between) this.#incompleteSince = 0
-    else if (this.#incompleteSince === 0) this.#incompleteSince = performance.now()
+    // They were asked to spare some when the first began to wait; what was in use then is not any more.
+    if (this.#admission.contended) this.relax()
     this.#arm()
   }
 
   #takeRequests(): Stop {
     const { view } = this.#channel
     for (;;) {
+      if (this.#draining) {
+        this.#refuseAll()
+        return "over"
+      }
       while (this.#unserved.length > 0) {
         const [{ request, payload }] = this.#unserved as [Unserved]
         if (!this.#admit(costOf(request))) return "awaited"
         this.#unserved.shift()
         this.#serve(request, payload)
       }
-      if (this.#awaited) return "awaited"
+      if (this.#admission.awaited) return "awaited"
       if (this.#replying || this.#unanswered) return "output"
       if (this.#reads.rest !== null && !this.#takeRead(this.#reads.rest)) return "output"
       if (this.#unserved.length > 0) continue
-      if (this.#draining) return "over"
       if (this.#payload !== null) {
         const stop = this.#fillPayload(this.#payload)
         if (stop !== null) return stop
@@ -418,17 +424,39 @@ export class Connection {
       }
       if (this.#channel.length < REQUEST_BYTES) return this.#short()
       const request = parseRequest(view, this.#channel.start)
-      if (request === null || request.type === Command.disc) return "over"
+      this.#goodbye = request?.type === Command.disc
+      if (request === null || this.#goodbye) return "over"
       const stop = request.type === Command.write ? this.#takeWrite(request) : this.#takeOther(request)
       if (stop !== null) return stop
-      this.#incompleteSince = 0
     }
   }
 
   /** What is there is not enough. */
   #short(): Stop {
-    this.#incompleteMs = this.#stallMs + (this.#expected / (1 << 20)) * MS_PER_MIB
     return this.#channel.over ? "over" : "input"
+  }
+
+  /** ESHUTDOWN for all that has come and not begun. What has come of a write in part is not waited for. */
+  #refuseAll(): void {
+    this.#moveReads()
+    this.#moveWrites()
+    const channel = this.#channel
+    const refused = this.#unserved.splice(0).map(({ request }) => request)
+    // Of a read that has left in part: the error is its last chunk.
+    const rest = this.#reads.giveUp()
+    if (rest !== null) refused.push(rest)
+    const begun = this.#payload?.request ?? this.#stream?.request
+    this.#abandon()
+    this.#stream = null
+    if (begun !== undefined) refused.push(begun)
+    while (begun === undefined && channel.length >= REQUEST_BYTES) {
+      const request = parseRequest(channel.view, channel.start)
+      if (request === null || request.type === Command.disc) break
+      refused.push(request)
+      channel.take(Math.min(channel.length, REQUEST_BYTES + payloadOf(request)))
+    }
+    const error = new IoError("ESHUTDOWN", "the volume is being closed")
+    for (const request of refused) void this.#reply(refusal(request, this.#negotiated, error))
   }
 
   #takeOther(request: Request): Stop | null {
@@ -528,13 +556,21 @@ export class Connection {
   /** What comes is kept until it is complete, and then served on its own. */
   #takePayload(request: Request): Stop | null {
     const { length } = request
+    // It holds its memory until all of it has come: whatever came before must have had its own by then.
+    this.#moveReads()
+    this.#moveWrites()
+    if (this.#unserved.length > 0) return null
     if (!this.#admit(length)) return "awaited"
     if (this.#stream === null) this.#channel.take(REQUEST_BYTES)
     else this.#endStream()
     this.#channel.allowPayload(0)
-    this.#enter(length)
+    this.#admission.enter()
     this.#payload = { request, bytes: Buffer.alloc(length), filled: 0 }
     return null
+  }
+
+  #moveReads(): void {
+    for (const request of this.#reads.move(this.#negotiated.structured)) this.#unserved.push({ request, payload: null })
   }
 
   /** False: there were no rows. */
@@ -579,58 +615,24 @@ export class Connection {
     payload.filled += part
     if (payload.filled < bytes.length) return this.#short()
     this.#payload = null
-    this.#requests--
-    this.#bytes -= bytes.length
-    this.#granted = bytes.length
+    this.#admission.handOver(bytes.length)
     this.#serve(request, bytes)
     return null
   }
 
   // ---- Requests served on their own
 
-  /**
-   * Whether there is room for a request, this connection's and everybody's: then
-   * it is taken, for `#enter`. Otherwise things go on by themselves when there is.
-   */
   #admit(cost: number): boolean {
-    if (this.#granted === cost) return true
-    this.#release()
-    if (this.#awaited || this.#requests >= REQUESTS || (this.#bytes > 0 && this.#bytes + cost > this.#share())) {
-      return false
-    }
-    const taken = this.#budget.take(cost, this.#closed.signal)
-    if (typeof taken === "boolean") {
-      this.#granted = taken ? cost : null
-      return taken
-    }
-    this.#awaited = true
-    void taken.then((granted) => {
-      this.#awaited = false
-      if (!granted) return
-      if (this.#channel.closed) return this.#budget.give(cost)
-      this.#granted = cost
-      this.#pump()
-    })
-    return false
+    if (this.#admission.granted !== cost) this.#release()
+    return this.#admission.admit(cost)
   }
 
   #release(): void {
-    if (this.#granted === null) return
-    this.#budget.give(this.#granted)
-    this.#granted = null
-    this.#channel.allowPayload(0)
+    if (this.#admission.release()) this.#channel.allowPayload(0)
   }
 
-  #enter(cost: number): void {
-    this.#granted = null
-    this.#requests++
-    this.#bytes += cost
-  }
-
-  #drop(cost: number): void {
-    this.#budget.give(cost)
-    this.#bytes -= cost
-    this.#requests--
+  #leave(cost: number): void {
+    this.#admission.leave(cost)
     this.#wake()
     if (this.#transmitting && !this.#channel.closed) this.#pump()
   }
@@ -639,63 +641,26 @@ export class Connection {
   #abandon(): void {
     const payload = this.#payload
     this.#payload = null
-    if (payload !== null) this.#drop(payload.request.length)
+    if (payload === null) return
+    this.#admission.leave(payload.request.length)
+    this.#wake()
   }
 
   /** Has been admitted. */
   #serve(request: Request, payload: Buffer | null): void {
-    const cost = this.#granted ?? 0
-    this.#enter(cost)
+    const cost = this.#admission.enter()
     // A change of part of a sector must not read it while we write it.
     this.#moveWrites()
-    void this.#answer(request, payload).finally(() => this.#drop(cost))
+    void answer(this.#volume, request, payload, this.#negotiated, () => this.#goesOn(request))
+      .then((parts) => this.#reply(parts))
+      .finally(() => this.#leave(cost))
   }
 
-  /** Never rejects. */
-  async #answer(request: Request, payload: Buffer | null): Promise<void> {
-    const { structured, allocation } = this.#negotiated
-    const { cookie, type, offset, length } = request
-    try {
-      const { size, readOnly, discards } = this.#volume
-      checkRequest(request, { size, readOnly, trims: discards, structured, allocation })
-      const data = await this.#perform(request, payload)
-      if (type === Command.blockStatus) await this.#reply([statusChunk(cookie, ALLOCATION_CONTEXT, length)])
-      else if (data === null) await this.#reply([simpleReply(cookie, null)])
-      else await this.#reply([structured ? readChunk(cookie, offset, length) : simpleReply(cookie, null), data])
-    } catch (error) {
-      await this.#refuse(cookie, asIoError(error))
-    }
-  }
-
-  #refuse(cookie: bigint, error: IoError): Promise<void> {
-    return this.#reply([this.#negotiated.structured ? errorChunk(cookie, error) : simpleReply(cookie, error)])
-  }
-
-  async #perform({ type, flags, offset, length }: Request, payload: Buffer | null): Promise<Buffer | null> {
-    const volume = this.#volume
-    const fua = (flags & CommandFlag.fua) !== 0
-    switch (type) {
-      case Command.read:
-        return volume.read(offset, length)
-      case Command.write:
-        await volume.write(offset, payload!, fua)
-        return null
-      case Command.flush:
-        await volume.flush()
-        return null
-      case Command.trim:
-        await volume.discard(offset, length)
-        if (fua) await volume.flush()
-        return null
-      case Command.cache:
-        await volume.cache(offset, length)
-        return null
-      case Command.writeZeroes:
-        // Zeros are always written: there is no hole to leave out, so NO_HOLE asks for nothing more.
-        await volume.zero(offset, length, fua)
-        return null
-      default:
-        return null
-    }
+  /** Whether to go on with a request that has begun. */
+  #goesOn({ type }: Request): boolean {
+    if (this.#expired) return false
+    // Who left without goodbye hears no answer; but what was received to be written is written.
+    if (this.#goodbye || type === Command.write) return true
+    return !this.#channel.closed && !this.#channel.hungUp
   }
 }

@@ -84,8 +84,6 @@ test("a read-only volume refuses changes with EPERM", () =>
 for (const [what, bytes] of [
   ["a bad request magic", RawPeer.request(0, 0n, 512, { magic: 0x25609514 })],
   ["a write of more than 32 MiB", RawPeer.request(1, 0n, 32 * MIB + 1)],
-  ["half a request, then silence", RawPeer.request(0, 0n, 512).subarray(0, 20)],
-  ["half a payload, then silence", Buffer.concat([RawPeer.request(1, 0n, 512), Buffer.alloc(511)])],
 ] as const) {
   test(`who sends ${what} is cut off`, () =>
     disturbed(async ({ path, server, store }) => {
@@ -96,6 +94,46 @@ for (const [what, bytes] of [
       while (server.connections > 1) await sleep(5)
     }))
 }
+
+for (const [what, request, sent, rest] of [
+  ["a request", RawPeer.request(0, 0n, 512), 20, 512],
+  ["a payload", Buffer.concat([RawPeer.request(1, 0n, 512), Buffer.alloc(512)]), 300, 0],
+  ["a large payload", Buffer.concat([RawPeer.request(1, 0n, 2 * MIB, { flags: 1 }), Buffer.alloc(2 * MIB)]), MIB, 0],
+] as const) {
+  const begun = `who stops within ${what}`
+  test(`${begun} is waited for, as long as nobody needs the memory`, () =>
+    disturbed(
+      async ({ path, server }) => {
+        const peer = await RawPeer.going(path)
+        peer.say(request.subarray(0, sent))
+        await sleep(5 * STALL_MS)
+        assert.equal(server.connections, 2)
+        peer.say(request.subarray(sent))
+        assert.equal(await peer.simple(), 0)
+        await peer.take(rest)
+        peer.destroy()
+      },
+      { size: 4 * MIB },
+    ))
+}
+
+test("who stops within a large payload is cut off when others wait for its memory", () =>
+  disturbed(
+    async ({ path, server }) => {
+      const large = Buffer.alloc(24 * MIB)
+      const head = RawPeer.request(1, 0n, large.length, { flags: 1 })
+      const peer = await RawPeer.going(path)
+      peer.say(Buffer.concat([head, large.subarray(0, MIB)]))
+      await sleep(STALL_MS)
+      const next = await RawPeer.going(path)
+      next.say(Buffer.concat([head, large]))
+      await peer.cutOff()
+      assert.equal(await next.simple(), 0)
+      next.destroy()
+      while (server.connections > 1) await sleep(5)
+    },
+    { size: 24 * MIB },
+  ))
 
 test("who has chosen an export may be idle, who has not may not", () =>
   disturbed(async ({ path }) => {

@@ -47,6 +47,13 @@ export class Reads {
     return this.#rest?.request ?? null
   }
 
+  /** What is left of a read that will not be added again; `null`: of none. */
+  giveUp(): Request | null {
+    const rest = this.#rest?.request ?? null
+    this.#rest = null
+    return rest
+  }
+
   /** Gives back the budget held for what is in the output. */
   release(): void {
     this.#budget.give(this.#held)

@@ -1,6 +1,8 @@
 /** Serves one volume on a Unix socket to any number of NBD clients. */
+import { readFileSync } from "node:fs"
 import { createServer, type Server, type Socket } from "node:net"
 import { availableParallelism } from "node:os"
+import { peerCredentials } from "../enclave/native.ts"
 import { Budget } from "../volume/budget.ts"
 import type { Volume } from "../volume/volume.ts"
 import { type Attention, Connection } from "./connection.ts"
@@ -11,18 +13,33 @@ export interface NbdServerOptions {
   readonly path: string
   readonly volume: Volume
   /**
-   * A peer is cut off that has not chosen the export by then, stops for so long
-   * within a request, or leaves its replies lying while others wait for memory.
+   * A peer is cut off that has not chosen the export by then, or that stops for so
+   * long within a request or leaves its replies lying while others wait for memory.
+   * `close` takes no longer.
    */
   readonly stallMs?: number
   /** Bytes of payload in work for all connections together; at least the largest one, 32 MiB. */
   readonly memory?: number
+  /** Clients at one time; those past it are turned away. Default: what the limit of open files leaves. */
+  readonly most?: number
 }
 
 export interface NbdServer {
   readonly connections: number
-  /** Stops listening, answers what has been asked, closes the connections. */
+  /** Clients that were turned away: too many, or no descriptor or memory for them. */
+  readonly refused: number
+  /** Process IDs of the clients, as they connected. */
+  clients(): number[]
+  /** Stops listening, answers what has begun, closes the connections, within `stallMs`. */
   close(): Promise<void>
+}
+
+const MOST_CONNECTIONS = 4096
+
+/** Half of the open files this process may have: the rest is for the store, the header and the control socket. */
+function mostConnections(): number {
+  const found = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1"))
+  return Math.max(1, Math.min(MOST_CONNECTIONS, found === null ? MOST_CONNECTIONS : Number(found[1]) >> 1))
 }
 
 /** What a connection may have in work when it is alone: more would not make it faster. */
@@ -30,14 +47,20 @@ const LARGEST_SHARE = 4 << 20
 /** And however many there are: enough for some small requests. */
 const SMALLEST_SHARE = 64 << 10
 
+interface Client {
+  readonly ended: Promise<void>
+  readonly pid: number
+}
+
 /** Node shows it on the handle only. */
 const descriptorOf = (socket: Socket): number =>
   (socket as unknown as { readonly _handle: { readonly fd: number } })._handle.fd
 
 /** Rejects with Node's error when the socket cannot be made. */
 export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
-  const { path, volume, stallMs = 10_000, memory = MAX_PAYLOAD } = options
-  const connections = new Map<Connection, Promise<void>>()
+  const { path, volume, stallMs = 10_000, memory = MAX_PAYLOAD, most = mostConnections() } = options
+  const connections = new Map<Connection, Client>()
+  let refused = 0
   const total = Math.max(memory, MAX_PAYLOAD)
   // Half is for those who come: clients that take no answers cannot hold all of it by being many.
   const share = () => Math.min(LARGEST_SHARE, Math.max(SMALLEST_SHARE, total / 2 / Math.max(1, connections.size)))
@@ -55,10 +78,10 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
     for (const connection of connections.keys()) connection.check()
   }
   let checks: NodeJS.Timeout | null = null
-  const server: Server = createServer({ pauseOnConnect: true }, (socket) => {
-    const connection = new Connection(descriptorOf(socket), { volume, budget, share, stallMs, attention })
-    // The connection has a descriptor of its own.
-    socket.destroy()
+  const serve = (socket: Socket) => {
+    const fd = descriptorOf(socket)
+    const { pid } = peerCredentials(fd)
+    const connection = new Connection(fd, { volume, budget, share, stallMs, attention })
     checks ??= setInterval(check, stallMs / 4).unref()
     const ended = connection.run().finally(() => {
       connections.delete(connection)
@@ -66,17 +89,36 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
       clearInterval(checks!)
       checks = null
     })
-    connections.set(connection, ended)
+    connections.set(connection, { ended, pid })
+  }
+  const server: Server = createServer({ pauseOnConnect: true }, (socket) => {
+    socket.on("error", () => {})
+    try {
+      if (connections.size >= most) refused++
+      else serve(socket)
+    } catch {
+      // No descriptor or no memory for another client: those there are go on.
+      refused++
+    } finally {
+      // The connection has a descriptor of its own.
+      socket.destroy()
+    }
   })
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen({ path, backlog: 4096 }, resolve))
+  // Of accept(2), for want of descriptors or memory.
+  server.on("error", () => refused++)
   return {
     get connections() {
       return connections.size
     },
+    get refused() {
+      return refused
+    },
+    clients: () => [...connections.values()].map(({ pid }) => pid),
     async close() {
       const closed = new Promise((resolve) => server.close(resolve))
-      for (const connection of connections.keys()) void connection.drain()
-      await Promise.all(connections.values())
+      for (const connection of connections.keys()) connection.close(stallMs)
+      await Promise.all([...connections.values()].map(({ ended }) => ended))
       await closed
     },
   }

@@ -26,8 +26,9 @@ export async function served(
   {
     size = 1 << 20,
     stallMs = STALL_MS,
+    most,
     ...options
-  }: Partial<VolumeOptions> & { readonly size?: number; readonly stallMs?: number } = {},
+  }: Partial<VolumeOptions> & { readonly size?: number; readonly stallMs?: number; readonly most?: number } = {},
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "tresor-nbd-"))
   const store = new WatchedStore(new Uint8Array(size))
@@ -35,7 +36,7 @@ export async function served(
   const enclave = new TestEnclave(KEY, volume.sectorSize)
   volume.unlock(enclave.enclave, HANDLE)
   const path = join(folder, "nbd.sock")
-  const server = await serveNbd({ path, volume, stallMs })
+  const server = await serveNbd({ path, volume, stallMs, ...(most === undefined ? {} : { most }) })
   try {
     await body({ path, volume, store, enclave, server })
   } finally {

@@ -33,6 +33,11 @@ export class Budget {
     return this.#free
   }
 
+  /** Somebody waits. */
+  get contended(): boolean {
+    return this.#waiting.size > 0
+  }
+
   /** Takes what can be had at once, ahead of nobody. */
   tryTake(bytes: number): boolean {
     if (this.#waiting.size > 0 || bytes > this.#free) return false

@@ -37,7 +37,15 @@ export interface VolumeOptions {
   readonly lockGraceMs?: number | null
   /** How long I/O waits for a new enclave after the loss of one; default 30 s. */
   readonly lossGraceMs?: number
+  /** How long `close` waits for requests in work, with the keys held; default 10 s. */
+  readonly closeGraceMs?: number
+  /** And after that, without keys, for the store to flush, and to close; default 60 s each. */
+  readonly flushGraceMs?: number
 }
+
+/** Asked between the steps of a long request: false ends it with ESHUTDOWN. */
+export type Wanted = () => boolean
+const ALWAYS: Wanted = () => true
 
 /** Bytes moved at once, a multiple of every sector size: longer requests go piece by piece. */
 const SLICE = 1 << 20
@@ -129,7 +137,7 @@ export class Volume {
 
   /** Gives the key; I/O that waits goes on. An older handle is wiped. */
   unlock(enclave: Enclave, handle: VolumeHandle): void {
-    if (this.#state === "closing" || this.#state === "closed") throw new IoError("ESHUTDOWN", "the volume is closing")
+    if (this.#state === "closing" || this.#state === "closed") throw closing()
     this.#wipe()
     this.#key = { enclave, handle }
     const { fd } = this.#store
@@ -137,11 +145,10 @@ export class Volume {
     this.#become("ready")
   }
 
-  /** Wipes the key; ciphertext already made is still written. */
+  /** Wipes the key, in any state and at once; ciphertext already made is still written. */
   lock(): void {
-    if (this.#state !== "ready" && this.#state !== "locked") return
     this.#wipe()
-    this.#wait(this.#options.lockGraceMs ?? null)
+    if (this.#state === "ready" || this.#state === "locked") this.#wait(this.#options.lockGraceMs ?? null)
   }
 
   #wait(graceMs: number | null): void {
@@ -167,7 +174,7 @@ export class Volume {
       const key = this.#key
       if (key === null) {
         if (this.#state === "failed") throw new IoError("EIO", "the volume has no key")
-        if (this.#state !== "locked") throw new IoError("ESHUTDOWN", "the volume is closing")
+        if (this.#state !== "locked") throw closing()
         await new Promise<void>((resolve) => {
           const wake = () => {
             this.#waiting.delete(wake)
@@ -194,7 +201,7 @@ export class Volume {
   async #request<T>(offset: number, length: number, change: boolean, body: () => Promise<T>): Promise<T> {
     this.counters.pending++
     try {
-      if (this.#state === "closing" || this.#state === "closed") throw new IoError("ESHUTDOWN", "the volume is closing")
+      if (this.#state === "closing" || this.#state === "closed") throw closing()
       if (change && this.readOnly) throw new IoError("EPERM", "the volume is read-only")
       checkRange(this.#size, offset, length)
       return await body()
@@ -281,7 +288,7 @@ export class Volume {
   }
 
   /** Fills `into`, which must not be looked at before this has resolved. */
-  readInto(offset: number, into: Uint8Array): Promise<void> {
+  readInto(offset: number, into: Uint8Array, wanted = ALWAYS): Promise<void> {
     return this.#request(offset, into.length, false, async () => {
       const last = offset + into.length
       for (const slice of into.length === 0 ? [] : this.#slices(offset, last)) {
@@ -289,6 +296,7 @@ export class Volume {
         const target = into.subarray(Math.max(0, slice.start - offset), slice.end - offset)
         const whole = target.length === length && isAligned(target)
         await this.#withScratch(whole ? length : 2 * length, async () => {
+          if (!wanted()) throw closing()
           const plaintext = whole ? target : aligned(length)
           await this.#readSectors(slice.start, aligned(length), plaintext)
           if (whole) return
@@ -301,29 +309,30 @@ export class Volume {
     })
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
+  async read(offset: number, length: number, wanted = ALWAYS): Promise<Buffer> {
     checkRange(this.#size, offset, length)
     const bytes = aligned(length)
-    await this.readInto(offset, bytes)
+    await this.readInto(offset, bytes, wanted)
     return bytes
   }
 
   /** `plaintext` must not change until this has resolved. `fua`: resolves when it is on stable storage. */
-  write(offset: number, plaintext: Uint8Array, fua = false): Promise<void> {
+  write(offset: number, plaintext: Uint8Array, fua = false, wanted = ALWAYS): Promise<void> {
     return this.#request(offset, plaintext.length, true, async () => {
-      if (plaintext.length > 0) await this.#writeBytes(offset, plaintext)
+      if (plaintext.length > 0) await this.#writeBytes(offset, plaintext, wanted)
       if (fua) await this.#store.flush()
       this.counters.writes++
       this.counters.bytesWritten += plaintext.length
     })
   }
 
-  #writeBytes(offset: number, plaintext: Uint8Array): Promise<void> {
+  #writeBytes(offset: number, plaintext: Uint8Array, wanted: Wanted): Promise<void> {
     const last = offset + plaintext.length
     const start = offset - (offset % this.sectorSize)
     const end = Math.ceil(last / this.sectorSize) * this.sectorSize
     return this.#locks.with(start, end, async () => {
       for (const slice of this.#slices(offset, last)) {
+        if (!wanted()) throw closing()
         const source = plaintext.subarray(Math.max(0, slice.start - offset), slice.end - offset)
         await this.#writeSlice(slice, Math.max(0, offset - slice.start), source)
       }
@@ -352,12 +361,12 @@ export class Volume {
   }
 
   /** Writes encrypted zeros. */
-  zero(offset: number, length: number, fua = false): Promise<void> {
+  zero(offset: number, length: number, fua = false, wanted = ALWAYS): Promise<void> {
     return this.#request(offset, length, true, async () => {
       for (let done = 0; done < length; ) {
         // Parts end on sectors, so that only the two ends are read first.
         const part = Math.min(length - done, SLICE - ((offset + done) % this.sectorSize))
-        await this.#writeBytes(offset + done, ZEROES.subarray(0, part))
+        await this.#writeBytes(offset + done, ZEROES.subarray(0, part), wanted)
         done += part
       }
       if (fua) await this.#store.flush()
@@ -367,10 +376,13 @@ export class Volume {
   }
 
   /** Brings ciphertext into the system's cache, as a later read would; needs no key. */
-  cache(offset: number, length: number): Promise<void> {
+  cache(offset: number, length: number, wanted = ALWAYS): Promise<void> {
     return this.#request(offset, length, false, async () => {
       for (const { start, end } of length === 0 ? [] : this.#slices(offset, offset + length)) {
-        await this.#withScratch(end - start, () => this.#store.read(this.#options.offset + start, aligned(end - start)))
+        await this.#withScratch(end - start, async () => {
+          if (!wanted()) throw closing()
+          await this.#store.read(this.#options.offset + start, aligned(end - start))
+        })
       }
     })
   }
@@ -402,21 +414,45 @@ export class Volume {
     return size
   }
 
-  /** Drains, flushes, wipes. I/O that waits for a key ends in ESHUTDOWN. Rejects when the flush failed. */
+  /**
+   * Drains, wipes, flushes: each for a limited time, so that neither a request nor
+   * a disk that hangs keeps the keys or the process. I/O that waits for a key ends
+   * in ESHUTDOWN. Rejects when data may be lost.
+   */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
   }
 
   async #close(): Promise<void> {
+    const { closeGraceMs = 10_000, flushGraceMs = 60_000 } = this.#options
     this.#become("closing")
-    if (this.counters.pending > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+    const idle = new Promise<void>((resolve) => (this.#idle = resolve))
+    const drained = this.counters.pending === 0 || (await within(closeGraceMs, idle))
+    this.#wipe()
     try {
-      if (!this.readOnly) await this.#store.flush()
+      if (!this.readOnly && !(await within(flushGraceMs, this.#store.flush()))) {
+        throw new IoError("EIO", `the store did not flush within ${flushGraceMs / 1000} s`)
+      }
+      if (!drained) throw new IoError("EIO", `the store left ${this.counters.pending} requests unanswered`)
     } finally {
-      this.#wipe()
       this.#become("closed")
-      await this.#store.close()
+      await within(flushGraceMs, this.#store.close())
     }
+  }
+}
+
+function closing(): IoError {
+  return new IoError("ESHUTDOWN", "the volume is closing")
+}
+
+/** False: `work` took longer, and goes on. */
+async function within(ms: number, work: Promise<void>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), ms)))
+  try {
+    return await Promise.race([work.then(() => true as const), late])
+  } finally {
+    clearTimeout(timer)
   }
 }
