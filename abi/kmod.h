@@ -25,12 +25,14 @@
  * and only what was copied is believed. A number that is out of range, or of a
  * slot the daemon does not own, is counted as rejected and otherwise ignored.
  *
- * Death of a daemon: when the last reference to its file goes (exit, crash,
- * kill) without a DROP, its keys are orphans. Requests in flight and new ones
- * wait, for at most the module's grace_seconds, for a daemon that adds the
- * same handle; then they fail with -EIO, as do new ones until such a daemon
- * comes. A daemon that owns slots and makes no EXCHANGE for hang_seconds is
- * treated as dead: its calls return -ESHUTDOWN from then on.
+ * Death of a daemon: when the process that attached closes the file or ends
+ * (exit, crash, kill), or the last reference to the file goes, without a DROP,
+ * its keys are orphans. Requests in flight and new ones wait, for at most the
+ * module's grace_seconds, for a daemon that adds the same handle; then they
+ * fail with -EIO, as do new ones until such a daemon comes. A daemon that has
+ * had a slot for hang_seconds, or takes none for so long while one waits, is
+ * treated as dead: its calls return -ESHUTDOWN from then on. It may attach
+ * anew, with another file, and add its handles again.
  */
 #ifndef TRESOR_ABI_KMOD_H
 #define TRESOR_ABI_KMOD_H
@@ -38,13 +40,14 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define TRESOR_KMOD_VERSION	1
+#define TRESOR_KMOD_VERSION	2
 #define TRESOR_SLOT_SIZE	4096	/* bytes of data in one slot */
 #define TRESOR_QUEUES_MAX	32
 #define TRESOR_DEPTH_MIN	2
 #define TRESOR_DEPTH_MAX	1024	/* slots of one queue; a power of two */
 #define TRESOR_BATCH_MAX	64	/* results, and slots, of one exchange */
 #define TRESOR_HANDLE_SIZE	32	/* random bytes; worthless without the enclave */
+#define TRESOR_CHECK_SIZE	32	/* tells one key from another, and nothing of either */
 #define TRESOR_BYTES_MAX	64	/* what dm-crypt's setkey may deliver */
 
 /* Modes; the numbers are enum tresor_mode of abi/enclave.h. */
@@ -115,7 +118,10 @@ struct tresor_descriptor {
 	__u8 reserved[32];
 };
 
-/* XTS: the iv is the running tweak. ESSIV: the iv is the chaining block. */
+/*
+ * XTS: the iv is the running tweak. ESSIV: the iv is the chaining block. The
+ * other modes' parts are like requests of their own and do not carry it.
+ */
 #define TRESOR_PART_CONTINUED	1u
 
 /**
@@ -165,15 +171,19 @@ struct tresor_exchange {
 /**
  * struct tresor_key_handle - TRESOR_IOC_ADD and TRESOR_IOC_DROP
  * @handle: the bytes dm-crypt will deliver as the key
+ * @check: what only this key gives (ADD): a digest of known data encrypted
  * @cookie: the daemon's name for the key (ADD), in every descriptor
  * @users: ciphers that hold the key (out)
  *
  * ADD makes the handle live; a handle orphaned by a dead daemon is taken over,
  * waiting requests included. -EEXIST: it is served by a living daemon.
+ * -EKEYREJECTED: another key, by its @check, served it before. A handle that
+ * was dropped, or died with its daemon unused, may be added anew.
  * DROP kills it for good: -ENOKEY for every later request.
  */
 struct tresor_key_handle {
 	__u8 handle[TRESOR_HANDLE_SIZE];
+	__u8 check[TRESOR_CHECK_SIZE];
 	__u32 cookie;
 	__u32 users;
 };
@@ -181,8 +191,8 @@ struct tresor_key_handle {
 /**
  * struct tresor_event - TRESOR_IOC_EVENT: what a legacy daemon has to do next
  * @type: TRESOR_EVENT_*
- * @cookie: of the key (FORGET)
- * @id: of the key, for ANSWER and RELEASE (SETKEY)
+ * @cookie: of the key (FORGET); 0 when it was held only
+ * @id: of the key, for ANSWER and RELEASE
  * @mode: TRESOR_KMODE_* (SETKEY)
  * @size: of @bytes, 16..TRESOR_BYTES_MAX (SETKEY)
  * @flags: TRESOR_EVENT_AGAIN
@@ -216,13 +226,16 @@ struct tresor_event {
  * @cookie: the daemon's name for the key
  * @status: 0, TRESOR_ANSWER_HELD (its requests wait for RELEASE, at most
  *	grace_seconds), or a negative errno that setkey will return
+ * @check: as in struct tresor_key_handle, with status 0 and with RELEASE
  *
  * -ENOENT: no such key waits; setkey gave up, or the key is gone.
+ * -EKEYREJECTED: the key served before with another check; it goes on waiting.
  */
 struct tresor_answer {
 	__u64 id;
 	__u32 cookie;
 	__s32 status;
+	__u8 check[TRESOR_CHECK_SIZE];
 };
 
 #define TRESOR_ANSWER_HELD	1
@@ -241,8 +254,8 @@ _Static_assert(sizeof(struct tresor_ring_head) == TRESOR_DESCRIPTORS_OFFSET, "ab
 _Static_assert(sizeof(struct tresor_descriptor) == 64, "abi");
 _Static_assert(sizeof(struct tresor_result) == 24, "abi");
 _Static_assert(sizeof(struct tresor_exchange) == 40, "abi");
-_Static_assert(sizeof(struct tresor_key_handle) == 40, "abi");
+_Static_assert(sizeof(struct tresor_key_handle) == 72, "abi");
 _Static_assert(sizeof(struct tresor_event) == 96, "abi");
-_Static_assert(sizeof(struct tresor_answer) == 16, "abi");
+_Static_assert(sizeof(struct tresor_answer) == 48, "abi");
 
 #endif /* TRESOR_ABI_KMOD_H */

@@ -16,6 +16,7 @@
 struct tresor_tfm {
 	struct tresor_key __rcu *key;	/* NULL: none, or wiped */
 	u8 mode;
+	bool named;			/* has been given a handle once */
 };
 
 struct tresor_algorithm {
@@ -63,9 +64,11 @@ void tresor_request_progress(struct tresor_request *request)
 	deliver(api_request(request), true, -EINPROGRESS);
 }
 
-void tresor_request_complete(struct tresor_request *request, int error)
+void tresor_request_deliver(struct tresor_request *request)
 {
 	struct skcipher_request *api = api_request(request);
+	bool may_backlog = request->may_backlog;
+	int error = request->error;
 
 	if (error)
 		tresor_count(TRESOR_COUNT_FAILURES, 1);
@@ -74,7 +77,7 @@ void tresor_request_complete(struct tresor_request *request, int error)
 	if (!error && request->mode != TRESOR_KMODE_ECB)
 		memcpy(api->iv, request->iv, sizeof(request->iv));
 	tresor_key_put(request->key);
-	deliver(api, request->may_backlog, error);
+	deliver(api, may_backlog, error);
 }
 
 static struct tresor_key *get_key(struct tresor_tfm *tfm)
@@ -152,19 +155,29 @@ static void replace_key(struct tresor_tfm *tfm, struct tresor_key *fresh)
 
 /*
  * Any bytes are accepted: dm-crypt wipes a key by setting random ones. Those
- * that name nothing leave the cipher without a key.
+ * that name nothing leave the cipher without a key. They are no key for the
+ * legacy daemon where they can only be a wipe, or were a handle.
  */
 static int setkey(struct crypto_skcipher *cipher, const u8 *bytes, unsigned int size)
 {
 	struct tresor_tfm *tfm = crypto_skcipher_ctx(cipher);
-	struct tresor_key *key;
+	enum tresor_handle_state state = TRESOR_HANDLE_UNKNOWN;
+	struct tresor_key *key = NULL;
 
 	/* AF_ALG would bring any user here. */
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
 	tresor_count(TRESOR_COUNT_SETKEY, 1);
 	replace_key(tfm, NULL);
-	key = tresor_key_find(bytes, size, tfm->mode);
+	if (size == TRESOR_HANDLE_SIZE) {
+		state = tresor_handle_find(bytes, &key);
+		if (state == TRESOR_HANDLE_LIVE)
+			tfm->named = true;
+		else if (tfm->named)
+			state = TRESOR_HANDLE_DEAD;
+	}
+	if (state == TRESOR_HANDLE_UNKNOWN)
+		key = tresor_legacy_ask(bytes, size, tfm->mode);
 	if (IS_ERR(key))
 		return PTR_ERR(key);
 	replace_key(tfm, key);
@@ -177,6 +190,7 @@ static int init_tfm(struct crypto_skcipher *cipher)
 	struct skcipher_alg *base = crypto_skcipher_alg(cipher);
 
 	RCU_INIT_POINTER(tfm->key, NULL);
+	tfm->named = false;
 	tfm->mode = container_of(base, struct tresor_algorithm, base)->mode;
 	crypto_skcipher_set_reqsize(cipher, sizeof(struct tresor_request));
 	return 0;

@@ -11,6 +11,7 @@
 
 #include <linux/mm.h>
 #include <linux/version.h>
+#include <linux/workqueue.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
@@ -22,6 +23,13 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
 {
 	vma->vm_flags &= ~flags;
 }
+#endif
+
+/* Where a workqueue has to say that it is bound to CPUs. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
+#define TRESOR_WQ_BOUND	0
+#else
+#define TRESOR_WQ_BOUND	WQ_PERCPU
 #endif
 
 #endif

@@ -11,6 +11,7 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
+#include <linux/pid.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -23,32 +24,47 @@
 /* Results copied in, and completed, at once: kernel stack is dear. */
 #define CHUNK	16u
 
-/*
- * A daemon that stopped taking part (SIGSTOP, deadlock) is never released. Its
- * queues tell: requests in them, and no EXCHANGE for a while.
- */
-static bool is_hung(const struct tresor_queue *queue, unsigned long timeout)
-{
-	return READ_ONCE(queue->outstanding) &&
-	       time_after(jiffies, READ_ONCE(queue->progress) + timeout);
-}
+/* A parameter's bound: longer is no poll. */
+#define POLL_US_MAX	10000u
 
+/* A daemon that stopped taking part (SIGSTOP, deadlock) is never released. Its queues tell. */
 static void watch(struct work_struct *work)
 {
 	struct tresor_daemon *daemon =
 		container_of(to_delayed_work(work), struct tresor_daemon, watchdog);
-	unsigned long timeout = READ_ONCE(tresor_hang_seconds) * HZ;
+	unsigned int seconds = READ_ONCE(tresor_hang_seconds);
+	bool busy = false;
 	u32 i;
 
-	for (i = 0; timeout && i < daemon->queue_count; i++) {
-		if (!is_hung(&daemon->queues[i], timeout))
+	if (READ_ONCE(daemon->stopped))
+		return;
+	for (i = 0; i < daemon->queue_count; i++) {
+		switch (tresor_queue_check(&daemon->queues[i], tresor_jiffies(seconds))) {
+		case TRESOR_QUEUE_IDLE:
 			continue;
-		pr_warn("daemon %d has not answered for %u s, treating it as dead\n", daemon->pid,
-			tresor_hang_seconds);
+		case TRESOR_QUEUE_BUSY:
+			busy = true;
+			continue;
+		case TRESOR_QUEUE_HUNG:
+			busy = true;
+			if (!seconds)
+				continue;
+		}
+		pr_warn("daemon %d has left requests unanswered for %u s, treating it as dead\n",
+			daemon->pid, seconds);
 		tresor_key_detach(daemon);
 		return;
 	}
-	queue_delayed_work(tresor_workqueue, &daemon->watchdog, HZ);
+	/* Else the next request's submission starts it again. */
+	if (busy)
+		queue_delayed_work(tresor_timers, &daemon->watchdog, HZ);
+}
+
+void tresor_queue_busy(struct tresor_queue *queue)
+{
+	struct tresor_daemon *daemon = queue->owner;
+
+	queue_delayed_work(tresor_timers, &daemon->watchdog, HZ);
 }
 
 static int device_open(struct inode *inode, struct file *file)
@@ -66,7 +82,6 @@ static int device_open(struct inode *inode, struct file *file)
 	init_waitqueue_head(&daemon->event_wait);
 	mutex_init(&daemon->attach_lock);
 	INIT_DELAYED_WORK(&daemon->watchdog, watch);
-	daemon->pid = task_tgid_nr(current);
 	file->private_data = daemon;
 	return 0;
 }
@@ -78,31 +93,35 @@ static void free_queues(struct tresor_queue *queues, u32 count)
 	kvfree(queues);
 }
 
+/*
+ * A process closes one of its descriptors, or ends. By the one that attached
+ * it is the daemon's end, though a child of its may still have the file open.
+ */
+static int device_flush(struct file *file, fl_owner_t id)
+{
+	struct tresor_daemon *daemon = file->private_data;
+
+	if (smp_load_acquire(&daemon->queue_count) && task_tgid(current) == daemon->process)
+		tresor_key_detach(daemon);
+	return 0;
+}
+
 static int device_release(struct inode *inode, struct file *file)
 {
 	struct tresor_daemon *daemon = file->private_data;
 
-	cancel_delayed_work_sync(&daemon->watchdog);
 	if (daemon->queue_count) {
 		tresor_key_detach(daemon);
+		/* Not before: a submission starts it. */
+		cancel_delayed_work_sync(&daemon->watchdog);
 		spin_lock_bh(&tresor_lock);
 		list_del_init(&daemon->node);
 		spin_unlock_bh(&tresor_lock);
 		free_queues(daemon->queues, daemon->queue_count);
+		put_pid(daemon->process);
 	}
 	kfree(daemon);
 	return 0;
-}
-
-/* Must hold tresor_lock. */
-static bool has_legacy_daemon(void)
-{
-	struct tresor_daemon *daemon;
-
-	list_for_each_entry(daemon, &tresor_daemons, node)
-		if (daemon->legacy && !daemon->stopped)
-			return true;
-	return false;
 }
 
 /* Holds daemon->attach_lock. */
@@ -121,26 +140,28 @@ static int attach(struct tresor_daemon *daemon, const struct tresor_attach *arg)
 		ret = tresor_queue_init(&queues[i], arg->depth);
 		if (ret)
 			goto free;
+		queues[i].owner = daemon;
 	}
 	ret = tresor_register_ciphers();
 	if (ret)
 		goto free;
 
 	spin_lock_bh(&tresor_lock);
-	if ((arg->flags & TRESOR_ATTACH_LEGACY) && has_legacy_daemon()) {
+	if ((arg->flags & TRESOR_ATTACH_LEGACY) && tresor_legacy_daemon()) {
 		spin_unlock_bh(&tresor_lock);
 		ret = -EBUSY;
 		goto free;
 	}
 	daemon->legacy = arg->flags & TRESOR_ATTACH_LEGACY;
 	daemon->queues = queues;
+	daemon->process = get_pid(task_tgid(current));
+	daemon->pid = pid_nr(daemon->process);
 	smp_store_release(&daemon->queue_count, arg->queues);
 	list_add_tail(&daemon->node, &tresor_daemons);
-	spin_unlock_bh(&tresor_lock);
-
+	/* Under the same lock: a STOP from another thread comes before or after, with all its keys. */
 	if (daemon->legacy)
-		tresor_key_offer_orphans(daemon);
-	queue_delayed_work(tresor_workqueue, &daemon->watchdog, HZ);
+		tresor_legacy_offer_orphans(daemon);
+	spin_unlock_bh(&tresor_lock);
 	return 0;
 free:
 	free_queues(queues, i);
@@ -196,7 +217,8 @@ static bool has_news(struct tresor_daemon *daemon, struct tresor_queue *queue)
 
 static void poll_briefly(struct tresor_daemon *daemon, struct tresor_queue *queue)
 {
-	ktime_t end = ktime_add_us(ktime_get(), READ_ONCE(tresor_poll_us));
+	unsigned int us = min(READ_ONCE(tresor_poll_us), POLL_US_MAX);
+	ktime_t end = ktime_add_us(ktime_get(), us);
 
 	while (!has_news(daemon, queue) && !need_resched() && !signal_pending(current) &&
 	       ktime_before(ktime_get(), end))
@@ -280,7 +302,7 @@ static long ioctl_event(struct tresor_daemon *daemon, void __user *user)
 
 	if (!daemon->legacy)
 		return -EINVAL;
-	while (!tresor_key_next_event(daemon, &event)) {
+	while (!tresor_legacy_next_event(daemon, &event)) {
 		if (wait_event_freezable(daemon->event_wait,
 					 !list_empty_careful(&daemon->events) ||
 						 READ_ONCE(daemon->stopped)))
@@ -319,15 +341,15 @@ static long device_ioctl(struct file *file, unsigned int command, unsigned long 
 	case TRESOR_IOC_EXCHANGE:
 		return ioctl_exchange(daemon, user);
 	case TRESOR_IOC_ADD:
-		return ioctl_handle(daemon, user, tresor_key_add);
+		return ioctl_handle(daemon, user, tresor_handle_add);
 	case TRESOR_IOC_DROP:
-		return ioctl_handle(daemon, user, tresor_key_drop);
+		return ioctl_handle(daemon, user, tresor_handle_drop);
 	case TRESOR_IOC_EVENT:
 		return ioctl_event(daemon, user);
 	case TRESOR_IOC_ANSWER:
-		return ioctl_answer(daemon, user, tresor_key_answer);
+		return ioctl_answer(daemon, user, tresor_legacy_answer);
 	case TRESOR_IOC_RELEASE:
-		return ioctl_answer(daemon, user, tresor_key_serve_held);
+		return ioctl_answer(daemon, user, tresor_legacy_release);
 	case TRESOR_IOC_STOP:
 		tresor_key_detach(daemon);
 		return 0;
@@ -350,6 +372,10 @@ static int device_mmap(struct file *file, struct vm_area_struct *vma)
 	queue = &daemon->queues[index];
 	/* A child process must not keep the file, and with it the requests, alive. */
 	vm_flags_set(vma, VM_DONTCOPY);
+	/* Data is no code, now or by mprotect() later. */
+	if (vma->vm_flags & VM_EXEC)
+		return -EPERM;
+	vm_flags_clear(vma, VM_MAYEXEC);
 	if (offset == TRESOR_MMAP_DATA(index) && size == (size_t)queue->depth * TRESOR_SLOT_SIZE)
 		return remap_vmalloc_range(vma, queue->data, 0);
 	if (offset != TRESOR_MMAP_DESCRIPTORS(index) ||
@@ -365,6 +391,7 @@ static int device_mmap(struct file *file, struct vm_area_struct *vma)
 static const struct file_operations device_operations = {
 	.owner = THIS_MODULE,
 	.open = device_open,
+	.flush = device_flush,
 	.release = device_release,
 	.unlocked_ioctl = device_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,

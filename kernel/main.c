@@ -10,7 +10,9 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/umh.h>
+#include <linux/workqueue.h>
 
+#include "compat.h"
 #include "tresor.h"
 
 unsigned int tresor_grace_seconds = 30;
@@ -33,7 +35,10 @@ static char *daemon_command;
 module_param_named(daemon, daemon_command, charp, 0444);
 MODULE_PARM_DESC(daemon, "program, with arguments, started when the module is loaded");
 
-struct workqueue_struct *tresor_workqueue;
+/* Callbacks of dm-crypt's, which may wait for one another. */
+struct workqueue_struct *tresor_completions;
+/* The watchdogs and deadlines, which end such waits. */
+struct workqueue_struct *tresor_timers;
 
 static DEFINE_MUTEX(register_lock);
 static bool registered;
@@ -51,53 +56,61 @@ int tresor_register_ciphers(void)
 	return ret;
 }
 
-static int start_daemon(void)
+/* From a work item, when loading has succeeded: it can no longer fail, and the program finds all in place. */
+static void start_daemon(struct work_struct *work)
 {
 	static char *environment[] = { "HOME=/", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
-	char **words;
-	int ret;
+	char **words = argv_split(GFP_KERNEL, daemon_command, NULL);
+	int ret = -ENOMEM;
 
-	if (!daemon_command || !*daemon_command)
-		return 0;
-	words = argv_split(GFP_KERNEL, daemon_command, NULL);
-	if (!words)
-		return -ENOMEM;
-	ret = call_usermodehelper(words[0], words, environment, UMH_WAIT_EXEC);
+	if (words)
+		ret = call_usermodehelper(words[0], words, environment, UMH_WAIT_EXEC);
 	if (ret)
-		pr_err("cannot start %s: error %d\n", words[0], ret);
-	argv_free(words);
-	return ret;
+		pr_err("cannot start \"%s\": error %d; the module stays, start a daemon by hand\n",
+		       daemon_command, ret);
+	if (words)
+		argv_free(words);
 }
+
+static DECLARE_WORK(starting, start_daemon);
 
 static int __init tresor_init(void)
 {
 	int ret;
 
-	/* Completions run in it, and writeback may wait for those. */
-	tresor_workqueue = alloc_workqueue("tresor", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
-	if (!tresor_workqueue)
+	/* Writeback may wait for both. Bound: the daemon's CPU has the data, and soon sleeps. */
+	tresor_completions = alloc_workqueue("tresor", WQ_MEM_RECLAIM | WQ_HIGHPRI | TRESOR_WQ_BOUND, 0);
+	if (!tresor_completions)
 		return -ENOMEM;
+	tresor_timers = alloc_workqueue("tresor_timers", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	if (!tresor_timers) {
+		ret = -ENOMEM;
+		goto destroy;
+	}
+	/* Last: from here on the module may be in use. */
 	ret = tresor_device_register();
 	if (ret)
-		goto destroy;
-	ret = start_daemon();
-	if (ret)
-		goto unregister;
+		goto destroy_timers;
+	if (daemon_command && *daemon_command)
+		schedule_work(&starting);
 	return 0;
-unregister:
-	tresor_device_unregister();
+destroy_timers:
+	destroy_workqueue(tresor_timers);
 destroy:
-	destroy_workqueue(tresor_workqueue);
+	destroy_workqueue(tresor_completions);
 	return ret;
 }
 
 /* No file is open and no cipher is in use: each holds a reference to the module. */
 static void __exit tresor_exit(void)
 {
+	cancel_work_sync(&starting);
 	if (registered)
 		tresor_cipher_unregister();
 	tresor_device_unregister();
-	destroy_workqueue(tresor_workqueue);
+	tresor_key_exit();
+	destroy_workqueue(tresor_timers);
+	destroy_workqueue(tresor_completions);
 	rcu_barrier();
 }
 

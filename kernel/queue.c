@@ -59,8 +59,9 @@ void tresor_queue_exit(struct tresor_queue *queue)
 /* Must hold queue->lock, with a slot free. */
 static u16 take_slot(struct tresor_queue *queue, struct tresor_request *request)
 {
-	u16 index = queue->free[--queue->free_count];
+	u16 index = queue->free[queue->free_count - 1];
 
+	WRITE_ONCE(queue->free_count, queue->free_count - 1);
 	queue->slots[index].request = request;
 	queue->slots[index].state = TRESOR_SLOT_FILLING;
 	return index;
@@ -71,17 +72,19 @@ static void give_slot(struct tresor_queue *queue, u16 index)
 {
 	queue->slots[index].request = NULL;
 	queue->slots[index].state = TRESOR_SLOT_FREE;
-	queue->free[queue->free_count++] = index;
+	queue->free[queue->free_count] = index;
+	WRITE_ONCE(queue->free_count, queue->free_count + 1);
 }
 
 /* Must hold queue->lock. */
 static void make_ready(struct tresor_queue *queue, u16 index)
 {
+	queue->slots[index].since = jiffies;
 	queue->slots[index].state = TRESOR_SLOT_READY;
 	queue->ready[queue->ready_tail & (queue->depth - 1)] = index;
 	WRITE_ONCE(queue->ready_tail, queue->ready_tail + 1);
 	if (!queue->outstanding++)
-		queue->progress = jiffies;
+		tresor_queue_busy(queue);
 	WRITE_ONCE(queue->head->submitted, ++queue->submitted);
 }
 
@@ -89,6 +92,12 @@ static void wake_daemon(struct tresor_queue *queue)
 {
 	if (wq_has_sleeper(&queue->wait))
 		wake_up_interruptible(&queue->wait);
+}
+
+/* The others chain by the IV alone: a later part is no different from a request. */
+static bool has_own_start(u8 mode)
+{
+	return mode == TRESOR_KMODE_XTS || mode == TRESOR_KMODE_CBC_ESSIV;
 }
 
 /* The owner of a FILLING or DRAINING slot writes the request's next part into it. */
@@ -110,7 +119,7 @@ static void fill_slot(struct tresor_queue *queue, u16 index)
 	descriptor->cookie = tresor_key_cookie(request->key);
 	descriptor->mode = request->mode;
 	descriptor->decrypt = request->decrypt;
-	descriptor->flags = request->done ? TRESOR_PART_CONTINUED : 0;
+	descriptor->flags = request->done && has_own_start(request->mode) ? TRESOR_PART_CONTINUED : 0;
 	memcpy(descriptor->iv, request->iv, sizeof(descriptor->iv));
 }
 
@@ -144,7 +153,7 @@ int tresor_queue_submit(struct tresor_queue *queue, struct tresor_request *reque
 		if (request->may_backlog) {
 			request->owed = true;
 			list_add_tail(&request->node, &queue->backlog);
-			queue->backlog_count++;
+			WRITE_ONCE(queue->backlog_count, queue->backlog_count + 1);
 			ret = -EBUSY;
 		}
 		goto out;
@@ -172,13 +181,14 @@ static u32 promote(struct tresor_queue *queue, u16 *indices, u32 max)
 		if (!request)
 			break;
 		list_del_init(&request->node);
-		queue->backlog_count--;
+		WRITE_ONCE(queue->backlog_count, queue->backlog_count - 1);
 		indices[count++] = take_slot(queue, request);
 	}
 	return count;
 }
 
-static void submit_promoted(struct tresor_queue *queue, const u16 *indices, u32 count)
+static void submit_promoted(struct tresor_queue *queue, const u16 *indices, u32 count,
+			    struct list_head *left)
 {
 	struct tresor_request *request;
 	u32 i;
@@ -188,38 +198,33 @@ static void submit_promoted(struct tresor_queue *queue, const u16 *indices, u32 
 		/* Before the daemon can see it: the result must not overtake the notice. */
 		tresor_request_progress(request);
 		if (!submit_slot(queue, indices[i]))
-			tresor_request_orphan(request);
+			list_add_tail(&request->node, left);
 	}
 	if (count)
 		wake_daemon(queue);
 }
 
-void tresor_queue_adopt(struct tresor_queue *queue, struct list_head *requests)
+void tresor_queue_adopt(struct tresor_queue *queue, struct list_head *requests,
+			struct list_head *left)
 {
-	struct tresor_request *request, *next;
+	struct tresor_request *request;
 	u16 indices[TRESOR_BATCH_MAX];
-	LIST_HEAD(orphans);
 	u32 count;
 
 	spin_lock_bh(&queue->lock);
 	if (queue->dead) {
-		list_splice_init(requests, &orphans);
+		list_splice_tail_init(requests, left);
 	} else {
 		list_for_each_entry(request, requests, node)
-			queue->backlog_count++;
+			WRITE_ONCE(queue->backlog_count, queue->backlog_count + 1);
 		list_splice_tail_init(requests, &queue->backlog);
 	}
 	spin_unlock_bh(&queue->lock);
-
-	list_for_each_entry_safe(request, next, &orphans, node) {
-		list_del_init(&request->node);
-		tresor_request_orphan(request);
-	}
 	do {
 		spin_lock_bh(&queue->lock);
 		count = promote(queue, indices, ARRAY_SIZE(indices));
 		spin_unlock_bh(&queue->lock);
-		submit_promoted(queue, indices, count);
+		submit_promoted(queue, indices, count, left);
 	} while (count);
 }
 
@@ -230,7 +235,6 @@ static u32 accept(struct tresor_queue *queue, const struct tresor_result *result
 	u32 i, index, taken = 0;
 
 	spin_lock_bh(&queue->lock);
-	queue->progress = jiffies;
 	for (i = 0; i < count; i++) {
 		index = results[i].slot;
 		if (index >= queue->depth)
@@ -270,7 +274,7 @@ static bool drain_slot(struct tresor_queue *queue, const struct tresor_result *r
 void tresor_queue_commit(struct tresor_queue *queue, const struct tresor_result *results,
 			 u32 count, struct tresor_batch_counts *counts)
 {
-	struct tresor_request *request, *next;
+	struct tresor_request *request;
 	bool more[TRESOR_BATCH_MAX];
 	u8 accepted[TRESOR_BATCH_MAX];
 	u16 indices[TRESOR_BATCH_MAX];
@@ -300,15 +304,11 @@ void tresor_queue_commit(struct tresor_queue *queue, const struct tresor_result 
 	promoted = promote(queue, indices, ARRAY_SIZE(indices));
 	spin_unlock_bh(&queue->lock);
 
-	submit_promoted(queue, indices, promoted);
-	list_for_each_entry_safe(request, next, &orphans, node) {
-		list_del_init(&request->node);
-		tresor_request_orphan(request);
-	}
-	list_for_each_entry_safe(request, next, &finished, node) {
-		list_del_init(&request->node);
-		tresor_request_complete(request, request->error);
-	}
+	submit_promoted(queue, indices, promoted, &orphans);
+	if (!list_empty(&orphans))
+		tresor_requests_place(&orphans);
+	if (!list_empty(&finished))
+		tresor_requests_complete(&finished);
 }
 
 u32 tresor_queue_fetch(struct tresor_queue *queue, u16 *slots, u32 max, u32 bytes)
@@ -316,7 +316,6 @@ u32 tresor_queue_fetch(struct tresor_queue *queue, u16 *slots, u32 max, u32 byte
 	u32 count = 0, total = 0;
 
 	spin_lock_bh(&queue->lock);
-	queue->progress = jiffies;
 	while (count < max && queue->ready_head != queue->ready_tail) {
 		u16 index = queue->ready[queue->ready_head & (queue->depth - 1)];
 
@@ -325,6 +324,8 @@ u32 tresor_queue_fetch(struct tresor_queue *queue, u16 *slots, u32 max, u32 byte
 		total += queue->slots[index].part;
 		WRITE_ONCE(queue->ready_head, queue->ready_head + 1);
 		queue->slots[index].state = TRESOR_SLOT_DAEMON;
+		queue->slots[index].since = jiffies;
+		queue->fetched = jiffies;
 		slots[count++] = index;
 	}
 	spin_unlock_bh(&queue->lock);
@@ -346,6 +347,32 @@ void tresor_queue_unfetch(struct tresor_queue *queue, const u16 *slots, u32 coun
 	spin_unlock_bh(&queue->lock);
 }
 
+enum tresor_queue_health tresor_queue_check(struct tresor_queue *queue, unsigned long timeout)
+{
+	enum tresor_queue_health health = TRESOR_QUEUE_IDLE;
+	u32 i;
+
+	spin_lock_bh(&queue->lock);
+	if (!queue->outstanding)
+		goto out;
+	health = TRESOR_QUEUE_BUSY;
+	/* Those it has, each for itself: one that is lost shows beside any number that come back. */
+	for (i = 0; i < queue->depth; i++)
+		if (queue->slots[i].state == TRESOR_SLOT_DAEMON &&
+		    time_after(jiffies, queue->slots[i].since + timeout))
+			health = TRESOR_QUEUE_HUNG;
+	/* Those that wait, the oldest: behind many it may wait long, though not for nothing. */
+	if (queue->ready_head != queue->ready_tail) {
+		i = queue->ready[queue->ready_head & (queue->depth - 1)];
+		if (time_after(jiffies, queue->slots[i].since + timeout) &&
+		    time_after(jiffies, queue->fetched + timeout))
+			health = TRESOR_QUEUE_HUNG;
+	}
+out:
+	spin_unlock_bh(&queue->lock);
+	return health;
+}
+
 void tresor_queue_kill(struct tresor_queue *queue, struct list_head *requests)
 {
 	u32 i;
@@ -361,7 +388,7 @@ void tresor_queue_kill(struct tresor_queue *queue, struct list_head *requests)
 		give_slot(queue, (u16)i);
 	}
 	queue->outstanding = 0;
-	queue->backlog_count = 0;
+	WRITE_ONCE(queue->backlog_count, 0);
 	WRITE_ONCE(queue->ready_head, queue->ready_tail);
 	list_splice_tail_init(&queue->backlog, requests);
 	spin_unlock_bh(&queue->lock);

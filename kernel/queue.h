@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * A queue: slots shared with one thread of a daemon, and the backlog behind
- * them. Knows neither scatterlists nor keys' lives; the four functions at the
- * end are given to it. bench/ring-model compiles the same file in user space.
+ * them. Knows neither scatterlists nor keys' lives; the functions at the end
+ * are given to it. bench/ring-model compiles the same file in user space.
  */
 #ifndef TRESOR_QUEUE_H
 #define TRESOR_QUEUE_H
@@ -48,12 +48,17 @@ enum tresor_slot_state {
 
 struct tresor_slot {
 	struct tresor_request *request;
+	unsigned long since;	/* jiffies: READY, or DAEMON, from then on */
 	u32 part;		/* bytes of the request in it */
 	enum tresor_slot_state state;
 };
 
 struct tresor_queue {
-	/* Protects everything up to wait, and the states of slots. */
+	/*
+	 * Protects everything up to wait, and the states of slots. Written with
+	 * WRITE_ONCE as others read them without it: free_count, backlog_count
+	 * (tresor_queue_load), ready_head, ready_tail (tresor_queue_ready).
+	 */
 	spinlock_t lock;
 	bool dead;
 	u32 depth;
@@ -63,13 +68,14 @@ struct tresor_queue {
 	u32 outstanding;	/* slots READY or DAEMON */
 	u32 backlog_count;
 	u64 submitted;
-	unsigned long progress;	/* jiffies: last sign of life, or first request after a rest */
+	unsigned long fetched;	/* jiffies: the daemon last took a slot */
 	struct list_head backlog;
 	u16 *free;
 	u16 *ready;
 	struct tresor_slot *slots;
 
 	wait_queue_head_t wait;
+	void *owner;			/* for tresor_queue_busy() */
 	unsigned long exchanging;	/* bit 0: a thread is in EXCHANGE */
 
 	/* Shared with the daemon. descriptors are written, never read. */
@@ -94,13 +100,22 @@ void tresor_queue_exit(struct tresor_queue *queue);
  * dead. With the last two the request is the caller's again.
  */
 int tresor_queue_submit(struct tresor_queue *queue, struct tresor_request *request);
-/* Process context: requests that were accepted before, from another queue. */
-void tresor_queue_adopt(struct tresor_queue *queue, struct list_head *requests);
+/*
+ * Process context: requests that were accepted before, from another queue.
+ * Those that this queue can not take either, being dead, end in @left.
+ */
+void tresor_queue_adopt(struct tresor_queue *queue, struct list_head *requests,
+			struct list_head *left);
 /* Requests inside, without the lock: at any moment nearly right. */
 static inline u32 tresor_queue_load(const struct tresor_queue *queue)
 {
 	return queue->depth - READ_ONCE(queue->free_count) + READ_ONCE(queue->backlog_count);
 }
+
+
+enum tresor_queue_health { TRESOR_QUEUE_IDLE, TRESOR_QUEUE_BUSY, TRESOR_QUEUE_HUNG };
+/* HUNG: a slot has been with the daemon, or waits for one that takes none, longer than @timeout jiffies. */
+enum tresor_queue_health tresor_queue_check(struct tresor_queue *queue, unsigned long timeout);
 
 /* Process context; count <= TRESOR_BATCH_MAX. Completes requests. */
 void tresor_queue_commit(struct tresor_queue *queue, const struct tresor_result *results,
@@ -116,15 +131,17 @@ static inline bool tresor_queue_ready(const struct tresor_queue *queue)
 	return READ_ONCE(queue->ready_head) != READ_ONCE(queue->ready_tail);
 }
 
-/* Given by cipher.c and key.c (and by the model). */
+/* Given by cipher.c, key.c and device.c (and by the model). */
 void tresor_request_read(struct tresor_request *request, u8 *to, u32 length);
 void tresor_request_write(struct tresor_request *request, const u8 *from, u32 length);
 /* Delivers the owed -EINPROGRESS, if one is owed. */
 void tresor_request_progress(struct tresor_request *request);
-/* The request may be gone when it returns. */
-void tresor_request_complete(struct tresor_request *request, int error);
-/* An accepted request whose queue died. */
-void tresor_request_orphan(struct tresor_request *request);
+/* Their errors are set. Runs no callback itself: those may wait for this very daemon. */
+void tresor_requests_complete(struct list_head *requests);
+/* Accepted requests whose queue died. Calls no function of this one. */
+void tresor_requests_place(struct list_head *requests);
+/* The first slot is out. Any context, with the lock held. */
+void tresor_queue_busy(struct tresor_queue *queue);
 u32 tresor_key_cookie(const struct tresor_key *key);
 
 #endif

@@ -4,7 +4,9 @@
 
 #include <linux/atomic.h>
 #include <linux/completion.h>
+#include <linux/jiffies.h>
 #include <linux/list.h>
+#include <linux/minmax.h>
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
@@ -25,14 +27,17 @@ struct tresor_daemon {
 	wait_queue_head_t event_wait;
 	struct delayed_work watchdog;
 	struct mutex attach_lock;
-	bool stopped;			/* STOP, or declared dead */
+	bool stopped;			/* STOP, declared dead, or its process is gone */
 	bool legacy;
 	pid_t pid;
+	struct pid *process;		/* that attached; its end is the daemon's, whoever has the file */
 	u32 queue_count;		/* 0 until attached; set last, with release */
 	struct tresor_queue *queues;
 };
 
 struct tresor_key_ask;
+
+#define TRESOR_SECONDS_MAX	(7u * 24 * 3600)
 
 enum tresor_key_event { TRESOR_KEY_QUIET, TRESOR_KEY_ASK, TRESOR_KEY_ASKED, TRESOR_KEY_FORGET };
 
@@ -41,7 +46,8 @@ enum tresor_key_event { TRESOR_KEY_QUIET, TRESOR_KEY_ASK, TRESOR_KEY_ASKED, TRES
  * is public to root by design, a legacy key's pass through tresor_key_ask.
  *
  * References: the table (handles only), every cipher, every request, a
- * pending expiry. Everything but refs, handle and cookie is under tresor_lock.
+ * deadline, work that is queued. Under tresor_lock, but for refs, handle,
+ * cookie and what finished_lock protects.
  */
 struct tresor_key {
 	refcount_t refs;
@@ -52,7 +58,11 @@ struct tresor_key {
 	struct list_head parked;	/* requests that wait for a daemon */
 	struct tresor_daemon __rcu *daemon;	/* takes requests; NULL: they are parked */
 	struct tresor_daemon *owner;	/* attached, though it may not have answered yet */
-	struct delayed_work expiry;
+	struct list_head waiting;	/* key.c: has a deadline */
+	unsigned long deadline;		/* jiffies */
+	struct work_struct tell;
+	spinlock_t finished_lock;	/* protects finished; within no other lock */
+	struct list_head finished;	/* requests whose callers are to be told */
 	struct tresor_key_ask *ask;	/* the setkey that waits */
 	enum tresor_key_event event;
 	bool legacy;
@@ -63,6 +73,8 @@ struct tresor_key {
 	u32 users;			/* ciphers */
 	u32 size;			/* legacy */
 	u8 mode;			/* legacy */
+	bool checked;
+	u8 check[TRESOR_CHECK_SIZE];	/* of the key that served first */
 	u8 handle[TRESOR_HANDLE_SIZE];
 };
 
@@ -81,7 +93,8 @@ enum tresor_counter {
 extern spinlock_t tresor_lock;
 extern struct list_head tresor_daemons;
 extern struct list_head tresor_keys;
-extern struct workqueue_struct *tresor_workqueue;
+extern struct workqueue_struct *tresor_completions;
+extern struct workqueue_struct *tresor_timers;
 extern unsigned int tresor_grace_seconds;
 extern unsigned int tresor_hang_seconds;
 extern unsigned int tresor_setkey_seconds;
@@ -90,9 +103,17 @@ extern unsigned int tresor_poll_us;
 /* main.c: the first attach makes the ciphers known. */
 int tresor_register_ciphers(void);
 
+/* Of a parameter: root may write anything into it. */
+static inline unsigned long tresor_jiffies(unsigned int seconds)
+{
+	return (unsigned long)min(seconds, TRESOR_SECONDS_MAX) * HZ;
+}
+
 /* cipher.c */
 int tresor_cipher_register(void);
 void tresor_cipher_unregister(void);
+/* Tells the caller; the request may be gone when it returns. Process context. */
+void tresor_request_deliver(struct tresor_request *request);
 
 /* device.c */
 int tresor_device_register(void);
@@ -102,24 +123,43 @@ void tresor_device_unregister(void);
 extern const struct attribute_group *tresor_attribute_groups[];
 void tresor_count(enum tresor_counter counter, u64 by);
 
-/* key.c, called by cipher.c */
-/* NULL: the bytes name no live key. An error pointer only from a legacy daemon. */
-struct tresor_key *tresor_key_find(const u8 *bytes, u32 size, u8 mode);
-void tresor_key_release(struct tresor_key *key);
+/* key.c */
+struct tresor_key *tresor_key_make(gfp_t flags);
+void tresor_key_list(struct tresor_key *key);
 bool tresor_key_tryget(struct tresor_key *key);
 void tresor_key_put(struct tresor_key *key);
+/* Of a cipher. */
+void tresor_key_release(struct tresor_key *key);
 int tresor_key_submit(struct tresor_request *request);
-
-/* key.c, called by device.c */
-int tresor_key_add(struct tresor_daemon *daemon, struct tresor_key_handle *arg);
-int tresor_key_drop(struct tresor_daemon *daemon, struct tresor_key_handle *arg);
-bool tresor_key_next_event(struct tresor_daemon *daemon, struct tresor_event *event);
-int tresor_key_answer(struct tresor_daemon *daemon, const struct tresor_answer *answer);
-int tresor_key_serve_held(struct tresor_daemon *daemon, const struct tresor_answer *answer);
-void tresor_key_offer_orphans(struct tresor_daemon *daemon);
-/* The daemon is gone, or declared so: its keys are orphans, its queues dead. */
+void tresor_requests_fail(struct list_head *requests, int error);
+void tresor_key_arm(struct tresor_key *key);
+bool __must_check tresor_key_disarm(struct tresor_key *key);
+int tresor_key_serve(struct tresor_key *key, struct tresor_daemon *daemon, u32 cookie,
+		     const u8 *check, struct list_head *waited, bool *disarmed);
+void tresor_key_move(struct tresor_daemon *daemon, struct list_head *waited);
+/* The daemon is gone, or declared so: its keys are orphans, its queues dead. Any number of times. */
 void tresor_key_detach(struct tresor_daemon *daemon);
 /* Fails every parked request now. */
 void tresor_key_fail_parked(void);
+/* No file is open, no cipher is left: nor is anything that could call this module. */
+void tresor_key_exit(void);
+
+/* handle.c */
+enum tresor_handle_state { TRESOR_HANDLE_UNKNOWN, TRESOR_HANDLE_LIVE, TRESOR_HANDLE_DEAD };
+/* LIVE: *@found is a reference, and a user. */
+enum tresor_handle_state tresor_handle_find(const u8 *bytes, struct tresor_key **found);
+void tresor_handle_bury(const u8 *handle);
+int tresor_handle_add(struct tresor_daemon *daemon, struct tresor_key_handle *arg);
+int tresor_handle_drop(struct tresor_daemon *daemon, struct tresor_key_handle *arg);
+
+/* legacy.c */
+struct tresor_daemon *tresor_legacy_daemon(void);
+/* NULL: there is no such daemon. */
+struct tresor_key *tresor_legacy_ask(const u8 *bytes, u32 size, u8 mode);
+void tresor_legacy_reply(struct tresor_key *key, int status);
+bool tresor_legacy_next_event(struct tresor_daemon *daemon, struct tresor_event *event);
+int tresor_legacy_answer(struct tresor_daemon *daemon, const struct tresor_answer *answer);
+int tresor_legacy_release(struct tresor_daemon *daemon, const struct tresor_answer *answer);
+void tresor_legacy_offer_orphans(struct tresor_daemon *daemon);
 
 #endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Tests of the ciphers from kernel space, against a daemon that takes setkey's
- * bytes as the AES key itself. Runs at load: the module loads when everything
+ * bytes as the AES key itself; with opaque=1 against one that derives the key,
+ * whose long requests are compared with short ones. Runs at load: the module loads when everything
  * passed, or with stay=1. Lines in the log; the sum in
  * /sys/module/tresor_test/parameters/result.
  */
@@ -18,6 +19,10 @@
 static bool stay;
 module_param(stay, bool, 0444);
 MODULE_PARM_DESC(stay, "stay loaded though a test failed");
+
+static bool opaque;
+module_param(opaque, bool, 0444);
+MODULE_PARM_DESC(opaque, "the daemon derives its keys: compare its answers with one another");
 
 static char result[48] = "not run";
 module_param_string(result, result, sizeof(result), 0444);
@@ -116,11 +121,19 @@ static void report(bool ok, const char *name, const char *what, unsigned int det
 	pr_info("%s %u - %s: %s (%u)\n", ok ? "ok" : "not ok", passed + failed, name, what, detail);
 }
 
+static u8 digit(char c)
+{
+	return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+/* hex2bin() has moved between headers. */
 static unsigned int unhex(u8 *to, const char *text)
 {
-	unsigned int size = strlen(text) / 2;
+	unsigned int size = strlen(text) / 2, i;
 
-	return hex2bin(to, text, size) ? 0 : size;
+	for (i = 0; i < size; i++)
+		to[i] = digit(text[2 * i]) << 4 | digit(text[2 * i + 1]);
+	return size;
 }
 
 /* One request over given lists, waited for. */
@@ -244,6 +257,89 @@ out:
 	if (!IS_ERR(theirs))
 		crypto_free_skcipher(theirs);
 	report(ok, pair->ours, "equals the kernel's aes, fragmented, odd lengths refused", key_size);
+}
+
+/* By requests of at most @step bytes, each with the IV the one before returned. */
+static bool in_steps(struct crypto_skcipher *tfm, u8 *from, u8 *to, unsigned int length,
+		     unsigned int step, u8 *iv, bool decrypt)
+{
+	unsigned int at, part;
+
+	for (at = 0; at < length; at += part) {
+		part = min(step, length - at);
+		if (run_flat(tfm, from + at, to + at, part, iv, decrypt))
+			return false;
+	}
+	return true;
+}
+
+/* A later part deciphers by the ciphertext before it, whatever the IV of its first block. */
+static bool parts_chain(struct crypto_skcipher *tfm, u8 *cipher, u8 *plain, u8 *scratch,
+			unsigned int length)
+{
+	unsigned int at, part;
+	u8 iv[16] = { 0 };
+
+	for (at = 4096 - 16; at + 16 < length; at += 4096 - 16) {
+		part = min(4096u, length - at);
+		if (run_flat(tfm, cipher + at, scratch, part, iv, true) ||
+		    memcmp(scratch + 16, plain + at + 16, part - 16))
+			return false;
+		memset(iv, 0, sizeof(iv));
+	}
+	return true;
+}
+
+static bool long_equals_short(struct crypto_skcipher *tfm, const struct pair *pair,
+			      unsigned int length, u8 *plain, u8 *a, u8 *b)
+{
+	bool chains = pair->compare_iv || !crypto_skcipher_ivsize(tfm);
+	static struct scatterlist src[40];
+	u8 iv[16], iv_a[16], iv_b[16];
+	struct scatterlist dst;
+
+	get_random_bytes(plain, length);
+	get_random_bytes(iv, sizeof(iv));
+	memcpy(iv_a, iv, sizeof(iv));
+	fragment(src, ARRAY_SIZE(src), plain, length);
+	sg_init_one(&dst, a, length);
+	if (run(tfm, src, &dst, length, iv_a, false))
+		return false;
+	/* What one slot holds is one part, whatever comes after. */
+	memcpy(iv_b, iv, sizeof(iv));
+	if (run_flat(tfm, plain, b, min(length, 4096u), iv_b, false) ||
+	    memcmp(a, b, min(length, 4096u)))
+		return false;
+	if (chains) {
+		memcpy(iv_b, iv, sizeof(iv));
+		if (!in_steps(tfm, plain, b, length, 1008, iv_b, false) || memcmp(a, b, length) ||
+		    (pair->compare_iv && length % 16 == 0 && memcmp(iv_a, iv_b, sizeof(iv))))
+			return false;
+	}
+	if (strstr(pair->ours, "cbc") && !parts_chain(tfm, a, plain, b, length))
+		return false;
+	memcpy(iv_a, iv, sizeof(iv));
+	return !run_flat(tfm, a, a, length, iv_a, true) && !memcmp(a, plain, length);
+}
+
+static void test_opaque(const struct pair *pair, unsigned int key_size, u8 *plain, u8 *a, u8 *b)
+{
+	static const unsigned int lengths[] = { 16, 4096, 4112, 12304, 511, 19999 };
+	struct crypto_skcipher *tfm = crypto_alloc_skcipher(pair->ours, 0, 0);
+	u8 key[64];
+	bool ok = false;
+	int i;
+
+	get_random_bytes(key, sizeof(key));
+	if (!IS_ERR(tfm) && !crypto_skcipher_setkey(tfm, key, key_size)) {
+		ok = true;
+		for (i = 0; ok && i < ARRAY_SIZE(lengths); i++)
+			if (lengths[i] % 16 == 0 || pair->any_length)
+				ok = long_equals_short(tfm, pair, lengths[i], plain, a, b);
+	}
+	if (!IS_ERR(tfm))
+		crypto_free_skcipher(tfm);
+	report(ok, pair->ours, "long requests equal short ones", key_size);
 }
 
 struct flight {
@@ -385,15 +481,19 @@ static int __init tresor_test_init(void)
 
 	if (!plain || !a || !b)
 		goto out;
-	for (i = 0; i < ARRAY_SIZE(vectors); i++)
+	for (i = 0; i < ARRAY_SIZE(vectors) && !opaque; i++)
 		test_vector(&vectors[i], a, b);
-	for (i = 0; i < ARRAY_SIZE(pairs); i++)
+	for (i = 0; i < ARRAY_SIZE(pairs) && !opaque; i++)
 		for (j = 0; j < 3 && pairs[i].sizes[j]; j++)
 			test_pair(&pairs[i], pairs[i].sizes[j], plain, a, b);
+	/* Each key costs such a daemon seconds: the smallest of each cipher. */
+	for (i = 0; i < ARRAY_SIZE(pairs) && opaque; i++)
+		test_opaque(&pairs[i], pairs[i].sizes[0], plain, a, b);
 	test_flights(CONCURRENT, 4096, CRYPTO_TFM_REQ_MAY_BACKLOG, "concurrent requests");
 	test_flights(FLOOD, 512, CRYPTO_TFM_REQ_MAY_BACKLOG, "beyond the queue: one notice per -EBUSY");
 	test_flights(FLOOD, 512, 0, "beyond the queue without backlog: -ENOSPC");
-	test_setkey_churn(plain, a, b);
+	if (!opaque)
+		test_setkey_churn(plain, a, b);
 	snprintf(result, sizeof(result), "passed %u failed %u", passed, failed);
 	pr_info("%s\n", result);
 	ret = failed && !stay ? -EIO : 0;

@@ -91,18 +91,28 @@ static void give_back(struct tresor_request *request)
 	atomic_store_explicit(&returned_tail, tail + 1, memory_order_release);
 }
 
-void tresor_request_complete(struct tresor_request *request, int error)
+void tresor_requests_complete(struct list_head *finished)
 {
-	if (error)
-		abort();
-	completed++;
-	give_back(request);
+	struct tresor_request *request, *next;
+
+	list_for_each_entry_safe(request, next, finished, node) {
+		list_del_init(&request->node);
+		if (request->error)
+			abort();
+		completed++;
+		give_back(request);
+	}
 }
 
-void tresor_request_orphan(struct tresor_request *request)
+void tresor_requests_place(struct list_head *left)
 {
-	(void)request;
+	(void)left;
 	abort();
+}
+
+void tresor_queue_busy(struct tresor_queue *which)
+{
+	(void)which;
 }
 
 u32 tresor_key_cookie(const struct tresor_key *which)

@@ -20,10 +20,11 @@ export function build(): void {
   mkdirSync(directory, { recursive: true })
   // What the guest's tresord is: the programs as they are bundled.
   run("node", [join(root, "scripts/build.mjs")])
-  run("make", ["-s", "-C", join(root, "kernel"), `KDIR=/lib/modules/${newestKernel()}/build`])
+  run("make", ["-s", "-C", join(root, "kernel"), `KDIR=/lib/modules/${newestKernel()}/build`, "TESTS=m"])
   for (const [name, libraries] of [
     ["ringd", ["-lcrypto", "-lpthread"]],
     ["kfuzz", ["-lpthread"]],
+    ["kfault", ["-lpthread"]],
   ] as const) {
     const flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", `-I${root}`]
     run("gcc", [...flags, "-o", join(directory, name), join(import.meta.dirname, `${name}.c`), ...libraries])

@@ -4,9 +4,12 @@
  * independent peer for the module's tests and benchmarks, never a product.
  *
  *   ringd [--queues N] [--depth N] [--key HANDLEHEX:KEYHEX]... [--raw] [--copy] [--delay MS]
+ *         [--unchecked] [--lose] [--child]
  *
  * --raw attaches as the legacy daemon and takes whatever setkey delivers as the
  * AES key itself; --copy does no cryptography; --delay sleeps before each batch.
+ * Faults on purpose: --unchecked adds its handles with a check value of zeros, --lose
+ * forgets the first slot it is given, --child leaves a child that has the file open.
  * Prints "ready" when requests can come. SIGTERM ends it in order.
  */
 #define _GNU_SOURCE
@@ -40,7 +43,7 @@ struct key {
 static struct key keys[KEYS];
 static int device;
 static unsigned queues = 1, depth = 256, delay_ms;
-static bool copy_only, raw;
+static bool copy_only, raw, unchecked, lose, child;
 
 static void die(const char *what)
 {
@@ -183,6 +186,21 @@ static int work(const struct tresor_descriptor *d, unsigned char *data, unsigned
 	return ok ? 0 : -EIO;
 }
 
+/* Tells one key from another; the sizes keep a key and its prefix apart. */
+static void check_value(const struct key *key, unsigned char check[TRESOR_CHECK_SIZE])
+{
+	unsigned char block[2][16] = { { 0 }, { 0 } };
+	unsigned half = key->size >= 32 ? key->size / 2 : key->size;
+
+	memset(check, 0, TRESOR_CHECK_SIZE);
+	if (unchecked)
+		return;
+	block[0][0] = block[1][0] = (unsigned char)key->size;
+	run(ecb(half), key->bytes, NULL, block[0], 16, false);
+	run(ecb(half), key->bytes + key->size - half, NULL, block[1], 16, false);
+	SHA256(block[0], sizeof(block), check);
+}
+
 static void *serve(void *argument)
 {
 	unsigned queue = (unsigned)(size_t)argument;
@@ -215,6 +233,10 @@ static void *serve(void *argument)
 		}
 		if (delay_ms && x.fetch)
 			usleep(delay_ms * 1000);
+		if (lose && x.fetch) {
+			lose = false;
+			memmove(slots, slots + 1, --x.fetch * sizeof(*slots));
+		}
 		for (done = 0; done < x.fetch; done++) {
 			unsigned slot = slots[done];
 
@@ -249,6 +271,7 @@ static void *take_keys(void *unused)
 		keys[last].size = event.size;
 		memcpy(keys[last].bytes, event.bytes, event.size);
 		keys[last].live = !event.flags;
+		check_value(&keys[last], answer.check);
 		answer.cookie = last;
 		last = last + 1 < KEYS ? last + 1 : KEYS / 2;
 		if (ioctl(device, TRESOR_IOC_ANSWER, &answer))
@@ -270,9 +293,10 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "queues", 1, 0, 'q' }, { "depth", 1, 0, 'd' }, { "key", 1, 0, 'k' }, { "raw", 0, 0, 'r' },
-		{ "copy", 0, 0, 'c' },	 { "delay", 1, 0, 'w' }, { 0 },
+		{ "copy", 0, 0, 'c' },	 { "delay", 1, 0, 'w' }, { "unchecked", 0, 0, 'u' },
+		{ "lose", 0, 0, 'l' },	 { "child", 0, 0, 'f' }, { 0 },
 	};
-	struct tresor_key_handle handles[64];
+	struct tresor_key_handle handles[64] = { 0 };
 	unsigned count = 0;
 	int option, signal;
 	sigset_t wanted;
@@ -286,6 +310,9 @@ int main(int argc, char **argv)
 		case 'w': delay_ms = (unsigned)atoi(optarg); break;
 		case 'r': raw = true; break;
 		case 'c': copy_only = true; break;
+		case 'u': unchecked = true; break;
+		case 'l': lose = true; break;
+		case 'f': child = true; break;
 		case 'k':
 			colon = strchr(optarg, ':');
 			if (!colon || count == 64 || from_hex(optarg, (size_t)(colon - optarg), handles[count].handle, 32) != 32)
@@ -320,9 +347,16 @@ int main(int argc, char **argv)
 			die("thread");
 	if (raw && pthread_create(&thread, NULL, take_keys, NULL))
 		die("thread");
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
+		check_value(&keys[i], handles[i].check);
 		if (ioctl(device, TRESOR_IOC_ADD, &handles[i]))
 			die("add");
+	}
+	if (child && fork() == 0) {
+		close(STDOUT_FILENO);
+		sleep(60);
+		_exit(0);
+	}
 	puts("ready");
 	fflush(stdout);
 	sigwait(&wanted, &signal);

@@ -9,7 +9,7 @@ import { before, describe, test } from "node:test"
 import { boot, build, directory, type Result } from "./checks.ts"
 import { scheduleStart } from "./memory.ts"
 
-const parts = ["module", "mapping", "product", "tresortest", "fuzz", "memory"]
+const parts = ["module", "mapping", "product", "tresortest", "fuzz", "memory", "faults"]
 const sectors = ["512", "4096"]
 
 /** Names of all checks, in order, read from the scripts: one that never reported has failed. */

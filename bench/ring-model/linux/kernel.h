@@ -25,6 +25,7 @@ typedef uint64_t u64;
 #define PAGE_ALIGN(x)		round_up((x), 4096ul)
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define jiffies			0ul
+#define time_after(a, b)	((long)((b) - (a)) < 0)
 #define GFP_KERNEL		0
 
 static inline u32 array_index_nospec(u32 index, u32 size)

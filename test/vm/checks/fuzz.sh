@@ -5,7 +5,7 @@ fuzz_key=$(random_hex 64)
 echo 1 >/sys/module/tresor/parameters/grace_seconds
 
 fuzz() {
-	start_ringd --key "$fuzz_handle:$fuzz_key" || return
+	start_ringd --unchecked --key "$fuzz_handle:$fuzz_key" || return
 	echo "0 131072 crypt capi:xts(tresor)-plain64 $fuzz_handle 0 /dev/ram0 0" | dmsetup create fuzz &&
 		kill -9 "$ringd_pid"
 	wait "$ringd_pid"
@@ -24,7 +24,7 @@ fuzz() {
 	dmsetup remove --retry fuzz && return $status
 }
 usable_after() {
-	start_ringd --key "$fuzz_handle:$fuzz_key" &&
+	start_ringd --unchecked --key "$fuzz_handle:$fuzz_key" &&
 		echo "0 131072 crypt capi:xts(tresor)-plain64 $fuzz_handle 0 /dev/ram0 0" | dmsetup create fuzz &&
 		dd if=/dev/urandom of=/dev/mapper/fuzz bs=1M count=4 oflag=direct status=none &&
 		dmsetup remove fuzz && stop_ringd && rmmod tresor
