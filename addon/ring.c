@@ -51,7 +51,9 @@ struct queue {
 struct ring {
 	int device;
 	bool legacy;
-	bool stopped;
+	bool stopped;		/* JavaScript's thread alone */
+	bool stopping;		/* atomic: threads are asked to end */
+	bool abandoned;		/* a thread did not: what it uses stays */
 	uint32_t queue_count;
 	uint32_t depth;
 	uint32_t spin_us;
@@ -70,10 +72,19 @@ static void count(uint64_t *counter, uint64_t by)
 
 /* ---- the threads ---- */
 
-/* NULL tells JavaScript that the enclave is lost. */
-static void report_lost(struct ring *ring)
+/* What JavaScript hears beside events: the addresses of these. */
+static struct tresor_event lost, detached;
+
+/*
+ * A thread ends and nobody asked it to. The module declares a daemon dead that
+ * stood still; it still has its keys and may attach anew.
+ */
+static void report_end(struct ring *ring, int error)
 {
-	napi_call_threadsafe_function(ring->notify, NULL, napi_tsfn_nonblocking);
+	if (__atomic_load_n(&ring->stopping, __ATOMIC_ACQUIRE))
+		return;
+	napi_call_threadsafe_function(ring->notify, error == ESHUTDOWN ? &detached : &lost,
+				      napi_tsfn_nonblocking);
 }
 
 /* Requests of the fetched slots into results. Returns false when the enclave is gone. */
@@ -160,7 +171,9 @@ static void spin(struct queue *queue, uint64_t seen, int *credit, uint32_t *chan
 	*credit = *credit > 0 ? *credit - 1 : 0;
 }
 
-/* What is used of it later, too: the stack of the thread that calls. */
+/* Small, so that all of it can be locked, and is there before it is needed. */
+#define STACK_SIZE	(256u * 1024u)
+
 static void lock_stack(void)
 {
 	pthread_attr_t attributes;
@@ -170,7 +183,7 @@ static void lock_stack(void)
 	if (pthread_getattr_np(pthread_self(), &attributes) != 0)
 		return;
 	if (pthread_attr_getstack(&attributes, &stack, &size) == 0)
-		mlock2(stack, size, MLOCK_ONFAULT);
+		mlock(stack, size);
 	pthread_attr_destroy(&attributes);
 }
 
@@ -218,8 +231,10 @@ static void *serve(void *argument)
 		};
 
 		if (ioctl(ring->device, TRESOR_IOC_EXCHANGE, &exchange) != 0) {
-			if (errno != EINTR)
+			if (errno != EINTR) {
+				report_end(ring, errno);
 				return NULL;
+			}
 			/* What was committed is done; nothing was fetched. */
 			done = 0;
 			continue;
@@ -234,7 +249,7 @@ static void *serve(void *argument)
 		}
 		patient = !ring->spin_us;
 		if (!work(queue, done)) {
-			report_lost(ring);
+			report_end(ring, 0);
 			return NULL;
 		}
 	}
@@ -247,10 +262,13 @@ static void *take_events(void *argument)
 	for (;;) {
 		struct tresor_event *event = calloc(1, sizeof(*event));
 
-		if (event == NULL)
+		if (event == NULL) {
+			report_end(ring, 0);
 			return NULL;
+		}
 		while (ioctl(ring->device, TRESOR_IOC_EVENT, event) != 0) {
 			if (errno != EINTR) {
+				report_end(ring, errno);
 				free(event);
 				return NULL;
 			}
@@ -277,24 +295,48 @@ static void unmap_queues(struct ring *ring)
 	}
 }
 
+/* Returns false when it has not ended by then: it hangs in the enclave. */
+static bool join(pthread_t thread, const struct timespec *deadline)
+{
+	return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, deadline) == 0;
+}
+
+/* JavaScript waits meanwhile; a batch in the enclave takes milliseconds. */
+#define JOIN_SECONDS	5
+
 /* Idempotent. Requests inside wait in the kernel for the next daemon. */
 static void stop(struct ring *ring)
 {
+	struct timespec deadline;
+
 	if (ring->stopped)
 		return;
 	ring->stopped = true;
+	__atomic_store_n(&ring->stopping, true, __ATOMIC_RELEASE);
 	ioctl(ring->device, TRESOR_IOC_STOP);
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_sec += JOIN_SECONDS;
 	for (uint32_t i = 0; i < ring->queue_count; i++)
-		if (ring->queues[i].running)
-			pthread_join(ring->queues[i].thread, NULL);
-	if (ring->event_running)
-		pthread_join(ring->event_thread, NULL);
-	unmap_queues(ring);
-	close(ring->device);
+		if (ring->queues[i].running && !join(ring->queues[i].thread, &deadline))
+			ring->abandoned = true;
+	if (ring->event_running && !join(ring->event_thread, &deadline))
+		ring->abandoned = true;
 	if (ring->notify != NULL)
 		napi_release_threadsafe_function(ring->notify, napi_tsfn_abort);
+	if (ring->abandoned)
+		return;
+	unmap_queues(ring);
+	close(ring->device);
 	tresor_enclave_unref(ring->enclave);
 	ring->enclave = NULL;
+}
+
+static void free_ring(struct ring *ring)
+{
+	if (ring->abandoned)
+		return;
+	free(ring->queues);
+	free(ring);
 }
 
 static void at_exit(void *argument)
@@ -309,8 +351,7 @@ static void finalize(napi_env env, void *data, void *hint)
 	(void)hint;
 	napi_remove_env_cleanup_hook(env, at_exit, ring);
 	stop(ring);
-	free(ring->queues);
-	free(ring);
+	free_ring(ring);
 }
 
 static int map_queue(struct ring *ring, uint32_t index)
@@ -339,14 +380,18 @@ static int map_queue(struct ring *ring, uint32_t index)
 
 static int start_thread(pthread_t *thread, void *(*body)(void *), void *argument)
 {
+	pthread_attr_t attributes;
 	sigset_t all, before;
 	int error;
 
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK_SIZE);
 	/* Signals are JavaScript's business. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(thread, NULL, body, argument);
+	error = pthread_create(thread, &attributes, body, argument);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
 	errno = error;
 	return error == 0 ? 0 : -1;
 }
@@ -464,7 +509,7 @@ static void set_uint64(napi_env env, napi_value object, const char *name, uint64
 	napi_set_named_property(env, object, name, value);
 }
 
-/* On JavaScript's thread: onEvent(event), or onEvent(null) when the enclave is lost. */
+/* On JavaScript's thread: onEvent(event), or onEvent("lost" | "detached"). */
 static void deliver(napi_env env, napi_value callback, void *context, void *data)
 {
 	struct tresor_event *event = data;
@@ -475,8 +520,9 @@ static void deliver(napi_env env, napi_value callback, void *context, void *data
 	if (env == NULL)
 		goto wipe;
 	napi_get_undefined(env, &undefined);
-	if (event == NULL) {
-		napi_get_null(env, &argument);
+	if (event == &lost || event == &detached) {
+		napi_create_string_utf8(env, event == &lost ? "lost" : "detached", NAPI_AUTO_LENGTH,
+					&argument);
 	} else {
 		napi_create_object(env, &argument);
 		set_uint32(env, argument, "type", event->type);
@@ -492,7 +538,7 @@ static void deliver(napi_env env, napi_value callback, void *context, void *data
 	}
 	napi_call_function(env, undefined, callback, 1, &argument, NULL);
 wipe:
-	if (event != NULL) {
+	if (event != &lost && event != &detached) {
 		explicit_bzero(event, sizeof(*event));
 		free(event);
 	}
@@ -536,15 +582,13 @@ static napi_value ring_open(napi_env env, napi_callback_info info)
 	if (napi_create_threadsafe_function(env, argv[5], NULL, name, 0, 1, NULL, NULL, NULL, deliver,
 					    &ring->notify) != napi_ok) {
 		stop(ring);
-		free(ring->queues);
-		free(ring);
+		free_ring(ring);
 		return throw_arguments(env);
 	}
 	if (start(ring) != 0) {
 		throw_errno(env, "cannot attach to /dev/tresor");
 		stop(ring);
-		free(ring->queues);
-		free(ring);
+		free_ring(ring);
 		return NULL;
 	}
 	napi_add_env_cleanup_hook(env, at_exit, ring);
@@ -552,71 +596,139 @@ static napi_value ring_open(napi_env env, napi_callback_info info)
 	return result;
 }
 
-static napi_value handle_ioctl(napi_env env, napi_callback_info info, unsigned long command)
+/* A buffer's bytes into to[size]; false when it is none, or of another size. */
+static bool get_bytes(napi_env env, napi_value value, uint8_t *to, size_t size)
 {
-	size_t argc = 3, size = 0;
-	napi_value argv[3], result;
-	struct tresor_key_handle request = { 0 };
-	struct ring *ring;
 	void *bytes = NULL;
+	size_t given = 0;
 
-	napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-	ring = argc >= 2 ? unwrap(env, argv[0]) : NULL;
-	if (ring == NULL || napi_get_buffer_info(env, argv[1], &bytes, &size) != napi_ok ||
-	    size != sizeof(request.handle) ||
-	    (command == TRESOR_IOC_ADD &&
-	     (argc < 3 || napi_get_value_uint32(env, argv[2], &request.cookie) != napi_ok)))
-		return throw_arguments(env);
-	memcpy(request.handle, bytes, size);
-	if (ioctl(ring->device, command, &request) != 0)
-		return throw_errno(env, command == TRESOR_IOC_ADD ? "cannot add the handle" :
-								    "cannot drop the handle");
-	napi_create_uint32(env, request.users, &result);
-	return result;
+	if (napi_get_buffer_info(env, value, &bytes, &given) != napi_ok || given != size)
+		return false;
+	memcpy(to, bytes, size);
+	return true;
 }
 
-/* ringAdd(ring, handle, cookie): ciphers that hold it already */
+/* ringAdd(ring, handle, cookie, check): ciphers that hold it already */
 static napi_value ring_add(napi_env env, napi_callback_info info)
 {
-	return handle_ioctl(env, info, TRESOR_IOC_ADD);
+	struct tresor_key_handle request = { 0 };
+	napi_value argv[4], result;
+	struct ring *ring;
+	size_t argc = 4;
+
+	napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+	ring = argc >= 4 ? unwrap(env, argv[0]) : NULL;
+	if (ring == NULL || !get_bytes(env, argv[1], request.handle, sizeof(request.handle)) ||
+	    napi_get_value_uint32(env, argv[2], &request.cookie) != napi_ok ||
+	    !get_bytes(env, argv[3], request.check, sizeof(request.check)))
+		return throw_arguments(env);
+	if (ioctl(ring->device, TRESOR_IOC_ADD, &request) != 0)
+		return throw_errno(env, "cannot add the handle");
+	napi_create_uint32(env, request.users, &result);
+	return result;
 }
 
 /* ringDrop(ring, handle): ciphers that still held it */
 static napi_value ring_drop(napi_env env, napi_callback_info info)
 {
-	return handle_ioctl(env, info, TRESOR_IOC_DROP);
+	struct tresor_key_handle request = { 0 };
+	napi_value argv[2], result;
+	struct ring *ring;
+	size_t argc = 2;
+
+	napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+	ring = argc >= 2 ? unwrap(env, argv[0]) : NULL;
+	if (ring == NULL || !get_bytes(env, argv[1], request.handle, sizeof(request.handle)))
+		return throw_arguments(env);
+	if (ioctl(ring->device, TRESOR_IOC_DROP, &request) != 0)
+		return throw_errno(env, "cannot drop the handle");
+	napi_create_uint32(env, request.users, &result);
+	return result;
 }
 
 static napi_value answer_ioctl(napi_env env, napi_callback_info info, unsigned long command)
 {
-	size_t argc = 4;
-	napi_value argv[4];
+	size_t argc = 5;
+	napi_value argv[5];
 	struct tresor_answer answer = { 0 };
 	struct ring *ring;
 	bool lossless = false;
 
 	napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-	ring = argc >= 4 ? unwrap(env, argv[0]) : NULL;
+	ring = argc >= 5 ? unwrap(env, argv[0]) : NULL;
 	if (ring == NULL ||
 	    napi_get_value_bigint_uint64(env, argv[1], (uint64_t *)&answer.id, &lossless) != napi_ok ||
 	    !lossless || napi_get_value_uint32(env, argv[2], &answer.cookie) != napi_ok ||
-	    napi_get_value_int32(env, argv[3], &answer.status) != napi_ok)
+	    napi_get_value_int32(env, argv[3], &answer.status) != napi_ok ||
+	    !get_bytes(env, argv[4], answer.check, sizeof(answer.check)))
 		return throw_arguments(env);
 	if (ioctl(ring->device, command, &answer) != 0)
-		return throw_errno(env, "nobody waits for that key");
+		return throw_errno(env, "the answer was not taken");
 	return NULL;
 }
 
-/* ringAnswer(ring, id, cookie, status) */
+/* ringAnswer(ring, id, cookie, status, check) */
 static napi_value ring_answer(napi_env env, napi_callback_info info)
 {
 	return answer_ioctl(env, info, TRESOR_IOC_ANSWER);
 }
 
-/* ringRelease(ring, id, cookie, 0): a key answered as held */
+/* ringRelease(ring, id, cookie, 0, check): a key answered as held */
 static napi_value ring_release(napi_env env, napi_callback_info info)
 {
 	return answer_ioctl(env, info, TRESOR_IOC_RELEASE);
+}
+
+/*
+ * ringProbe(ring, cookie, mode, length, sector): zeros, encrypted as a request
+ * of the kernel's would be. Same data, same key, same bytes.
+ */
+static napi_value ring_probe(napi_env env, napi_callback_info info)
+{
+	uint32_t cookie = 0, mode = 0, length = 0, status;
+	size_t argc = 5;
+	napi_value argv[5], result;
+	struct tresor_block block;
+	struct tresor_blocks request;
+	struct ring *ring;
+	uint64_t sector = 0;
+	bool lossless = false;
+	uint8_t *data;
+
+	napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+	ring = argc >= 5 ? unwrap(env, argv[0]) : NULL;
+	if (ring == NULL || napi_get_value_uint32(env, argv[1], &cookie) != napi_ok ||
+	    napi_get_value_uint32(env, argv[2], &mode) != napi_ok ||
+	    napi_get_value_uint32(env, argv[3], &length) != napi_ok ||
+	    napi_get_value_bigint_uint64(env, argv[4], &sector, &lossless) != napi_ok || !lossless ||
+	    length == 0 || length > TRESOR_SLOT_SIZE)
+		return throw_arguments(env);
+	data = calloc(1, length);
+	if (data == NULL)
+		return throw_errno(env, "out of memory");
+	block = (struct tresor_block){
+		.in = (uintptr_t)data,
+		.out = (uintptr_t)data,
+		.length = length,
+		.handle = cookie,
+		.mode = (uint16_t)mode,
+		.status = TRESOR_E_REQUEST,
+	};
+	memcpy(block.iv, &sector, sizeof(sector));
+	request = (struct tresor_blocks){
+		.head = { .op = TRESOR_OP_BLOCKS, .size = sizeof(request) },
+		.count = 1,
+		.blocks = (uintptr_t)&block,
+	};
+	status = tresor_enclave_enter(ring->enclave, &request);
+	if (status != TRESOR_OK || block.status != TRESOR_OK) {
+		free(data);
+		errno = status == TRESOR_ENTER_LOST ? ENXIO : EIO;
+		return throw_errno(env, "the enclave does not encrypt under this key");
+	}
+	napi_create_buffer_copy(env, length, data, NULL, &result);
+	free(data);
+	return result;
 }
 
 /* ringCounters(ring): {batches, blocks, bytes, failures}, bigints */
@@ -669,8 +781,8 @@ void tresor_ring_register(napi_env env, napi_value exports)
 	} functions[] = {
 		{ "ringOpen", ring_open },     { "ringAdd", ring_add },
 		{ "ringDrop", ring_drop },     { "ringAnswer", ring_answer },
-		{ "ringRelease", ring_release }, { "ringCounters", ring_counters },
-		{ "ringStop", ring_stop },
+		{ "ringRelease", ring_release }, { "ringProbe", ring_probe },
+		{ "ringCounters", ring_counters }, { "ringStop", ring_stop },
 	};
 
 	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {

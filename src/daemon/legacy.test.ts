@@ -18,7 +18,10 @@ function make(options: { sealedOnly?: boolean; sealed?: Uint8Array | null; saveF
   const open = new Set<number>()
   let next = 1
   let send: (event: SetkeyEvent | ForgetEvent) => void = () => {}
+  let detach: () => void = () => {}
   const gone = new Set<bigint>()
+  /** The module knows them by another key. */
+  const rejected = new Set<bigint>()
   const enclave = {
     alive: true,
     identity: { memory: {} },
@@ -37,6 +40,7 @@ function make(options: { sealedOnly?: boolean; sealed?: Uint8Array | null; saveF
   }
   const answer = (word: string) => (id: bigint, more?: number) => {
     if (gone.has(id)) return false
+    if (rejected.has(id) && (word === "serve" || word === "release")) throw new Error("KEY_REJECTED")
     log.push(`${word} ${id}${more === undefined ? "" : ` ${more}`}`)
     return true
   }
@@ -52,8 +56,10 @@ function make(options: { sealedOnly?: boolean; sealed?: Uint8Array | null; saveF
     enclave: enclave as unknown as Enclave,
     sealPolicy: "mrsigner",
     sealedOnly: options.sealedOnly ?? false,
-    attach(_: Enclave, { onEvent }: RingOptions) {
+    attach(_: Enclave, { onEvent, onDetached }: RingOptions) {
       send = onEvent!
+      detach = onDetached
+      log.push("attach")
       return {
         serve: answer("serve"),
         hold: answer("hold"),
@@ -82,7 +88,12 @@ function make(options: { sealedOnly?: boolean; sealed?: Uint8Array | null; saveF
       request: new Uint8Array(32),
       message: new Uint8Array(48),
     })
-  return { service, log, saved, secrets, open, gone, event, setkey, unlock }
+  const detached = async () => {
+    detach()
+    await settle()
+  }
+  log.length = 0
+  return { service, log, saved, secrets, open, gone, rejected, event, setkey, unlock, detached }
 }
 
 test("setkey's bytes become a key, the salt is saved first, the bytes are wiped", async () => {
@@ -125,7 +136,7 @@ test("forget wipes the key; close is refused before, works after", async () => {
   const { service, open, log, event, setkey } = make({ sealed: SALT })
   await setkey(1n, new Uint8Array(16))
   await assert.rejects(service.release(), { code: "LEGACY_IN_USE", exitCode: 5 })
-  await event({ type: "forget", handle: 1 as VolumeHandle })
+  await event({ type: "forget", id: 1n })
   assert.equal(open.size, 0)
   await service.release()
   await service.close()
@@ -183,5 +194,42 @@ test("a mapping that went while its passphrase was worked on costs no key", asyn
   await setkey(1n, new Uint8Array(16))
   gone.add(1n)
   await assert.rejects(unlock(), { code: "LEGACY_GONE" })
+  assert.equal(open.size, 0)
+})
+
+test("--setkey: a mapping removed before its passphrase came is forgotten: close works, the next one is served", async () => {
+  const { service, log, event, setkey, unlock } = make({ sealedOnly: true, sealed: SALT })
+  await setkey(1n, new Uint8Array(16))
+  await setkey(2n, new Uint8Array(16))
+  await event({ type: "forget", id: 1n })
+  await unlock()
+  assert.equal(log.at(-1), "release 2 1")
+  await event({ type: "forget", id: 2n })
+  await service.release()
+})
+
+test("--setkey: a passphrase the mapping was not made with is refused, and the right one still served", async () => {
+  const { service, log, open, rejected, setkey, unlock } = make({ sealedOnly: true, sealed: SALT })
+  await setkey(1n, null)
+  rejected.add(1n)
+  await assert.rejects(unlock(), /KEY_REJECTED/)
+  assert.equal(open.size, 0, "the wrong key is wiped")
+  assert.equal(service.status().state, "locked")
+  rejected.clear()
+  await unlock()
+  assert.equal(log.at(-1), "release 1 2")
+})
+
+test("taken for dead, it attaches again and serves the keys it has; those not asked for are wiped at the end", async () => {
+  const { service, log, open, setkey, detached } = make({ sealed: SALT })
+  await setkey(1n, new Uint8Array(16))
+  await setkey(2n, new Uint8Array(16))
+  log.length = 0
+  await detached()
+  assert.deepEqual(log, ["stop", "attach", "warn: the module took this daemon for dead, it serves again"])
+  await setkey(2n, null)
+  assert.equal(log.at(-1), "serve 2 2")
+  assert.equal(service.counters()["keys"], 1)
+  await service.close()
   assert.equal(open.size, 0)
 })

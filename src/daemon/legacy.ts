@@ -47,11 +47,22 @@ interface Held {
   readonly size: number
 }
 
+interface Served {
+  readonly handle: VolumeHandle
+  readonly mode: BlockMode
+}
+
+/** The module offers orphans at the moment it is attached to. */
+const OFFERS_MS = 5000
+
 export class LegacyService implements ServedVolume {
   readonly #parts: LegacyParts
-  readonly #ring: LegacyRing
   readonly #since = new Date().toISOString()
-  readonly #keys = new Set<VolumeHandle>()
+  #ring: LegacyRing
+  /** By the module's number. */
+  readonly #keys = new Map<bigint, Served>()
+  /** Served before the module took us for dead: it asks for those that are still in use. */
+  readonly #former = new Map<bigint, Served>()
   /** setkey was told yes, requests wait for a passphrase; oldest first. */
   #held: Held[] = []
   /** A passphrase that came before its setkey; sealed still. */
@@ -64,11 +75,46 @@ export class LegacyService implements ServedVolume {
   constructor(parts: LegacyParts) {
     this.#parts = parts
     this.#record = parts.record
-    this.#ring = parts.attach(parts.enclave, {
+    this.#ring = this.#attach()
+  }
+
+  #attach(): LegacyRing {
+    const { attach, enclave, onLost } = this.#parts
+    return attach(enclave, {
       legacy: true,
       onEvent: (event) => void this.#queue(() => this.#handle(event)),
-      onLost: parts.onLost,
+      onLost,
+      onDetached: () => void this.#queue(async () => this.#detached()),
     })
+  }
+
+  /** The module took us for dead. It offers the keys anew, and their bytes we do not need: we have the keys. */
+  #detached(): void {
+    if (this.#closed) return
+    const { warn, onLost } = this.#parts
+    this.#ring.stop()
+    for (const [id, served] of this.#keys) this.#former.set(id, served)
+    this.#keys.clear()
+    this.#held = []
+    try {
+      this.#ring = this.#attach()
+    } catch (error) {
+      warn("the module took this daemon for dead, and it cannot serve again", { reason: (error as Error).message })
+      onLost()
+      return
+    }
+    warn("the module took this daemon for dead, it serves again", {})
+    setTimeout(() => void this.#queue(async () => this.#wipeFormer()), OFFERS_MS).unref()
+  }
+
+  #wipeFormer(): void {
+    for (const { handle } of this.#former.values()) this.#wipe(handle)
+    this.#former.clear()
+    this.#changed()
+  }
+
+  #wipe(handle: VolumeHandle): void {
+    if (this.#parts.enclave.alive) this.#parts.enclave.closeVolume(handle)
   }
 
   #queue<T>(work: () => Promise<T>): Promise<T> {
@@ -84,7 +130,10 @@ export class LegacyService implements ServedVolume {
   async #handle(event: SetkeyEvent | ForgetEvent): Promise<void> {
     if (this.#closed) return
     if (event.type === "forget") {
-      if (this.#keys.delete(event.handle)) this.#parts.enclave.closeVolume(event.handle)
+      const served = this.#keys.get(event.id)
+      if (this.#keys.delete(event.id) && served !== undefined) this.#wipe(served.handle)
+      // Its mapping went before a passphrase came.
+      this.#held = this.#held.filter(({ id }) => id !== event.id)
     } else {
       try {
         await this.#setkey(event)
@@ -97,6 +146,12 @@ export class LegacyService implements ServedVolume {
 
   async #setkey({ id, mode, size, bytes }: SetkeyEvent): Promise<void> {
     const { sealedOnly, warn } = this.#parts
+    const former = bytes === null ? this.#former.get(id) : undefined
+    if (former !== undefined) {
+      this.#former.delete(id)
+      this.#keep(id, former, () => this.#ring.serve(id, former.handle, former.mode))
+      return
+    }
     const secret = sealedOnly ? this.#early : bytes
     if (secret === null && sealedOnly) {
       if (this.#ring.hold(id)) this.#held.push({ id, mode, size })
@@ -109,7 +164,8 @@ export class LegacyService implements ServedVolume {
     }
     this.#early = null
     try {
-      this.#keep(await this.#derive(mode, size, secret), (handle) => this.#ring.serve(id, handle))
+      const handle = await this.#derive(mode, size, secret)
+      this.#keep(id, { handle, mode }, () => this.#ring.serve(id, handle, mode))
     } catch (error) {
       const unsupported = error instanceof EnclaveError && error.status === "unsupported"
       warn("no key was made", { mode, size, reason: (error as Error).message })
@@ -139,11 +195,15 @@ export class LegacyService implements ServedVolume {
     return handle
   }
 
-  /** False, and the key wiped, when nobody waits for it any more. */
-  #keep(handle: VolumeHandle, give: (handle: VolumeHandle) => boolean): boolean {
-    const given = give(handle)
-    if (given) this.#keys.add(handle)
-    else this.#parts.enclave.closeVolume(handle)
+  /** False, and the key wiped, when nobody waits for it any more; wiped, too, when it is the wrong one. */
+  #keep(id: bigint, served: Served, give: () => boolean): boolean {
+    let given = false
+    try {
+      given = give()
+    } finally {
+      if (given) this.#keys.set(id, served)
+      else this.#wipe(served.handle)
+    }
     return given
   }
 
@@ -187,14 +247,14 @@ export class LegacyService implements ServedVolume {
         this.#early = secret
         return
       }
-      let handle: VolumeHandle
+      const { id, mode, size } = next
       try {
-        handle = await this.#derive(next.mode, next.size, secret)
+        const handle = await this.#derive(mode, size, secret)
+        if (this.#keep(id, { handle, mode }, () => this.#ring.release(id, handle, mode))) return
       } catch (error) {
         this.#held.unshift(next)
         throw error
       }
-      if (this.#keep(handle, (each) => this.#ring.release(next.id, each))) return
       throw new TresorError(
         "LEGACY_GONE",
         Exit.wrongDevice,
@@ -281,8 +341,9 @@ export class LegacyService implements ServedVolume {
       if (this.#closed) return
       this.#closed = true
       this.#ring.stop()
-      for (const handle of this.#keys) if (this.#parts.enclave.alive) this.#parts.enclave.closeVolume(handle)
+      for (const { handle } of [...this.#keys.values(), ...this.#former.values()]) this.#wipe(handle)
       this.#keys.clear()
+      this.#former.clear()
       await this.#parts.enclave.close()
     })
     this.#changed()

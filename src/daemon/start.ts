@@ -68,8 +68,8 @@ async function overNbd(options: SessionOptions, segment: Segment, undo: Undo): P
 
 async function asMapping(options: SessionOptions, uuid: string, segment: Segment): Promise<Served> {
   const { KernelVolume } = await import("../kernel/volume.ts")
-  const { name, path, readonly, discards } = options
-  const volume = await KernelVolume.open({ ...segment, name, path, uuid, readOnly: readonly, discards })
+  const { name, path, readonly, discards, warn } = options
+  const volume = await KernelVolume.open({ ...segment, name, path, uuid, readOnly: readonly, discards, warn })
   return { volume, stopServing: async () => {} }
 }
 

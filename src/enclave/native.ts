@@ -86,21 +86,26 @@ export type NativeRing = object & { readonly __ring: true }
 
 /** addon/ring.c. `key` names a key inside the enclave; `handle` is what dm-crypt holds, 32 bytes. */
 export interface RingFunctions {
-  /** `onEvent(null)`: the enclave is lost, its requests wait. `spinUs`: how long a thread watches before it sleeps. */
+  /**
+   * `onEvent("lost")`: the enclave is lost, its requests wait. `"detached"`: the module took this process for
+   * dead; a new ring can take the keys up again. `spinUs`: how long a thread watches before it sleeps.
+   */
   ringOpen(
     enclave: NativeEnclave,
     queues: number,
     depth: number,
     legacy: boolean,
     spinUs: number,
-    onEvent: (event: RingEvent | null) => void,
+    onEvent: (event: RingEvent | "lost" | "detached") => void,
   ): NativeRing
-  /** Both return how many ciphers hold the handle. */
-  ringAdd(ring: NativeRing, handle: Uint8Array, key: number): number
+  /** Both return how many ciphers hold the handle. `check`: 32 bytes that tell this key from another. */
+  ringAdd(ring: NativeRing, handle: Uint8Array, key: number, check: Uint8Array): number
   ringDrop(ring: NativeRing, handle: Uint8Array): number
   /** Of an event; `status` 0, 1 (hold, until ringRelease) or a negative errno. ENOENT: nobody waits any more. */
-  ringAnswer(ring: NativeRing, id: bigint, key: number, status: number): void
-  ringRelease(ring: NativeRing, id: bigint, key: number, status: number): void
+  ringAnswer(ring: NativeRing, id: bigint, key: number, status: number, check: Uint8Array): void
+  ringRelease(ring: NativeRing, id: bigint, key: number, status: number, check: Uint8Array): void
+  /** Zeros under `key`, encrypted as a request of the kernel's would be. `mode`: TRESOR_KMODE_*. */
+  ringProbe(ring: NativeRing, key: number, mode: number, length: number, sector: bigint): Uint8Array
   ringCounters(ring: NativeRing): {
     readonly batches: bigint
     readonly blocks: bigint

@@ -1,4 +1,5 @@
 /** /dev/tresor as a daemon sees it (abi/kmod.h), through the threads of addon/ring.c. */
+import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { EnclaveClient } from "../enclave/client.ts"
@@ -10,6 +11,11 @@ export const DEVICE = "/dev/tresor"
 
 /** TRESOR_KMODE_*. */
 const MODES: Readonly<Record<number, BlockMode>> = { 1: "xts", 2: "cbc", 3: "ctr", 4: "ecb", 5: "cbc-essiv" }
+
+const MODE_NUMBERS = new Map(Object.entries(MODES).map(([number, mode]) => [mode, Number(number)]))
+
+/** TRESOR_CHECK_SIZE. */
+const NO_CHECK = new Uint8Array(32)
 
 /** TRESOR_EVENT_*. */
 const SETKEY = 1
@@ -28,7 +34,7 @@ export interface SetkeyEvent {
 /** The last cipher and request of a key are gone. */
 export interface ForgetEvent {
   readonly type: "forget"
-  readonly handle: VolumeHandle
+  readonly id: bigint
 }
 
 export interface RingOptions {
@@ -40,6 +46,17 @@ export interface RingOptions {
   readonly onEvent?: (event: SetkeyEvent | ForgetEvent) => void
   /** Called once. Requests wait in the kernel for the next daemon. */
   readonly onLost: () => void
+  /**
+   * Called once, and not after `onLost`: the module took this process for dead
+   * while it stood still. Its keys live; another ring may serve them again.
+   */
+  readonly onDetached: () => void
+}
+
+/** One sector as dm-crypt asks for it: its bytes, and the number in its IV. */
+export interface ProbeSector {
+  readonly length: number
+  readonly sector: bigint
 }
 
 export interface RingCounters {
@@ -74,6 +91,18 @@ function attachError(error: unknown): TresorError {
   )
 }
 
+/** Legacy keys belong to no segment. */
+const LEGACY_PROBE: ProbeSector = { length: 512, sector: 0n }
+
+function rejected(error: unknown): unknown {
+  if ((error as NodeJS.ErrnoException).code !== "EKEYREJECTED") return error
+  return new TresorError(
+    "KEY_REJECTED",
+    Exit.denied,
+    "Cannot serve the mapping: it was written with another key than this passphrase gives; give the one it was made with, or remove the mapping first",
+  )
+}
+
 export class KernelRing {
   readonly #ring: NativeRing
   /** Set when it has stopped. */
@@ -83,7 +112,11 @@ export class KernelRing {
   constructor(enclave: Enclave, options: RingOptions) {
     if (!(enclave instanceof EnclaveClient)) throw new TypeError("an enclave without a native side has no ring")
     const queues = options.queues ?? Math.min(4, availableParallelism())
-    let lost = false
+    let ended = false
+    const end = (tell: () => void) => {
+      if (!ended && this.#last === null) tell()
+      ended = true
+    }
     try {
       this.#ring = ring.ringOpen(
         enclave.native,
@@ -92,9 +125,10 @@ export class KernelRing {
         options.legacy === true,
         SPIN_US,
         (event) => {
-          if (event === null) {
-            if (!lost && this.#last === null) options.onLost()
-            lost = true
+          if (event === "lost") {
+            end(options.onLost)
+          } else if (event === "detached") {
+            end(options.onDetached)
           } else if (event.type === SETKEY) {
             const { id, size } = event
             const mode = MODES[event.mode]
@@ -102,7 +136,7 @@ export class KernelRing {
             const bytes = (event.flags & 1) === 0 ? event.bytes : null
             options.onEvent?.({ type: "setkey", id, mode, size, bytes })
           } else {
-            options.onEvent?.({ type: "forget", handle: event.cookie as VolumeHandle })
+            options.onEvent?.({ type: "forget", id: event.id })
           }
         },
       )
@@ -111,34 +145,56 @@ export class KernelRing {
     }
   }
 
-  /** Requests under `handle` are `key`'s from here on. Returns how many ciphers hold the handle already. */
-  add(handle: Uint8Array, key: VolumeHandle): number {
-    return ring.ringAdd(this.#ring, handle, key)
+  /**
+   * What the module tells one key from another by, so that none takes over what
+   * another wrote: a digest of known data, encrypted the way requests will be.
+   */
+  #check(key: VolumeHandle, mode: BlockMode, { length, sector }: ProbeSector): Uint8Array {
+    const number = MODE_NUMBERS.get(mode)
+    if (number === undefined) throw new TypeError(`no request has mode ${mode}`)
+    return createHash("sha256")
+      .update(`tresor check ${mode}\n`)
+      .update(ring.ringProbe(this.#ring, key, number, length, sector))
+      .digest()
   }
 
-  /** The handle is dead: -ENOKEY. Returns how many ciphers still held it. */
-  drop(handle: Uint8Array): number {
-    return ring.ringDrop(this.#ring, handle)
+  /**
+   * Requests under `handle` are `key`'s from here on. Returns how many ciphers
+   * hold the handle already. Throws KEY_REJECTED when another key served it before.
+   */
+  add(handle: Uint8Array, key: VolumeHandle, first: ProbeSector): number {
+    try {
+      return ring.ringAdd(this.#ring, handle, key, this.#check(key, "xts", first))
+    } catch (error) {
+      throw rejected(error)
+    }
   }
 
-  /** False: nobody waits for it any more, the key is to be wiped. */
-  serve(id: bigint, key: VolumeHandle): boolean {
-    return this.#answer(() => ring.ringAnswer(this.#ring, id, key, 0))
+  /** The handle is dead: -ENOKEY. Nothing happens when it is somebody else's by now, or nobody's. */
+  drop(handle: Uint8Array): void {
+    this.#answer(() => void ring.ringDrop(this.#ring, handle))
+  }
+
+  /** False: nobody waits for it any more, the key is to be wiped. Throws KEY_REJECTED as `add` does. */
+  serve(id: bigint, key: VolumeHandle, mode: BlockMode): boolean {
+    const check = this.#check(key, mode, LEGACY_PROBE)
+    return this.#answer(() => ring.ringAnswer(this.#ring, id, key, 0, check))
   }
 
   /** setkey succeeds, requests wait until `release`. */
   hold(id: bigint): boolean {
-    return this.#answer(() => ring.ringAnswer(this.#ring, id, 0, 1))
+    return this.#answer(() => ring.ringAnswer(this.#ring, id, 0, 1, NO_CHECK))
   }
 
   /** As `serve`, for a key that was held. */
-  release(id: bigint, key: VolumeHandle): boolean {
-    return this.#answer(() => ring.ringRelease(this.#ring, id, key, 0))
+  release(id: bigint, key: VolumeHandle, mode: BlockMode): boolean {
+    const check = this.#check(key, mode, LEGACY_PROBE)
+    return this.#answer(() => ring.ringRelease(this.#ring, id, key, 0, check))
   }
 
   /** setkey fails with this errno. */
   refuse(id: bigint, errno: number): boolean {
-    return this.#answer(() => ring.ringAnswer(this.#ring, id, 0, -errno))
+    return this.#answer(() => ring.ringAnswer(this.#ring, id, 0, -errno, NO_CHECK))
   }
 
   #answer(call: () => void): boolean {
@@ -147,7 +203,7 @@ export class KernelRing {
       return true
     } catch (error) {
       if (["ENOENT", "ESHUTDOWN"].includes((error as NodeJS.ErrnoException).code ?? "")) return false
-      throw error
+      throw rejected(error)
     }
   }
 

@@ -38,6 +38,7 @@ export interface KernelVolumeOptions {
   readonly ivTweak: bigint
   readonly readOnly: boolean
   readonly discards: boolean
+  readonly warn: (message: string, facts: Record<string, unknown>) => void
 }
 
 /** What is served while there is a key. */
@@ -172,11 +173,9 @@ export class KernelVolume {
     if (this.#key !== null) this.#forget(this.#key)
     this.#key = null
     const standing = await this.#standing()
-    const ring = new KernelRing(enclave, { onLost: () => this.#lost(ring) })
     const live = standing !== null && !standing.suspended
-    const key: Key = { enclave, handle, ring, name: live ? standing.table.handle : randomBytes(HANDLE_SIZE) }
+    const key = this.#serve({ enclave, handle, name: live ? standing.table.handle : randomBytes(HANDLE_SIZE) })
     try {
-      ring.add(key.name, handle)
       const table = standing === null ? await this.#create(key) : { ...standing.table, handle: key.name }
       if (standing?.suspended === true) {
         await reloadMapping(name, formatTable(table), this.readOnly)
@@ -184,12 +183,45 @@ export class KernelVolume {
       }
       this.#table = table
     } catch (error) {
-      ring.stop()
+      key.ring.stop()
       throw error
     }
     this.#key = key
     this.#size = this.#table.size
     this.#become("ready")
+  }
+
+  /** Attaches, and takes requests of that name from here on. Throws, and is not attached, when it may not. */
+  #serve(key: Omit<Key, "ring">): Key {
+    const { sectorSize, ivTweak } = this.#options
+    const ring = new KernelRing(key.enclave, {
+      onLost: () => this.#lost(ring),
+      onDetached: () => void this.#queue(async () => this.#detached(ring)),
+    })
+    try {
+      ring.add(key.name, key.handle, { length: sectorSize, sector: ivTweak })
+    } catch (error) {
+      ring.stop()
+      throw error
+    }
+    return { ...key, ring }
+  }
+
+  /** The module took us for dead: what came since waits, or failed, and we are here again. */
+  #detached(ring: KernelRing): void {
+    const key = this.#key
+    if (key?.ring !== ring) return
+    const { name, warn } = this.#options
+    ring.stop()
+    try {
+      this.#key = this.#serve(key)
+      warn("the module took this daemon for dead, it serves again", { name })
+    } catch (error) {
+      warn("the module took this daemon for dead, and it cannot serve again", { reason: (error as Error).message })
+      this.#key = null
+      this.#forget(key)
+      this.#become("locked")
+    }
   }
 
   async #create(key: Key): Promise<CryptTable> {

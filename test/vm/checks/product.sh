@@ -79,7 +79,45 @@ setkey_later() {
 	kill -0 $mount || { echo "did not wait"; return 1; }
 	[ "$(tresor status legacy --json | json '["state"]')" = locked ] &&
 		tresor setkey legacy --legacy --key-file "$work/pass" && wait $mount && cmp /mnt/data "$work/data" && umount /mnt &&
-		cryptsetup remove tresor && losetup -d /dev/loop0
+		cryptsetup remove tresor
+}
+legacy_kernel_tests() { # what it derives is not known outside: parts against wholes
+	insmod kernel/tresor_test.ko opaque=1
+	local status=$?
+	dmesg | grep 'tresor_test: not ok'
+	cat /sys/module/tresor_test/parameters/result && rmmod tresor_test && [ $status = 0 ]
+}
+legacy_reads() { dd if=/dev/mapper/tresor of=/dev/null bs=4096 count=1 iflag=direct status=none; }
+legacy_other_passphrase() { # after a death, a passphrase the mapping was not made with
+	printf dummy | cryptsetup create tresor /dev/loop0 --cipher tresor --key-size 128 &&
+		tresor setkey legacy --legacy --key-file "$work/pass" && legacy_reads && kill -9 $legacy_pid
+	wait $legacy_pid
+	legacy_reads &
+	local read=$!
+	start_legacy --setkey || return
+	tresor setkey legacy --legacy --key-file "$work/pass-b"
+	[ $? = 2 ] && kill -0 $read && tresor setkey legacy --legacy --key-file "$work/pass" && wait $read && mount -o ro /dev/mapper/tresor /mnt &&
+		cmp /mnt/data "$work/data" && umount /mnt
+}
+legacy_taken_for_dead() {
+	taken_for_dead $legacy_pid tresor && mount -o ro /dev/mapper/tresor /mnt && cmp /mnt/data "$work/data" && umount /mnt &&
+		cryptsetup remove tresor
+}
+legacy_forgets() { # a mapping that is removed before its passphrase came holds up nothing
+	printf dummy | cryptsetup create tresor /dev/loop0 --cipher tresor --key-size 128 && cryptsetup remove tresor &&
+		losetup -d /dev/loop0 && sleep 1 && tresor close legacy && wait $legacy_pid
+}
+# taken_for_dead PID MAPPING: stopped for longer than hang_seconds, then continued.
+taken_for_dead() {
+	echo 2 >/sys/module/tresor/parameters/hang_seconds
+	kill -STOP "$1"
+	dd if="/dev/mapper/$2" of=/dev/null bs=4096 count=8 iflag=direct status=none &
+	local read=$! i
+	for i in $(seq 100); do grep "^$1 .* stopped" /sys/class/misc/tresor/daemons && break; sleep 0.1; done
+	grep -q "^$1 .* stopped" /sys/class/misc/tresor/daemons || { echo "the watchdog is silent"; return 1; }
+	echo 60 >/sys/module/tresor/parameters/hang_seconds
+	kill -CONT "$1"
+	wait $read && ! grep -q "^$1 .* stopped" /sys/class/misc/tresor/daemons
 }
 
 # ---- LUKS2 volumes ----
@@ -148,6 +186,15 @@ killed_for_good() {
 	[ $((SECONDS - begin)) -lt 20 ] && open_kernel /dev/ram0 one "$work/pass" &&
 		dd if=/dev/mapper/one of=/dev/null bs=4096 count=1 iflag=direct status=none
 }
+volume_taken_for_dead() {
+	taken_for_dead "$(pid_of one)" one && [ "$(tresor status one --json | json '["state"]')" = unlocked ] &&
+		grep -q "took this daemon for dead, it serves again" /run/tresor/one/log && tresor lock one &&
+		tresor setkey one --key-file "$work/pass" && put one && same one
+}
+stacks_locked() { # each queue's thread: all of its stack is there, and stays
+	awk '/^Size:/ { size = $2; rss = locked = 0 } /^Rss:/ { rss = $2 } /^Locked:/ {
+		if (size >= 240 && size <= 256 && rss == size && $2 == size) n++ } END { print n + 0; exit n < 2 }' "/proc/$(pid_of one)/smaps"
+}
 product_pressure() {
 	local pid
 	pid=$(pid_of one)
@@ -194,6 +241,7 @@ check "tresord --legacy starts" start_legacy
 check "2016: README, container file" readme_container
 check "2016: README, partition" readme_partition
 check "2016: the record is private" record_kept
+check "2016: tresor_test.ko passes over tresord" legacy_kernel_tests
 check "2016: another passphrase shows no filesystem" legacy_wrong_passphrase
 check "2016: xts, cbc-essiv and ctr mappings read back what they wrote" legacy_modes_equal
 check "2016: the daemon stays while a mapping needs it" legacy_close_refused
@@ -204,7 +252,9 @@ check "2016: the daemon ends again" stop_legacy
 check "2016 hardened: tresord --legacy --setkey starts" start_legacy --setkey
 check "2016 hardened: tresor setkey, then cryptsetup with a dummy" setkey_first
 check "2016 hardened: cryptsetup with a dummy, then tresor setkey" setkey_later
-check "2016 hardened: the daemon ends" stop_legacy
+check "2016 hardened: another passphrase after a death is refused, what waits goes on waiting" legacy_other_passphrase
+check "2016 hardened: a daemon taken for dead serves again" legacy_taken_for_dead
+check "2016 hardened: a mapping removed before its passphrase came is forgotten, close works" legacy_forgets
 for sector in 512 4096; do
 	check "open --kernel equals cryptsetup both ways, sector $sector" luks_equal $sector
 done
@@ -213,6 +263,8 @@ check "open --kernel on a file" luks_file
 check "open --kernel: two volumes, two daemons" luks_two
 check "close of a mounted volume is refused, SIGTERM too" close_refused
 check "lock wipes the key, setkey resumes" lock_resume
+check "a tresord taken for dead serves again; lock and setkey work" volume_taken_for_dead
+check "the queues' stacks are locked whole" stacks_locked
 check "SIGUSR1 and status count" usr1_and_status
 check "kill -9 of tresord under load, open again: nothing is lost" killed_and_reopened
 check "kill -9 of tresord, nobody comes: EIO, and usable after" killed_for_good
