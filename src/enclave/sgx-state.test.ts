@@ -38,7 +38,7 @@ test("what is missing is named, with what to do about it", () => {
 
 test("a device of the kernel's driver decides, whatever else there is", () => {
   const ready = machine({ devices: ["/dev/sgx_enclave", "/dev/isgx"], accessible: true, flags: "" })
-  assert.deepEqual(sgxState(ready), { device: "ready", found: "/dev/sgx_enclave", remedy: null })
+  assert.deepEqual(sgxState(ready), { device: "ready", sgx: true, found: "/dev/sgx_enclave", remedy: null })
 })
 
 test("auto takes the hardware where there is any, and does not fall back when it is refused", () => {

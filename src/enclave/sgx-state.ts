@@ -34,6 +34,8 @@ const OLD_DEVICES = ["/dev/sgx/enclave", "/dev/isgx"]
 export interface SgxState {
   /** "denied": there, but not for this user. */
   readonly device: "ready" | "denied" | "absent"
+  /** Whether the processor has SGX, or somebody once set it up. */
+  readonly sgx: boolean
   readonly found: string
   /** null: nothing to do. */
   readonly remedy: string | null
@@ -58,6 +60,7 @@ function whyAbsent(machine: SgxMachine): Omit<SgxState, "device"> {
   const old = OLD_DEVICES.find((path) => machine.exists(path))
   if (old !== undefined) {
     return {
+      sgx: true,
       found: `${found}, but ${old} of Intel's old driver, which Tresor cannot use`,
       remedy: `remove that driver; Linux 5.11 or newer with CONFIG_X86_SGX has one of its own`,
     }
@@ -66,6 +69,7 @@ function whyAbsent(machine: SgxMachine): Omit<SgxState, "device"> {
   if (!sgxCpu.sgx && !flags.has("sgx")) {
     const intel = cpuField(machine, "vendor_id") === "GenuineIntel"
     return {
+      sgx: false,
       found: `${found}: this processor shows no SGX`,
       remedy: intel
         ? "look for SGX in the BIOS set-up (Security, or Processor); processors of Xeon Scalable generation 3 and later have it"
@@ -74,30 +78,38 @@ function whyAbsent(machine: SgxMachine): Omit<SgxState, "device"> {
   }
   if (!atLeast(kernel, 5, 11)) {
     return {
+      sgx: true,
       found: `${found}: Linux ${kernel} has no SGX driver`,
       remedy: "run Linux 5.11 or newer with CONFIG_X86_SGX",
     }
   }
   if (!sgxCpu.launchControl) {
     return {
+      sgx: true,
       found: `${found}: this processor has no flexible launch control, which Linux's driver needs`,
       remedy: "no setting helps: processors from about 2018 on have it",
     }
   }
   if (!flags.has("sgx") || !flags.has("sgx_lc")) {
     return {
+      sgx: true,
       found: `${found}: the BIOS has locked launch control or switched SGX off`,
       remedy: LAUNCH_CONTROL_REMEDY,
     }
   }
-  return { found: `${found}: this kernel is built without its driver`, remedy: "run a kernel with CONFIG_X86_SGX=y" }
+  return {
+    sgx: true,
+    found: `${found}: this kernel is built without its driver`,
+    remedy: "run a kernel with CONFIG_X86_SGX=y",
+  }
 }
 
 export function sgxState(machine: SgxMachine): SgxState {
   if (!machine.exists(SGX_DEVICE)) return { device: "absent", ...whyAbsent(machine) }
-  if (machine.accessible(SGX_DEVICE)) return { device: "ready", found: SGX_DEVICE, remedy: null }
+  if (machine.accessible(SGX_DEVICE)) return { device: "ready", sgx: true, found: SGX_DEVICE, remedy: null }
   return {
     device: "denied",
+    sgx: true,
     found: `${SGX_DEVICE}, which this user may not open`,
     remedy:
       "add the user to its group (usermod -aG sgx USER; the group is what ls -l shows) and log in again, " +

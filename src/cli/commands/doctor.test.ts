@@ -1,9 +1,14 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
+import { chooseBackend } from "../../enclave/loader.ts"
+import type { SgxCpu } from "../../enclave/sgx-state.ts"
 import { type Check, examine, type Machine } from "./doctor.ts"
 
 /** A machine of files and no more; what is in `accessible` can be opened. */
-function machine(files: Readonly<Record<string, string>>, { accessible = [] as string[], kernel = "6.1.0" } = {}) {
+function machine(
+  files: Readonly<Record<string, string>>,
+  { accessible = [] as string[], kernel = "6.1.0", sgxCpu = {} as Partial<SgxCpu> } = {},
+) {
   const paths = Object.keys(files)
   const it: Machine = {
     read: (path) => files[path] ?? null,
@@ -12,6 +17,13 @@ function machine(files: Readonly<Record<string, string>>, { accessible = [] as s
     list: (path) =>
       paths.filter((each) => each.startsWith(`${path}/`)).map((each) => each.split("/")[path.split("/").length]!),
     has: () => false,
+    sgxCpu: {
+      sgx: /\bsgx\b/.test(files["/proc/cpuinfo"] ?? ""),
+      launchControl: true,
+      sgx2: true,
+      epcBytes: 0,
+      ...sgxCpu,
+    },
     kernel,
   }
   return it
@@ -38,11 +50,43 @@ test("no SGX: what that means, and whether the BIOS may be to blame", () => {
 test("SGX without launch control, without a driver, without permission: each has its way out", () => {
   const bare = machine({ "/proc/cpuinfo": cpu("GenuineIntel", "sgx") })
   assert.match(of(bare, "sgx-flc").remedy!, /launch control/)
-  assert.match(of(bare, "sgx-driver").remedy!, /CONFIG_X86_SGX/)
+  assert.match(of(bare, "sgx-driver").remedy!, /launch control policy to unlocked/)
+  const unbuilt = machine({ "/proc/cpuinfo": cpu("GenuineIntel", "sgx sgx_lc") })
+  assert.match(of(unbuilt, "sgx-driver").remedy!, /CONFIG_X86_SGX/)
   assert.equal(of(bare, "sgx-permission").state, "info")
   const closed = machine({ "/proc/cpuinfo": cpu("GenuineIntel", "sgx sgx_lc"), ...DEVICE })
   assert.equal(of(closed, "sgx-permission").state, "no")
   assert.match(of(closed, "sgx-permission").remedy!, /usermod -aG sgx/)
+})
+
+test("what the kernel keeps to itself is asked of the processor: SGX turned off, its EPC, SGX2", () => {
+  const off = machine({ "/proc/cpuinfo": cpu("GenuineIntel", "") }, { sgxCpu: { sgx: true } })
+  assert.match(of(off, "sgx-cpu").found, /it has SGX, but the kernel does not use it/)
+  assert.match(of(off, "sgx-flc").found, /locked by the BIOS/)
+  assert.match(of(off, "sgx-driver").remedy!, /launch control policy/)
+  const never = machine({ "/proc/cpuinfo": cpu("GenuineIntel", "sgx") }, { sgxCpu: { launchControl: false } })
+  assert.match(of(never, "sgx-flc").found, /absent in this processor/)
+  const old = { "/proc/cpuinfo": cpu("GenuineIntel", ""), "/dev/isgx": "" }
+  assert.match(of(machine(old), "sgx-driver").found, /isgx of Intel's old driver/)
+  const files = { "/proc/cpuinfo": cpu("GenuineIntel", "sgx sgx_lc"), ...DEVICE }
+  const first = machine(files, { accessible: ["/dev/sgx_enclave"], sgxCpu: { sgx2: false, epcBytes: 96 << 20 } })
+  assert.match(of(first, "sgx-epc").found, /^96/)
+  assert.match(of(first, "sgx2").found, /SGX1 only/)
+})
+
+test("doctor says of `auto` what `auto` does", () => {
+  const cpuinfo = { "/proc/cpuinfo": cpu("GenuineIntel", "sgx sgx_lc") }
+  const machines = [
+    machine(cpuinfo),
+    machine({ ...cpuinfo, "/dev/isgx": "" }),
+    machine({ ...cpuinfo, ...DEVICE }),
+    machine({ ...cpuinfo, ...DEVICE }, { accessible: ["/dev/sgx_enclave"] }),
+  ]
+  for (const it of machines) {
+    const said = [...checks(it).values()].filter(({ means }) => /backend software is used/.test(means)).length > 0
+    assert.equal(said, chooseBackend("auto", it) === "software")
+  }
+  assert.match(of(machines[2]!, "sgx-permission").means, /`--backend auto` takes SGX and is refused/)
 })
 
 test("a machine with everything needs nothing", () => {

@@ -5,6 +5,14 @@
 import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs"
 import { release } from "node:os"
 import { join } from "node:path"
+import {
+  atLeast,
+  LAUNCH_CONTROL_REMEDY,
+  SGX_DEVICE,
+  type SgxCpu,
+  type SgxMachine,
+  sgxState,
+} from "../../enclave/sgx-state.ts"
 import type { EnclaveIdentity } from "../../enclave/types.ts"
 import { has } from "../../mount/run.ts"
 import { out } from "../../output/output.ts"
@@ -26,17 +34,12 @@ export interface Check {
 }
 
 /** What the checks look at; tests give a machine of their own. */
-export interface Machine {
-  /** Contents of a file below / or null. */
-  read(path: string): string | null
-  exists(path: string): boolean
-  accessible(path: string): boolean
+export interface Machine extends SgxMachine {
   list(path: string): readonly string[]
   has(program: string): boolean
-  readonly kernel: string
 }
 
-const system: Machine = {
+const system: Omit<Machine, "sgxCpu"> = {
   read(path) {
     try {
       return readFileSync(path, "utf8")
@@ -85,81 +88,89 @@ function driver(machine: Machine, name: string): "loaded" | "module" | null {
 }
 
 function sgxChecks(machine: Machine): Check[] {
-  const { flags, vendor, model } = cpuFacts(machine)
-  const intel = vendor === "GenuineIntel"
+  const { flags, model } = cpuFacts(machine)
   const sgx = flags.has("sgx")
-  const device = machine.exists("/dev/sgx_enclave")
+  const { sgxCpu } = machine
+  const state = sgxState(machine)
+  const device = state.device !== "absent"
   const checks: Check[] = [
     {
       id: "sgx-cpu",
       name: "SGX in this processor",
       state: sgx ? "yes" : "no",
-      found: sgx ? model : `${model || "unknown processor"}: the kernel sees no SGX`,
+      found: sgx
+        ? model
+        : `${model || "unknown processor"}: ${sgxCpu.sgx ? "it has SGX, but the kernel does not use it" : "the kernel sees no SGX"}`,
       means: sgx
         ? "the enclave can run in hardware"
         : "backend software: keys are safe from root's tools, not from the kernel, DMA or cold boot",
-      remedy: sgx
-        ? null
-        : intel
-          ? "look for SGX in the BIOS set-up (Security, or Processor); processors of Xeon Scalable generation 3 and later have it"
-          : "only Intel processors have SGX",
+      remedy: sgx || device ? null : state.remedy,
     },
   ]
-  if (!sgx && !device) return checks
+  if (!state.sgx) return checks
   const flc = flags.has("sgx_lc")
-  const usable = device && machine.accessible("/dev/sgx_enclave")
-  const bytes = machine
+  const usable = state.device === "ready"
+  const perNode = machine
     .list("/sys/devices/system/node")
     .filter((node) => /^node\d+$/.test(node))
     .map((node) => Number(machine.read(`/sys/devices/system/node/${node}/x86/sgx_total_bytes`) ?? 0))
     .reduce((sum, each) => sum + each, 0)
-  const [major = 0, minor = 0] = machine.kernel.split(".").map(Number)
-  const dynamic = major > 6 || (major === 6 && minor >= 0)
+  // Linux has told it since 5.17.
+  const bytes = perNode > 0 ? perNode : sgxCpu.epcBytes
+  const linux = atLeast(machine.kernel, 6, 0)
+  const dynamic = linux && sgxCpu.sgx2
   checks.push(
     {
       id: "sgx-flc",
       name: "flexible launch control",
       state: flc ? "yes" : "no",
-      found: flc ? "the processor takes any signer" : "locked by the BIOS or absent",
+      found: flc
+        ? "the processor takes any signer"
+        : sgxCpu.launchControl
+          ? "locked by the BIOS, or SGX is switched off there"
+          : "absent in this processor",
       means: flc ? "our own signature launches the enclave" : "Linux does not offer /dev/sgx_enclave without it",
-      remedy: flc ? null : "set the launch control policy to unlocked in the BIOS set-up",
+      remedy: flc || !sgxCpu.launchControl ? null : LAUNCH_CONTROL_REMEDY,
     },
     {
       id: "sgx-driver",
       name: "SGX driver",
       state: device ? "yes" : "no",
-      found: device ? "/dev/sgx_enclave" : "no /dev/sgx_enclave",
+      found: device ? SGX_DEVICE : state.found,
       means: device ? "enclaves can be created" : "backend software is used",
-      remedy: device ? null : "run Linux 5.11 or newer with CONFIG_X86_SGX",
+      remedy: device ? null : state.remedy,
     },
     {
       id: "sgx-permission",
       name: "permission for the SGX device",
       state: usable ? "yes" : device ? "no" : "info",
       found: usable ? "readable and writable" : device ? "access denied" : "no device",
-      means: usable ? "this user can run enclaves" : "backend software is used",
-      remedy:
-        usable || !device
-          ? null
-          : "add the user to the group of /dev/sgx_enclave (usermod -aG sgx USER) and log in again; /dev must not be mounted noexec",
+      means: usable
+        ? "this user can run enclaves"
+        : device
+          ? "`--backend auto` takes SGX and is refused: nothing falls back to software unasked"
+          : "backend software is used",
+      remedy: device ? state.remedy : null,
     },
     {
       id: "sgx-epc",
       name: "enclave page cache",
       state: bytes >= 128 << 20 ? "yes" : "info",
-      found: bytes === 0 ? "size unknown to this kernel" : formatSize(bytes),
+      found: bytes === 0 ? "size unknown" : formatSize(bytes),
       means: "the memory of an Argon2 keyslot has to fit; more is paged, slowly",
       remedy: bytes >= 128 << 20 || bytes === 0 ? null : "raise the PRMRR size in the BIOS set-up",
     },
     {
       id: "sgx2",
       name: "dynamic enclave memory (SGX2)",
-      state: dynamic ? "info" : "no",
-      found: dynamic
-        ? `Linux ${machine.kernel} supports it where the processor does`
-        : `Linux ${machine.kernel} does not`,
+      state: dynamic ? "yes" : "info",
+      found: !linux
+        ? `Linux ${machine.kernel} does not support it`
+        : dynamic
+          ? "the processor and Linux have it"
+          : "this processor has SGX1 only",
       means: "with it a keyslot of cryptsetup's default 1 GiB Argon2 opens; without it slots up to the fixed heap do",
-      remedy: dynamic ? null : "run Linux 6.0 or newer",
+      remedy: linux ? null : "run Linux 6.0 or newer",
     },
   )
   const aesm = ["/var/run/aesmd/aesm.socket", "/run/aesmd/aesm.socket"].some((path) => machine.exists(path))
@@ -312,6 +323,15 @@ export function examine(machine: Machine, identity: EnclaveIdentity | Error): Ch
   return [...enclaveChecks(identity), ...sgxChecks(machine), ...machineChecks(machine)]
 }
 
+/** Through the addon, which may be what is missing. */
+async function askCpu(): Promise<SgxCpu> {
+  try {
+    return (await import("../../enclave/native.ts")).sgxCpu()
+  } catch {
+    return { sgx: false, launchControl: false, sgx2: false, epcBytes: 0 }
+  }
+}
+
 async function identify(): Promise<EnclaveIdentity | Error> {
   try {
     const { openEnclave } = await import("../../enclave/loader.ts")
@@ -323,7 +343,7 @@ async function identify(): Promise<EnclaveIdentity | Error> {
 }
 
 export async function doctor(options: { readonly json?: true }): Promise<void> {
-  const checks = examine(system, await identify())
+  const checks = examine({ ...system, sgxCpu: await askCpu() }, await identify())
   if (options.json === true) {
     out.json({ checks }, 2)
   } else {
