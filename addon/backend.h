@@ -88,7 +88,8 @@ struct tresor_options {
 
 /* Names of where secrets live, weakest first; see enum tresor_memory. */
 struct tresor_memory_names {
-	const char *keys;
+	const char *keys;	/* the image's data and its threads' stacks */
+	const char *stacks;	/* outside the image: where a signal or the emulator saves the enclave's registers */
 	const char *heap;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The addon's front door: each subject registers its own functions. Nothing
- * here or behind it is trusted with a key.
+ * here or behind it is trusted with a key where the enclave is hardware's.
  */
 #include <node_api.h>
 

@@ -351,6 +351,8 @@ static napi_value js_memory(napi_env env, napi_callback_info info)
 	napi_create_object(env, &result);
 	napi_create_string_utf8(env, names.keys, NAPI_AUTO_LENGTH, &name);
 	napi_set_named_property(env, result, "keys", name);
+	napi_create_string_utf8(env, names.stacks, NAPI_AUTO_LENGTH, &name);
+	napi_set_named_property(env, result, "stacks", name);
 	napi_create_string_utf8(env, names.heap, NAPI_AUTO_LENGTH, &name);
 	napi_set_named_property(env, result, "heap", name);
 	return result;

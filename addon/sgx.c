@@ -413,6 +413,7 @@ static void backend_memory(const struct tresor_backend *backend, struct tresor_m
 {
 	(void)backend;
 	names->keys = "EPC";
+	names->stacks = "EPC";
 	names->heap = "EPC";
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The enclave's image without SGX: loaded into this process, data in memory
- * that neither root nor a dump can read where the kernel has memfd_secret(2),
+ * that dumps, swap and reads do not reach where the kernel has memfd_secret(2),
  * entered by a jump. The image's one ENCLU becomes a call to the emulator.
  *
  * Differs from hardware, on purpose:
@@ -483,7 +483,7 @@ static bool backend_trim(struct tresor_backend *backend, struct tresor_error *er
 
 static void backend_memory(const struct tresor_backend *backend, struct tresor_memory_names *names)
 {
-	enum tresor_memory keys = backend->private_kind, heap = TRESOR_MEMORY_SECRET;
+	enum tresor_memory keys = TRESOR_MEMORY_SECRET, heap = TRESOR_MEMORY_SECRET;
 
 	for (uint32_t i = 0; i < backend->region_count; i++) {
 		const struct region *region = &backend->regions[i];
@@ -493,6 +493,7 @@ static void backend_memory(const struct tresor_backend *backend, struct tresor_m
 			*weakest = region->weakest;
 	}
 	names->keys = tresor_memory_name(keys);
+	names->stacks = tresor_memory_name(backend->private_kind);
 	names->heap = tresor_memory_name(heap);
 }
 

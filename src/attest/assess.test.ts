@@ -37,7 +37,7 @@ const identity: EnclaveIdentity = {
   publicKey: randomBytes(32),
   aes: "aesni",
   kdfMemoryKib: 1,
-  memory: { keys: "plain", heap: "plain" },
+  memory: { keys: "plain", stacks: "plain", heap: "plain" },
 }
 const hardware = { ...identity, backend: "sgx", debug: false } as const
 const own = { mrenclave: identity.mrenclave, mrsigner: identity.mrsigner }

@@ -71,37 +71,6 @@ function oneLine(text: string): string {
   return text.replace(/\s*\n\s*/g, " ")
 }
 
-/** What each backend keeps from whom; used by `status`, `doctor`, `demo`. */
-export function protection(
-  backend: "software" | "sgx",
-  memory: { readonly keys: string },
-): { readonly protected: readonly string[]; readonly exposed: readonly string[] } {
-  const always = ["plaintext of the open volume, from root on this machine"]
-  if (backend === "sgx") {
-    return {
-      protected: [
-        "passphrases and keys, from root, the kernel, a hypervisor, DMA and cold boot",
-        "the passphrase, from guessing with a stolen disk: that takes this CPU",
-      ],
-      exposed: always,
-    }
-  }
-  const secret = memory.keys === "memfd_secret"
-  return {
-    protected: [
-      secret
-        ? "passphrases and keys, from root's ptrace, /proc/PID/mem, core dumps and swap"
-        : "passphrases and keys, from core dumps and swap",
-      "the passphrase, from guessing with a stolen disk: that takes this machine's secret file",
-    ],
-    exposed: [
-      ...(secret ? [] : ["keys, from root's ptrace and /proc/PID/mem: this kernel has no memfd_secret"]),
-      "keys, from the kernel, a hypervisor, DMA and cold boot: this machine runs no SGX enclave",
-      ...always,
-    ],
-  }
-}
-
 export function recoveryKeyNotice(): readonly string[] {
   return [
     "Write it down and keep it away from this machine: when its CPU or board dies, or its Tresor",

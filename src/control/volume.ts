@@ -26,7 +26,8 @@ type Identity (
   publicKey: string,
   aes: string,
   kdfMemoryKib: int,
-  memory: (keys: string, heap: string)
+  # Each: EPC, memfd_secret, mlock or plain.
+  memory: (keys: string, stacks: string, heap: string)
 )
 
 # What changed in the header since it was authenticated; null when it never was.
@@ -123,7 +124,7 @@ export const identitySchema = v.object({
   publicKey: bytes(32),
   aes: v.string(),
   kdfMemoryKib: count,
-  memory: v.object({ keys: v.string(), heap: v.string() }),
+  memory: v.object({ keys: v.string(), stacks: v.string(), heap: v.string() }),
 })
 
 export const volumeSchema = v.object({

@@ -53,7 +53,7 @@ class Recorder implements ServedVolume {
         publicKey: new Uint8Array(32).fill(9),
         aes: "aesni",
         kdfMemoryKib: 1048576,
-        memory: { keys: "memfd_secret", heap: "memfd_secret" },
+        memory: { keys: "memfd_secret", stacks: "memfd_secret", heap: "memfd_secret" },
       },
       transitionCycles: 14_000,
       counters: { reads: 3 },

@@ -68,7 +68,7 @@ class FakeEnclave {
       publicKey: new Uint8Array(32).fill(publicKey),
       aes: "aesni",
       kdfMemoryKib: 1024,
-      memory: { keys: "memfd_secret", heap: "memfd_secret" },
+      memory: { keys: "memfd_secret", stacks: "memfd_secret", heap: "memfd_secret" },
     }
   }
 

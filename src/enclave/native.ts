@@ -7,7 +7,7 @@ import { createRequire } from "node:module"
 import { Exit, type ExitCode, TresorError } from "../errors.ts"
 import { installed } from "./installation.ts"
 import type { SgxCpu } from "./sgx-state.ts"
-import type { Backend, FileSectors } from "./types.ts"
+import type { Backend, FileSectors, MemoryKinds } from "./types.ts"
 
 export interface NativeEnclaveOptions {
   readonly backend: Backend
@@ -59,7 +59,7 @@ export interface NativeEnclave {
    * Where secrets are: "EPC", "memfd_secret", "mlock" or "plain"; the weakest of each kind that there
    * has been since init. `trimHeap` may get a weaker heap than there was.
    */
-  readonly memory: { readonly keys: string; readonly heap: string }
+  readonly memory: MemoryKinds
   /** Bytes of the dynamic range; 0n when the backend cannot add pages. */
   readonly dynamicSize: bigint
 }

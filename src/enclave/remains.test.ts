@@ -38,7 +38,7 @@ for (const end of ["destroyed", "faulted", "dead"]) {
     ended(locked)
     const plain = run(["remains", end], { locked: 0 })
     ended(plain)
-    assert.deepEqual(plain.memory, { keys: "plain", heap: "plain" })
+    assert.deepEqual(plain.memory, { keys: "plain", stacks: "plain", heap: "plain" })
     assert.notEqual(locked.memory.keys, "memfd_secret")
     for (const { memory, before, after } of [secret, locked, plain]) {
       // Pages of memfd_secret are lent to nobody, and cleared by the kernel.

@@ -106,6 +106,16 @@ export interface HeaderFacts {
   readonly macsMissing?: true
 }
 
+/** Kind of memory each region lies in: "EPC", "memfd_secret", "mlock" or "plain"; the weakest there has been so far. */
+export interface MemoryKinds {
+  /** The image's data and its threads' stacks. */
+  readonly keys: string
+  /** Outside the image: where a signal or the emulator saves the enclave's registers. */
+  readonly stacks: string
+  /** Passphrases, slot keys, memory of a KDF. */
+  readonly heap: string
+}
+
 export interface EnclaveIdentity {
   readonly backend: Backend
   readonly mrenclave: string
@@ -121,8 +131,7 @@ export interface EnclaveIdentity {
   readonly aes: string
   /** Largest memory a KDF can have, KiB. */
   readonly kdfMemoryKib: number
-  /** Where secrets live: "EPC", "memfd_secret", "mlock" or "plain", by region; the weakest there has been so far. */
-  readonly memory: { readonly keys: string; readonly heap: string }
+  readonly memory: MemoryKinds
 }
 
 export interface Header {

@@ -5,7 +5,7 @@ import { examine, type Finding } from "../../luks2/examine.ts"
 import { HeaderStore } from "../../luks2/header-store.ts"
 import { tampering } from "../../luks2/tampering.ts"
 import { err, out } from "../../output/output.ts"
-import { green, red, yellow } from "../../output/style.ts"
+import { mark } from "../../output/state.ts"
 import { openHeaderDevice } from "../../store/header-device.ts"
 
 export interface CheckOptions {
@@ -51,6 +51,6 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
 }
 
 function print(findings: readonly Finding[]): void {
-  const marks = { sound: green("✔"), damage: red("✖"), remark: yellow("•") }
-  for (const { kind, text } of findings) out.line(`${marks[kind]} ${text}`)
+  const worth = { sound: "good", damage: "bad", remark: "fair" } as const
+  for (const { kind, text } of findings) out.line(`${mark(worth[kind])} ${text}`)
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { test } from "node:test"
 import { chooseBackend } from "../../enclave/loader.ts"
 import type { SgxCpu } from "../../enclave/sgx-state.ts"
+import type { EnclaveIdentity } from "../../enclave/types.ts"
 import { type Check, examine, type Machine } from "./doctor.ts"
 
 /** A machine of files and no more; what is in `accessible` can be opened. */
@@ -24,6 +25,7 @@ function machine(
       epcBytes: 0,
       ...sgxCpu,
     },
+    secret: () => ({ file: "/var/lib/tresor/machine-secret", disks: ["vda"] }),
     kernel,
   }
   return it
@@ -122,5 +124,28 @@ test("little EPC, an old kernel, no aesmd and no PCCS are told", () => {
 test("every check says what it found and what that means", () => {
   for (const { name, found, means } of checks(machine({})).values()) {
     for (const text of [name, found, means]) assert.match(text, /^[^\n]+$/)
+  }
+})
+
+const identity = (backend: "software" | "sgx", memory: EnclaveIdentity["memory"]) =>
+  ({ backend, memory, aes: "aesni", kdfMemoryKib: 65536 }) as EnclaveIdentity
+
+test("software: each kind of memory, the machine secret's place and the machine's settings are told; sgx: none of it", () => {
+  const it = machine({ "/proc/sys/kernel/yama/ptrace_scope": "3\n", "/proc/modules": "" })
+  const memory = { keys: "memfd_secret", stacks: "mlock", heap: "plain" }
+  const told = new Map(examine(it, identity("software", memory)).map((check) => [check.id, check]))
+  assert.deepEqual(
+    ["memory-keys", "memory-stacks", "memory-heap"].map((id) => told.get(id)!.state),
+    ["yes", "info", "no"],
+  )
+  assert.match(told.get("enclave")!.means, /^protected: passphrases and keys, from core dumps, hibernation images;/)
+  assert.match(told.get("exposed")!.means, /root that traces/)
+  assert.equal(told.get("machine-secret")!.found, "/var/lib/tresor/machine-secret on vda")
+  assert.equal(told.get("ptrace")!.state, "yes")
+  assert.equal(told.get("modules")!.state, "no")
+  const hardware = examine(it, identity("sgx", { keys: "EPC", stacks: "EPC", heap: "EPC" })).map(({ id }) => id)
+  for (const id of ["memory-keys", "machine-secret", "ptrace", "lockdown", "perf"]) {
+    assert.ok(told.has(id), id)
+    assert.ok(!hardware.includes(id), id)
   }
 })

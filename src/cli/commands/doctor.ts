@@ -2,9 +2,10 @@
  * What this machine offers, found by looking. Each check says what it found,
  * what that means for a user, and what to do about it.
  */
-import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs"
+import { accessSync, constants, readdirSync } from "node:fs"
 import { release } from "node:os"
 import { join } from "node:path"
+import { stateDir } from "../../enclave/machine-secret.ts"
 import {
   atLeast,
   LAUNCH_CONTROL_REMEDY,
@@ -16,12 +17,19 @@ import {
 import type { EnclaveIdentity } from "../../enclave/types.ts"
 import { has } from "../../mount/run.ts"
 import { out } from "../../output/output.ts"
-import { bold, dim, green, red, yellow } from "../../output/style.ts"
-import { protection } from "../messages.ts"
+import { mark } from "../../output/state.ts"
+import { bold, dim } from "../../output/style.ts"
+import { disksOf } from "../../protection/disks.ts"
+import { files } from "../../protection/files.ts"
+import { judge } from "../../protection/judge.ts"
+import { readMachine } from "../../protection/read.ts"
+import { describeMemory, placeOf, protection, secretRisk } from "../../protection/words.ts"
 import { formatSize } from "../options.ts"
 
 /** "yes": there; "no": absent, something is worse for it; "info": absent or partial, nothing depends on it here. */
 type State = "yes" | "no" | "info"
+
+const WORTH = { yes: "good", no: "bad", info: "fair" } as const
 
 export interface Check {
   readonly id: string
@@ -37,17 +45,12 @@ export interface Check {
 export interface Machine extends SgxMachine {
   list(path: string): readonly string[]
   has(program: string): boolean
+  /** The machine secret, and the disks it lies on. */
+  secret(): { readonly file: string; readonly disks: readonly string[] }
 }
 
 const system: Omit<Machine, "sgxCpu"> = {
-  read(path) {
-    try {
-      return readFileSync(path, "utf8")
-    } catch {
-      return null
-    }
-  },
-  exists: existsSync,
+  ...files,
   accessible(path) {
     try {
       accessSync(path, constants.R_OK | constants.W_OK)
@@ -64,6 +67,10 @@ const system: Omit<Machine, "sgxCpu"> = {
     }
   },
   has,
+  secret() {
+    const file = join(stateDir(), "machine-secret")
+    return { file, disks: disksOf(file) }
+  },
   kernel: release(),
 }
 
@@ -103,7 +110,7 @@ function sgxChecks(machine: Machine): Check[] {
         : `${model || "unknown processor"}: ${sgxCpu.sgx ? "it has SGX, but the kernel does not use it" : "the kernel sees no SGX"}`,
       means: sgx
         ? "the enclave can run in hardware"
-        : "backend software: keys are safe from root's tools, not from the kernel, DMA or cold boot",
+        : "backend software: keys stay out of dumps and swap, not out of reach of an active root, the kernel, DMA or cold boot",
       remedy: sgx || device ? null : state.remedy,
     },
   ]
@@ -293,34 +300,72 @@ function enclaveChecks(identity: EnclaveIdentity | Error): Check[] {
       },
     ]
   }
-  const secret = identity.memory.keys === "memfd_secret"
+  const { protected: safe, exposed } = protection(identity.backend, identity.memory)
   const checks: Check[] = [
     {
       id: "enclave",
       name: "enclave",
       state: "yes",
       found: `backend ${identity.backend}, ${identity.aes}, KDF memory up to ${formatSize(identity.kdfMemoryKib * 1024)}`,
-      means: protection(identity.backend, identity.memory).protected.join("; "),
+      means: `protected: ${safe.join("; ")}`,
+      remedy: null,
+    },
+    {
+      id: "exposed",
+      name: "not protected",
+      state: "info",
+      found: `backend ${identity.backend}`,
+      means: exposed.join("; "),
       remedy: null,
     },
   ]
-  if (identity.backend === "software") {
+  if (identity.backend === "sgx") return checks
+  for (const [region, name] of [
+    ["keys", "memory of keys"],
+    ["stacks", "memory of saved registers"],
+    ["heap", "memory of the heap"],
+  ] as const) {
+    const kind = identity.memory[region]
+    const secret = kind === "memfd_secret"
     checks.push({
-      id: "memfd_secret",
-      name: "memfd_secret",
-      state: secret ? "yes" : "no",
-      found: secret ? "keys lie in it" : `refused by this kernel: keys lie in ${identity.memory.keys} memory`,
-      means: secret
-        ? "root's ptrace, /proc/PID/mem, core dumps and swap cannot reach keys"
-        : "root can read keys with a debugger",
-      remedy: secret ? null : "Linux 5.14 or newer; before 6.5 boot with secretmem.enable=1",
+      id: `memory-${region}`,
+      name,
+      state: secret ? "yes" : kind === "mlock" ? "info" : "no",
+      found: kind,
+      means: describeMemory(kind),
+      remedy: secret
+        ? null
+        : "see RLIMIT_MEMLOCK below, and memfd_secret: Linux 5.14 or newer, before 6.5 with secretmem.enable=1",
     })
   }
   return checks
 }
 
+/** What keeps root from the software backend's keys, and where the file lies that its seals depend on. */
+function rootChecks(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
+  if (identity instanceof Error || identity.backend === "sgx") return []
+  const states = { closed: "yes", narrowed: "info", open: "no" } as const
+  const facts = readMachine(machine, Object.values(identity.memory).includes("memfd_secret"))
+  const judged = judge(facts).map(({ verdict, ...rest }): Check => ({ ...rest, state: states[verdict] }))
+  const { file, disks } = machine.secret()
+  const secret: Check = {
+    id: "machine-secret",
+    name: "machine secret",
+    state: "info",
+    found: placeOf(file, disks),
+    means: secretRisk(null),
+    remedy: "keep it on another disk than the volumes (TRESOR_STATE_DIR), or encrypt the disk it is on",
+  }
+  return [secret, ...judged]
+}
+
 export function examine(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
-  return [...enclaveChecks(identity), ...sgxChecks(machine), ...machineChecks(machine)]
+  return [
+    ...enclaveChecks(identity),
+    ...rootChecks(machine, identity),
+    ...sgxChecks(machine),
+    ...machineChecks(machine),
+  ]
 }
 
 /** Through the addon, which may be what is missing. */
@@ -347,9 +392,8 @@ export async function doctor(options: { readonly json?: true }): Promise<void> {
   if (options.json === true) {
     out.json({ checks }, 2)
   } else {
-    const marks = { yes: green("✔"), no: red("✘"), info: yellow("–") }
     for (const check of checks) {
-      out.line(`${marks[check.state]} ${bold(check.name)}: ${check.found}`)
+      out.line(`${mark(WORTH[check.state])} ${bold(check.name)}: ${check.found}`)
       out.line(`    ${check.means}`)
       if (check.remedy !== null) out.line(dim(`    → ${check.remedy}`))
     }

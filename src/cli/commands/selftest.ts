@@ -2,7 +2,7 @@ import { openEnclave } from "../../enclave/loader.ts"
 import type { EnclaveOptions } from "../../enclave/types.ts"
 import { Exit } from "../../errors.ts"
 import { out } from "../../output/output.ts"
-import { green, red } from "../../output/style.ts"
+import { mark } from "../../output/state.ts"
 
 export async function selftest(options: {
   readonly json?: true
@@ -17,7 +17,7 @@ export async function selftest(options: {
     const { backend, mrenclave, aes } = enclave.identity
     out.json({ ok, backend, mrenclave, aes, tests })
   } else {
-    for (const { name, passed } of tests) out.line(`${passed ? green("✔") : red("✘")} ${name}`)
+    for (const { name, passed } of tests) out.line(`${mark(passed ? "good" : "bad")} ${name}`)
     out.line(`${passed} passed, ${tests.length - passed} failed, in the enclave (backend ${enclave.identity.backend})`)
   }
   if (!ok) process.exitCode = Exit.wrongDevice

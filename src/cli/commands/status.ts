@@ -1,7 +1,15 @@
+import { statSync } from "node:fs"
+import { join } from "node:path"
 import type { VolumeStatus } from "../../control/volume.ts"
+import { stateDir } from "../../enclave/machine-secret.ts"
 import { out } from "../../output/output.ts"
+import { shade, type Worth } from "../../output/state.ts"
+import { disksOf, sameDisk } from "../../protection/disks.ts"
+import { files } from "../../protection/files.ts"
+import { judge } from "../../protection/judge.ts"
+import { readMachine } from "../../protection/read.ts"
+import { describeMemory, placeOf, protection, secretRisk } from "../../protection/words.ts"
 import { connectVolume } from "../daemon.ts"
-import { protection } from "../messages.ts"
 import { formatSize } from "../options.ts"
 import { summary } from "../summary.ts"
 import { facts } from "../table.ts"
@@ -13,11 +21,35 @@ const STATES: Readonly<Record<VolumeStatus["state"], string>> = {
   closing: "closing: requests in flight are finished and flushed",
 }
 
-const KINDS: Readonly<Record<string, string>> = {
-  EPC: "the processor's enclave page cache",
-  memfd_secret: "memfd_secret(2): out of reach for root's ptrace, /proc/PID/mem, core dumps and swap",
-  mlock: "locked and undumpable memory: never swapped, but root's ptrace reads it",
-  plain: "ordinary memory: nothing protects it",
+const VERDICTS = { closed: "good", narrowed: "fair", open: "bad" } as const
+const MEMORY: Readonly<Record<string, Worth>> = { EPC: "good", memfd_secret: "good", mlock: "fair" }
+
+export function stateWorth(state: VolumeStatus["state"]): Worth {
+  return state === "unlocked" ? "good" : state === "failed" ? "bad" : "fair"
+}
+
+const inMemory = (kind: string): string => shade(MEMORY[kind] ?? "bad", describeMemory(kind))
+
+/** What this machine's settings add; nothing to an SGX enclave's keys. */
+function judgements({ enclave }: VolumeStatus) {
+  if (enclave.backend === "sgx") return []
+  return judge(readMachine(files, Object.values(enclave.memory).includes("memfd_secret")))
+}
+
+/** Of the software backend, whose seals depend on it. */
+function secretFile({ enclave, path }: VolumeStatus): string | null {
+  if (enclave.backend === "sgx") return null
+  const file = join(stateDir(), "machine-secret")
+  const disks = disksOf(file)
+  return `${placeOf(file, disks)}: ${secretRisk(sameDisk(disks, disksOf(path)))}`
+}
+
+/** What clients have, and for a file what it takes: its header lies in it. */
+function describeSize({ path, size }: VolumeStatus): string {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  return stat?.isFile() === true && stat.size !== size
+    ? `${formatSize(size)} usable, in a file of ${formatSize(stat.size)}`
+    : `${formatSize(size)} usable`
 }
 
 export async function status(name: string, options: { readonly json?: true }): Promise<void> {
@@ -26,26 +58,28 @@ export async function status(name: string, options: { readonly json?: true }): P
   if (options.json === true) {
     const { publicKey, xfrm, ...enclave } = volume.enclave
     const printable = { ...enclave, publicKey: Buffer.from(publicKey).toString("hex"), xfrm: `0x${xfrm.toString(16)}` }
-    const safe = protection(volume.enclave.backend, volume.enclave.memory)
-    out.json({ ...summary(volume), ...volume, enclave: printable, backend: enclave.backend, ...safe })
+    const safe = { ...protection(enclave.backend, enclave.memory), machine: judgements(volume) }
+    const machineSecret = secretFile(volume)
+    out.json({ ...summary(volume), ...volume, enclave: printable, backend: enclave.backend, ...safe, machineSecret })
     return
   }
   const { enclave } = volume
   const safe = protection(enclave.backend, enclave.memory)
-  const listed = (title: string, lines: readonly string[]) =>
-    lines.map((line, i) => [i === 0 ? title : "", line] as const)
+  const listed = (title: string, lines: readonly string[], worth: Worth) =>
+    lines.map((line, i) => [i === 0 ? shade(worth, title) : "", line] as const)
+  const secret = secretFile(volume)
   out.text(
     facts(
       [
         ["name", volume.name],
-        ["state", STATES[volume.state]],
+        ["state", shade(stateWorth(volume.state), STATES[volume.state])],
         ["path", volume.path],
         ["uri", volume.uri],
         ["uuid", volume.uuid],
         ...(volume.label === "" ? [] : [["label", volume.label] as const]),
         [
           "size",
-          `${formatSize(volume.size)}${volume.readonly ? ", read-only" : ""}${volume.discards ? ", TRIM passed on" : ""}`,
+          `${describeSize(volume)}${volume.readonly ? ", read-only" : ""}${volume.discards ? ", TRIM passed on" : ""}`,
         ],
         [
           "cipher",
@@ -60,10 +94,15 @@ export async function status(name: string, options: { readonly json?: true }): P
           : []),
         ["enclave", enclave.mrenclave],
         ["signer", enclave.mrsigner],
-        ["keys in", KINDS[enclave.memory.keys] ?? enclave.memory.keys],
-        ["KDF memory in", KINDS[enclave.memory.heap] ?? enclave.memory.heap],
-        ...listed("protected", safe.protected),
-        ...listed("not protected", safe.exposed),
+        ["keys in", inMemory(enclave.memory.keys)],
+        ["registers in", inMemory(enclave.memory.stacks)],
+        ["heap in", inMemory(enclave.memory.heap)],
+        ...listed("protected", safe.protected, "good"),
+        ...listed("not protected", safe.exposed, "fair"),
+        ...(secret === null ? [] : [["machine secret", secret] as const]),
+        ...judgements(volume).map(
+          ({ name, verdict, found, means }) => [shade(VERDICTS[verdict], name), `${found}: ${means}`] as const,
+        ),
         [
           "counters",
           Object.entries(volume.counters)

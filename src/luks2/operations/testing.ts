@@ -81,7 +81,7 @@ export class FakeEnclave implements Enclave {
       publicKey: new Uint8Array(32),
       aes: "aesni",
       kdfMemoryKib: 1 << 20,
-      memory: { keys: "memfd_secret", heap: "memfd_secret" },
+      memory: { keys: "memfd_secret", stacks: "memfd_secret", heap: "memfd_secret" },
     }
   }
 

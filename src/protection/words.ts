@@ -1,0 +1,112 @@
+/**
+ * What a backend keeps from whom, in the words of `status`, `doctor` and
+ * `demo`. The weakest memory a secret can lie in decides: nothing is promised
+ * beyond it. Pure.
+ */
+import type { Backend, MemoryKinds } from "../enclave/types.ts"
+
+export interface Protection {
+  readonly protected: readonly string[]
+  readonly exposed: readonly string[]
+}
+
+/** Strength; what is not known is "plain". */
+const RANK: Readonly<Record<string, number>> = { plain: 0, mlock: 1, memfd_secret: 2, EPC: 3 }
+
+const REGIONS = {
+  keys: "the keys",
+  stacks: "registers saved at a signal",
+  heap: "the heap (passphrases, slot keys, memory of a KDF)",
+} as const satisfies Readonly<Record<keyof MemoryKinds, string>>
+
+const WHAT: Readonly<Record<string, string>> = {
+  EPC: "the processor's enclave page cache, encrypted by it",
+  memfd_secret: "memfd_secret(2): not in dumps or swap, and nobody reads it through /proc/PID/mem",
+  mlock: "locked memory: not in dumps or swap; root reads it",
+  plain: "ordinary memory: not in dumps; root reads it, and it may be swapped",
+}
+
+const kindOf = (name: string): string => (name in RANK ? name : "plain")
+
+export function describeMemory(kind: string): string {
+  return WHAT[kindOf(kind)]!
+}
+
+export function weakest(memory: MemoryKinds): string {
+  const kinds = [memory.keys, memory.stacks, memory.heap].map(kindOf)
+  return kinds.reduce((least, kind) => (RANK[kind]! < RANK[least]! ? kind : least))
+}
+
+/** The kernel does not hibernate while memfd_secret(2) is in use, by anybody. */
+const mayHibernate = (memory: MemoryKinds): boolean =>
+  ![memory.keys, memory.stacks, memory.heap].includes("memfd_secret")
+
+/** Regions of software memory that are not memfd_secret, one line for each kind. */
+function exposedRegions(memory: MemoryKinds): string[] {
+  const image = mayHibernate(memory) ? ["a hibernation image"] : []
+  const ways = {
+    mlock: [...image, "root's reads of tresord's memory: it is locked memory"].join(" and "),
+    plain: ["swap", ...image, "root's reads of tresord's memory: it is ordinary memory"].join(" and "),
+  }
+  return (["plain", "mlock"] as const).flatMap((kind) => {
+    const regions = (Object.keys(REGIONS) as (keyof MemoryKinds)[])
+      .filter((region) => kindOf(memory[region]) === kind)
+      .map((region) => REGIONS[region])
+    return regions.length === 0 ? [] : [`${regions.join("; ")}, from ${ways[kind]}`]
+  })
+}
+
+/** From whom the weakest memory keeps what it holds. */
+function keptFrom(memory: MemoryKinds): string {
+  const image = mayHibernate(memory) ? [] : ["hibernation images"]
+  switch (weakest(memory)) {
+    case "memfd_secret":
+      return [
+        "core dumps",
+        "swap",
+        ...image,
+        "reads of tresord's memory (/proc/PID/mem, process_vm_readv), root's too",
+      ].join(", ")
+    case "mlock":
+      return ["core dumps", "swap", ...image].join(", ")
+    default:
+      // Also a software enclave that says EPC: it does not know, and nothing is promised for it.
+      return ["core dumps", ...image].join(", ")
+  }
+}
+
+export function protection(backend: Backend, memory: MemoryKinds): Protection {
+  const always = ["plaintext of the open volume, from root on this machine"]
+  if (backend === "sgx") {
+    return {
+      protected: [
+        "passphrases and keys, from root, the kernel, a hypervisor, DMA and cold boot",
+        "the passphrase, from guessing with a stolen disk: that takes this CPU",
+      ],
+      exposed: always,
+    }
+  }
+  return {
+    protected: [
+      `passphrases and keys, from ${keptFrom(memory)}`,
+      "the passphrase, from guessing with a stolen disk that does not hold this machine's secret file",
+    ],
+    exposed: [
+      ...exposedRegions(memory),
+      "passphrases and keys, from root that traces (ptrace), probes (uprobes, perf, BPF) or runs code in tresord",
+      "passphrases and keys, from the kernel, a hypervisor, DMA and cold boot: this machine runs no SGX enclave",
+      ...always,
+    ],
+  }
+}
+
+export function placeOf(path: string, disks: readonly string[]): string {
+  return disks.length === 0 ? path : `${path} on ${disks.join(" and ")}`
+}
+
+/** What the machine secret is worth. `shared`: whether the volume lies on the same disk; null: not known. */
+export function secretRisk(shared: boolean | null): string {
+  return shared === true
+    ? "on the disk of the volume: who steals it has both, and guesses the passphrase against its KDF alone"
+    : "who steals its disk and the volume's guesses the passphrase against its KDF alone"
+}
