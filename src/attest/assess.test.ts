@@ -1,15 +1,38 @@
 import assert from "node:assert/strict"
+import { execFile } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { after, beforeEach, test } from "node:test"
+import { promisify } from "node:util"
 import type { EnclaveIdentity } from "../enclave/types.ts"
-import { type Askable, assessEnclave, type Surroundings } from "./assess.ts"
+import { assessEnclave } from "./assess.ts"
 import { fromHex, viewOf } from "./judge/bytes.ts"
 import { formatPolicy, policyFor } from "./judge/policy.ts"
-import { formatKnown, hostName, knownEnclavesPath, parseKnown, pin, recognise, withPin } from "./known-enclaves.ts"
-import { makePlatform, newKey, platformSpec } from "./platform.ts"
+import {
+  formatKnown,
+  hostName,
+  knownEnclavesPath,
+  parseKnown,
+  pin,
+  readKnown,
+  recognise,
+  withPin,
+} from "./known-enclaves.ts"
+import { makePlatform, newKey, type PlatformSpec, platformSpec } from "./platform.ts"
+import type { Askable, Surroundings } from "./surroundings.ts"
+import { tcbNumbersPath } from "./tcb-numbers.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-assess-"))
 after(() => rmSync(folder, { recursive: true }))
@@ -20,10 +43,20 @@ beforeEach(() => {
 })
 
 const now = new Date("2026-11-23T12:00:00Z")
-const platform = await makePlatform(
-  platformSpec("Test Root", new Date("2026-11-01T00:00:00Z"), new Date("2026-12-01T00:00:00Z")),
-  await newKey(),
-)
+const rootPair = await newKey()
+const spec = platformSpec("Test Root", new Date("2026-11-01T00:00:00Z"), new Date("2026-12-01T00:00:00Z"))
+const platform = await makePlatform(spec, rootPair)
+/** The same with Intel's knowledge of another time. */
+const platformOf = (number: number, change: Partial<PlatformSpec> = {}) =>
+  makePlatform(
+    {
+      ...spec,
+      tcbInfo: { ...spec.tcbInfo, tcbEvaluationDataNumber: number },
+      qeIdentity: { ...spec.qeIdentity, tcbEvaluationDataNumber: number },
+      ...change,
+    },
+    rootPair,
+  )
 
 const identity: EnclaveIdentity = {
   backend: "software",
@@ -60,9 +93,9 @@ function enclave(is: EnclaveIdentity = identity, change?: (bytes: Uint8Array) =>
 }
 
 /** One whose machine makes quotes. */
-const quoting = (is: EnclaveIdentity, change?: (bytes: Uint8Array) => void): Askable => ({
+const quoting = (is: EnclaveIdentity, change?: (bytes: Uint8Array) => void, on = platform): Askable => ({
   ...enclave(is, change),
-  quote: async (nonce) => platform.quote(reportOf(is, nonce, change)),
+  quote: async (nonce) => on.quote(reportOf(is, nonce, change)),
 })
 
 interface World extends Surroundings {
@@ -90,11 +123,11 @@ function world(answer: boolean | null, change: Partial<Surroundings> = {}): Worl
 }
 
 const pinned = () => (existsSync(knownEnclavesPath()) ? readFileSync(knownEnclavesPath(), "utf8") : null)
-const keepCollateral = () => {
+const keepCollateral = (of = platform) => {
   mkdirSync(join(process.env["XDG_CONFIG_HOME"]!, "tresor"), { recursive: true })
   writeFileSync(
     join(process.env["XDG_CONFIG_HOME"]!, "tresor/collateral.json"),
-    JSON.stringify({ ...platform.bundle, pck_certificate_chain: platform.pckChain }),
+    JSON.stringify({ ...of.bundle, pck_certificate_chain: of.pckChain }),
   )
 }
 
@@ -224,6 +257,92 @@ test("SGX elsewhere: a quote or nothing, judged before anybody is asked", async 
   const yes = world(true)
   await assessEnclave(quoting(hardware), { host }, yes)
   assert.match(yes.asked[0]!, /Intel's certificates vouch/)
+})
+
+test("the highest TCB evaluation data number seen of a platform is remembered and required", async () => {
+  const host = "server"
+  const [newer, older] = [await platformOf(19), await platformOf(18)]
+  const ask = (on: typeof platform, change: Partial<Surroundings> = {}) => {
+    keepCollateral(on)
+    return assessEnclave(quoting(hardware, undefined, on), { host }, world(true, change))
+  }
+  await ask(older)
+  assert.equal(readFileSync(tcbNumbersPath(), "utf8"), "00606a000000 0000 18\n")
+  assert.equal(statSync(tcbNumbersPath()).mode & 0o777, 0o600)
+  await ask(newer)
+  const rolledBack = {
+    code: "ATTEST_REFUSED",
+    message: /collateral-age check failed: .* is 18; 19 was seen .*tcb-numbers:1\)/,
+  }
+  await assert.rejects(ask(older), rolledBack)
+  // By a policy as well, and for ever: refusing changes nothing.
+  const file = join(folder, "numbers.json")
+  writeFileSync(file, formatPolicy(policyFor(hardware, "mrsigner")))
+  const byPolicy = assessEnclave(quoting(hardware, undefined, older), { policy: file, host }, world(null))
+  await assert.rejects(byPolicy, rolledBack)
+  await ask(newer)
+  // Newer knowledge that condemns the platform stays known, though the quote was refused.
+  const [level] = (spec.tcbInfo as { tcbLevels: object[] }).tcbLevels
+  const condemned = await platformOf(20, {
+    tcbInfo: { ...spec.tcbInfo, tcbEvaluationDataNumber: 20, tcbLevels: [{ ...level, tcbStatus: "OutOfDate" }] },
+  })
+  await assert.rejects(ask(condemned), { message: /tcb-status check/ })
+  await assert.rejects(ask(newer), { message: /is 19; 20 was seen/ })
+  // What Intel did not sign raises nothing; another platform is another line.
+  const other = await platformOf(7, {
+    pck: { ...spec.pck!, fmspc: "00906ed50000" },
+    tcbInfo: { ...spec.tcbInfo, fmspc: "00906ED50000", tcbEvaluationDataNumber: 18 },
+  })
+  await assert.rejects(ask(await platformOf(99), { rootKey: new Uint8Array(65).fill(4) }), { message: /root check/ })
+  await assert.rejects(
+    ask(other),
+    { message: /is 7; the policy wants 17/ },
+    "the lower one of TCB info and QE identity",
+  )
+  assert.equal(readFileSync(tcbNumbersPath(), "utf8"), "00606a000000 0000 20\n00906ed50000 0000 7\n")
+})
+
+test("the list of numbers: comments stay, damage is told, a home that cannot be written to is said so", async () => {
+  const host = "server"
+  keepCollateral()
+  const path = tcbNumbersPath()
+  writeFileSync(path, "# mine\n\n00606a000000 0000 12\n00606a000000 0000 3\n")
+  await assessEnclave(quoting(hardware), { host }, world(true))
+  assert.equal(readFileSync(path, "utf8"), "# mine\n\n00606a000000 0000 17\n00606a000000 0000 3\n")
+  for (const bad of ["00606a000000 0000", "00606A000000 0000 1", "x", "00606a000000 0000 -1"]) {
+    writeFileSync(path, `# mine\n${bad}\n`)
+    await assert.rejects(assessEnclave(quoting(hardware), { host }, world(true)), {
+      code: "TCB_NUMBERS_BAD",
+      exitCode: 2,
+      message: /tcb-numbers: line 2 is damaged/,
+    })
+  }
+  rmSync(path)
+  // In place of the lock lies what no lock can be.
+  rmSync(`${path}.lock`)
+  mkdirSync(`${path}.lock`)
+  const loud = world(true)
+  await assessEnclave(quoting(hardware), { host }, loud)
+  assert.match(loud.told.join("\n"), /WARNING: Cannot remember TCB evaluation data number 17 in .*tcb-numbers/)
+  rmSync(`${path}.lock`, { recursive: true })
+  mkdirSync(path)
+  await assert.rejects(assessEnclave(quoting(hardware), { host }, world(true)), {
+    code: "LIST_UNREADABLE",
+    exitCode: 2,
+  })
+})
+
+test("two that write a list at once lose no line of the other", async () => {
+  const path = knownEnclavesPath()
+  const code = `
+    const { pin } = await import(${JSON.stringify(new URL("known-enclaves.ts", import.meta.url).href)})
+    const seen = { backend: "sgx", mrenclave: "ab".repeat(32), mrsigner: "cd".repeat(32), isvProdId: 1, isvSvn: 1 }
+    for (let i = 0; i < 20; i++) pin(process.argv[1], process.argv[2] + i, seen)`
+  const run = promisify(execFile)
+  const flags = ["--import", "tsx", "--input-type=module", "-e", code, path]
+  await Promise.all(["a", "b", "c"].map((name) => run(process.execPath, [...flags, name])))
+  assert.equal(readKnown(path).length, 60)
+  assert.deepEqual(readdirSync(dirname(path)).sort(), ["known-enclaves", "known-enclaves.lock"])
 })
 
 test("SGX here: no quote needed for the own image, DEBUG refused all the same", async () => {

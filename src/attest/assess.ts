@@ -18,41 +18,20 @@ import { installed } from "../enclave/installation.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { err } from "../output/output.ts"
+import { isSystemError } from "./config-file.ts"
 import { equal } from "./judge/bytes.ts"
 import { type Policy, parsePolicy, policyFor } from "./judge/policy.ts"
 import { parseReportBody, REPORT_BODY_SIZE, TARGET_INFO_SIZE } from "./judge/quote.ts"
 import { refuse } from "./judge/refusal.ts"
 import { type Binding, reportDataFor } from "./judge/report-data.ts"
 import { hostName, knownEnclavesPath, LOCAL, pin, readKnown, recognise, type Seen } from "./known-enclaves.ts"
-
-/** What is asked of an enclave here; a superset is fine. */
-export interface Askable {
-  readonly identity: EnclaveIdentity
-  /** EREPORT, 432 bytes. */
-  report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
-  /** A quote made where the enclave runs, binding `nonce`. Without it this machine's aesmd is asked. */
-  quote?(nonce: Uint8Array): Promise<Uint8Array>
-}
+import type { Askable, Surroundings } from "./surroundings.ts"
 
 export interface AssessOptions {
   /** Policy file; then nothing is pinned or asked. */
   readonly policy?: string | undefined
   /** `user@host` of a remote enclave; absent: of this machine. */
   readonly host?: string | undefined
-}
-
-/** The outside world, for tests. */
-export interface Surroundings {
-  /** `null`: nobody can be asked. */
-  readonly ask: ((text: string, question: string) => Promise<boolean>) | null
-  readonly tell: (line: string) => void
-  readonly now: () => Date
-  /** `null`: aesmd's own. */
-  readonly aesmSocket: string | null
-  /** Of the image that belongs to this program; `null` when it is not built. */
-  readonly own: { readonly mrenclave: string; readonly mrsigner: string } | null
-  /** 04 || x || y; `null`: Intel's. */
-  readonly rootKey: Uint8Array | null
 }
 
 function ownImage(): Surroundings["own"] {
@@ -166,7 +145,7 @@ function pinOwn(path: string, seen: Seen): void {
   try {
     pin(path, LOCAL, seen)
   } catch (error) {
-    if (error instanceof TresorError || (error as NodeJS.ErrnoException).syscall === undefined) throw error
+    if (!isSystemError(error)) throw error
   }
 }
 

@@ -1,7 +1,8 @@
 /** Reads --collateral: a folder of PCS answers, or one JSON file with all of them. */
-import { readdirSync, readFileSync, statSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { Exit, TresorError } from "../errors.ts"
+import { configDir } from "./config-file.ts"
 import { type Collateral, parseBundle, parseFiles } from "./judge/collateral.ts"
 import { Refusal } from "./judge/refusal.ts"
 
@@ -24,4 +25,17 @@ export function readCollateral(path: string): Collateral | Refusal {
       cause: error,
     })
   }
+}
+
+/** Where the collateral of remote SGX enclaves is kept: a folder, or one JSON file. `null`: nowhere. */
+export function keptCollateralPath(): string | null {
+  const paths = ["collateral", "collateral.json"].map((name) => join(configDir(), name))
+  return paths.find((path) => existsSync(path)) ?? null
+}
+
+/** As readCollateral. */
+export function keptCollateral(): Collateral | Refusal {
+  const path = keptCollateralPath()
+  if (path !== null) return readCollateral(path)
+  return new Refusal(`there is no collateral; put what Intel's PCS or a PCCS returns into ${configDir()}/collateral`)
 }

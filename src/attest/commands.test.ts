@@ -3,18 +3,24 @@ import { spawnSync } from "node:child_process"
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { after, test } from "node:test"
+import { after, beforeEach, test } from "node:test"
 import { fileURLToPath } from "node:url"
 import { installed } from "../enclave/installation.ts"
 import { onPublishedData, SGX_DATA } from "../sgx-data.testing.ts"
-import { parsePolicy } from "./judge/policy.ts"
-import { parseTime, policyInit, showQuote, type VerifyOptions, verify } from "./operations.ts"
+import { parsePolicy, TCB_EVALUATION_DATA_NUMBER } from "./judge/policy.ts"
+import { parseTime, showQuote, type VerifyOptions, verify } from "./operations.ts"
 import { makePlatform, newKey, platformSpec } from "./platform.ts"
+import { type PolicyOptions, policyInit } from "./policy-init.ts"
+import { tcbNumbersPath } from "./tcb-numbers.ts"
 
 const here = dirname(fileURLToPath(import.meta.url))
 const sample = join(SGX_DATA, "quote-test-root")
 const folder = mkdtempSync(join(tmpdir(), "tresor-attest-cli-"))
 after(() => rmSync(folder, { recursive: true }))
+let round = 0
+beforeEach(() => {
+  process.env["XDG_CONFIG_HOME"] = join(folder, `config-${++round}`)
+})
 
 /** Intel's sample: a folder with the answers of its service. */
 const intels: VerifyOptions = {
@@ -94,7 +100,9 @@ test(
     assert.match(String(own.json["reason"]), /without a policy/)
     assert.equal((await judged({ collateral: bundleFile() }, intels)).verdict, "accepted")
     const policy = join(folder, "policy.json")
-    policyInit({ quote: intels.quote, by: "mrenclave", out: policy })
+    const { json } = await policyInit({ quote: intels.quote, by: "mrenclave", out: policy })
+    assert.equal((await judged({ policy }, intels)).decidedBy, "collateral-age", "of 2019, when Intel's number was 3")
+    writeFileSync(policy, JSON.stringify({ ...json, minTcbEvaluationDataNumber: 0 }))
     assert.equal((await judged({ policy }, intels)).verdict, "accepted")
     writeFileSync(policy, JSON.stringify({ mrenclave: "11".repeat(32), testing: true }))
     assert.equal((await judged({ policy }, intels)).decidedBy, "enclave")
@@ -170,26 +178,92 @@ test("times: seconds, ISO 8601 with a zone, a date", () => {
   }
 })
 
-test("policy init: from this installation, a quote or a SIGSTRUCT; never over a file unasked", () => {
-  const own = parsePolicy(JSON.stringify(policyInit({ by: "mrsigner" }).json))
+test("policy init: from this installation, a quote or a SIGSTRUCT; never over a file unasked", async () => {
+  const own = parsePolicy(JSON.stringify((await policyInit({ by: "mrsigner" })).json))
   assert.equal(own.testing, false)
   assert.match(own.mrsigner!, /^[0-9a-f]{64}$/)
-  const quoted = parsePolicy(JSON.stringify(policyInit({ quote: base.quote, by: "mrenclave" }).json))
+  const quoted = parsePolicy(JSON.stringify((await policyInit({ quote: base.quote, by: "mrenclave" })).json))
   assert.deepEqual(
     [quoted.mrenclave, quoted.testing],
     [["00".repeat(32)], true],
     "a report without INIT is no production enclave's",
   )
   const sigstruct = installed("enclave/build/tresor.sigstruct")
-  const signed = parsePolicy(JSON.stringify(policyInit({ sigstruct, by: "mrsigner" }).json))
+  const signed = parsePolicy(JSON.stringify((await policyInit({ sigstruct, by: "mrsigner" })).json))
   assert.equal(signed.testing, false)
   const out = join(folder, "fresh.json")
-  policyInit({ by: "mrsigner", out, testing: true })
+  await policyInit({ by: "mrsigner", out, testing: true })
   assert.equal(parsePolicy(readFileSync(out, "utf8")).testing, true)
-  assert.throws(() => policyInit({ by: "mrsigner", out }), { code: "ATTEST_POLICY_EXISTS", exitCode: 5 })
-  policyInit({ by: "mrsigner", out, force: true })
+  await assert.rejects(policyInit({ by: "mrsigner", out }), { code: "ATTEST_POLICY_EXISTS", exitCode: 5 })
+  await policyInit({ by: "mrsigner", out, force: true })
   assert.equal(parsePolicy(readFileSync(out, "utf8")).testing, false)
-  assert.throws(() => policyInit({ by: "mrsigner", quote: base.quote, sigstruct }), { code: "ATTEST_BAD_OPTIONS" })
+  await assert.rejects(policyInit({ by: "mrsigner", quote: base.quote, sigstruct }), { code: "ATTEST_BAD_OPTIONS" })
+})
+
+test("policy init sets the lowest TCB evaluation data number: of the collateral given or kept, else a built-in one", async () => {
+  const rootPair = await newKey()
+  const spec = platformSpec("Intel SGX Root CA", new Date("2026-11-01T00:00:00Z"), new Date("2026-12-01T00:00:00Z"))
+  const bundleOf = async (number: number) => {
+    const tcbInfo = { ...spec.tcbInfo, tcbEvaluationDataNumber: number }
+    const qeIdentity = { ...spec.qeIdentity, tcbEvaluationDataNumber: number }
+    const { bundle, rootKey } = await makePlatform({ ...spec, tcbInfo, qeIdentity }, rootPair)
+    return { text: JSON.stringify(bundle), rootKey }
+  }
+  const current = await bundleOf(23)
+  const ground = { now: () => new Date("2026-11-23T12:00:00Z"), intelKey: current.rootKey }
+  const number = async (options: Partial<PolicyOptions> = {}, on = ground) =>
+    parsePolicy(JSON.stringify((await policyInit({ by: "mrsigner", ...options }, on)).json)).minTcbEvaluationDataNumber
+  assert.equal(await number(), TCB_EVALUATION_DATA_NUMBER)
+  const collateral = made("current.json", current.text)
+  assert.equal(await number({ collateral }), 23)
+  assert.equal(await number({ collateral, testing: true }), 23, "asked for is asked for")
+  const old = made("old.json", (await bundleOf(3)).text)
+  assert.equal(await number({ collateral: old }), TCB_EVALUATION_DATA_NUMBER, "never below the built-in one")
+  // What is not Intel's, or not valid now, raises nothing.
+  const later = { ...ground, now: () => new Date("2027-01-01") }
+  const foreign = { ...ground, intelKey: new Uint8Array(65).fill(4) }
+  for (const on of [later, foreign]) {
+    await assert.rejects(number({ collateral }, on), { code: "ATTEST_BAD_COLLATERAL", exitCode: 1 })
+  }
+  // Kept beside the known enclaves.
+  mkdirSync(dirname(tcbNumbersPath()), { recursive: true })
+  writeFileSync(join(dirname(tcbNumbersPath()), "collateral.json"), current.text)
+  assert.equal(await number(), 23)
+  assert.equal(await number({}, later), TCB_EVALUATION_DATA_NUMBER)
+  assert.equal(await number({ testing: true }), TCB_EVALUATION_DATA_NUMBER, "the software backend's own has that one")
+  const { lines } = await policyInit({ by: "mrsigner", out: join(folder, "told.json") }, ground)
+  assert.match(lines.join("\n"), /TCB evaluation data number 23 or higher \(of .*collateral\.json\)/)
+})
+
+test("verify remembers the number for what is judged now and by Intel's key, and wants no lower one", async () => {
+  const rootPair = await newKey()
+  const spec = platformSpec("Intel SGX Root CA", new Date("2026-11-01T00:00:00Z"), new Date("2026-12-01T00:00:00Z"))
+  const optionsOf = async (number: number): Promise<{ options: VerifyOptions; rootKey: Uint8Array; root: string }> => {
+    const tcbInfo = { ...spec.tcbInfo, tcbEvaluationDataNumber: number }
+    const qeIdentity = { ...spec.qeIdentity, tcbEvaluationDataNumber: number }
+    const at = await makePlatform({ ...spec, tcbInfo, qeIdentity }, rootPair)
+    return {
+      options: {
+        quote: made(`quote-${number}.dat`, await at.quote(new Uint8Array(384))),
+        collateral: made(`collateral-${number}.json`, JSON.stringify(at.bundle)),
+      },
+      rootKey: at.rootKey,
+      root: made("intel-root.pem", at.rootCertificate),
+    }
+  }
+  const [newer, older] = [await optionsOf(21), await optionsOf(20)]
+  const ground = { now: () => new Date("2026-11-23T12:00:00Z"), intelKey: newer.rootKey }
+  const result = async (options: VerifyOptions) => (await verify(options, ground)).json
+  assert.equal((await result(older.options))["verdict"], "accepted", "nothing newer was seen")
+  assert.equal((await result({ ...newer.options, root: newer.root }))["verdict"], "accepted")
+  assert.equal((await result({ ...newer.options, at: "2026-11-23" }))["verdict"], "accepted")
+  assert.equal((await result(older.options))["verdict"], "accepted", "another key's and another time's do not count")
+  assert.equal((await result(newer.options))["verdict"], "accepted")
+  const rolledBack = await result(older.options)
+  assert.deepEqual([rolledBack["verdict"], rolledBack["decidedBy"]], ["refused", "collateral-age"])
+  assert.match(String(rolledBack["reason"]), /is 20; 21 was seen for such a platform before \(.*tcb-numbers:1\)/)
+  assert.equal((await result({ ...older.options, at: "2026-11-23" }))["verdict"], "accepted", "as of then it was so")
+  assert.equal(readFileSync(tcbNumbersPath(), "utf8"), "00606a000000 0000 21\n")
 })
 
 test("show --quote tells what a quote says, unverified", () => {

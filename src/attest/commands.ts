@@ -1,7 +1,8 @@
 /** `tresor attest …`: words of the command line to operations. */
 import { type Command, Option } from "commander"
 import { emit } from "../enclave/image/result.ts"
-import { type PolicyOptions, policyInit, show, showQuote, type VerifyOptions, verify } from "./operations.ts"
+import { show, showQuote, type VerifyOptions, verify } from "./operations.ts"
+import { type PolicyOptions, policyInit } from "./policy-init.ts"
 
 interface Json {
   readonly json?: boolean
@@ -74,9 +75,10 @@ export function registerAttestCommands(program: Command): void {
     )
     .option("--quote <file>", "the enclave that this quote is of")
     .option("--sigstruct <file>", "the enclave that this SIGSTRUCT is for")
+    .option("--collateral <path>", "take the lowest TCB evaluation data number from it; default: that which is kept")
     .option("--testing", "accept DEBUG enclaves and the software backend")
     .option("--out <file>", "write it there")
     .option("--force", "overwrite --out")
     .option("--json", "print JSON")
-    .action((options: PolicyOptions & Json) => emit(policyInit(options), options))
+    .action(async (options: PolicyOptions & Json) => emit(await policyInit(options), options))
 }

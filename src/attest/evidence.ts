@@ -1,30 +1,17 @@
 /** Gets a quote with what is needed to judge it, and has it judged. */
-import { existsSync } from "node:fs"
-import { join } from "node:path"
 import { stateDir } from "../enclave/machine-secret.ts"
 import { AESM_SOCKET, quoteFrom } from "./aesmd.ts"
-import type { Askable, Surroundings } from "./assess.ts"
-import { readCollateral } from "./collateral-files.ts"
+import { keptCollateral } from "./collateral-files.ts"
 import { parseRootKey } from "./judge/certificates.ts"
 import { type Collateral, parseBundle } from "./judge/collateral.ts"
 import type { Policy } from "./judge/policy.ts"
 import { parseQuote, TARGET_INFO_SIZE } from "./judge/quote.ts"
-import { Refusal, refuse } from "./judge/refusal.ts"
+import { type Refusal, refuse } from "./judge/refusal.ts"
 import type { Binding } from "./judge/report-data.ts"
 import { INTEL_ROOT_KEY, verifyQuote } from "./judge/verify.ts"
-import { configDir } from "./known-enclaves.ts"
 import { softwareQuote } from "./software-quote.ts"
-
-type EvidenceSources = Pick<Surroundings, "now" | "aesmSocket" | "rootKey">
-
-/** Where the collateral of remote SGX enclaves is kept: a folder, or one JSON file. */
-function keptCollateral(): Collateral | Refusal {
-  const path = ["collateral", "collateral.json"].map((name) => join(configDir(), name)).find((each) => existsSync(each))
-  if (path === undefined) {
-    return new Refusal(`there is no collateral; put what Intel's PCS or a PCCS returns into ${configDir()}/collateral`)
-  }
-  return readCollateral(path)
-}
+import type { Askable, EvidenceSources } from "./surroundings.ts"
+import { rememberNumber, seenNumbers } from "./tcb-numbers.ts"
 
 interface Evidence {
   readonly quote: Uint8Array
@@ -65,14 +52,18 @@ async function judge(
   binding: Binding,
   world: EvidenceSources,
 ): Promise<Uint8Array> {
+  const testRoot = policy.testing ? evidence.testRoot : null
   const verdict = await verifyQuote({
     quote: evidence.quote,
     collateral: evidence.collateral,
     policy,
     at: world.now(),
-    rootKey: (policy.testing ? evidence.testRoot : null) ?? world.rootKey ?? INTEL_ROOT_KEY,
+    rootKey: testRoot ?? world.rootKey ?? INTEL_ROOT_KEY,
     binding,
+    ...(testRoot === null ? { seenNumber: seenNumbers() } : {}),
   })
+  const warning = testRoot === null ? rememberNumber(verdict) : null
+  if (warning !== null) world.tell(`WARNING: ${warning}`)
   if (verdict.verdict === "accepted") return parseQuote(evidence.quote).reportBytes
   throw refuse("ATTEST_REFUSED", `the ${verdict.decidedBy} check failed: ${verdict.reason}`)
 }

@@ -6,22 +6,10 @@
  *
  * `host` is as named to --remote, without the user; "local" is this machine.
  */
-import {
-  closeSync,
-  constants,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs"
-import { homedir } from "node:os"
-import { dirname, join } from "node:path"
-import { flock } from "../enclave/native.ts"
+import { join } from "node:path"
 import type { Backend } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { changeList, configDir, readList } from "./config-file.ts"
 import type { Identity } from "./judge/policy.ts"
 
 export const LOCAL = "local"
@@ -41,13 +29,6 @@ export interface Known {
 export type Seen = Omit<Identity, "debug"> & { readonly backend: Backend }
 
 const LINE = /^(\S+)\s+(software|sgx)\s+([0-9a-f]{64})\s+([0-9a-f]{64})\s+(\d{1,5})\s+(\d{1,5})$/
-
-/** $XDG_CONFIG_HOME/tresor, else ~/.config/tresor. */
-export function configDir(): string {
-  const { XDG_CONFIG_HOME } = process.env
-  const base = XDG_CONFIG_HOME !== undefined && XDG_CONFIG_HOME !== "" ? XDG_CONFIG_HOME : join(homedir(), ".config")
-  return join(base, "tresor")
-}
 
 export const knownEnclavesPath = (): string => join(configDir(), "known-enclaves")
 
@@ -131,43 +112,9 @@ export function withPin(text: string, host: string, seen: Seen, path: string): s
   return `${lines.join("\n")}\n`
 }
 
-/** Empty when there is no such file. */
-export function readText(path: string): string {
-  try {
-    return readFileSync(path, "utf8")
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return ""
-    throw error
-  }
-}
-
-export const readKnown = (path: string): Known[] => parseKnown(readText(path), path)
+export const readKnown = (path: string): Known[] => parseKnown(readList(path), path)
 
 /** Adds or upgrades. Throws the system's errors. */
 export function pin(path: string, host: string, seen: Seen): void {
-  changeFile(path, (text) => withPin(text, host, seen, path))
-}
-
-/** Rewrites a file; whole or not at all, and no other process's change is lost. Throws the system's errors. */
-export function changeFile(path: string, change: (text: string) => string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const lock = openSync(`${path}.lock`, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
-  const temporary = `${path}.${process.pid}`
-  try {
-    flock(lock, "exclusive")
-    const text = readText(path)
-    const changed = change(text)
-    if (changed === text) return
-    writeFileSync(temporary, changed, { mode: 0o600, flush: true })
-    renameSync(temporary, path)
-    const folder = openSync(dirname(path), constants.O_RDONLY)
-    try {
-      fsyncSync(folder)
-    } finally {
-      closeSync(folder)
-    }
-  } finally {
-    rmSync(temporary, { force: true })
-    closeSync(lock)
-  }
+  changeList(path, (text) => withPin(text, host, seen, path))
 }

@@ -7,9 +7,9 @@
  * The host says what its volume's header is, and could say one whose keyslots it
  * made itself, cheap to guess. It can do so at the first contact only.
  */
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { Exit, TresorError } from "../errors.ts"
-import { changeFile, knownEnclavesPath, readText } from "./known-enclaves.ts"
+import { changeList, configDir, readList } from "./config-file.ts"
 
 export interface KnownVolume {
   /** From 1. */
@@ -19,7 +19,7 @@ export interface KnownVolume {
   readonly digest: string
 }
 
-export const knownVolumesPath = (): string => join(dirname(knownEnclavesPath()), "known-volumes")
+export const knownVolumesPath = (): string => join(configDir(), "known-volumes")
 
 /** Throws KNOWN_VOLUMES_BAD (exit 2) naming the line. */
 export function parseKnownVolumes(text: string, path: string): KnownVolume[] {
@@ -40,12 +40,12 @@ export function parseKnownVolumes(text: string, path: string): KnownVolume[] {
 
 /** The entry of a volume, if it was seen before. */
 export function knownVolume(path: string, host: string, uuid: string): KnownVolume | undefined {
-  return parseKnownVolumes(readText(path), path).find((each) => each.host === host && each.uuid === uuid)
+  return parseKnownVolumes(readList(path), path).find((each) => each.host === host && each.uuid === uuid)
 }
 
 /** Adds a volume; whole or not at all, and no other process's line is lost. Throws the system's errors. */
 export function pinVolume(path: string, host: string, uuid: string, digest: string): void {
-  changeFile(path, (text) => {
+  changeList(path, (text) => {
     if (parseKnownVolumes(text, path).some((each) => each.host === host && each.uuid === uuid)) return text
     return `${text === "" || text.endsWith("\n") ? text : `${text}\n`}${host} ${uuid} ${digest}\n`
   })

@@ -1,6 +1,6 @@
 /** `tresor attest verify|show|policy init`, without the command-line parser: options in, one result out. */
 import { createHash, randomBytes } from "node:crypto"
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { CommandResult } from "../enclave/image/result.ts"
 import { parseSigstruct } from "../enclave/image/sigstruct.ts"
@@ -9,19 +9,20 @@ import { stateDir } from "../enclave/machine-secret.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { quoteFrom } from "./aesmd.ts"
-import type { Askable } from "./assess.ts"
 import { readCollateral } from "./collateral-files.ts"
 import { fromHex } from "./judge/bytes.ts"
 import { parseRootKey } from "./judge/certificates.ts"
-import { formatPolicy, type Identity, type Policy, parsePolicy, policyFor } from "./judge/policy.ts"
-import { parseQuote, ReportFlag, TARGET_INFO_SIZE } from "./judge/quote.ts"
+import { type Identity, parsePolicy } from "./judge/policy.ts"
+import { parseQuote, TARGET_INFO_SIZE } from "./judge/quote.ts"
 import { Refusal } from "./judge/refusal.ts"
 import type { Binding } from "./judge/report-data.ts"
 import { INTEL_ROOT_KEY, verifyQuote } from "./judge/verify.ts"
 import { knownEnclavesPath, LOCAL, readKnown, recognise } from "./known-enclaves.ts"
 import { softwareQuote } from "./software-quote.ts"
+import type { Askable } from "./surroundings.ts"
+import { rememberNumber, seenNumbers } from "./tcb-numbers.ts"
 
-function read(path: string): Uint8Array {
+export function read(path: string): Uint8Array {
   try {
     return readFileSync(path)
   } catch (cause) {
@@ -33,7 +34,7 @@ function read(path: string): Uint8Array {
 
 const readText = (path: string): string => new TextDecoder().decode(read(path))
 
-function badOption(fact: string): TresorError {
+export function badOption(fact: string): TresorError {
   return new TresorError("ATTEST_BAD_OPTIONS", Exit.badArguments, fact)
 }
 
@@ -71,8 +72,7 @@ function bindingOf({ publicKey, nonce }: VerifyOptions): Binding | null {
   return { publicKey: key, nonce: given }
 }
 
-function rootOf(path: string | undefined): Uint8Array {
-  if (path === undefined) return INTEL_ROOT_KEY
+function rootOf(path: string): Uint8Array {
   try {
     return parseRootKey(read(path))
   } catch (error) {
@@ -81,16 +81,27 @@ function rootOf(path: string | undefined): Uint8Array {
   }
 }
 
+/** The outside world, for tests. */
+export interface Ground {
+  readonly now: () => Date
+  readonly intelKey: Uint8Array
+}
+export const GROUND: Ground = { now: () => new Date(), intelKey: INTEL_ROOT_KEY }
+
 /** `tresor attest verify`: exit 0 when the quote is accepted, else 1. What cannot be read is a TresorError. */
-export async function verify(options: VerifyOptions): Promise<CommandResult> {
+export async function verify(options: VerifyOptions, { now, intelKey }: Ground = GROUND): Promise<CommandResult> {
+  // What was seen of Intel counts for what is judged now and by Intel's key.
+  const counts = options.at === undefined && options.root === undefined
   const verdict = await verifyQuote({
     quote: read(options.quote),
     collateral: readCollateral(options.collateral),
     policy: options.policy === undefined ? null : parsePolicy(readText(options.policy)),
-    at: options.at === undefined ? new Date() : parseTime(options.at),
-    rootKey: rootOf(options.root),
+    at: options.at === undefined ? now() : parseTime(options.at),
+    rootKey: options.root === undefined ? intelKey : rootOf(options.root),
     binding: bindingOf(options),
+    ...(counts ? { seenNumber: seenNumbers() } : {}),
   })
+  const warning = counts ? rememberNumber(verdict) : null
   const accepted = verdict.verdict === "accepted"
   const { mrenclave, mrsigner, tcbStatus, advisories, debug } = verdict
   return {
@@ -100,6 +111,7 @@ export async function verify(options: VerifyOptions): Promise<CommandResult> {
       accepted ? `accepted: ${verdict.reason}` : `refused by the ${verdict.decidedBy} check: ${verdict.reason}`,
       ...(mrenclave === null ? [] : [`MRENCLAVE ${mrenclave}${debug ? "  (DEBUG)" : ""}`, `MRSIGNER  ${mrsigner}`]),
       ...(tcbStatus === null ? [] : [`TCB       ${[tcbStatus, ...advisories].join(" ")}`]),
+      ...(warning === null ? [] : [`WARNING: ${warning}`]),
     ],
   }
 }
@@ -107,7 +119,7 @@ export async function verify(options: VerifyOptions): Promise<CommandResult> {
 /** What `show` knows of an enclave's standing on this machine. */
 type Standing = "own image" | "known" | "upgrade of a known one" | "changed" | "unknown"
 
-function ownIdentity(): Identity {
+export function ownIdentity(): Identity {
   return parseSigstruct(readFileSync(installed("enclave/build/tresor.sigstruct")), () => createHash("sha256"))
 }
 
@@ -241,50 +253,4 @@ export function showQuote(path: string): CommandResult {
     if (!(error instanceof Refusal)) throw error
     throw new TresorError("ATTEST_BAD_QUOTE", Exit.badArguments, `Cannot show ${path}: ${error.message}`)
   }
-}
-
-export interface PolicyOptions {
-  readonly quote?: string | undefined
-  readonly sigstruct?: string | undefined
-  readonly by: "mrenclave" | "mrsigner"
-  readonly testing?: boolean | undefined
-  readonly out?: string | undefined
-  readonly force?: boolean | undefined
-}
-
-/** A quote's enclave, and whether it is one for tests. */
-function quotedIdentity(path: string): Identity {
-  try {
-    const { report } = parseQuote(read(path))
-    const production = ReportFlag.init | ReportFlag.mode64
-    return { ...report, debug: report.debug || (report.attributes & production) !== production }
-  } catch (error) {
-    if (error instanceof Refusal) {
-      throw new TresorError("ATTEST_BAD_QUOTE", Exit.badArguments, `Cannot use ${path}: ${error.message}`)
-    }
-    throw error
-  }
-}
-
-function identityFor({ quote, sigstruct }: PolicyOptions): Identity {
-  if (quote !== undefined && sigstruct !== undefined) throw badOption("Cannot use both --quote and --sigstruct")
-  if (quote !== undefined) return quotedIdentity(quote)
-  if (sigstruct === undefined) return ownIdentity()
-  return parseSigstruct(read(sigstruct), () => createHash("sha256"))
-}
-
-/** `tresor attest policy init`: a policy for this installation's enclave, or for the one of a quote or SIGSTRUCT. */
-export function policyInit(options: PolicyOptions): CommandResult {
-  const identity = identityFor(options)
-  const made = policyFor(identity, options.by)
-  const policy: Policy = { ...made, testing: made.testing || options.testing === true }
-  const { out } = options
-  if (out === undefined) return { exitCode: 0, json: policy, lines: formatPolicy(policy).trimEnd().split("\n") }
-  if (existsSync(out) && !options.force) {
-    throw new TresorError("ATTEST_POLICY_EXISTS", Exit.busy, `Cannot write ${out}: it exists; --force overwrites it`)
-  }
-  writeFileSync(out, formatPolicy(policy))
-  const lines = [`${out}: accepts ${options.by === "mrenclave" ? identity.mrenclave : `signer ${identity.mrsigner}`}`]
-  if (policy.testing) lines.push("It is for tests: it accepts DEBUG enclaves, whose memory their host can read.")
-  return { exitCode: 0, json: policy, lines }
 }

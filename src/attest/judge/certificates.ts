@@ -27,8 +27,10 @@ const Oid = {
 /** First byte of the KeyUsage bit string (RFC 5280, 4.2.1.3). */
 const KeyUsage = { digitalSignature: 0x80, keyCertSign: 0x04, cRLSign: 0x02 } as const
 
-/** asn1js stops at 10,000 elements unless told; a CRL has seven for each certificate it revokes. */
-const MAX_NODES = 1_000_000
+/** Elements of a certificate, with room; a quote of somebody's brings any number of them. */
+const CERTIFICATE_NODES = 10_000
+/** A CRL has seven for each certificate it revokes, and lies in the user's own folder. */
+const CRL_NODES = 1_000_000
 
 /** What the issuer signed, and r || s; `null` when it is no ECDSA signature over SHA-256. */
 interface SignedPart {
@@ -76,8 +78,8 @@ function total<T>(fact: string, body: () => T): T {
 }
 
 /** One element and nothing behind it. */
-function decode(der: Uint8Array): asn1js.BaseBlock {
-  const { offset, result } = asn1js.fromBER(Uint8Array.from(der), { maxNodes: MAX_NODES })
+function decode(der: Uint8Array, maxNodes: number): asn1js.BaseBlock {
+  const { offset, result } = asn1js.fromBER(Uint8Array.from(der), { maxNodes })
   if (offset !== der.length) throw new RangeError(result.error || "bytes follow")
   return result
 }
@@ -132,7 +134,7 @@ function unknownCritical(extensions: readonly Extension[], known: readonly strin
 
 export function parseCertificate(der: Uint8Array): X509 {
   return total("a certificate is not DER", () => {
-    const parsed = new Certificate({ schema: decode(der) })
+    const parsed = new Certificate({ schema: decode(der, CERTIFICATE_NODES) })
     const commonName = commonNameOf(parsed.subject)
     const what = `the certificate "${commonName}"`
     const bad = (fact: string): Refusal => new Refusal(`${what} ${fact}`)
@@ -183,7 +185,7 @@ export function parseCertificate(der: Uint8Array): X509 {
 
 export function parseCrl(der: Uint8Array): Crl {
   return total("a CRL is not DER", () => {
-    const parsed = new CertificateRevocationList({ schema: decode(der) })
+    const parsed = new CertificateRevocationList({ schema: decode(der, CRL_NODES) })
     const issuerName = commonNameOf(parsed.issuer)
     const what = `the CRL of "${issuerName}"`
     // Intel's CRLs always say when the next one comes; without it freshness cannot be judged.
@@ -321,7 +323,7 @@ function readPckExtension(extension: Uint8Array): PckExtension {
     if (value < 0n || value > BigInt(limit)) throw bad(what)
     return Number(value)
   }
-  const outer = entries(decode(extension))
+  const outer = entries(decode(extension, CERTIFICATE_NODES))
   const tcbBlock = outer.get(`${Oid.sgx}.2`)
   if (tcbBlock === undefined) throw bad("TCB")
   const tcb = entries(tcbBlock)

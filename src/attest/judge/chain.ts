@@ -73,7 +73,7 @@ export async function pckChain(quote: Quote, collateral: Collateral, rootKey: Ui
     throw new Refusal(
       carried
         ? `the quote has no ${what}`
-        : `${missing(what, collateral)}, and the quote's certification data is of ${type}`,
+        : `${missing(what, collateral)}, and the quote's certification data is of ${type}; add it to the collateral`,
     )
   }
   if (!CA_NAMES.includes(leaf.issuerName)) throw new Refusal(`the PCK certificate is issued by "${leaf.issuerName}"`)

@@ -93,10 +93,21 @@ export interface Identity {
 export const NO_POLICY: Policy = { version: 1, tcb: ["UpToDate"], advisories: [], testing: false }
 
 /**
+ * Intel's number for what it knew of broken TCBs: its standard collateral of
+ * 2025-08-15 has 17 (the early one 19). Collateral with a lower one was out of
+ * date when this was written.
+ */
+export const TCB_EVALUATION_DATA_NUMBER = 17
+
+/**
  * A policy that accepts this enclave (`by` mrenclave) or it and its upgrades
  * (`by` mrsigner), on platforms that are up to date.
  */
-export function policyFor(identity: Identity, by: "mrenclave" | "mrsigner"): Policy {
+export function policyFor(
+  identity: Identity,
+  by: "mrenclave" | "mrsigner",
+  minTcbEvaluationDataNumber = TCB_EVALUATION_DATA_NUMBER,
+): Policy {
   const { mrenclave, mrsigner, isvProdId, isvSvn } = identity
   return {
     version: 1,
@@ -105,6 +116,7 @@ export function policyFor(identity: Identity, by: "mrenclave" | "mrsigner"): Pol
     // quadwords only.
     tcb: ["UpToDate", "SWHardeningNeeded"],
     advisories: ["INTEL-SA-00615", "INTEL-SA-00657"],
+    minTcbEvaluationDataNumber,
     testing: identity.debug,
   }
 }

@@ -1,0 +1,74 @@
+/** Lists of ours in the user's configuration: changed whole or not at all, by one process at a time. */
+import { randomBytes } from "node:crypto"
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs"
+import { homedir } from "node:os"
+import { dirname, join } from "node:path"
+import { flock } from "../enclave/native.ts"
+import { Exit, TresorError } from "../errors.ts"
+
+/** $XDG_CONFIG_HOME/tresor, else ~/.config/tresor. */
+export function configDir(): string {
+  const { XDG_CONFIG_HOME } = process.env
+  const base = XDG_CONFIG_HOME !== undefined && XDG_CONFIG_HOME !== "" ? XDG_CONFIG_HOME : join(homedir(), ".config")
+  return join(base, "tresor")
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8")
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === "ENOENT" || code === "ENOTDIR") return ""
+    throw error
+  }
+}
+
+/** Empty when there is none. Throws TresorError LIST_UNREADABLE: a list that is there is not to be passed over. */
+export function readList(path: string): string {
+  try {
+    return read(path)
+  } catch (cause) {
+    const { message } = cause as Error
+    throw new TresorError("LIST_UNREADABLE", Exit.denied, `Cannot read ${path}: ${message}`, { cause })
+  }
+}
+
+/** What `change` makes of the list takes its place; no other process's line is lost. Throws the system's errors. */
+export function changeList(path: string, change: (text: string) => string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const lock = openSync(`${path}.lock`, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+  // A name nobody else can have put a file or link at; "wx" refuses one all the same.
+  const temporary = `${path}.${randomBytes(8).toString("hex")}`
+  try {
+    flock(lock, "exclusive")
+    const text = read(path)
+    const changed = change(text)
+    if (changed === text) return
+    writeFileSync(temporary, changed, { mode: 0o600, flag: "wx", flush: true })
+    renameSync(temporary, path)
+    const folder = openSync(dirname(path), constants.O_RDONLY)
+    try {
+      fsyncSync(folder)
+    } finally {
+      closeSync(folder)
+    }
+  } finally {
+    rmSync(temporary, { force: true })
+    closeSync(lock)
+  }
+}
+
+/** Whether the system refused, as it does for a home that cannot be written to. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined
+}
