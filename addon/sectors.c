@@ -15,9 +15,11 @@
  * (no row is valid then), TRESOR_ENTER_LOST included.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,6 +43,7 @@ struct sectors {
 	struct tresor_enclave *enclave;
 	uint32_t handle;
 	int fd;
+	bool regular;		/* a file, which has an end that a write could move */
 	int64_t paused_until;	/* CLOCK_MONOTONIC, ns */
 };
 
@@ -184,11 +187,20 @@ static long sleeps(void)
 	return usage.ru_nvcsw;
 }
 
+/* Where the file ends now. It may have been cut off: what is past its end is not written (file.c tells why). */
+static double end_of(const struct sectors *sectors)
+{
+	struct stat stat;
+
+	return !sectors->regular ? INFINITY : fstat(sectors->fd, &stat) == 0 ? (double)stat.st_size : 0;
+}
+
 static napi_value sectors_write(napi_env env, napi_callback_info info)
 {
 	struct iovec iov[RUN];
 	struct call call;
 	uint32_t status;
+	double end;
 	int64_t began, took;
 	size_t total;
 	long slept;
@@ -205,10 +217,15 @@ static napi_value sectors_write(napi_env env, napi_callback_info info)
 	status = enter(&call, false);
 	if (status != TRESOR_OK)
 		return number(env, status);
+	end = end_of(call.sectors);
 	for (uint32_t row = 0, count; row < call.rows; row += count) {
 		ssize_t put;
 
 		count = gather(&call, row, iov, &total);
+		if (call.table[row * COLUMNS + OFFSET] + (double)total > end) {
+			set_results(&call, row, count, EAGAIN);
+			continue;
+		}
 		do {
 			put = pwritev(call.sectors->fd, iov, (int)count, (off_t)call.table[row * COLUMNS + OFFSET]);
 		} while (put < 0 && errno == EINTR);
@@ -244,6 +261,7 @@ static napi_value create_sectors(napi_env env, napi_callback_info info)
 	struct tresor_enclave *enclave;
 	napi_value arguments[3], object;
 	struct sectors *sectors;
+	struct stat stat;
 	uint32_t handle;
 	size_t count = 3;
 	int32_t fd;
@@ -261,6 +279,7 @@ static napi_value create_sectors(napi_env env, napi_callback_info info)
 		return NULL;
 	}
 	*sectors = (struct sectors){ .enclave = tresor_enclave_ref(enclave), .handle = handle, .fd = fd };
+	sectors->regular = fstat(fd, &stat) != 0 || S_ISREG(stat.st_mode);
 	napi_create_object(env, &object);
 	napi_define_properties(env, object, sizeof(methods) / sizeof(methods[0]), methods);
 	napi_wrap(env, object, sectors, sectors_finalize, NULL, NULL);

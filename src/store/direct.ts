@@ -8,22 +8,24 @@ const SLICE = 1 << 20
 /** Buffers kept for the next request. */
 const KEPT = 4
 
+type Native = Pick<typeof import("./native-file.ts"), "alignedBuffer" | "writeInside">
+
 export class DirectFile {
   readonly #handle: FileHandle
-  readonly #allocate: (length: number) => ArrayBuffer
+  readonly #native: Native
   readonly #free: Uint8Array[] = []
 
   /** Owns `handle`, opened with O_DIRECT. */
-  constructor(handle: FileHandle, allocate: (length: number) => ArrayBuffer) {
+  constructor(handle: FileHandle, native: Native) {
     this.#handle = handle
-    this.#allocate = allocate
+    this.#native = native
   }
 
   async #slices(
     length: number,
     move: (buffer: Uint8Array, at: number, length: number) => Promise<void>,
   ): Promise<void> {
-    const buffer = this.#free.pop() ?? new Uint8Array(this.#allocate(SLICE))
+    const buffer = this.#free.pop() ?? new Uint8Array(this.#native.alignedBuffer(SLICE))
     try {
       for (let at = 0; at < length; at += SLICE) await move(buffer, at, Math.min(SLICE, length - at))
     } finally {
@@ -48,11 +50,7 @@ export class DirectFile {
   write(offset: number, from: Uint8Array): Promise<void> {
     return this.#slices(from.length, async (buffer, at, length) => {
       buffer.set(from.subarray(at, at + length))
-      for (let done = 0; done < length; ) {
-        const { bytesWritten } = await this.#handle.write(buffer, done, length - done, offset + at + done)
-        if (bytesWritten === 0 || bytesWritten % DIRECT_BLOCK !== 0) throw new IoError("EIO", "a write ended early")
-        done += bytesWritten
-      }
+      await this.#native.writeInside(this.#handle.fd, buffer.subarray(0, length), offset + at)
     })
   }
 

@@ -4,7 +4,8 @@
  * request goes through it, which Linux keeps coherent.
  */
 import { constants } from "node:fs"
-import { type FileHandle, open, readFile } from "node:fs/promises"
+import { type FileHandle, open } from "node:fs/promises"
+import { blockDevice, blockDeviceSize } from "./block-device.ts"
 import { DIRECT_BLOCK, DirectFile } from "./direct.ts"
 import { asIoError, checkRange, IoError, type Store } from "./store.ts"
 
@@ -13,56 +14,78 @@ export interface FileStoreOptions {
   readonly direct?: boolean
 }
 
-/** The kernel counts a block device in 512-byte units, whatever its sectors are. */
-async function deviceSize(rdev: number): Promise<number> {
-  const major = Math.floor(rdev / 256) & 0xfff
-  const minor = (rdev & 0xff) | (Math.floor(rdev / 4096) & 0xfff00)
-  return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, "latin1")) * 512
-}
+/** Discards go in parts: one of a large file system may take seconds, and a request may be given up between two. */
+const DISCARD_BYTES = 1 << 30
 
 /** Bytes of an open file or block device. Throws EINVAL for anything else. */
 export async function fileSize(handle: FileHandle): Promise<number> {
   const stat = await handle.stat()
   if (stat.isFile()) return stat.size
-  if (stat.isBlockDevice()) return deviceSize(stat.rdev)
+  if (stat.isBlockDevice()) return blockDeviceSize(stat.rdev)
   throw new IoError("EINVAL", "it is neither a regular file nor a block device")
 }
 
-async function openDirect(path: string, access: number): Promise<DirectFile> {
-  const { alignedBuffer } = await import("./native-file.ts")
+async function openDirect(path: string, access: number, native: Native): Promise<DirectFile> {
   // The first descriptor holds the claim of a block device; this one must not ask for it again.
-  return new DirectFile(await open(path, access | constants.O_DIRECT), alignedBuffer)
+  return new DirectFile(await open(path, access | constants.O_DIRECT), native)
 }
+
+type Native = typeof import("./native-file.ts")
 
 export class FileStore implements Store {
   readonly discards = true
   readonly readOnly: boolean
   readonly #handle: FileHandle
-  readonly #direct: DirectFile | null
+  /** Of the backing file of a loop device. */
+  #claims: readonly FileHandle[] = []
+  #direct: DirectFile | null = null
+  readonly #native: Native
   readonly #path: string
-  #size: number
-  #punchHole: ((fd: number, offset: number, length: number) => void) | null = null
+  #size = 0
+  /** Bytes; discards start and end on it. */
+  #discardUnit = 1
+  #failed: IoError | null = null
+  /** Work on the descriptors that Node does not know of. */
+  #working = 0
+  #idle: (() => void) | null = null
 
-  private constructor(handle: FileHandle, direct: DirectFile | null, path: string, size: number, readOnly: boolean) {
+  private constructor(handle: FileHandle, native: Native, path: string, readOnly: boolean) {
     this.#handle = handle
-    this.#direct = direct
+    this.#native = native
     this.#path = path
-    this.#size = size
     this.readOnly = readOnly
   }
 
-  /** Takes a block device with O_EXCL: EBUSY when it is mounted or claimed. Rejects with Node's errors. */
+  /**
+   * Takes it for itself (claim.ts), a block device with O_EXCL as well: EBUSY when it
+   * is mounted or claimed. Rejects with Node's errors, or TresorError STORE_BUSY.
+   */
   static async open(path: string, { readOnly = false, direct = false }: FileStoreOptions = {}): Promise<FileStore> {
     const access = readOnly ? constants.O_RDONLY : constants.O_RDWR
+    const [native, { claimStore, refuseWriters }] = await Promise.all([
+      import("./native-file.ts"),
+      import("./claim.ts"),
+    ])
+    await refuseWriters(path)
     // O_EXCL without O_CREAT has a meaning for block devices only; a FIFO must not make us wait for its other end.
     const handle = await open(path, access | constants.O_EXCL | constants.O_NONBLOCK)
+    const store = new FileStore(handle, native, path, readOnly)
     try {
-      const size = await fileSize(handle)
-      return new FileStore(handle, direct ? await openDirect(path, access) : null, path, size, readOnly)
+      store.#size = await fileSize(handle)
+      store.#claims = await claimStore(path, handle, !readOnly)
+      const stat = await handle.stat()
+      if (stat.isBlockDevice()) store.#discardUnit = blockDevice(stat.rdev).logicalBlock
+      if (direct) store.#direct = await openDirect(path, access, native)
+      return store
     } catch (error) {
-      await handle.close()
+      await store.close()
       throw error
     }
+  }
+
+  /** A flush failed: what was written since the one before may be lost, whoever wrote it. */
+  get failed(): boolean {
+    return this.#failed !== null
   }
 
   get size(): number {
@@ -81,12 +104,18 @@ export class FileStore implements Store {
     }
   }
 
-  async #writeCached(offset: number, from: Uint8Array): Promise<void> {
-    for (let done = 0; done < from.length; ) {
-      const { bytesWritten } = await this.#handle.write(from, done, from.length - done, offset + done)
-      if (bytesWritten === 0) throw new IoError("EIO", `${this.#path} takes no more bytes`)
-      done += bytesWritten
+  /** While it runs, no descriptor is closed: its number could be another file's by then. */
+  async #work<T>(body: () => Promise<T>): Promise<T> {
+    this.#working++
+    try {
+      return await body()
+    } finally {
+      if (--this.#working === 0) this.#idle?.()
     }
+  }
+
+  #writeCached(offset: number, from: Uint8Array): Promise<void> {
+    return this.#native.writeInside(this.#handle.fd, from, offset)
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
@@ -103,12 +132,16 @@ export class FileStore implements Store {
 
   async write(offset: number, from: Uint8Array): Promise<void> {
     if (this.readOnly) throw new IoError("EPERM", `${this.#path} is open read-only`)
+    if (this.#failed !== null) throw this.#failed
     checkRange(this.#size, offset, from.length)
+    if (from.length === 0) return
     try {
-      const [head, body] = this.#parts(offset, from.length)
-      if (head > 0) await this.#writeCached(offset, from.subarray(0, head))
-      if (body > 0) await this.#direct!.write(offset + head, from.subarray(head, head + body))
-      if (head + body < from.length) await this.#writeCached(offset + head + body, from.subarray(head + body))
+      await this.#work(async () => {
+        const [head, body] = this.#parts(offset, from.length)
+        if (head > 0) await this.#writeCached(offset, from.subarray(0, head))
+        if (body > 0) await this.#direct!.write(offset + head, from.subarray(head, head + body))
+        if (head + body < from.length) await this.#writeCached(offset + head + body, from.subarray(head + body))
+      })
     } catch (error) {
       throw asIoError(error)
     }
@@ -121,22 +154,36 @@ export class FileStore implements Store {
     return [head, length - head - ((length - head) % DIRECT_BLOCK)]
   }
 
+  /**
+   * The system tells of pages it could not write once, and forgets them: a later
+   * fdatasync(2) that succeeds says nothing of them. So this one is the last.
+   */
   async flush(): Promise<void> {
+    if (this.#failed !== null) throw this.#failed
     try {
       await this.#handle.datasync()
     } catch (error) {
-      throw asIoError(error)
+      const { code, message } = error as NodeJS.ErrnoException
+      this.#failed ??= new IoError(
+        "EIO",
+        `a flush of ${this.#path} failed (${code ?? message}), and what was written before it may be lost; ` +
+          "reading goes on, for writing it must be closed and opened again",
+      )
+      throw this.#failed
     }
   }
 
-  /** Punches a hole; a filesystem that has none keeps its blocks. */
+  /** Punches a hole, rounded inwards to the device's blocks; a filesystem that has none keeps its blocks. */
   async discard(offset: number, length: number): Promise<void> {
     if (this.readOnly) throw new IoError("EPERM", `${this.#path} is open read-only`)
     checkRange(this.#size, offset, length)
-    if (length === 0) return
-    this.#punchHole ??= (await import("./native-file.ts")).punchHole
+    if (this.#failed !== null) throw this.#failed
+    const unit = this.#discardUnit
+    const end = Math.floor((offset + length) / unit) * unit
     try {
-      this.#punchHole(this.#handle.fd, offset, length)
+      for (let at = Math.ceil(offset / unit) * unit; at < end; at += DISCARD_BYTES) {
+        await this.#work(() => this.#native.punchHole(this.#handle.fd, at, Math.min(DISCARD_BYTES, end - at)))
+      }
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EOPNOTSUPP") throw asIoError(error)
     }
@@ -148,7 +195,9 @@ export class FileStore implements Store {
   }
 
   async close(): Promise<void> {
+    if (this.#working > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
     await this.#direct?.close()
+    for (const claim of this.#claims) await claim.close()
     await this.#handle.close()
   }
 }

@@ -35,6 +35,7 @@ async function openFile(path: string, readOnly: boolean, direct: boolean): Promi
   try {
     return await FileStore.open(path, { readOnly, direct })
   } catch (error) {
+    if (error instanceof TresorError) throw error
     throw openError(path, direct, error as NodeJS.ErrnoException)
   }
 }

@@ -31,6 +31,8 @@ export interface Store {
   readonly readOnly: boolean
   /** Whether `discard` gives space back; without it, it does nothing. */
   readonly discards: boolean
+  /** A flush failed: nothing is written any more, until it is opened again. Absent: it recovers by itself. */
+  readonly failed?: boolean
   /** For I/O past this interface, through the page cache; `null`: there is no such way. */
   readonly fd: number | null
   read(offset: number, into: Uint8Array): Promise<void>

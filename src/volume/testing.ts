@@ -1,6 +1,6 @@
 /** The sector half of an enclave, played by OpenSSL; for tests only. */
 import { createCipheriv, createDecipheriv } from "node:crypto"
-import { readSync, writeSync } from "node:fs"
+import { fstatSync, readSync, writeSync } from "node:fs"
 import type { Enclave, FileSectors, VolumeHandle } from "../enclave/types.ts"
 
 export const HANDLE = 1 as VolumeHandle
@@ -58,6 +58,10 @@ export class TestEnclave {
           const place = Buffer.from(memory, at, length)
           if (!decrypt) place.set(xts(this.#key, false, this.#sectorSize, sector, new Uint8Array(memory, from, length)))
           if (refused !== 0) continue
+          if (!decrypt && offset + length > fstatSync(fd).size) {
+            table[6 * row + 5] = 11
+            continue
+          }
           this.moved++
           if (!decrypt) writeSync(fd, place, 0, length, offset)
           else if (readSync(fd, place, 0, length, offset) < length) table[6 * row + 5] = 11

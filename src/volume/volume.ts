@@ -247,7 +247,8 @@ export class Volume {
 
   /** The same for `writeNow`. */
   writesNow(offset: number, length: number): boolean {
-    return this.#atOnce(offset, length) && !this.readOnly && !this.#locks.overlaps(offset, offset + length)
+    if (!this.#atOnce(offset, length) || this.readOnly || this.#store.failed === true) return false
+    return !this.#locks.overlaps(offset, offset + length)
   }
 
   /**
