@@ -208,6 +208,7 @@ struct prompt {
 	size_t text_size;
 	size_t limit;
 	uint32_t timeout;	/* seconds; 0: none */
+	bool echo;		/* shown while it is typed */
 	uint8_t *memory;
 	size_t memory_size;
 	enum tresor_memory kind;
@@ -258,6 +259,85 @@ static void give_signals_back(const struct sigaction before[ENDING])
 		if (sigaction(ending[i], NULL, &now) == 0 && now.sa_handler == on_signal)
 			sigaction(ending[i], &before[i], NULL);
 	}
+}
+
+/*
+ * Between two prompts echo stays off: what is typed while the first answer is
+ * worked on may be the next passphrase. From the end of one prompt to the next
+ * one, or to restore_terminal. One thread at a time: prompts do not overlap.
+ */
+static struct {
+	bool active;
+	int tty;
+	struct termios usual;
+	struct sigaction before[ENDING];
+} held;
+
+static void on_signal_held(int signal);
+
+static void release_signals(void)
+{
+	for (size_t i = 0; i < ENDING; i++) {
+		struct sigaction now;
+
+		if (sigaction(ending[i], NULL, &now) == 0 && now.sa_handler == on_signal_held)
+			sigaction(ending[i], &held.before[i], NULL);
+	}
+}
+
+/* A stopped program gives the terminal back, and does not take it again. */
+static void on_signal_held(int signal)
+{
+	const int cause = errno;
+
+	tcsetattr(held.tty, TCSAFLUSH, &held.usual);
+	release_signals();
+	held.active = false;
+	/* Pending until we return; then it has its effect. */
+	raise(signal);
+	errno = cause;
+}
+
+/* Takes the descriptor over. */
+static void hold_terminal(int tty, const struct termios *usual)
+{
+	struct sigaction action = { .sa_handler = on_signal_held, .sa_flags = SA_RESTART };
+
+	held.tty = tty;
+	held.usual = *usual;
+	held.active = true;
+	sigfillset(&action.sa_mask);
+	for (size_t i = 0; i < ENDING; i++) {
+		sigaction(ending[i], NULL, &held.before[i]);
+		if (held.before[i].sa_handler != SIG_IGN)
+			sigaction(ending[i], &action, NULL);
+	}
+}
+
+/* What was typed into the silence goes: the next to read may be a shell, which shows it. */
+static void let_terminal_go(void)
+{
+	if (!held.active)
+		return;
+	release_signals();
+	held.active = false;
+	tcsetattr(held.tty, TCSAFLUSH, &held.usual);
+	close(held.tty);
+}
+
+static void let_terminal_go_at_exit(void *data)
+{
+	(void)data;
+	let_terminal_go();
+}
+
+/* restoreTerminal(): ends the silence that readPassphrase leaves behind */
+static napi_value restore_terminal(napi_env env, napi_callback_info info)
+{
+	(void)env;
+	(void)info;
+	let_terminal_go();
+	return NULL;
 }
 
 static int64_t now_ms(void)
@@ -321,7 +401,10 @@ static int read_line(struct prompt *prompt, int tty, int64_t deadline, uint8_t *
 	}
 }
 
-/* Returns 0 or an errno. The terminal is as it was, whatever happens. */
+/*
+ * Returns 0 or an errno. The terminal is as it was, but for its echo when a
+ * secret was read: hold_terminal, which then has the descriptor.
+ */
 static int ask(struct prompt *prompt, int tty)
 {
 	const int64_t deadline = now_ms() + (int64_t)prompt->timeout * 1000;
@@ -330,10 +413,20 @@ static int ask(struct prompt *prompt, int tty)
 	uint8_t signal;
 	int error;
 
-	if (tcgetattr(tty, &usual) != 0)
-		return errno;
+	if (tcgetattr(tty, &usual) != 0) {
+		error = errno;
+		close(tty);
+		return error;
+	}
+	if (held.active) {
+		usual = held.usual;
+		release_signals();
+		held.active = false;
+		close(held.tty);
+	}
 	silent = usual;
-	silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
+	if (!prompt->echo)
+		silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
 	do {
 		signal = 0;
 		take_signals(before);
@@ -342,14 +435,21 @@ static int ask(struct prompt *prompt, int tty)
 		} else {
 			say(tty, prompt->text, prompt->text_size);
 			error = read_line(prompt, tty, deadline, &signal);
-			say(tty, "\n", 1);
-			tcsetattr(tty, TCSANOW, &usual);
+			/* Of a shown line the newline was shown too. */
+			if (!prompt->echo || error != 0)
+				say(tty, "\n", 1);
+			if (error != 0 || prompt->echo)
+				tcsetattr(tty, TCSANOW, &usual);
 		}
 		give_signals_back(before);
 		/* Now that it does no harm. Sent to this thread, it has its effect before we go on. */
 		if (error == EINTR && signal != 0)
 			raise(signal);
 	} while (error == EINTR && signal == SIGTSTP);
+	if (error == 0 && !prompt->echo)
+		hold_terminal(tty, &usual);
+	else
+		close(tty);
 	return error;
 }
 
@@ -370,7 +470,6 @@ static void *prompt_thread(void *data)
 		prompt->error = errno;
 	} else {
 		prompt->error = ask(prompt, tty);
-		close(tty);
 	}
 	napi_call_threadsafe_function(prompt->done, prompt, napi_tsfn_blocking);
 	return NULL;
@@ -463,18 +562,20 @@ static void deliver(napi_env env, napi_value callback, void *context, void *data
 	prompt_free(prompt);
 }
 
-/* readPassphrase(prompt, limit, timeoutSeconds): Promise<Uint8Array> */
+/* readPassphrase(prompt, limit, timeoutSeconds, echo): Promise<Uint8Array> */
 static napi_value read_passphrase(napi_env env, napi_callback_info info)
 {
-	napi_value argv[3], name, promise;
+	napi_value argv[4], name, promise;
 	uint32_t limit, timeout;
 	struct prompt *prompt;
 	int free_slot = -1;
-	size_t argc = 3;
+	size_t argc = 4;
+	bool echo;
 
 	napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
-	if (argc < 3 || napi_get_value_uint32(env, argv[1], &limit) != napi_ok || limit == 0 || limit > 65536 ||
-	    napi_get_value_uint32(env, argv[2], &timeout) != napi_ok)
+	if (argc < 4 || napi_get_value_uint32(env, argv[1], &limit) != napi_ok || limit == 0 || limit > 65536 ||
+	    napi_get_value_uint32(env, argv[2], &timeout) != napi_ok ||
+	    napi_get_value_bool(env, argv[3], &echo) != napi_ok)
 		return throw_arguments(env);
 	prompt = calloc(1, sizeof(*prompt));
 	if (prompt == NULL)
@@ -482,6 +583,7 @@ static napi_value read_passphrase(napi_env env, napi_callback_info info)
 	prompt->wake[0] = -1;
 	prompt->limit = limit;
 	prompt->timeout = timeout;
+	prompt->echo = echo;
 	prompt->text = get_text(env, argv[0], &prompt->text_size);
 	if (prompt->text == NULL) {
 		prompt_free(prompt);
@@ -529,8 +631,11 @@ void tresor_system_register(napi_env env, napi_value exports)
 		{ .utf8name = "notifySystemd", .method = notify_systemd },
 		{ .utf8name = "peerCredentials", .method = peer_credentials },
 		{ .utf8name = "readPassphrase", .method = read_passphrase },
+		{ .utf8name = "restoreTerminal", .method = restore_terminal },
 		{ .utf8name = "unblockSigusr1", .method = unblock_sigusr1 },
 	};
+
+	napi_add_env_cleanup_hook(env, let_terminal_go_at_exit, NULL);
 
 	napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);
 }

@@ -2,9 +2,11 @@
 import { createInterface } from "node:readline"
 import { Exit, TresorError } from "../errors.ts"
 import { err } from "../output/output.ts"
+import { endSilence } from "./terminal.ts"
 
 /** One line of standard input, echoed by the terminal; "" at its end. */
 export async function ask(question: string): Promise<string> {
+  endSilence()
   err.text(question)
   const lines = createInterface({ input: process.stdin })
   try {

@@ -5,6 +5,7 @@ import { err, out } from "../output/output.ts"
 import { type DaemonProcess, discardEarly, keepEarly } from "./daemon-process.ts"
 import { tell } from "./messages.ts"
 import { buildProgram, TresorCommand } from "./program.ts"
+import { endSilence } from "./terminal.ts"
 import { VERSION } from "./version.ts"
 
 /** One line, with an example instead of a page of usage. */
@@ -48,6 +49,8 @@ async function run(words: readonly string[]): Promise<number> {
       err.text(`${(error as Error).stack ?? error}\n`)
     }
     return exitCode
+  } finally {
+    endSilence()
   }
 }
 

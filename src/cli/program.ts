@@ -62,6 +62,12 @@ export class TresorCommand extends Command {
       .option("--iter-time <ms>", "time a passphrase should take, when measuring", integer(1, 600_000))
   }
 
+  recoveryKey(): this {
+    return this.option("--recovery-key-file <file>", "write the recovery key there instead of showing it")
+      .option("--qr", "show the recovery key as a QR code too")
+      .option("--confirm-recovery-key", "ask for the recovery key to be typed back before anything is written")
+  }
+
   sealPolicy(): this {
     return this.addOption(
       new Option("--seal-policy <policy>", "whom the seal opens for: this enclave only, or its upgrades too")
@@ -152,7 +158,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .pbkdf()
     .secrets()
     .slot("number of the passphrase's keyslot")
-    .option("--recovery-key-file <file>", "write the recovery key there instead of showing it")
+    .recoveryKey()
     .option("--no-recovery", "make no recovery key: when this machine dies, the data is lost")
     .option("--portable", "a passphrase slot that cryptsetup opens too, without the sealed salt")
     .header()
@@ -393,7 +399,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .argument("<path>")
     .option("--new-key-file <file>", "read the new passphrase from a file, whole")
     .option("--new-key-slot <n>", "keyslot of the new passphrase", parseSlot)
-    .option("--recovery-key-file <file>", "write the recovery key there instead of showing it")
+    .recoveryKey()
     .option("--no-recovery", "add no recovery key")
     .secrets()
     .slot()

@@ -40,23 +40,29 @@ export function progressBar(label: string, stream: NodeJS.WriteStream = process.
   }
 }
 
-/** Work inside the enclave, which tells nothing while it runs: the time it takes. */
-export async function withClock<T>(
-  label: string,
-  work: Promise<T>,
-  stream: NodeJS.WriteStream = process.stderr,
-): Promise<T> {
-  if (stream.isTTY !== true) return work
+export interface Clock extends Disposable {
+  /** The line is gone, and stays so. */
+  stop(): void
+}
+
+/** For work inside the enclave, which tells nothing while it runs: the time it takes. */
+export function startClock(label: string, stream: NodeJS.WriteStream = process.stderr): Clock {
+  if (stream.isTTY !== true) return { stop() {}, [Symbol.dispose]() {} }
   const started = Date.now()
   let shown = false
   const timer = setInterval(() => {
     shown = true
     stream.write(`\r${label} … ${Math.round((Date.now() - started) / 1000)} s`)
   }, SHOW_AFTER_MS)
-  try {
-    return await work
-  } finally {
+  const stop = () => {
     clearInterval(timer)
     if (shown) stream.write("\r\x1b[K")
+    shown = false
   }
+  return { stop, [Symbol.dispose]: stop }
+}
+
+export async function withClock<T>(label: string, work: Promise<T>, stream?: NodeJS.WriteStream): Promise<T> {
+  using _clock = startClock(label, stream)
+  return await work
 }

@@ -1,15 +1,19 @@
 /**
  * A recovery key on its way out: 256 random bits in systemd-cryptenroll's
- * spelling, shown once or written to a file only its owner reads. Bytes
+ * spelling, shown once on the terminal or written to a file only its owner reads. Bytes
  * throughout, wiped at the end.
  */
 import { randomFillSync } from "node:crypto"
 import { closeSync, existsSync, fsyncSync, openSync, rmSync, writeSync } from "node:fs"
 import { Exit, TresorError } from "../errors.ts"
-import { encodeRecoveryKey } from "../luks2/modhex.ts"
-import type { Output } from "../output/output.ts"
+import { encodeRecoveryKey, recoveryKeyFaults } from "../luks2/modhex.ts"
+import { err } from "../output/output.ts"
+import { undoneWhenInterrupted } from "./interrupted.ts"
 import { recoveryKeyNotice } from "./messages.ts"
-import { wipe, withSecret } from "./secrets.ts"
+import { qrCode } from "./qr.ts"
+import { readShown, wipe, withSecret } from "./secrets.ts"
+import { syncDirectory } from "./target.ts"
+import { Terminal } from "./terminal.ts"
 
 const KEY_SIZE = 32
 
@@ -24,7 +28,7 @@ export function makeRecoveryKey(): Uint8Array {
 }
 
 /** Throws RECOVERY_FILE_EXISTS (exit 5): an older key may be in it. */
-export function checkRecoveryFile(path: string | undefined): void {
+function checkRecoveryFile(path: string | undefined): void {
   if (path === undefined || !existsSync(path)) return
   throw new TresorError(
     "RECOVERY_FILE_EXISTS",
@@ -34,43 +38,97 @@ export function checkRecoveryFile(path: string | undefined): void {
 }
 
 /** Without a newline: `cryptsetup open --key-file` takes the file as it is. */
-function writeNewFile(path: string, bytes: Uint8Array): void {
+function writeNewFile(path: string, bytes: Uint8Array, made: () => void): void {
   const fd = openSync(path, "wx", 0o600)
+  made()
   try {
     for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done)
     fsyncSync(fd)
   } finally {
     closeSync(fd)
   }
+  syncDirectory(path)
+}
+
+export interface RecoveryOptions {
+  readonly recoveryKeyFile?: string
+  /** Show it as a QR code too. */
+  readonly qr?: true
+  /** Have it typed back before it counts. */
+  readonly confirmRecoveryKey?: true
+  readonly timeout?: number
 }
 
 /**
- * Runs `work` with a new recovery key. With a file, the key is on stable
- * storage before `work` makes it count, and goes when `work` fails; without
- * one it is shown by `show` afterwards.
+ * Before anything is asked or made: whether the key can get to its owner.
+ * Throws RECOVERY_FILE_EXISTS (exit 5), RECOVERY_NO_TERMINAL (exit 1).
  */
-export function withRecoveryKey<T>(
-  file: string | undefined,
-  work: (key: Uint8Array) => Promise<T>,
-  show: (key: Uint8Array) => Promise<void>,
-): Promise<T> {
-  return withSecret(makeRecoveryKey(), async (key) => {
-    if (file !== undefined) writeNewFile(file, key)
-    let result: T
-    try {
-      result = await work(key)
-    } catch (error) {
-      if (file !== undefined) rmSync(file, { force: true })
-      throw error
-    }
-    if (file === undefined) await show(key)
-    return result
-  })
+export function checkRecovery({ recoveryKeyFile }: RecoveryOptions): void {
+  checkRecoveryFile(recoveryKeyFile)
+  if (recoveryKeyFile !== undefined) return
+  using terminal = Terminal.open()
+  if (terminal === null) {
+    throw new TresorError(
+      "RECOVERY_NO_TERMINAL",
+      Exit.badArguments,
+      "Cannot show a recovery key: there is no terminal; name a file with --recovery-key-file, or make none with --no-recovery",
+    )
+  }
 }
 
-/** The key alone on a line, and why it matters. */
-export async function showRecoveryKey(key: Uint8Array, output: Output): Promise<void> {
-  output.text("\nThis is the recovery key:\n\n    ")
-  output.bytes(key)
-  output.text(`\n\n${recoveryKeyNotice().join("\n")}\n`)
+/** The key alone on a line, and why it matters. To the terminal only: a pipe or a log would keep it. */
+function show(key: Uint8Array, qr: boolean): void {
+  using terminal = Terminal.open()
+  if (terminal === null) throw new TresorError("RECOVERY_NO_TERMINAL", Exit.badArguments, "The terminal is gone")
+  terminal.write("\nThis is the recovery key:\n\n    ")
+  terminal.write(key)
+  terminal.write(`\n\n${qr ? `${qrCode(key)}\n` : ""}${recoveryKeyNotice().join("\n")}\n\n`)
+}
+
+/** Asks until the key is typed as it was shown; Ctrl-C and end of file give up. */
+async function typedBack(key: Uint8Array, timeout: number | undefined): Promise<void> {
+  for (;;) {
+    const typed = await readShown("Type the recovery key back", timeout)
+    const faults = recoveryKeyFaults(typed, key)
+    wipe(typed)
+    if (faults.length === 0) return
+    err.line(`Not the key that was shown: ${faults.join("; ")}.`)
+  }
+}
+
+/**
+ * Runs `work` with a new recovery key. `work` calls `deliver` once all is made
+ * and nothing is written: when it returns, the key is on stable storage, or on
+ * the terminal and typed back where that was asked for. A file goes again when
+ * `work` fails or is interrupted.
+ */
+export function withRecoveryKey<T>(
+  options: RecoveryOptions,
+  work: (key: Uint8Array, deliver: () => Promise<void>) => Promise<T>,
+): Promise<T> {
+  const file = options.recoveryKeyFile
+  return withSecret(makeRecoveryKey(), async (key) => {
+    if (file === undefined) {
+      return work(key, async () => {
+        show(key, options.qr === true)
+        if (options.confirmRecoveryKey === true) await typedBack(key, options.timeout)
+      })
+    }
+    let written = false
+    const undo = () => {
+      if (written) rmSync(file, { force: true })
+    }
+    return undoneWhenInterrupted(undo, async () => {
+      try {
+        return await work(key, async () => {
+          writeNewFile(file, key, () => {
+            written = true
+          })
+        })
+      } catch (error) {
+        undo()
+        throw error
+      }
+    })
+  })
 }

@@ -6,9 +6,10 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { isatty } from "node:tty"
-import { readPassphrase } from "../enclave/native.ts"
+import { readPassphrase, restoreTerminal } from "../enclave/native.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { visibleLine } from "../output/visible.ts"
+import { echoIsOff } from "./terminal.ts"
 
 /** cryptsetup's compiled-in limits. */
 export const KEYFILE_LIMIT = 8 * 1024 * 1024
@@ -192,5 +193,12 @@ export async function readSecret(
 }
 
 async function fromTerminal(prompt: string, timeout: number | undefined): Promise<Uint8Array> {
-  return readPassphrase(visibleLine(prompt), PASSPHRASE_LIMIT, timeout ?? 0)
+  const typed = await readPassphrase(visibleLine(prompt), PASSPHRASE_LIMIT, timeout ?? 0)
+  echoIsOff(restoreTerminal)
+  return typed
+}
+
+/** One line that is shown while it is typed: a recovery key is long, and copied from paper. */
+export async function readShown(prompt: string, timeout: number | undefined): Promise<Uint8Array> {
+  return readPassphrase(`${visibleLine(prompt)}: `, PASSPHRASE_LIMIT, timeout ?? 0, true)
 }

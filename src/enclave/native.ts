@@ -126,7 +126,8 @@ interface Addon extends RingFunctions {
   hardenProcess(name: string): HardenedProcess
   notifySystemd(text: string): boolean
   peerCredentials(fd: number): PeerCredentials
-  readPassphrase(prompt: string, limit: number, timeoutSeconds: number): Promise<Uint8Array>
+  readPassphrase(prompt: string, limit: number, timeoutSeconds: number, echo: boolean): Promise<Uint8Array>
+  restoreTerminal(): void
   unblockSigusr1(): void
 }
 
@@ -179,6 +180,9 @@ export const notifySystemd = (text: string): boolean => addon.notifySystemd(text
 /** SO_PEERCRED of a connected Unix socket. */
 export const peerCredentials = (fd: number): PeerCredentials => addon.peerCredentials(fd)
 
+/** Ends the silence after readPassphrase. */
+export const restoreTerminal = (): void => addon.restoreTerminal()
+
 const REFUSALS: Readonly<Record<string, readonly [ExitCode, string]>> = {
   ETIMEDOUT: [Exit.badArguments, "no passphrase was typed in time"],
   EMSGSIZE: [Exit.badArguments, "it is too long; use --key-file for more than 512 bytes"],
@@ -188,14 +192,21 @@ const REFUSALS: Readonly<Record<string, readonly [ExitCode, string]>> = {
 }
 
 /**
- * One line from the controlling terminal, echo off. The bytes are in locked
+ * One line from the controlling terminal. Echo is off unless `echo`, and stays
+ * off until the next prompt or restoreTerminal(): what is typed meanwhile may
+ * be a passphrase too. The bytes are in locked
  * memory, without the newline, at most `limit` of them; they are the caller's
  * to wipe, and wiped when collected. `timeoutSeconds` 0: wait for ever.
  * Throws TresorError PASSPHRASE_<ERRNO>.
  */
-export async function readPassphrase(prompt: string, limit: number, timeoutSeconds: number): Promise<Uint8Array> {
+export async function readPassphrase(
+  prompt: string,
+  limit: number,
+  timeoutSeconds: number,
+  echo = false,
+): Promise<Uint8Array> {
   try {
-    return await addon.readPassphrase(prompt, limit, timeoutSeconds)
+    return await addon.readPassphrase(prompt, limit, timeoutSeconds, echo)
   } catch (error) {
     const { code = "FAILED", message } = error as NodeJS.ErrnoException
     const [exitCode, fact] = REFUSALS[code] ?? [Exit.badArguments, message]

@@ -36,6 +36,46 @@ export function encodeRecoveryKey(key: Uint8Array): Uint8Array {
   }
 }
 
+const isSpace = (byte: number): boolean => byte === DASH || SPACES.includes(byte)
+const lower = (byte: number): number => (byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte)
+
+/** The typed text in groups: as the separators have it, or eight letters each where there are none. */
+function groupsOf(typed: Uint8Array): Uint8Array[] {
+  const groups: Uint8Array[] = []
+  let start = 0
+  for (let at = 0; at <= typed.length; at++) {
+    if (at < typed.length && !isSpace(typed[at]!)) continue
+    if (at > start) groups.push(typed.subarray(start, at))
+    start = at + 1
+  }
+  if (groups.length !== 1) return groups
+  const [whole] = groups
+  const count = Math.ceil(whole!.length / GROUP)
+  return Array.from({ length: count }, (_, index) => whole!.subarray(index * GROUP, (index + 1) * GROUP))
+}
+
+/**
+ * What is wrong with a typed recovery key, group by group; empty when it has
+ * the form of one. With `expected`, the text it must be, also where it differs.
+ * Says where, never what.
+ */
+export function recoveryKeyFaults(typed: Uint8Array, expected: Uint8Array | null = null): readonly string[] {
+  const groups = groupsOf(typed)
+  const wanted = expected === null ? [] : groupsOf(expected)
+  const count = (2 * KEY_SIZE) / GROUP
+  const faults = groups.slice(0, count).flatMap((group, index) => {
+    const name = `group ${index + 1}`
+    if (group.length !== GROUP) return [`${name} has ${group.length} letters, not ${GROUP}`]
+    const odd = group.findIndex((byte) => !ALPHABET.includes(lower(byte)))
+    if (odd >= 0) return [`${name} has a letter that no recovery key has, its ${ORDINALS[odd]}`]
+    const other = wanted[index]
+    return other === undefined || group.every((byte, at) => lower(byte) === other[at]) ? [] : [`${name} is another`]
+  })
+  return groups.length === count ? faults : [...faults, `there are ${groups.length} groups, not ${count}`]
+}
+
+const ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "last"]
+
 /**
  * The canonical text of a key typed in any case, with or without dashes and
  * spaces; `null` when it is none. The caller wipes both.
@@ -45,8 +85,8 @@ export function normalizeRecoveryKey(typed: Uint8Array): Uint8Array | null {
   let count = 0
   try {
     for (const byte of typed) {
-      if (byte === DASH || SPACES.includes(byte)) continue
-      const nibble = ALPHABET.indexOf(byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte)
+      if (isSpace(byte)) continue
+      const nibble = ALPHABET.indexOf(lower(byte))
       if (nibble < 0 || count === nibbles.length) return null
       nibbles[count++] = nibble
     }

@@ -3,11 +3,13 @@
 """Runs a command on a pseudo-terminal and types answers.
 
 argv: a JSON list of [text to wait for, text to type], then the command.
-Prints what the terminal showed; exits with the command's code, 124 on timeout.
+@KEY@ in a text to type is the recovery key that was shown, @WRONG5@ the
+same with another fifth group. Prints what the terminal showed; exits with the command's code, 124 on timeout.
 """
 import json
 import os
 import pty
+import re
 import select
 import signal
 import sys
@@ -45,6 +47,12 @@ while True:
         if typed == "^C":
             os.write(fd, b"\x03")
         else:
+            keys = re.findall(rb"(?:[b-v]{8}-){7}[b-v]{8}", seen)
+            if keys:
+                key = keys[0].decode()
+                groups = key.split("-")
+                groups[4] = ("b" if groups[4][0] == "c" else "c") + groups[4][1:]
+                typed = typed.replace("@KEY@", key).replace("@WRONG5@", "-".join(groups))
             os.write(fd, typed.encode())
     if time.monotonic() > deadline:
         os.kill(pid, signal.SIGKILL)

@@ -125,8 +125,8 @@ test("systemd-cryptenroll lists what we made and adds to it", async () => {
   const { path } = await place.volume("ours.img", "mine", ["--portable"])
   const before = await succeeds(run("systemd-cryptenroll", [path]))
   assert.match(before.stdout, /0 password/)
-  const made = await tresor("create", place.path("listed.img"), "--size", "20M", "--key-file", `${path}.key`, ...FAST)
-  assert.match(made.stdout, /recovery key/)
+  const file = ["--recovery-key-file", place.path("listed.recovery")]
+  await tresor("create", place.path("listed.img"), "--size", "20M", "--key-file", `${path}.key`, ...file, ...FAST)
   const listed = await succeeds(run("systemd-cryptenroll", [place.path("listed.img")]))
   assert.match(listed.stdout, /1 recovery/)
   await succeeds(run("systemd-cryptenroll", ["--recovery-key", path], { env: { PASSWORD: "mine" } }))

@@ -144,13 +144,15 @@ test("what is written decrypts with the recovery key, stock tools and OpenSSL", 
 test("--json prints one object that holds nothing secret", async () => {
   const keyFile = place.file("json.key", "a very secret phrase")
   const path = place.path("json.img")
-  const { stdout, stderr } = await tresor("create", path, "--size", "20M", "--key-file", keyFile, "--json", ...FAST)
+  const file = ["--recovery-key-file", place.path("json.recovery")]
+  const { stdout } = await tresor("create", path, "--size", "20M", "--key-file", keyFile, "--json", ...file, ...FAST)
   const { uuid, ...object } = JSON.parse(stdout)
   assert.match(uuid, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
   assert.deepEqual(object, {
     path,
     label: "",
     size: 20 << 20,
+    usable: 4 << 20,
     dataOffset: DATA_OFFSET,
     sectorSize: 4096,
     cipher: "aes-xts-plain64",
@@ -159,14 +161,14 @@ test("--json prints one object that holds nothing secret", async () => {
     keyslot: 0,
     recoveryKeyslot: 1,
   })
-  assert.match(stderr, /([cbdefghijklnrtuv]{8}-){7}/)
   assert.ok(!stdout.includes("secret"))
+  assert.ok(!stdout.includes(readFileSync(place.path("json.recovery"), "utf8")))
 })
 
 test("without a file the recovery key is shown once, alone on a line", async () => {
   const keyFile = place.file("shown.key", "x")
   const path = place.path("shown.img")
-  const { stdout } = await tresor("create", path, "--size", "20M", "--key-file", keyFile, ...FAST)
+  const { stdout } = await place.typed(["create", path, "--size", "20M", "--key-file", keyFile, ...FAST], [])
   const keys = stdout.split("\n").filter((line) => MODHEX.test(line.trim()))
   assert.equal(keys.length, 1)
   assert.equal((await cryptsetup(["open", "--test-passphrase", path], { input: keys[0]!.trim() })).code, 0)
@@ -239,7 +241,11 @@ test("create refuses what it should: one line, cryptsetup's exit code, nothing t
   await refused(create(place.path("u.img"), "--size", "32M", "--uuid", "nonsense"), 1, /UUID/)
   await refused(create(place.path("l.img"), "--size", "32M", "--label", "x".repeat(48)), 1, /label/)
   const empty = place.file("empty.key", "")
-  await refused(place.tresor(["create", place.path("e.img"), "--size", "32M", "--key-file", empty]), 1, /empty/)
+  await refused(
+    place.tresor(["create", place.path("e.img"), "--size", "32M", "--key-file", empty, "--no-recovery"]),
+    1,
+    /empty/,
+  )
 
   await succeeds(create(filesystem, "--force"))
   assert.equal(await tresorOpens(filesystem, keyFile), 0)

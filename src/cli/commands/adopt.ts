@@ -15,8 +15,8 @@ import {
   withExisting,
   withKeeper,
 } from "../keeper.ts"
-import { withClock } from "../progress.ts"
-import { checkRecoveryFile, showRecoveryKey, withRecoveryKey } from "../recovery-key.ts"
+import { startClock, withClock } from "../progress.ts"
+import { checkRecovery, type RecoveryOptions, withRecoveryKey } from "../recovery-key.ts"
 import { withSecret } from "../secrets.ts"
 import { withPassphrase } from "../unlock.ts"
 
@@ -25,29 +25,31 @@ export interface ReleaseOptions extends EnclaveChoice, ExistingOptions {
   readonly batchMode?: true
 }
 
-export interface AdoptOptions extends ReleaseOptions, FreshOptions, NewSecretOptions {
+export interface AdoptOptions extends ReleaseOptions, FreshOptions, NewSecretOptions, RecoveryOptions {
   readonly newKeySlot?: number
   readonly recovery: boolean
-  readonly recoveryKeyFile?: string
 }
 
 export async function adopt(path: string, options: AdoptOptions): Promise<void> {
-  checkRecoveryFile(options.recoveryKeyFile)
   await withKeeper(path, options, async (keeper) => {
     checkAdoptable(keeper.store.header, path)
     const recovery = options.recovery && !hasRecoveryKey(keeper.store.header)
+    if (recovery) checkRecovery(options)
     await withExisting(keeper, options, `Enter any existing passphrase for ${path}`, (proof) =>
       withSecret(readNew("Enter new passphrase for Tresor", newSource(options), options), async (secret) => {
         const fresh = await freshKeyslot(keeper.enclave, options, { secret, slot: options.newKeySlot ?? null })
-        const add = (...more: FreshKeyslot[]) =>
-          withClock("Making the keyslots", adoptVolume(keeper, proof, [fresh, ...more]))
+        using clock = startClock("Making the keyslots")
+        const add = (more: readonly FreshKeyslot[], deliver: () => Promise<void>) =>
+          adoptVolume(keeper, proof, [fresh, ...more], () => {
+            clock.stop()
+            return deliver()
+          })
         const added = recovery
-          ? await withRecoveryKey(
-              options.recoveryKeyFile,
-              (key) => add({ type: "recovery", secret: key, slot: null, adopted: true }),
-              (key) => showRecoveryKey(key, out),
+          ? await withRecoveryKey(options, (key, deliver) =>
+              add([{ type: "recovery", secret: key, slot: null, adopted: true }], deliver),
             )
-          : await add()
+          : await add([], async () => {})
+        clock.stop()
         const [tresor, recoverySlot] = added.map(({ slot }) => slot)
         out.line(
           `Tresor passphrase in keyslot ${tresor}${recoverySlot === undefined ? "" : `, recovery key in keyslot ${recoverySlot}`}.`,

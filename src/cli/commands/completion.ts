@@ -3,23 +3,67 @@ import type { Command, Option } from "commander"
 import { CommanderError } from "commander"
 import { out } from "../../output/output.ts"
 
+/** What a value or an operand is completed with. */
+type Kind = "file" | "folder" | "name" | "none" | readonly string[]
+
+interface Value {
+  readonly title: string
+  readonly kind: Kind
+}
+
+interface Flag {
+  /** "-d", "--key-file" */
+  readonly spellings: readonly string[]
+  readonly text: string
+  /** null: a switch. */
+  readonly value: Value | null
+}
+
 interface Node {
   /** "key add"; "" for the root. */
   readonly path: string
   readonly words: readonly (readonly [string, string])[]
-  readonly options: readonly Option[]
-  /** Kinds of the operands, in order. */
-  readonly operands: readonly string[]
+  readonly flags: readonly Flag[]
+  /** In order. */
+  readonly operands: readonly Value[]
+}
+
+/** By the word between the brackets, which is all that help shows too. */
+const KINDS: Readonly<Record<string, Kind>> = {
+  file: "file",
+  path: "file",
+  dir: "folder",
+  folder: "folder",
+  name: "name",
+}
+
+function value(title: string, choices: readonly string[] | undefined): Value {
+  return { title, kind: choices ?? KINDS[title] ?? "none" }
+}
+
+function flagOf(option: Option): Flag {
+  const placeholder = /<([^>]+)>/.exec(option.flags)?.[1] ?? ""
+  // A volume to be is no volume that is open.
+  const kind = placeholder === "name" ? { title: "name", kind: "none" as const } : value(placeholder, option.argChoices)
+  return {
+    spellings: [option.short, option.long].filter((flag) => flag !== undefined && flag !== null),
+    text: option.description,
+    value: option.required ? kind : null,
+  }
 }
 
 function nodes(command: Command, path = ""): Node[] {
   const help = command.createHelp()
   const children = help.visibleCommands(command)
+  const opens = path === "open"
   const own: Node = {
     path,
     words: children.map((child) => [child.name(), child.description()]),
-    options: help.visibleOptions(command),
-    operands: command.registeredArguments.map((argument) => argument.argChoices?.join(" ") ?? argument.name()),
+    flags: help.visibleOptions(command).map(flagOf),
+    operands: command.registeredArguments.map((argument) => {
+      const found = value(argument.name(), argument.argChoices)
+      return opens && found.kind === "name" ? { ...found, kind: "none" } : found
+    }),
   }
   return [
     own,
@@ -29,105 +73,130 @@ function nodes(command: Command, path = ""): Node[] {
   ]
 }
 
-const flags = (option: Option) =>
-  [option.short, option.long].filter((flag): flag is string => flag !== undefined && flag !== null)
 const quote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
+const LIST = `list --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4`
 
-/** What follows the words typed so far: names of open volumes, fixed words, or files. */
+/** A call of one of the script's own functions. */
+function bashReply({ kind }: Value): string {
+  if (kind === "file") return "_tresor_files -f"
+  if (kind === "folder") return "_tresor_files -d"
+  if (kind === "name") return "_tresor_names"
+  return kind === "none" ? ":" : `_tresor_words ${quote(kind.join(" "))}`
+}
+
 function bash(all: readonly Node[]): string {
+  const paths = all.filter((node) => node.path !== "").map((node) => quote(node.path))
+  const valued = [
+    ...new Set(
+      all.flatMap((node) => node.flags.filter((flag) => flag.value !== null)).flatMap((flag) => flag.spellings),
+    ),
+  ]
   const cases = all.map((node) => {
-    const words = [...node.words.map(([name]) => name), ...node.options.flatMap(flags)].join(" ")
-    const name = node.operands.indexOf("name")
-    const fixed = node.operands.length === 1 && node.operands[0]!.includes(" ") ? node.operands[0]! : ""
-    return `    ${quote(node.path)}) words=${quote(`${words}${fixed === "" ? "" : ` ${fixed}`}`)} names=${name} ;;`
+    const own = node.flags.filter((flag) => flag.value !== null)
+    const values = own.map(
+      (flag) => `    ${quote(node.path)}:${flag.spellings.join(`|${quote(node.path)}:`)}) ${bashReply(flag.value!)} ;;`,
+    )
+    const operands = node.operands.map((each, index) => `    ${quote(node.path)}:${index}) ${bashReply(each)} ;;`)
+    return { values, operands }
   })
-  const valued = all.flatMap((node) => node.options.filter((option) => option.required).flatMap(flags))
+  const words = all.map(
+    (node) =>
+      `    ${quote(node.path)}) words=${quote(node.words.map(([name]) => name).join(" "))} flags=${quote(node.flags.flatMap((flag) => flag.spellings).join(" "))} ;;`,
+  )
   return `# bash completion for tresor
+_tresor_words() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur"); }
+_tresor_files() {
+  compopt -o filenames 2>/dev/null
+  mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
+}
+_tresor_names() { _tresor_words "$("$program" ${LIST})"; }
 _tresor() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} path= words= names=-1 operands=0 skip= i word
+  local program=$1 cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]}
+  local command= words= flags= operands=0 skip= i word
+  # --option=value comes as three words.
+  if [[ $cur == "=" ]]; then cur=
+  elif [[ $prev == "=" ]]; then prev=\${COMP_WORDS[COMP_CWORD-2]}
+  fi
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=\${COMP_WORDS[i]}
+    [[ $word == "=" ]] && continue
     if [[ -n $skip ]]; then skip=; continue; fi
     case $word in
-    ${[...new Set(valued)].join("|")}) skip=1; continue ;;
+    ${valued.join("|")}) skip=1; continue ;;
     -*) continue ;;
     esac
-    case "\${path:+$path }$word" in
-${all
-  .filter((node) => node.path !== "")
-  .map((node) => `    ${quote(node.path)}) path=${quote(node.path)} ;;`)
-  .join("\n")}
+    case "\${command:+$command }$word" in
+    ${paths.join("|")}) command="\${command:+$command }$word" ;;
     *) operands=$((operands + 1)) ;;
     esac
   done
   COMPREPLY=()
-  if [[ -n $skip ]]; then
-    COMPREPLY=($(compgen -f -- "$cur"))
+  case "$command:$prev" in
+${cases.flatMap(({ values }) => values).join("\n")}
+    *)
+  case $command in
+${words.join("\n")}
+  esac
+  if [[ $cur == -* ]]; then _tresor_words "$flags"; return; fi
+  if [[ -n $words ]]; then
+    ((operands == 0)) && _tresor_words "$words"
     return
   fi
-  case $path in
-${cases.join("\n")}
+  case "$command:$operands" in
+${cases.flatMap(({ operands }) => operands).join("\n")}
   esac
-  if [[ $cur == -* || -z $path || $operands -eq 0 ]]; then
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
-  fi
-  if [[ $cur != -* && $names -eq $operands ]]; then
-    COMPREPLY+=($(compgen -W "$(tresor list --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4)" -- "$cur"))
-  elif [[ $cur != -* && -n $path ]]; then
-    COMPREPLY+=($(compgen -f -- "$cur"))
-  fi
+  ;;
+  esac
 }
-complete -o filenames -F _tresor tresor
+complete -F _tresor tresor
 `
 }
 
+function zshAction({ kind }: Value): string {
+  if (kind === "file") return "_files"
+  if (kind === "folder") return "_files -/"
+  if (kind === "name") return "_tresor_names"
+  return kind === "none" ? " " : `(${kind.join(" ")})`
+}
+
 function zsh(all: readonly Node[]): string {
-  const specs = (node: Node) =>
-    node.options
-      .flatMap((option) => {
-        const text = option.description.replace(/[[\]:]/g, " ")
-        const value = option.required
-          ? `:${option.attributeName()}:${option.argChoices === undefined ? "_files" : `(${option.argChoices.join(" ")})`}`
-          : ""
-        return flags(option).map((flag) => `      ${quote(`${flag}[${text}]${value}`)}`)
-      })
-      .join(" \\\n")
-  const operand = (kind: string) => (kind === "name" ? "_tresor_names" : kind.includes(" ") ? `(${kind})` : "_files")
+  const spec = (node: Node) => [
+    ...node.flags.flatMap((flag) => {
+      const text = flag.text.replace(/[[\]:\\]/g, " ")
+      const argument = flag.value === null ? "" : `:${flag.value.title}:${zshAction(flag.value)}`
+      return flag.spellings.map((spelling) => quote(`${spelling}[${text}]${argument}`))
+    }),
+    ...node.operands.map((operand, index) => quote(`${index + 1}:${operand.title}:${zshAction(operand)}`)),
+  ]
   const cases = all.map((node) => {
     const body =
       node.words.length > 0
-        ? `      local -a words; words=(${node.words.map(([name, text]) => quote(`${name}:${text}`)).join(" ")})\n      _describe command words`
-        : `      _arguments \\\n${[
-            specs(node),
-            ...node.operands.map(
-              (kind, i) => `      ${quote(`${i + 1}:${kind.includes(" ") ? "word" : kind}:${operand(kind)}`)}`,
-            ),
-          ]
-            .filter((line) => line !== "")
-            .join(" \\\n")}`
+        ? `      if [[ $PREFIX == -* ]]; then _arguments \\\n        ${spec(node).join(" \\\n        ")}\n      else local -a subcommands; subcommands=(${node.words.map(([name, text]) => quote(`${name}:${text.replaceAll(":", "\\:")}`)).join(" ")})\n        _describe command subcommands\n      fi`
+        : `      _arguments \\\n        ${spec(node).join(" \\\n        ")}`
     return `    ${quote(node.path)})\n${body} ;;`
   })
   return `#compdef tresor
 _tresor_names() {
-  local -a names; names=(\${(f)"$(tresor list --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4)"})
+  local -a names; names=(\${(f)"$($program ${LIST})"})
   compadd -a names
 }
 _tresor() {
-  local path= i=2
+  # Not "path": that is $PATH.
+  local program=$words[1] command= i=2
   while (( i < CURRENT )); do
-    case "\${path:+$path }\${words[i]}" in
+    case "\${command:+$command }\${words[i]}" in
 ${all
   .filter((node) => node.path !== "")
-  .map((node) => `      ${quote(node.path)}) path=${quote(node.path)} ;;`)
+  .map((node) => `      ${quote(node.path)}) command=${quote(node.path)} ;;`)
   .join("\n")}
       *) break ;;
     esac
     (( i++ ))
   done
   # What is completed is the part after the command.
-  words=("\${path:-tresor}" "\${(@)words[i,-1]}")
+  words=("\${command:-tresor}" "\${(@)words[i,-1]}")
   (( CURRENT -= i - 2 ))
-  case $path in
+  case $command in
 ${cases.join("\n")}
   esac
 }
@@ -135,38 +204,45 @@ compdef _tresor tresor
 `
 }
 
+function fishArguments({ kind }: Value): string {
+  if (kind === "file") return "-F"
+  if (kind === "folder") return `-x -a "(__fish_complete_directories)"`
+  if (kind === "name") return `-x -a "(__tresor_names)"`
+  return kind === "none" ? "-x" : `-x -a ${quote(kind.join(" "))}`
+}
+
 function fish(all: readonly Node[]): string {
-  const lines = ["# fish completion for tresor", "complete -c tresor -f"]
+  const lines = [
+    "# fish completion for tresor",
+    "function __tresor_names",
+    `  set -l program (commandline -opc)[1]`,
+    `  $program ${LIST}`,
+    "end",
+    "complete -c tresor -f",
+  ]
   for (const node of all) {
-    const parts = node.path.split(" ").filter((part) => part !== "")
-    const seen = parts.map((part) => `__fish_seen_subcommand_from ${part}`)
+    const seen = node.path
+      .split(" ")
+      .filter((part) => part !== "")
+      .map((part) => `__fish_seen_subcommand_from ${part}`)
     const children = node.words.map(([name]) => name)
     const condition =
-      parts.length === 0
+      seen.length === 0
         ? "__fish_use_subcommand"
         : [...seen, ...(children.length > 0 ? [`not __fish_seen_subcommand_from ${children.join(" ")}`] : [])].join(
             "; and ",
           )
-    for (const [name, text] of node.words)
-      lines.push(`complete -c tresor -n ${quote(condition)} -a ${name} -d ${quote(text)}`)
-    for (const option of node.options) {
-      const short = option.short === undefined || option.short === null ? "" : ` -s ${option.short.slice(1)}`
-      const long = option.long === undefined || option.long === null ? "" : ` -l ${option.long.slice(2)}`
-      const value = option.required
-        ? option.argChoices === undefined
-          ? " -r -F"
-          : ` -x -a ${quote(option.argChoices.join(" "))}`
-        : ""
-      lines.push(`complete -c tresor -n ${quote(condition)}${short}${long}${value} -d ${quote(option.description)}`)
+    const when = `complete -c tresor -n ${quote(condition)}`
+    for (const [name, text] of node.words) lines.push(`${when} -a ${name} -d ${quote(text)}`)
+    for (const flag of node.flags) {
+      const names = flag.spellings.map((each) =>
+        each.startsWith("--") ? `-l ${each.slice(2)}` : `-s ${each.slice(1)}`,
+      )
+      const argument = flag.value === null ? "" : ` -r ${fishArguments(flag.value)}`
+      lines.push(`${when} ${names.join(" ")}${argument} -d ${quote(flag.text)}`)
     }
-    for (const kind of node.operands) {
-      if (kind === "name")
-        lines.push(
-          `complete -c tresor -n ${quote(condition)} -a "(tresor list --json 2>/dev/null | string match -ra '\\"name\\":\\"[^\\"]*\\"' | string split -f4 '\\"')"`,
-        )
-      else if (kind.includes(" ")) lines.push(`complete -c tresor -n ${quote(condition)} -a ${quote(kind)}`)
-      else lines.push(`complete -c tresor -n ${quote(condition)} -F`)
-    }
+    for (const operand of node.operands)
+      if (operand.kind !== "none") lines.push(`${when} ${fishArguments(operand).replace(/^-x /, "")}`)
   }
   return `${lines.join("\n")}\n`
 }

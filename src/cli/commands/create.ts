@@ -17,11 +17,11 @@ import { err, out } from "../../output/output.ts"
 import { type EnclaveChoice, type FreshOptions, freshKeyslot, readNew, withEnclave } from "../keeper.ts"
 import { formatSize } from "../options.ts"
 import { progressBar, withClock } from "../progress.ts"
-import { checkRecoveryFile, showRecoveryKey, withRecoveryKey } from "../recovery-key.ts"
+import { checkRecovery, type RecoveryOptions, withRecoveryKey } from "../recovery-key.ts"
 import { type SecretSource, withSecret } from "../secrets.ts"
 import { examineTarget, type Target, withTarget } from "../target.ts"
 
-export interface CreateOptions extends SecretSource, EnclaveChoice, FreshOptions {
+export interface CreateOptions extends SecretSource, EnclaveChoice, FreshOptions, RecoveryOptions {
   readonly size?: bigint
   readonly label?: string
   readonly uuid?: string
@@ -30,7 +30,6 @@ export interface CreateOptions extends SecretSource, EnclaveChoice, FreshOptions
   readonly keySize?: number
   readonly keySlot?: number
   readonly recovery: boolean
-  readonly recoveryKeyFile?: string
   readonly header?: string
   readonly force?: true
   readonly batchMode?: true
@@ -42,7 +41,10 @@ export interface Created {
   readonly path: string
   readonly uuid: string
   readonly label: string
+  /** Of the file or device. */
   readonly size: number
+  /** Of what clients will have. */
+  readonly usable: number
   readonly dataOffset: number
   readonly sectorSize: number
   readonly cipher: string
@@ -81,43 +83,36 @@ async function write(made: MadeVolume, data: Target, header: Target | null): Pro
   await withTarget(data, async () => place(header))
 }
 
-/**
- * Makes a volume. `show` is given a recovery key that goes to no file; the key
- * is wiped when it returns.
- */
-export async function createVolume(
-  path: string,
-  options: CreateOptions,
-  show: (key: Uint8Array) => Promise<void> = async () => {},
-): Promise<Created> {
+/** Makes a volume. Nothing is written before the recovery key has got to its owner. */
+export async function createVolume(path: string, options: CreateOptions): Promise<Created> {
   const force = options.force === true
-  checkRecoveryFile(options.recoveryKeyFile)
   const data = await examineTarget(path, { size: options.size, force })
   const header = options.header === undefined ? null : await examineTarget(options.header, { size: DATA_OFFSET, force })
   const volume = describe(options, data)
   checkSize(data.size, volume, path)
+  if (options.recovery) checkRecovery(options)
 
   return withSecret(readNew(`Enter passphrase for ${path}`, options, options), (secret) =>
     withEnclave(options, async (keeper) => {
       if (secret.length === 0) throw emptyPassphrase(path)
       const first = await freshKeyslot(keeper.enclave, options, { secret, slot: options.keySlot ?? 0 })
-      const make = async (...more: FreshKeyslot[]) => {
+      const make = async (more: readonly FreshKeyslot[], deliver: () => Promise<void>) => {
         const made = await withClock("Making the keyslots", makeVolume(keeper, volume, [first, ...more], path))
+        await deliver()
         await write(made, data, header)
         return made
       }
       const { slots } = options.recovery
-        ? await withRecoveryKey(
-            options.recoveryKeyFile,
-            (key) => make({ type: "recovery", secret: key, slot: null }),
-            show,
+        ? await withRecoveryKey(options, (key, deliver) =>
+            make([{ type: "recovery", secret: key, slot: null }], deliver),
           )
-        : await make()
+        : await make([], async () => {})
       return {
         path,
         uuid: volume.uuid,
         label: volume.label,
         size: Number(data.size),
+        usable: Number(data.size) - (header === null ? Number(DATA_OFFSET) : 0),
         dataOffset: header === null ? Number(DATA_OFFSET) : 0,
         sectorSize: volume.sectorSize,
         cipher: "aes-xts-plain64",
@@ -139,21 +134,14 @@ function emptyPassphrase(path: string): TresorError {
 }
 
 export async function create(path: string, options: CreateOptions): Promise<void> {
-  // The object on standard output holds nothing secret.
-  const output = options.json === true ? err : out
-  let gap = ""
-  const made = await createVolume(path, options, async (key) => {
-    await showRecoveryKey(key, output)
-    gap = "\n"
-  })
+  const made = await createVolume(path, options)
   if (options.json === true) {
     out.json(made)
   } else {
     const sealed =
       options.portable === true ? "opened by cryptsetup too" : `sealed to this machine, backend ${made.backend}`
-    if (gap !== "") out.text(gap)
     out.line(
-      `${path}: ${formatSize(made.size)}, ${made.cipher} with ${made.keySize}-bit key, ` +
+      `${path}: ${formatSize(made.usable)} usable of ${formatSize(made.size)}, ${made.cipher} with ${made.keySize}-bit key, ` +
         `${made.sectorSize}-byte sectors, UUID ${made.uuid}.`,
     )
     out.line(`Passphrase in keyslot ${made.keyslot}, ${sealed}.`)

@@ -54,7 +54,14 @@ export async function demo(options: { readonly backend: Backend | "auto"; readon
     say(bold("Tresor: disk encryption whose keys exist only inside an enclave"))
     say()
 
-    const made = await createVolume(path, { ...options, size: SIZE, keyFile, recovery: true, label: "demo" })
+    const made = await createVolume(path, {
+      ...options,
+      size: SIZE,
+      keyFile,
+      recovery: true,
+      recoveryKeyFile: join(folder, "recovery-key"),
+      label: "demo",
+    })
     step(`created ${formatSize(SIZE)} LUKS2 volume; its key was made in the enclave and has never been outside`)
 
     const volume = await openVolume(path, NAME, { ...options, keyFile, tries: 1 })

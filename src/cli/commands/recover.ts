@@ -1,8 +1,8 @@
 import type { StatusName } from "../../enclave/error.ts"
 import { Exit, TresorError } from "../../errors.ts"
-import { normalizeRecoveryKey } from "../../luks2/modhex.ts"
+import { normalizeRecoveryKey, recoveryKeyFaults } from "../../luks2/modhex.ts"
 import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../luks2/operations/recover.ts"
-import { out } from "../../output/output.ts"
+import { err, out } from "../../output/output.ts"
 import { visibleLine } from "../../output/visible.ts"
 import {
   type EnclaveChoice,
@@ -13,10 +13,10 @@ import {
   readNew,
   withKeeper,
 } from "../keeper.ts"
+import { isWrongPassphrase } from "../messages.ts"
 import { withClock } from "../progress.ts"
-import { type SecretSource, withSecret } from "../secrets.ts"
+import { isInteractive, readSecret, readShown, type SecretSource, wipe, withSecret } from "../secrets.ts"
 import { table } from "../table.ts"
-import { withPassphrase } from "../unlock.ts"
 
 export interface RecoverOptions extends EnclaveChoice, FreshOptions, NewSecretOptions {
   readonly recoveryKeyFile?: string
@@ -56,15 +56,49 @@ function tell(report: RecoveryReport, path: string): string {
   return `${said}\n${table(["KEYSLOT", "KIND", "STRENGTH", "OPENS HERE", "WHY"], rows, out.columns)}`
 }
 
+const FORM = "a recovery key has eight groups of eight letters, all of cbdefghijklnrtuv"
+
 /** The text that is the keyslot's passphrase. Throws NO_RECOVERY_KEY (exit 2). */
-function recoveryKey(typed: Uint8Array): Uint8Array {
-  const key = normalizeRecoveryKey(typed)
+function recoveryKey(bytes: Uint8Array): Uint8Array {
+  const key = normalizeRecoveryKey(bytes)
   if (key !== null) return key
   throw new TresorError(
     "NO_RECOVERY_KEY",
     Exit.denied,
-    "That is no recovery key: it has 64 letters of cbdefghijklnrtuv, in eight groups; type it as it was shown",
+    `That is no recovery key: ${recoveryKeyFaults(bytes).join("; ")}; ${FORM}`,
   )
+}
+
+/** Typed, and shown meanwhile; asked for again as long as it has not the form of a recovery key. */
+async function typedKey(prompt: string, timeout: number | undefined): Promise<Uint8Array> {
+  for (;;) {
+    const typed = await readShown(prompt, timeout)
+    try {
+      const key = normalizeRecoveryKey(typed)
+      if (key !== null) return key
+      err.line(`That is no recovery key: ${recoveryKeyFaults(typed).join("; ")}.`)
+    } finally {
+      wipe(typed)
+    }
+  }
+}
+
+/** Calls `attempt` with the recovery key; again, while it is typed and tries are left, after one that opens nothing. */
+async function withTypedKey<T>(
+  prompt: string,
+  source: SecretSource,
+  attempt: (key: Uint8Array) => Promise<T>,
+): Promise<T> {
+  if (!isInteractive(source))
+    return withSecret(readSecret(prompt, source), (bytes) => withSecret(recoveryKey(bytes), attempt))
+  for (let n = 1; ; n++) {
+    try {
+      return await withSecret(typedKey(prompt, source.timeout), attempt)
+    } catch (error) {
+      if (!isWrongPassphrase(error) || n >= TRIES) throw error
+      err.line("No keyslot opens with this recovery key.")
+    }
+  }
 }
 
 export async function recover(path: string, options: RecoverOptions): Promise<void> {
@@ -76,31 +110,29 @@ export async function recover(path: string, options: RecoverOptions): Promise<vo
     if (options.json !== true) out.text(text)
   }
   await withKeeper(path, options, (keeper) =>
-    withPassphrase(`Enter recovery key for ${path}`, { ...source, tries: TRIES }, (typed) =>
-      withSecret(recoveryKey(typed), async (key) => {
-        const report = await withClock("Opening the keyslot", testRecovery(keeper, key))
-        say(tell(report, path))
-        let keyslot: number | null = null
-        if (options.checkOnly !== true) {
-          const fresh = readNew("Enter new passphrase for this machine", newSource(options), options)
-          keyslot = await withSecret(fresh, async (secret) => {
-            const slot = options.newKeySlot ?? null
-            const made = await freshKeyslot(keeper.enclave, options, { secret, slot })
-            const added = recoverVolume(keeper, { key, slot: report.slot }, made)
-            return (await withClock("Making the keyslot", added)).slot
-          })
-          say(`\nNew passphrase in keyslot ${keyslot}.\n`)
-          for (const { slot, seal } of report.others) {
-            if (seal === null || seal === "opens") continue
-            say(`Keyslot ${slot} does not open here; \`tresor key remove --key-slot ${slot} ${path}\` destroys it.\n`)
-          }
+    withTypedKey(`Enter recovery key for ${path}`, source, async (key) => {
+      const report = await withClock("Opening the keyslot", testRecovery(keeper, key))
+      say(tell(report, path))
+      let keyslot: number | null = null
+      if (options.checkOnly !== true) {
+        const fresh = readNew("Enter new passphrase for this machine", newSource(options), options)
+        keyslot = await withSecret(fresh, async (secret) => {
+          const slot = options.newKeySlot ?? null
+          const made = await freshKeyslot(keeper.enclave, options, { secret, slot })
+          const added = recoverVolume(keeper, { key, slot: report.slot }, made)
+          return (await withClock("Making the keyslot", added)).slot
+        })
+        say(`\nNew passphrase in keyslot ${keyslot}.\n`)
+        for (const { slot, seal } of report.others) {
+          if (seal === null || seal === "opens") continue
+          say(`Keyslot ${slot} does not open here; \`tresor key remove --key-slot ${slot} ${path}\` destroys it.\n`)
         }
-        if (options.json === true) {
-          const { uuid } = keeper.store.header
-          const object = { path, uuid, recoveryKeyslot: report.slot, keyslots: report.others, keyslot }
-          out.json(object)
-        }
-      }),
-    ),
+      }
+      if (options.json === true) {
+        const { uuid } = keeper.store.header
+        const object = { path, uuid, recoveryKeyslot: report.slot, keyslots: report.others, keyslot }
+        out.json(object)
+      }
+    }),
   )
 }

@@ -7,7 +7,7 @@ import { out } from "../../output/output.ts"
 import { visibleLine } from "../../output/visible.ts"
 import { openHeaderDevice } from "../../store/header-device.ts"
 import { ask } from "../confirm.ts"
-import { progressBar } from "../progress.ts"
+import { type Progress, progressBar } from "../progress.ts"
 
 export interface WipeOptions {
   readonly header?: string
@@ -31,12 +31,12 @@ function counting(device: HeaderDevice, written: (bytes: number) => void): Heade
 }
 
 export async function wipe(path: string, options: WipeOptions): Promise<void> {
-  using bar = progressBar("Wiping the keyslots")
+  let bar: Progress | null = null
   let total = Number.POSITIVE_INFINITY
   let done = 0
   const device = counting(await openHeaderDevice(options.header ?? path, { readOnly: false }), (bytes) => {
     done += bytes
-    bar.update(Math.min(done / total, 1))
+    bar?.update(Math.min(done / total, 1))
   })
   try {
     const store = await HeaderStore.open(device)
@@ -51,6 +51,8 @@ export async function wipe(path: string, options: WipeOptions): Promise<void> {
     }
     const { offset, end } = keyslotsArea(store.header)
     total = Number(end - offset)
+    // Not before the answer: it would be drawn over the question.
+    bar = progressBar("Wiping the keyslots")
     const destroyed = await wipeKeyslots({ store, path })
     out.line(
       destroyed.length === 0
@@ -58,6 +60,7 @@ export async function wipe(path: string, options: WipeOptions): Promise<void> {
         : `${destroyed.length} keyslots destroyed.`,
     )
   } finally {
+    bar?.[Symbol.dispose]()
     await device.close()
   }
 }

@@ -9,12 +9,14 @@ export interface Added {
 
 /**
  * Adds keyslots for new secrets, proved by an existing one in each of the
- * sealed requests. One change of the header: all of them or none.
+ * sealed requests. One change of the header: all of them or none, and none when
+ * `beforeWriting` rejects, which is called when all are made.
  */
 export function addKeyslots(
   keeper: VolumeKeeper,
   proof: Proof,
   fresh: readonly FreshKeyslot[],
+  beforeWriting: () => Promise<void> = async () => {},
 ): Promise<readonly Added[]> {
   return edit(keeper, async (draft) => {
     const added: Added[] = []
@@ -23,6 +25,7 @@ export function addKeyslots(
       const known = added.at(-1)?.proved ?? proof.slot
       added.push(await draft.enrol(keeper, { ...proof, slot: known }, each))
     }
+    await beforeWriting()
     return added
   })
 }

@@ -23,13 +23,14 @@ export function hasRecoveryKey({ metadata }: LuksHeader): boolean {
 
 /**
  * Adds a Tresor passphrase, and a recovery key when given, to a volume that
- * cryptsetup made. Nothing else changes.
+ * cryptsetup made. Nothing else changes. `beforeWriting`: see addKeyslots.
  */
 export async function adopt(
   keeper: VolumeKeeper,
   proof: Proof,
   keyslots: readonly FreshKeyslot[],
+  beforeWriting: () => Promise<void> = async () => {},
 ): Promise<readonly Added[]> {
   checkAdoptable(keeper.store.header, keeper.path)
-  return addKeyslots(keeper, proof, keyslots)
+  return addKeyslots(keeper, proof, keyslots, beforeWriting)
 }
