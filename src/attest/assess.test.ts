@@ -131,20 +131,23 @@ const keepCollateral = (of = platform) => {
   )
 }
 
-test("this installation's own image on this machine: no question, but pinned", async () => {
+test("this installation's own image on this machine: no question; pinned only in a process of our own", async () => {
   const quiet = world(null, { own })
   await assessEnclave(enclave(), {}, quiet)
-  await assessEnclave(enclave(), {}, quiet)
+  assert.equal(pinned(), null)
+  const startedHere = true
+  await assessEnclave(enclave(), { startedHere }, quiet)
+  await assessEnclave(enclave(), { startedHere }, quiet)
   assert.equal(pinned(), `${formatKnown("local", identity)}\n`)
   assert.equal(statSync(knownEnclavesPath()).mode & 0o777, 0o600)
   assert.deepEqual(quiet.told, [])
-  await assessEnclave(enclave(hardware), {}, quiet)
+  await assessEnclave(enclave(hardware), { startedHere }, quiet)
   assert.equal(parseKnown(pinned()!, "").length, 2, "the other backend is another line")
 })
 
 test("the own image is accepted where nothing can be pinned", async () => {
   writeFileSync(process.env["XDG_CONFIG_HOME"]!, "")
-  await assessEnclave(enclave(), {}, world(null, { own }))
+  await assessEnclave(enclave(), { startedHere: true }, world(null, { own }))
 })
 
 test("a report that does not bind key and nonce, or tells of another enclave, is refused even from the own image", async () => {

@@ -32,6 +32,8 @@ export interface AssessOptions {
   readonly policy?: string | undefined
   /** `user@host` of a remote enclave; absent: of this machine. */
   readonly host?: string | undefined
+  /** Its process was started by this one: what it says of itself is as good as this program, and pinned. */
+  readonly startedHere?: boolean
 }
 
 function ownImage(): Surroundings["own"] {
@@ -134,7 +136,9 @@ export async function assessEnclave(
     throw refuse("ATTEST_DEBUG", "it is a DEBUG enclave, whose memory its host can read")
   }
   if (!remote && world.own?.mrenclave === seen.mrenclave && world.own.mrsigner === seen.mrsigner) {
-    pinOwn(path, seen)
+    // Nothing vouches for the report of a process that was there before: accepted, since only this user and root can be
+    // behind that socket (cli/find.ts), but not remembered as if somebody had looked at it.
+    if (options.startedHere === true) pinOwn(path, seen)
     return
   }
   await decide(path, host, seen, vouched, world)

@@ -1,25 +1,15 @@
 /** Lists of ours in the user's configuration: changed whole or not at all, by one process at a time. */
-import { randomBytes } from "node:crypto"
-import {
-  closeSync,
-  constants,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs"
+import { closeSync, constants, mkdirSync, openSync, readFileSync } from "node:fs"
 import { homedir } from "node:os"
-import { dirname, join } from "node:path"
+import { dirname, isAbsolute, join } from "node:path"
 import { flock } from "../enclave/native.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { replaceFile } from "../replace-file.ts"
 
 /** $XDG_CONFIG_HOME/tresor, else ~/.config/tresor. */
 export function configDir(): string {
   const { XDG_CONFIG_HOME } = process.env
-  const base = XDG_CONFIG_HOME !== undefined && XDG_CONFIG_HOME !== "" ? XDG_CONFIG_HOME : join(homedir(), ".config")
+  const base = XDG_CONFIG_HOME !== undefined && isAbsolute(XDG_CONFIG_HOME) ? XDG_CONFIG_HOME : join(homedir(), ".config")
   return join(base, "tresor")
 }
 
@@ -47,23 +37,12 @@ export function readList(path: string): string {
 export function changeList(path: string, change: (text: string) => string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const lock = openSync(`${path}.lock`, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
-  // A name nobody else can have put a file or link at; "wx" refuses one all the same.
-  const temporary = `${path}.${randomBytes(8).toString("hex")}`
   try {
     flock(lock, "exclusive")
     const text = read(path)
     const changed = change(text)
-    if (changed === text) return
-    writeFileSync(temporary, changed, { mode: 0o600, flag: "wx", flush: true })
-    renameSync(temporary, path)
-    const folder = openSync(dirname(path), constants.O_RDONLY)
-    try {
-      fsyncSync(folder)
-    } finally {
-      closeSync(folder)
-    }
+    if (changed !== text) replaceFile(path, changed)
   } finally {
-    rmSync(temporary, { force: true })
     closeSync(lock)
   }
 }

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, openSync, rmSync } from "node:fs"
 import type { Socket } from "node:net"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { prepareRoot, runtimeRoot } from "../daemon/runtime-root.ts"
 
@@ -24,6 +24,12 @@ function command(): [string, ...string[]] {
   return [fileURLToPath(new URL("./tresord", here))]
 }
 
+/** For a process with another current directory. */
+function directories(root: string): NodeJS.ProcessEnv {
+  const state = process.env["TRESOR_STATE_DIR"] ?? ""
+  return { TRESOR_RUNTIME_DIR: root, ...(state === "" ? {} : { TRESOR_STATE_DIR: resolve(state) }) }
+}
+
 /** Throws when there can be no runtime directory. */
 export function spawnDaemon(): DaemonProcess {
   const root = runtimeRoot()
@@ -37,6 +43,7 @@ export function spawnDaemon(): DaemonProcess {
       detached: true,
       // The daemon keeps no directory busy.
       cwd: "/",
+      env: { ...process.env, ...directories(root) },
     })
     const lifeline = child.stdio[3] as Socket
     child.unref()

@@ -3,15 +3,16 @@ import type { ChildProcess } from "node:child_process"
 import { readFileSync, rmSync } from "node:fs"
 import type { Socket } from "node:net"
 import * as v from "valibot"
-import { ControlClient } from "../control/client.ts"
+import { ControlClient, connectSocket } from "../control/client.ts"
 import { refusedSchema } from "../control/volume.ts"
 import { VolumeClient } from "../control/volume-client.ts"
-import { isLive, processStart, readState, runtimePaths } from "../daemon/runtime.ts"
+import { isLive, processStart, runtimePaths } from "../daemon/runtime.ts"
 import { runtimeRoot } from "../daemon/runtime-root.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { parseJson } from "../json.ts"
 import { takeDaemon } from "./daemon-process.ts"
-import { notOpen } from "./messages.ts"
+import { checkPeer, find } from "./find.ts"
+import { dead, notOpen } from "./messages.ts"
 
 const readySchema = v.variant("ok", [
   v.object({ ok: v.literal(true) }),
@@ -98,13 +99,23 @@ function lastWords(log: string): string {
   return said === undefined ? "" : `: ${said}`
 }
 
-/** Throws NOT_OPEN (exit 4) when no tresord of that name lives. */
-export async function connectVolume(name: string): Promise<VolumeClient> {
-  const root = runtimeRoot()
-  const paths = runtimePaths(root, name)
-  if (!isLive(readState(root, name))) throw notOpen(name)
+/** Of another user's volume root may ask and end things; passphrases go to one's own and to root's. */
+export interface Reach {
+  readonly others?: boolean
+  /** The socket stays open for writing when the other end has ended. */
+  readonly halfOpen?: boolean
+}
+
+/**
+ * A socket whose peer is the tresord of that name. Throws NOT_OPEN (exit 4) when none lives, IMPOSTOR
+ * (exit 2) when somebody else answers.
+ */
+export async function connectTresord(name: string, { others = false, halfOpen = false }: Reach = {}): Promise<Socket> {
+  const { path, owner, state } = find(name, { others })
+  if (!isLive(state)) throw state === null ? notOpen(name) : dead(name, state)
   try {
-    return new VolumeClient(await ControlClient.connect(paths.control), name)
+    const check = (socket: Socket) => checkPeer(socket, name, { pid: state.pid, owner })
+    return await connectSocket(runtimePaths(path, name).control, check, { halfOpen })
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     if (code === "ENOENT" || code === "ECONNREFUSED") throw notOpen(name)
@@ -112,12 +123,15 @@ export async function connectVolume(name: string): Promise<VolumeClient> {
   }
 }
 
+/** Throws as connectTresord. */
+export async function connectVolume(name: string, reach: Reach = {}): Promise<VolumeClient> {
+  return new VolumeClient(new ControlClient(await connectTresord(name, reach)), name)
+}
+
 /** Closes a volume and waits for the end of its process. */
-export async function closeVolume(name: string): Promise<void> {
-  const root = runtimeRoot()
-  const state = readState(root, name)
-  if (!isLive(state)) throw notOpen(name)
-  const client = await connectVolume(name)
+export async function closeVolume(name: string, reach: Reach = {}): Promise<void> {
+  const { state } = find(name, { others: reach.others === true })
+  const client = await connectVolume(name, reach)
   try {
     await client.call("Close")
   } catch (error) {
@@ -126,5 +140,6 @@ export async function closeVolume(name: string): Promise<void> {
   } finally {
     client[Symbol.dispose]()
   }
+  if (!isLive(state)) return
   while (processStart(state.pid) === state.startTime) await new Promise((resolve) => setTimeout(resolve, 5))
 }

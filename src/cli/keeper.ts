@@ -41,7 +41,7 @@ export interface ExistingOptions extends SecretSource {
 /** An enclave that has been assessed, and what seals to it. */
 export async function withEnclave<T>(choice: EnclaveChoice, work: (keeper: Keeper) => Promise<T>): Promise<T> {
   await using enclave = await openEnclave({ backend: choice.backend })
-  const trusted = await TrustedEnclave.assess(askEnclave(enclave), { policy: choice.policy })
+  const trusted = await TrustedEnclave.assess(askEnclave(enclave), { policy: choice.policy, startedHere: true })
   return await work({ enclave, seal: (asked, secrets) => trusted.seal(asked, secrets) })
 }
 

@@ -80,6 +80,16 @@ export function recoveryKeyNotice(): readonly string[] {
 
 export const nothingOpen = "No volumes are open."
 
+/** A volume whose tresord ended without closing it. */
+export function dead(name: string, state: { readonly pid: number } | "damaged"): TresorError {
+  const who = state === "damaged" ? "its state cannot be read" : `its tresord, process ${state.pid}, died`
+  return new TresorError(
+    "VOLUME_DEAD",
+    Exit.wrongDevice,
+    `Cannot reach ${name}: ${who}; \`tresor umount\` undoes a mount that is left, the next \`tresor open\` takes the name over`,
+  )
+}
+
 export function notOpen(name: string): TresorError {
   return new TresorError(
     "NOT_OPEN",

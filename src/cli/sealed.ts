@@ -37,7 +37,7 @@ export class TrustedEnclave {
   /** Throws when the enclave is not the one the policy or the first contact named. */
   static async assess(
     enclave: Askable,
-    options: { readonly policy?: string | undefined; readonly host?: string },
+    options: { readonly policy?: string | undefined; readonly host?: string; readonly startedHere: boolean },
   ): Promise<TrustedEnclave> {
     const { assessEnclave } = await import("../attest/assess.ts")
     await assessEnclave(enclave, options)

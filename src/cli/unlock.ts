@@ -96,13 +96,25 @@ function checkKind({ name, cipher }: VolumeStatus, legacy: boolean): void {
   )
 }
 
-/** Unlocks a volume that waits; rejects as the enclave decides. `host`: another machine, where it is. */
-export async function unlockVolume(client: VolumeClient, options: UnlockOptions, host?: string): Promise<VolumeStatus> {
+export interface Whereabouts {
+  /** Another machine, where the volume is. */
+  readonly host?: string
+  /** This command started the process that the enclave is in. */
+  readonly startedHere?: boolean
+}
+
+/** Unlocks a volume that waits; rejects as the enclave decides. */
+export async function unlockVolume(
+  client: VolumeClient,
+  options: UnlockOptions,
+  { host, startedHere = false }: Whereabouts = {},
+): Promise<VolumeStatus> {
   const status = await client.status()
   const legacy = options.legacy === true
   checkKind(status, legacy)
   const enclave = await TrustedEnclave.assess(await askVolume(client), {
     policy: options.policy,
+    startedHere,
     ...(host === undefined ? {} : { host }),
   })
   const prompt = `Enter passphrase for ${status.path}`

@@ -11,6 +11,32 @@ import {
   VarlinkError,
 } from "./varlink.ts"
 
+/**
+ * Rejects with the socket's error (ENOENT, ECONNREFUSED: nobody serves it), or with what `check`,
+ * which sees the peer before a byte is sent, throws.
+ */
+export async function connectSocket(
+  path: string,
+  check?: (socket: Socket) => void,
+  { halfOpen = false } = {},
+): Promise<Socket> {
+  const socket = connect({ path, allowHalfOpen: halfOpen })
+  await new Promise<void>((resolve, reject) => {
+    socket.once("error", reject)
+    socket.once("connect", () => {
+      socket.off("error", reject)
+      resolve()
+    })
+  })
+  try {
+    check?.(socket)
+  } catch (error) {
+    socket.destroy()
+    throw error
+  }
+  return socket
+}
+
 export class ControlClient implements Disposable {
   readonly #stream: Duplex
   readonly #replies: AsyncGenerator<Reply, void>
@@ -21,17 +47,9 @@ export class ControlClient implements Disposable {
     this.#replies = replies(stream)
   }
 
-  /** Rejects with the socket's error (ENOENT, ECONNREFUSED: nobody serves it). */
-  static async connect(path: string): Promise<ControlClient> {
-    const socket: Socket = connect({ path })
-    await new Promise<void>((resolve, reject) => {
-      socket.once("error", reject)
-      socket.once("connect", () => {
-        socket.off("error", reject)
-        resolve()
-      })
-    })
-    return new ControlClient(socket)
+  /** As connectSocket. */
+  static async connect(path: string, check?: (socket: Socket) => void): Promise<ControlClient> {
+    return new ControlClient(await connectSocket(path, check))
   }
 
   async call(method: string, parameters: Parameters = {}): Promise<Parameters> {

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict"
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  realpathSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -16,6 +19,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, beforeEach, test } from "node:test"
 import { Exit, TresorError } from "../errors.ts"
+import { readRecords } from "../mount/layers.ts"
 import {
   checkName,
   claimName,
@@ -40,22 +44,107 @@ beforeEach(() => {
 const refused = (code: string, exitCode: number) => (error: unknown) =>
   error instanceof TresorError && error.code === code && error.exitCode === exitCode
 
-test("the root: chosen, root's, the session's, or private in /tmp", () => {
+test("the root: chosen, root's, the session's, and never in /tmp", () => {
   assert.equal(runtimeRoot({ TRESOR_RUNTIME_DIR: "/a", XDG_RUNTIME_DIR: "/b" }, 0), "/a")
   assert.equal(runtimeRoot({ XDG_RUNTIME_DIR: "/b" }, 0), "/run/tresor")
   assert.equal(runtimeRoot({ XDG_RUNTIME_DIR: "/b" }, 1000), "/b/tresor")
-  assert.equal(runtimeRoot({}, 1000), "/tmp/tresor-1000")
+  for (const env of [{}, { XDG_RUNTIME_DIR: "" }, { XDG_RUNTIME_DIR: "relative" }]) {
+    assert.throws(() => runtimeRoot(env, 4_000_000), refused("RUNTIME_UNKNOWN", Exit.badArguments))
+  }
 })
 
-test("a root that others can enter, or that is a link, is refused", () => {
-  mkdirSync(root, { mode: 0o755 })
-  chmodSync(root, 0o755)
-  assert.throws(() => prepareRoot(root), refused("RUNTIME_NOT_PRIVATE", Exit.denied))
-  chmodSync(root, 0o700)
-  prepareRoot(root)
-  const link = `${root}-link`
-  symlinkSync(root, link)
-  assert.throws(() => prepareRoot(link), refused("RUNTIME_NOT_PRIVATE", Exit.denied))
+test("a relative root is one of this directory, and links are resolved once", () => {
+  mkdirSync(root)
+  symlinkSync(root, `${root}-link`)
+  assert.equal(runtimeRoot({ TRESOR_RUNTIME_DIR: `${root}-link/later/run` }), join(realpathSync(root), "later/run"))
+  assert.equal(runtimeRoot({ TRESOR_RUNTIME_DIR: "some/run" }), join(process.cwd(), "some/run"))
+})
+
+/** Everything that takes something from the root on trust. */
+const readers: Readonly<Record<string, (root: string) => unknown>> = {
+  prepareRoot,
+  readState: (path) => readState(path, "work"),
+  liveNames,
+  claimName: (path) => claimName(path, "other", "/other.img", false),
+  releaseName: (path) => releaseName(path, "work"),
+  readRecords,
+}
+
+/** Makes `root` private and ours, with a volume in it; then something about it is changed. */
+const unfit: Readonly<Record<string, (root: string) => string>> = {
+  "that others can enter": (path) => {
+    chmodSync(path, 0o711)
+    return path
+  },
+  "that is a link": (path) => {
+    symlinkSync(path, `${path}-link`)
+    return `${path}-link`
+  },
+  "in a directory that others can write": (path) => {
+    const around = `${path}-around`
+    mkdirSync(around)
+    chmodSync(around, 0o777)
+    renameSync(path, join(around, "run"))
+    return join(around, "run")
+  },
+  "in a directory that a group can write": (path) => {
+    const around = `${path}-group`
+    mkdirSync(around)
+    chmodSync(around, 0o770)
+    renameSync(path, join(around, "run"))
+    return join(around, "run")
+  },
+}
+
+for (const [what, change] of Object.entries(unfit))
+  for (const [reader, read] of Object.entries(readers))
+    test(`${reader} refuses a root ${what}`, () => {
+      claimName(root, "work", "/disk.img", false)
+      const changed = change(root)
+      assert.throws(() => read(changed), refused("RUNTIME_NOT_PRIVATE", Exit.denied))
+    })
+
+for (const [reader, read] of Object.entries(readers))
+  test(`${reader} refuses a root of another user, and one below his directory`, () => {
+    if (process.getuid!() !== 0) {
+      assert.throws(() => read("/usr"), refused("RUNTIME_NOT_PRIVATE", Exit.denied))
+      return
+    }
+    claimName(root, "work", "/disk.img", false)
+    chownSync(root, 65534, 65534)
+    assert.throws(() => read(root), refused("RUNTIME_NOT_PRIVATE", Exit.denied))
+    const around = `${root}-theirs`
+    mkdirSync(around)
+    chownSync(root, 0, 0)
+    renameSync(root, join(around, "run"))
+    chownSync(around, 65534, 65534)
+    assert.throws(() => read(join(around, "run")), refused("RUNTIME_NOT_PRIVATE", Exit.denied))
+  })
+
+test("a sticky directory around the root will do: nobody else renames there", () => {
+  const around = `${root}-sticky`
+  mkdirSync(around)
+  chmodSync(around, 0o1777)
+  prepareRoot(join(around, "run"))
+})
+
+test("a state.json that is a link, a FIFO, or that others can write is not believed", () => {
+  const { state } = claimName(root, "work", "/disk.img", false)
+  const elsewhere = `${root}-state.json`
+  renameSync(state, elsewhere)
+  symlinkSync(elsewhere, state)
+  assert.equal(readState(root, "work"), "damaged")
+  rmSync(state)
+  execFileSync("mkfifo", ["-m", "600", state])
+  assert.equal(readState(root, "work"), "damaged")
+  rmSync(state)
+  renameSync(elsewhere, state)
+  assert.equal(isLive(readState(root, "work")), true)
+  chmodSync(state, 0o666)
+  assert.equal(readState(root, "work"), "damaged")
+  chmodSync(state, 0o600)
+  chmodSync(join(root, "work"), 0o755)
+  assert.equal(readState(root, "work"), "damaged")
 })
 
 test("names that could leave the root, or be an option, are none", () => {

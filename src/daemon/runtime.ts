@@ -6,7 +6,7 @@
  */
 import {
   closeSync,
-  lstatSync,
+  constants,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -21,7 +21,7 @@ import * as v from "valibot"
 import { flock } from "../enclave/native.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { parseJson } from "../json.ts"
-import { prepareRoot } from "./runtime-root.ts"
+import { checkRoot, openRoot, prepareRoot, readPrivate } from "./runtime-root.ts"
 
 /** sockaddr_un.sun_path, less its NUL. */
 const SOCKET_PATH_LIMIT = 107
@@ -44,9 +44,11 @@ const stateSchema = v.object({
 
 export type State = v.InferOutput<typeof stateSchema>
 
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:+@-]{0,126}$/
+
 /** Letters, digits and `_ . : + @ -`; no leading dot or dash: one path component, one dm name. */
 export function checkName(name: string): void {
-  if (/^[A-Za-z0-9_][A-Za-z0-9_.:+@-]{0,126}$/.test(name)) return
+  if (NAME.test(name)) return
   throw new TresorError(
     "NAME_INVALID",
     Exit.badArguments,
@@ -101,16 +103,17 @@ export function processStart(pid: number): string | null {
   return fields[19] ?? null
 }
 
-/** `null`: no such volume. "damaged": a directory without a readable state. */
-export function readState(root: string, name: string): State | "damaged" | null {
-  const { directory, state } = runtimePaths(root, name)
+/**
+ * `null`: no such volume. "damaged": a directory without a readable state of its owner.
+ * Throws RUNTIME_NOT_PRIVATE. `owner`: see openRoot.
+ */
+export function readState(root: string, name: string, owner?: number): State | "damaged" | null {
+  runtimePaths(root, name)
+  const found = readPrivate(root, name, "state.json", owner)
+  if (found === "missing") return null
+  if (found === "damaged") return "damaged"
   try {
-    lstatSync(directory)
-  } catch {
-    return null
-  }
-  try {
-    const result = v.safeParse(stateSchema, parseJson(readFileSync(state, "utf8")))
+    const result = v.safeParse(stateSchema, parseJson(found.text))
     return result.success ? result.output : "damaged"
   } catch {
     return "damaged"
@@ -123,24 +126,38 @@ export function isLive(state: State | "damaged" | null): state is State {
   )
 }
 
+/** A volume's directory, and whether its tresord lives. */
+export interface Entry {
+  readonly name: string
+  readonly state: State | "damaged"
+  readonly live: boolean
+}
+
+/** Every volume that has a directory, the dead ones too. Throws RUNTIME_NOT_PRIVATE. `owner`: see openRoot. */
+export function entries(root: string, owner?: number): Entry[] {
+  const fd = openRoot(root, owner)
+  if (fd === null) return []
+  let names: string[]
+  try {
+    names = readdirSync(`/proc/self/fd/${fd}`)
+  } finally {
+    closeSync(fd)
+  }
+  return names
+    .filter((name) => NAME.test(name))
+    .sort()
+    .flatMap((name) => {
+      const state = readState(root, name, owner)
+      // Closed between the look and the question.
+      return state === null ? [] : [{ name, state, live: isLive(state) }]
+    })
+}
+
 /** Names of the volumes whose tresord lives. */
 export function liveNames(root: string): string[] {
-  let entries: string[]
-  try {
-    entries = readdirSync(root)
-  } catch {
-    return []
-  }
-  return entries
-    .filter((name) => !name.startsWith("."))
-    .filter((name) => {
-      try {
-        return isLive(readState(root, name))
-      } catch {
-        return false
-      }
-    })
-    .sort()
+  return entries(root)
+    .filter(({ live }) => live)
+    .map(({ name }) => name)
 }
 
 /** The same for two paths to one file or device; a URI is its own. */
@@ -152,7 +169,7 @@ export function storeIdentity(path: string): string {
 
 /** Runs `work` while no other process changes the runtime directory. */
 function locked<T>(root: string, work: () => T): T {
-  const fd = openSync(join(root, ".lock"), "a", 0o600)
+  const fd = openSync(join(root, ".lock"), constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
   try {
     flock(fd, "exclusive")
     return work()
@@ -207,7 +224,7 @@ export function claimName(
       ...(header === null ? {} : { header: storeIdentity(header) }),
       readonly,
     }
-    writeFileSync(join(made, "state.json"), `${JSON.stringify(state)}\n`, { mode: 0o600 })
+    writeFileSync(join(made, "state.json"), `${JSON.stringify(state)}\n`, { mode: 0o600, flag: "wx" })
     renameSync(made, paths.directory)
   })
   return paths
@@ -216,6 +233,7 @@ export function claimName(
 /** Removes what claimName made, unless somebody else owns it by now. */
 export function releaseName(root: string, name: string): void {
   const paths = runtimePaths(root, name)
+  if (!checkRoot(root)) return
   locked(root, () => {
     const found = readState(root, name)
     if (found !== null && found !== "damaged" && found.pid !== process.pid) return

@@ -17,7 +17,7 @@ import {
   writeSync,
 } from "node:fs"
 import { homedir } from "node:os"
-import { join } from "node:path"
+import { isAbsolute, join, resolve } from "node:path"
 import { Exit, TresorError } from "../errors.ts"
 
 const SIZE = 32
@@ -25,10 +25,11 @@ const SIZE = 32
 /** $TRESOR_STATE_DIR; else /var/lib/tresor for root, $XDG_STATE_HOME/tresor for others. */
 export function stateDir(): string {
   const { TRESOR_STATE_DIR, XDG_STATE_HOME } = process.env
-  if (TRESOR_STATE_DIR !== undefined && TRESOR_STATE_DIR !== "") return TRESOR_STATE_DIR
+  if (TRESOR_STATE_DIR !== undefined && TRESOR_STATE_DIR !== "") return resolve(TRESOR_STATE_DIR)
   if (process.getuid?.() === 0) return "/var/lib/tresor"
   return join(
-    XDG_STATE_HOME !== undefined && XDG_STATE_HOME !== "" ? XDG_STATE_HOME : join(homedir(), ".local/state"),
+    // The XDG specification has relative ones ignored.
+    XDG_STATE_HOME !== undefined && isAbsolute(XDG_STATE_HOME) ? XDG_STATE_HOME : join(homedir(), ".local/state"),
     "tresor",
   )
 }

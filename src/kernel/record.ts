@@ -3,12 +3,13 @@
  * in it is secret; without it what was written through the cipher is lost.
  */
 import { randomUUID } from "node:crypto"
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs"
+import { mkdirSync, readFileSync } from "node:fs"
 import { dirname } from "node:path"
 import * as v from "valibot"
 import type { Kdf } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { parseJson } from "../json.ts"
+import { replaceFile } from "../replace-file.ts"
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(0xffffffff))
 
@@ -66,18 +67,5 @@ export function writeRecord(path: string, record: LegacyRecord & { readonly seal
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const { uuid, kdf, sealed } = record
   const text = `${JSON.stringify({ version: 1, uuid, kdf, sealed: Buffer.from(sealed).toString("base64") }, null, 2)}\n`
-  const fd = openSync(`${path}.new`, "w", 0o600)
-  try {
-    writeSync(fd, text)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
-  renameSync(`${path}.new`, path)
-  const directory = openSync(dirname(path), "r")
-  try {
-    fsyncSync(directory)
-  } finally {
-    closeSync(directory)
-  }
+  replaceFile(path, text)
 }

@@ -5,10 +5,12 @@
  * `umount`, which may come from another process, after a crash or after the
  * daemon's death.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import * as v from "valibot"
+import { checkRoot } from "../daemon/runtime-root.ts"
 import { parseJson } from "../json.ts"
+import { replaceFile } from "../replace-file.ts"
 
 const layerSchema = v.variant("kind", [
   v.object({ kind: v.literal("volume"), name: v.string() }),
@@ -42,16 +44,16 @@ export function fuseDirectory(root: string, name: string): string {
 
 export function saveRecord(root: string, record: MountRecord): void {
   mkdirSync(folder(root), { recursive: true, mode: 0o700 })
-  const path = join(folder(root), `${record.name}.json`)
-  writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 })
-  renameSync(`${path}.new`, path)
+  replaceFile(join(folder(root), `${record.name}.json`), `${JSON.stringify(record)}\n`)
 }
 
 export function removeRecord(root: string, record: MountRecord): void {
   rmSync(join(folder(root), `${record.name}.json`), { force: true })
 }
 
+/** What is undone by these, as root: only from a root that nobody else can write. Throws RUNTIME_NOT_PRIVATE. */
 export function readRecords(root: string): MountRecord[] {
+  if (!checkRoot(root)) return []
   let entries: string[]
   try {
     entries = readdirSync(folder(root))

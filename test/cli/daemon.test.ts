@@ -1,7 +1,17 @@
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
-import { connect, type Socket } from "node:net"
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
+import { connect, createServer, type Socket } from "node:net"
 import { join } from "node:path"
 import { before, test } from "node:test"
 import { bindingOf } from "../../src/enclave/asked.ts"
@@ -133,13 +143,19 @@ test("SIGTERM closes: data written before is there after, no directory is left",
   await place.tresor(["close", "work"])
 })
 
-test("after kill -9 the directory is stale: not listed, not closable, cleared by the next open", async () => {
+test("after kill -9 the volume is listed as dead, not closable, and cleared by the next open", async () => {
   const pid = await open()
   process.kill(pid, "SIGKILL")
   await until("tresord is dead", () => !alive(pid))
   assert.deepEqual(place.names(), ["work"])
-  assert.equal((await place.tresor(["list"])).stdout, "No volumes are open.\n")
-  assert.equal((await place.tresor(["close", "work"])).code, 4)
+  assert.match((await place.tresor(["list"])).stdout, /^work +dead +- +- +\/.*disk\.img$/m)
+  const [listed] = JSON.parse((await place.tresor(["list", "--json"])).stdout)
+  assert.deepEqual(listed, { name: "work", state: "dead", path, user: process.getuid!() })
+  for (const command of ["close", "status", "lock", "setkey"]) {
+    const refused = await place.tresor([command, "work"])
+    assert.equal(refused.code, 4)
+    assert.match(refused.stderr, new RegExp(`Cannot reach work: its tresord, process ${pid}, died; [^\\n]*open`))
+  }
   assert.notEqual(await open(), pid)
   await place.tresor(["close", "work"])
 })
@@ -277,4 +293,56 @@ test("the log has JSON lines with priorities, and no secret", async () => {
   }
   assert.ok(!text.includes(readFileSync(keyFile, "utf8")))
   await place.tresor(["close", "work"])
+})
+
+test("who answers on the control socket must be the tresord of state.json, else nothing is said to him", async () => {
+  await open()
+  const socket = control("work")
+  renameSync(socket, `${socket}.kept`)
+  let heard = 0
+  const impostor = createServer((peer) =>
+    peer.on("data", (bytes) => {
+      heard += bytes.length
+    }),
+  )
+  await new Promise<void>((resolve) => impostor.listen(socket, resolve))
+  for (const words of [["status"], ["setkey", "--key-file", keyFile], ["lock"], ["close"], ["bridge"]]) {
+    const [command, ...options] = words
+    const { code, stderr } = await place.tresor([command!, "work", ...options])
+    assert.deepEqual([command, code], [command, 2], stderr)
+    assert.match(stderr, new RegExp(`Cannot talk to work: process ${process.pid} of user ${process.getuid!()} answers`))
+  }
+  assert.equal(heard, 0)
+  impostor.close()
+  renameSync(`${socket}.kept`, socket)
+  assert.equal((await place.tresor(["close", "work"])).code, 0)
+})
+
+test("setkey in a process that was there before pins nothing; open does", async () => {
+  const known = join(place.env["XDG_CONFIG_HOME"]!, "tresor/known-enclaves")
+  rmSync(known, { force: true })
+  assert.equal((await place.tresor(["open", path, "work", "--locked"])).code, 0)
+  const unlocked = await place.tresor(["setkey", "work", "--key-file", keyFile])
+  assert.equal(unlocked.code, 0, unlocked.stderr)
+  assert.equal(existsSync(known), false)
+  await place.tresor(["close", "work"])
+  await open()
+  assert.match(readFileSync(known, "utf8"), /^local software /m)
+  await place.tresor(["close", "work"])
+})
+
+test("a relative TRESOR_RUNTIME_DIR and TRESOR_STATE_DIR are directories below this one, for tresord too", async () => {
+  const cwd = place.path("here")
+  mkdirSync(cwd)
+  const env = { TRESOR_RUNTIME_DIR: "run", TRESOR_STATE_DIR: "state" }
+  const made = await place.tresor(
+    ["create", "own.img", "--size", "32M", "--key-file", keyFile, "--no-recovery", "--pbkdf", "pbkdf2"],
+    { cwd, env },
+  )
+  assert.equal(made.code, 0, made.stderr)
+  const opened = await place.tresor(["open", "own.img", "relative", "--key-file", keyFile], { cwd, env })
+  assert.equal(opened.code, 0, opened.stderr)
+  assert.match((await place.tresor(["list"], { cwd, env })).stdout, /^relative +unlocked/m)
+  assert.equal((await place.tresor(["close", "relative"], { cwd, env })).code, 0)
+  assert.deepEqual(readdirSync(join(cwd, "run")), [".lock"])
 })

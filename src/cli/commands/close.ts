@@ -1,5 +1,5 @@
 import { closeVolume } from "../daemon.ts"
 
 export async function close(name: string): Promise<void> {
-  await closeVolume(name)
+  await closeVolume(name, { others: true })
 }

@@ -1,37 +1,60 @@
 import type { VolumeStatus } from "../../control/volume.ts"
-import { liveNames } from "../../daemon/runtime.ts"
-import { runtimeRoot } from "../../daemon/runtime-root.ts"
 import { out } from "../../output/output.ts"
 import { shade } from "../../output/state.ts"
 import { connectVolume } from "../daemon.ts"
+import { allEntries } from "../find.ts"
 import { nothingOpen } from "../messages.ts"
 import { formatSize } from "../options.ts"
 import { summary } from "../summary.ts"
 import { table } from "../table.ts"
 import { stateWorth } from "./status.ts"
 
+/** A row of the list; `volume` null: its tresord died. */
+interface Row {
+  readonly name: string
+  readonly owner: number
+  readonly path: string
+  readonly volume: VolumeStatus | null
+}
+
 export async function list(options: { readonly json?: true }): Promise<void> {
-  const volumes: VolumeStatus[] = []
-  for (const name of liveNames(runtimeRoot())) {
+  const rows: Row[] = []
+  for (const { name, owner, state, live } of allEntries()) {
+    if (!live) {
+      rows.push({ name, owner, path: state === "damaged" ? "" : state.path, volume: null })
+      continue
+    }
     try {
-      using volume = await connectVolume(name)
-      volumes.push(await volume.status())
+      using client = await connectVolume(name, { others: owner !== process.getuid!() })
+      const volume = await client.status()
+      rows.push({ name, owner, path: volume.path, volume })
     } catch {
       // Closed between the look and the question.
     }
   }
   if (options.json === true) {
-    out.json(volumes.map((each) => ({ ...summary(each), state: each.state, path: each.path })))
-  } else if (volumes.length === 0) {
-    out.line(`${nothingOpen}`)
-  } else {
-    const rows = volumes.map((each) => [
-      each.name,
-      shade(stateWorth(each.state), each.state),
-      formatSize(each.size),
-      each.enclave.backend,
-      each.path,
-    ])
-    out.text(table(["NAME", "STATE", "SIZE", "BACKEND", "PATH"], rows, out.columns))
+    out.json(
+      rows.map(({ name, owner, path, volume }) =>
+        volume === null
+          ? { name, state: "dead", path, user: owner }
+          : { ...summary(volume), state: volume.state, path, user: owner },
+      ),
+    )
+    return
   }
+  if (rows.length === 0) {
+    out.line(`${nothingOpen}`)
+    return
+  }
+  const several = rows.some(({ owner }) => owner !== process.getuid!())
+  const cells = rows.map(({ name, owner, path, volume }) => [
+    name,
+    ...(several ? [String(owner)] : []),
+    ...(volume === null
+      ? [shade("bad", "dead"), "-", "-"]
+      : [shade(stateWorth(volume.state), volume.state), formatSize(volume.size), volume.enclave.backend]),
+    path,
+  ])
+  const heads = ["NAME", ...(several ? ["USER"] : []), "STATE", "SIZE", "BACKEND", "PATH"]
+  out.text(table(heads, cells, out.columns))
 }

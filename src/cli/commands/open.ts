@@ -46,7 +46,8 @@ export async function openVolume(path: string, name: string, options: OpenOption
   rehearse().catch(() => {})
   await using daemon = await starting
   using client = await connectVolume(name)
-  const status = options.locked === true ? await client.status() : await unlockVolume(client, options)
+  const status =
+    options.locked === true ? await client.status() : await unlockVolume(client, options, { startedHere: true })
   await daemon.stay()
   return status
 }

@@ -1,15 +1,12 @@
 /** The passphrase for a volume that waits, here or on another machine. */
 import { spawn } from "node:child_process"
-import { connect } from "node:net"
 import { Duplex } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { ControlClient } from "../../control/client.ts"
 import { VolumeClient } from "../../control/volume-client.ts"
-import { checkName, runtimePaths } from "../../daemon/runtime.ts"
-import { runtimeRoot } from "../../daemon/runtime-root.ts"
+import { checkName } from "../../daemon/runtime.ts"
 import { Exit, TresorError } from "../../errors.ts"
-import { connectVolume } from "../daemon.ts"
-import { notOpen } from "../messages.ts"
+import { connectTresord, connectVolume } from "../daemon.ts"
 import { type UnlockOptions, unlockVolume } from "../unlock.ts"
 
 interface SetkeyOptions extends UnlockOptions {
@@ -52,16 +49,11 @@ export async function setkey(name: string, options: SetkeyOptions): Promise<void
     new ControlClient(Duplex.from({ readable: child.stdout, writable: child.stdin })),
     `${name} on ${options.remote}`,
   )
-  await Promise.race([failed, unlockVolume(client, options, options.remote)])
+  await Promise.race([failed, unlockVolume(client, options, { host: options.remote })])
 }
 
 /** The far end of --remote: bytes only, nothing of them is looked at. */
 export async function bridge(name: string): Promise<void> {
-  const { control } = runtimePaths(runtimeRoot(), name)
-  const socket = connect({ path: control, allowHalfOpen: true })
-  await new Promise<void>((resolve, reject) => {
-    socket.once("connect", resolve)
-    socket.once("error", () => reject(notOpen(name)))
-  })
+  const socket = await connectTresord(name, { halfOpen: true })
   await Promise.all([pipeline(process.stdin, socket), pipeline(socket, process.stdout)])
 }

@@ -53,7 +53,7 @@ function describeSize({ path, size }: VolumeStatus): string {
 }
 
 export async function status(name: string, options: { readonly json?: true }): Promise<void> {
-  using client = await connectVolume(name)
+  using client = await connectVolume(name, { others: true })
   const volume = await client.status()
   if (options.json === true) {
     const { publicKey, xfrm, ...enclave } = volume.enclave

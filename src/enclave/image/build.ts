@@ -1,8 +1,9 @@
 /** What the build does with a linked enclave: measure it, sign it, compare it with the pinned measurement. */
 import { execFileSync } from "node:child_process"
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Exit, TresorError } from "../../errors.ts"
+import { replaceFile } from "../../replace-file.ts"
 import { type EnclaveConf, parseConf } from "./conf.ts"
 import { parseImage } from "./elf.ts"
 import { generateSigner, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
@@ -28,13 +29,6 @@ export function signingDate(): string {
   return date.toISOString().slice(0, 10).replaceAll("-", "")
 }
 
-/** Written whole or not at all. */
-export function replaceFile(path: string, bytes: Uint8Array): void {
-  const temporary = `${path}.${process.pid}`
-  writeFileSync(temporary, bytes)
-  renameSync(temporary, path)
-}
-
 /**
  * Brings `enclave/build/tresor.sigstruct` up to date with the image, making
  * the checkout's own `enclave/signer.pem` when it has none.
@@ -51,7 +45,7 @@ export function signBuild(root: string): Build & { readonly mrenclave: string; r
   if (existsSync(path) && isCurrent(readFileSync(path), unsigned, modulus)) {
     return { conf, measurement, mrenclave, signed: false }
   }
-  replaceFile(path, attach(unsigned, modulus, signBytes(key, signedBytes(unsigned)), newSha256))
+  replaceFile(path, attach(unsigned, modulus, signBytes(key, signedBytes(unsigned)), newSha256), 0o644)
   return { conf, measurement, mrenclave, signed: true }
 }
 

@@ -8,7 +8,8 @@ import { tmpdir } from "node:os"
 import { basename, dirname, join, sep } from "node:path"
 import { promisify } from "node:util"
 import { Exit, TresorError } from "../../errors.ts"
-import { compilerId, measureBuild, replaceFile, signingDate } from "./build.ts"
+import { replaceFile } from "../../replace-file.ts"
+import { compilerId, measureBuild, signingDate } from "./build.ts"
 import { Attribute, type EnclaveConf, parseConf } from "./conf.ts"
 import { type EnclaveImage, isElf, parseImage } from "./elf.ts"
 import { loadModulus, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
@@ -204,7 +205,7 @@ export function sign(options: SignOptions): CommandResult {
   const unsigned = prepare({ mrenclave, conf, date: options.date ?? signingDate(), debug: options.debug ?? false })
   if (options.prepare) {
     const out = options.out ?? toSign
-    replaceFile(out, signedBytes(unsigned))
+    replaceFile(out, signedBytes(unsigned), 0o644)
     return {
       exitCode: 0,
       json: { out, mrenclave: toHex(mrenclave) },
@@ -218,7 +219,7 @@ export function sign(options: SignOptions): CommandResult {
 }
 
 function write(out: string, sigstruct: Uint8Array): CommandResult {
-  replaceFile(out, sigstruct)
+  replaceFile(out, sigstruct, 0o644)
   const { mrenclave, mrsigner, debug } = describeSigstruct(sigstruct)
   return {
     exitCode: 0,
