@@ -9,7 +9,8 @@ import { replaceFile } from "../replace-file.ts"
 /** $XDG_CONFIG_HOME/tresor, else ~/.config/tresor. */
 export function configDir(): string {
   const { XDG_CONFIG_HOME } = process.env
-  const base = XDG_CONFIG_HOME !== undefined && isAbsolute(XDG_CONFIG_HOME) ? XDG_CONFIG_HOME : join(homedir(), ".config")
+  const base =
+    XDG_CONFIG_HOME !== undefined && isAbsolute(XDG_CONFIG_HOME) ? XDG_CONFIG_HOME : join(homedir(), ".config")
   return join(base, "tresor")
 }
 
