@@ -2,6 +2,7 @@
 import { availableParallelism, totalmem } from "node:os"
 import { openEnclave } from "../enclave/loader.ts"
 import type { Backend, Enclave, Kdf, SealPolicy } from "../enclave/types.ts"
+import { faultsOf, faultWords } from "../luks2/faults.ts"
 import { HeaderStore } from "../luks2/header-store.ts"
 import type { Metadata } from "../luks2/metadata.ts"
 import { type KdfRequest, portableKdf, tresorKdf } from "../luks2/operations/kdf.ts"
@@ -76,6 +77,8 @@ export function withKeeper<T>(
 ): Promise<T> {
   return withHeader(path, options.header, { readOnly: false }, (store) => {
     checkTampering(store.header.metadata, `use ${path}`)
+    for (const fault of faultsOf(store.header.metadata))
+      process.stderr.write(`WARNING! ${path}: ${faultWords(fault)}\n`)
     return withEnclave(options, (keeper) => work({ ...keeper, store, path }))
   })
 }

@@ -1,5 +1,6 @@
 /** The header behind a served volume: read at each unlock, written when a salt was sealed anew. */
 import type { Backend, Header, Segment } from "../enclave/types.ts"
+import { faultsOf, faultWords } from "../luks2/faults.ts"
 import { HeaderStore } from "../luks2/header-store.ts"
 import type { LuksHeader, Metadata, TresorToken } from "../luks2/metadata.ts"
 import { enclaveHeader, requireBackend, triedByDefault } from "../luks2/volume-header.ts"
@@ -41,7 +42,9 @@ export async function openHeader(
       await device.close()
     }
   }
+  let faults: readonly string[] = []
   async function read(store: HeaderStore): Promise<Header> {
+    faults = faultsOf(store.header.metadata).map(faultWords)
     requireBackend(store.header, backend, path)
     return enclaveHeader(store.header, await areasOf(store), triedByDefault(store.header))
   }
@@ -51,6 +54,7 @@ export async function openHeader(
     label,
     segment,
     read: () => use(read),
+    faults: () => faults,
     saveSealed: (slot, sealed) =>
       use(async (store) => {
         await store.update(async (header) => ({ header: withSealed(header, slot, sealed) }))

@@ -5,6 +5,7 @@
  */
 import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
 import { admitted, bindingOf } from "../enclave/asked.ts"
+import { EnclaveError } from "../enclave/error.ts"
 import { encodePublicHeader, publicHeader } from "../enclave/marshal.ts"
 import type { Enclave, Header, HeaderFacts, Purpose, SealedRequest, VolumeHandle } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
@@ -18,6 +19,8 @@ export interface HeaderAccess {
   readonly label: string
   /** Read again at each unlock: cryptsetup may have changed keyslots in between. */
   read(): Promise<Header>
+  /** What `read` left out because it is damaged, one clause each. */
+  faults?(): readonly string[]
   saveSealed(slot: number, sealed: Uint8Array): Promise<void>
 }
 
@@ -186,12 +189,13 @@ export class Session implements ServedVolume {
         if (skipped !== null) {
           throw new TresorError("KEYSLOT_COSTLY", Exit.denied, `Cannot unlock ${this.#parts.name}: ${skipped}`)
         }
+        const why = (access.faults?.() ?? []).map((fault) => `; ${fault}`).join("")
         throw new TresorError(
           "KEYSLOT_MISSING",
           Exit.denied,
           slot === null
-            ? `Cannot unlock ${this.#parts.name}: its header has no ${unsealed ? "usable" : "sealed"} keyslot`
-            : `Cannot unlock ${this.#parts.name}: keyslot ${slot} is not in use; \`tresor key list\` names those that are`,
+            ? `Cannot unlock ${this.#parts.name}: its header has no ${unsealed ? "usable" : "sealed"} keyslot${why}`
+            : `Cannot unlock ${this.#parts.name}: keyslot ${slot} is not in use; \`tresor key list\` names those that are${why}`,
         )
       }
       const tried = { ...header, keyslots }
@@ -199,7 +203,7 @@ export class Session implements ServedVolume {
       if (Buffer.compare(binding.request, request.request) !== 0) throw headerRaced(this.#parts.name)
       const sealed: SealedRequest = { context: { ...binding, nonce }, bytes: message }
       const opened = await enclave.unlock(sealed, tried).catch((error: unknown) => {
-        throw explainUnlock(error, tried, enclave.identity, this.#parts.path)
+        throw explainFaults(explainUnlock(error, tried, enclave.identity, this.#parts.path), access.faults?.() ?? [])
       })
       const { segmentChanged, slotsChanged, slotsAdded, slotsRemoved } = opened
       const authenticated = header.macs !== null
@@ -273,6 +277,18 @@ export class Session implements ServedVolume {
     })()
     return this.#closed
   }
+}
+
+/** A wrong passphrase may be the right one of a keyslot that could not be tried. */
+function explainFaults(error: unknown, faults: readonly string[]): unknown {
+  if (faults.length === 0 || !(error instanceof EnclaveError) || error.status !== "passphrase") return error
+  return new TresorError(
+    "KEYSLOT_DAMAGED",
+    Exit.denied,
+    `No key available with this passphrase among the keyslots that can be tried; ${faults.join("; ")}; ` +
+      "the recovery key may open the volume (`tresor recover`), `tresor header restore` puts a backup back",
+    { cause: error },
+  )
 }
 
 function closing(name: string): TresorError {

@@ -3,6 +3,8 @@
  * 2), with the checksum over itself and the JSON area. Pure: hashes by WebCrypto.
  */
 import { Exit, TresorError } from "../errors.ts"
+import { Odd } from "./reader.ts"
+import { bytesToText, textToBytes } from "./text.ts"
 
 export const BINARY_HEADER = 4096
 /** Bytes of binary header and JSON area; also where a second copy may begin. */
@@ -43,10 +45,10 @@ const ALGORITHMS: Readonly<Record<string, string>> = {
   sha512: "SHA-512",
 }
 
-/** Bytes up to the first NUL, as UTF-8; a field that is no text has U+FFFD in it. */
+/** Bytes up to the first NUL; without one, as cryptsetup, all but the last. */
 function textOf(bytes: Uint8Array): string {
   const end = bytes.indexOf(0)
-  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end))
+  return bytesToText(bytes.subarray(0, end < 0 ? bytes.length - 1 : end))
 }
 
 const slice = (bytes: Uint8Array, [at, length]: readonly [number, number]): Uint8Array =>
@@ -112,13 +114,20 @@ export async function checksumHolds(whole: Uint8Array): Promise<boolean> {
   return sum.every((byte, index) => byte === stored[index])
 }
 
-/** Text of the JSON area: up to its first NUL. */
+/** Text of the JSON area: one object from its first byte on, then NUL to the end. Throws Odd. */
 export function jsonText(whole: Uint8Array): string {
-  return textOf(whole.subarray(BINARY_HEADER))
+  const area = whole.subarray(BINARY_HEADER)
+  const end = area.indexOf(0)
+  if (end < 0) throw new Odd("the JSON area does not end with a NUL")
+  if (area.subarray(end).some((byte) => byte !== 0)) throw new Odd("the JSON area has bytes after its end")
+  const text = bytesToText(area.subarray(0, end))
+  // Not even a space comes before it.
+  if (!text.startsWith("{")) throw new Odd("the JSON area does not begin with {")
+  return text
 }
 
 function put(bytes: Uint8Array, field: keyof typeof Field, text: string): void {
-  const encoded = new TextEncoder().encode(text)
+  const encoded = textToBytes(text)
   const [at, length] = Field[field]
   if (encoded.length >= length) throw new RangeError(`${field}: ${encoded.length} bytes, ${length - 1} is the most`)
   bytes.set(encoded, at)
@@ -130,7 +139,7 @@ function put(bytes: Uint8Array, field: keyof typeof Field, text: string): void {
  */
 export async function encodeCopy(header: BinaryHeader, json: string, copy: Copy): Promise<Uint8Array> {
   const whole = new Uint8Array(header.headerSize)
-  const text = new TextEncoder().encode(json)
+  const text = textToBytes(json)
   if (text.length >= header.headerSize - BINARY_HEADER) {
     throw new TresorError(
       "LUKS2_METADATA_FULL",

@@ -12,7 +12,8 @@ import {
 } from "./binary-header.ts"
 import type { HeaderDevice } from "./device.ts"
 import type { LuksHeader } from "./metadata.ts"
-import { parseMetadata } from "./parse.ts"
+import { invalid, parseMetadata } from "./parse.ts"
+import { Odd } from "./reader.ts"
 
 export type FoundCopy =
   | { readonly copy: Copy; readonly offset: number; readonly header: LuksHeader; readonly json: string }
@@ -42,8 +43,9 @@ async function readCopy(device: HeaderDevice, copy: Copy, offset: number): Promi
     const json = jsonText(whole)
     return { copy, offset, header: toHeader(binary, json), json }
   } catch (error) {
-    if (!(error instanceof TresorError)) throw error
-    return fault(error.message, error)
+    const known = error instanceof Odd ? invalid(error.message) : error
+    if (!(known instanceof TresorError)) throw error
+    return fault(known.message, known)
   }
 }
 

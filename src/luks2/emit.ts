@@ -25,7 +25,11 @@ function base64(bytes: Uint8Array): string {
   return text(btoa(binary))
 }
 
-const whole = (fields: Fields, source: Extensible): string => object([...fields, ...(source[extra] ?? [])])
+/** A member of ours stands for one of the same name that was kept. */
+function whole(fields: Fields, source: Extensible): string {
+  const set = new Set(fields.filter(([, value]) => value !== null).map(([name]) => name))
+  return object([...fields, ...[...(source[extra] ?? [])].filter(([name]) => !set.has(name))])
+}
 
 function numbered<T>(items: ReadonlyMap<number, T>, emit: (item: T) => string): string {
   return object([...items].sort(([a], [b]) => a - b).map(([number, item]) => [String(number), emit(item)] as const))
@@ -59,14 +63,11 @@ function emitKdf(kdf: LuksKdf): string {
 
 function emitKeyslot(keyslot: LuksKeyslot | ForeignKeyslot): string {
   if ("foreign" in keyslot) {
-    const area = keyslot.area === null ? null : emitArea(keyslot.area)
-    return whole(
-      [
-        ["type", text(keyslot.type)],
-        ["area", area],
-      ],
-      keyslot,
-    )
+    const fields: Fields = [
+      ["type", text(keyslot.type)],
+      ["area", emitArea(keyslot.area)],
+    ]
+    return whole(fields, keyslot)
   }
   const { af } = keyslot
   const afFields: Fields = [
@@ -100,7 +101,7 @@ function emitSegment(segment: LuksSegment): string {
 }
 
 function emitDigest(digest: LuksDigest): string {
-  const known = digest.type === "pbkdf2"
+  const known = digest.fault === undefined
   const fields: Fields = [
     ["type", text(digest.type)],
     ["keyslots", numbers(digest.keyslots)],
@@ -153,12 +154,16 @@ function emitToken(token: TresorToken | ForeignToken): string {
 }
 
 function emitConfig(config: LuksConfig): string {
-  const { flags, requirements } = config
+  const { flags, requirements, otherRequirements } = config
+  const mandatory: Fields = [["mandatory", requirements.length === 0 ? null : text(requirements)]]
   const fields: Fields = [
     ["json_size", uint64(config.jsonSize)],
     ["keyslots_size", uint64(config.keyslotsSize)],
     ["flags", flags.length === 0 ? null : text(flags)],
-    ["requirements", requirements.length === 0 ? null : object([["mandatory", text(requirements)]])],
+    [
+      "requirements",
+      requirements.length === 0 && otherRequirements === undefined ? null : whole(mandatory, otherRequirements ?? {}),
+    ],
   ]
   return whole(fields, config)
 }

@@ -1,5 +1,6 @@
 /** What `tresor check` finds in a header, beyond what makes it invalid. Pure. */
 import type { FoundCopies, FoundCopy } from "./copies.ts"
+import { faultsOf, faultWords } from "./faults.ts"
 import type { LuksHeader, Metadata } from "./metadata.ts"
 import { tampering, tamperingWords } from "./tampering.ts"
 
@@ -31,7 +32,7 @@ function ofReferences({ keyslots, digests, tokens }: Metadata): Finding[] {
   for (const [slot, keyslot] of keyslots) {
     const digest = [...digests.values()].find((each) => each.keyslots.includes(slot))
     if (digest?.segments.length === 0) findings.push(remark(`keyslot ${slot}: unbound, its key opens no segment`))
-    if ("foreign" in keyslot)
+    if ("foreign" in keyslot && keyslot.fault === undefined)
       findings.push(remark(`keyslot ${slot}: of type ${keyslot.type}, which another program uses`))
   }
   for (const [number, digest] of digests) {
@@ -77,6 +78,7 @@ export function examine(found: FoundCopies, deviceSize: number): readonly Findin
       `keyslots: ${keyslots.size}, tokens: ${tokens.size}; areas apart from each other, every reference leads somewhere`,
     ),
     ...ofSize(header, deviceSize),
+    ...faultsOf(header.metadata).map((fault) => (fault.damaged ? damage : remark)(faultWords(fault))),
     ...ofReferences(header.metadata),
     ...config.requirements.map((name) => remark(`requires ${name}, which Tresor does not support`)),
   ]

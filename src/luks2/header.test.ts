@@ -2,16 +2,17 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import fc from "fast-check"
-import { vectors } from "../../test/luks2/vector-image.ts"
+import { imageOf, textOf, vectors } from "../../test/luks2/vector-image.ts"
 import { TresorError } from "../errors.ts"
 import { encodeCopy } from "./binary-header.ts"
 import { readCopies } from "./copies.ts"
 import { emitMetadata } from "./emit.ts"
 import { HeaderStore } from "./header-store.ts"
 import { Crash, MemoryDevice } from "./memory-device.ts"
-import type { LuksHeader } from "./metadata.ts"
+import type { LuksHeader, Metadata } from "./metadata.ts"
 import { encodeRecoveryKey, normalizeRecoveryKey } from "./modhex.ts"
 import { parseMetadata } from "./parse.ts"
+import { bytesToText, textToBytes } from "./text.ts"
 
 const SIZE = 16384
 const SALT = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -112,18 +113,73 @@ test("members that nobody knows survive, whatever they are", () => {
   )
 })
 
-for (const vector of vectors.filter(({ binary }) => binary === undefined)) {
-  test(`${vector.tresor}: ${vector.oddity}`, () => {
-    if (vector.tresor === "accepted") {
-      assert.deepEqual(JSON.parse(emitMetadata(parse(vector.metadata))), vector.metadata)
+function memory(image: Uint8Array, size: number): MemoryDevice {
+  const bytes = new Uint8Array(size)
+  bytes.set(image)
+  return new MemoryDevice(bytes)
+}
+
+/** Objects that are kept and not used, as a vector names them. */
+function unusable({ keyslots, digests, tokens }: Metadata): string[] {
+  const faulty = (kind: string, items: ReadonlyMap<number, object>) =>
+    [...items].filter(([, item]) => "fault" in item).map(([number]) => `${kind}.${number}`)
+  return [...faulty("keyslots", keyslots), ...faulty("digests", digests), ...faulty("tokens", tokens)]
+}
+
+for (const vector of vectors) {
+  test(`${vector.tresor}: ${vector.oddity}`, async () => {
+    const disk = memory(imageOf(vector), 17 << 20)
+    if (vector.tresor === "refused") {
+      const known = (error: unknown) =>
+        error instanceof TresorError && error.exitCode === 4 && /^[^\n]+$/.test(error.message)
+      await assert.rejects(readCopies(disk), known)
       return
     }
-    assert.throws(
-      () => parse(vector.metadata),
-      (error) => error instanceof TresorError && /^LUKS2_/.test(error.code) && /^[^\n]+$/.test(error.message),
-    )
+    const { header } = await readCopies(disk)
+    assert.deepEqual(unusable(header.metadata), vector.unusable ?? [])
+    if (vector.only === undefined)
+      assert.deepEqual(JSON.parse(emitMetadata(header.metadata)), JSON.parse(bytesToText(textOf(vector))))
   })
 }
+
+test("a change writes back every byte of what was only kept: texts, labels and tokens that are not UTF-8", async () => {
+  const vector = vectors.find(({ name }) => name === "json-no-utf-8")!
+  const label = Uint8Array.of(0x6c, 0xff, 0x80, 0xc3, 0xe9)
+  const subsystem = Uint8Array.of(0xef, 0xbb, 0xbf, 0x20, 0xc3, 0xa9, 0xed, 0xa0, 0x80)
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
+  const image = imageOf({ ...vector, binary: { 24: hex(label), 208: hex(subsystem) } })
+  const disk = memory(image, 1 << 20)
+  const store = await HeaderStore.open(disk)
+  await store.update(async (header) => ({ header }))
+  for (const at of [0, SIZE]) {
+    const copy = disk.bytes.subarray(at, at + SIZE)
+    assert.deepEqual([...copy.subarray(24, 24 + label.length + 1)], [...label, 0])
+    assert.deepEqual([...copy.subarray(208, 208 + subsystem.length + 1)], [...subsystem, 0])
+    assert.ok(Buffer.from(copy).includes(Buffer.from("k\xff\xc3pt", "latin1")), "the token's text")
+  }
+})
+
+test("bytes become text and the same bytes again; UTF-8 is read as TextDecoder reads it", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 40 }), fc.string({ unit: "binary", maxLength: 20 }), (bytes, text) => {
+      assert.deepEqual(textToBytes(bytesToText(bytes)), bytes)
+      assert.equal(
+        bytesToText(new TextEncoder().encode(text)),
+        new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(text)),
+      )
+      const valid = (() => {
+        try {
+          return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
+        } catch {
+          return null
+        }
+      })()
+      if (valid === null) assert.match(bytesToText(bytes), /[\udc80-\udcff]/u)
+      else assert.equal(bytesToText(bytes), valid)
+    }),
+    { numRuns: 5000 },
+  )
+})
 
 test("equal names in one object are refused at any depth, for cryptsetup would take the last", () => {
   const text = JSON.stringify(sample())

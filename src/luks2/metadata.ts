@@ -7,6 +7,14 @@
 import type { Kdf } from "../enclave/types.ts"
 import type { Extensible } from "./json.ts"
 
+/** Why an object is kept and not used. */
+export interface Fault {
+  /** One clause: "keyslots.0.kdf.salt is not base64". */
+  readonly fact: string
+  /** Whether something is broken; else it is of a kind that is unknown here. */
+  readonly damaged: boolean
+}
+
 export interface LuksArea extends Extensible {
   readonly type: string
   /** Bytes from the start of the header device. */
@@ -39,11 +47,13 @@ export interface LuksKeyslot extends Extensible {
   readonly priority: 0 | 1 | 2 | null
 }
 
-/** "reencrypt" and whatever comes: its area is respected, it is never opened. */
+/** "reencrypt" and whatever comes, or one of ours that is damaged: its area is respected, it is never opened. */
 export interface ForeignKeyslot extends Extensible {
   readonly type: string
-  readonly area: LuksArea | null
+  readonly area: LuksArea
   readonly foreign: true
+  /** Why a keyslot of type luks2 cannot be used; absent: of another program. */
+  readonly fault?: Fault
 }
 
 export interface LuksSegment extends Extensible {
@@ -58,6 +68,9 @@ export interface LuksSegment extends Extensible {
   readonly flags: readonly string[]
 }
 
+/** A note of cryptsetup's on what was or will be, not a segment in use. */
+export const isBackup = ({ flags }: LuksSegment): boolean => flags.some((flag) => flag.startsWith("backup-"))
+
 export interface LuksDigest extends Extensible {
   readonly type: string
   readonly keyslots: readonly number[]
@@ -66,6 +79,8 @@ export interface LuksDigest extends Extensible {
   readonly iterations: number
   readonly salt: Uint8Array
   readonly digest: Uint8Array
+  /** Why it cannot be used; its hash is "" then. */
+  readonly fault?: Fault
 }
 
 export interface TresorToken extends Extensible {
@@ -90,13 +105,18 @@ export interface ForeignToken extends Extensible {
   readonly type: string
   readonly keyslots: readonly number[]
   readonly foreign: true
+  /** Why a token of type tresor cannot be used; absent: of another program. */
+  readonly fault?: Fault
 }
 
 export interface LuksConfig extends Extensible {
   readonly jsonSize: bigint
   readonly keyslotsSize: bigint
   readonly flags: readonly string[]
+  /** Mandatory ones. */
   readonly requirements: readonly string[]
+  /** What else the object of requirements holds; absent: there is no such object. */
+  readonly otherRequirements?: Extensible
 }
 
 export interface Metadata extends Extensible {

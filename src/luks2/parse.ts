@@ -1,11 +1,13 @@
 /**
  * JSON area -> Metadata, with every rule of the LUKS2 On-Disk Format
- * Specification 1.1 (chapter 3) that cryptsetup checks. Pure.
+ * Specification 1.1 (chapter 3) that cryptsetup checks. A keyslot, digest or
+ * token that passes these and that we still cannot use is kept as it is, with
+ * its fault; the others go on working (docs/decisions/0533). Pure.
  */
 import { Exit, TresorError } from "../errors.ts"
-import { AmbiguousJson } from "../json.ts"
-import { type Extensible, members, unknownMembers } from "./json.ts"
+import { checkMetadata } from "./consistency.ts"
 import type {
+  Fault,
   ForeignKeyslot,
   ForeignToken,
   LuksArea,
@@ -17,13 +19,15 @@ import type {
   Metadata,
   TresorToken,
 } from "./metadata.ts"
+import { Reader as ObjectReader, Odd, type Reader } from "./reader.ts"
+import { parseTresorToken } from "./tresor-token.ts"
 
+/** cryptsetup's: LUKS2_KEYSLOTS_MAX, LUKS2_TOKENS_MAX. */
 export const KEYSLOTS = 32
 export const TOKENS = 32
-const SEALED_SIZE = 768
+const U32 = 0xffff_ffff
 
-const U64 = 1n << 64n
-
+/** LUKS2_INVALID (exit 4). */
 export function invalid(fact: string): TresorError {
   return new TresorError(
     "LUKS2_INVALID",
@@ -32,136 +36,78 @@ export function invalid(fact: string): TresorError {
   )
 }
 
-/** One object of the JSON area, and where it is, for messages. */
-class Reader {
-  readonly #fields: ReadonlyMap<string, string>
-  readonly #path: string
-
-  constructor(text: string, path: string) {
-    this.#path = path
-    try {
-      this.#fields = members(text)
-    } catch (error) {
-      const fault = error instanceof AmbiguousJson ? error.message : "is not a JSON object"
-      throw invalid(`${path || "the JSON area"} ${fault}`)
-    }
-  }
-
-  fail(field: string, what: string): TresorError {
-    return invalid(`${this.#path === "" ? field : `${this.#path}.${field}`} ${what}`)
-  }
-
-  has(field: string): boolean {
-    return this.#fields.has(field)
-  }
-
-  unknown(...known: readonly string[]): Extensible {
-    return unknownMembers(this.#fields, known)
-  }
-
-  #value(field: string): unknown {
-    const text = this.#fields.get(field)
-    if (text === undefined) throw this.fail(field, "is missing")
-    return JSON.parse(text)
-  }
-
-  string(field: string): string {
-    const value = this.#value(field)
-    if (typeof value !== "string") throw this.fail(field, "is not a string")
-    return value
-  }
-
-  /** JSON number, 32 bits as json-c's int. */
-  integer(field: string, low: number, high = 0x7fff_ffff): number {
-    const value = this.#value(field)
-    if (!Number.isInteger(value) || (value as number) < low || (value as number) > high) {
-      throw this.fail(field, `is not a whole number from ${low} to ${high}`)
-    }
-    return value as number
-  }
-
-  /** Decimal text of 64 bits. */
-  uint64(field: string): bigint {
-    const text = this.string(field)
-    if (!/^(0|[1-9][0-9]{0,19})$/.test(text) || BigInt(text) >= U64) {
-      throw this.fail(field, "is not a 64-bit number in decimal digits")
-    }
-    return BigInt(text)
-  }
-
-  base64(field: string): Uint8Array {
-    const text = this.string(field)
-    if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)) {
-      throw this.fail(field, "is not base64")
-    }
-    return Uint8Array.from(atob(text), (char) => char.charCodeAt(0))
-  }
-
-  strings(field: string): string[] {
-    const value = this.#value(field)
-    if (!Array.isArray(value) || !value.every((each) => typeof each === "string")) {
-      throw this.fail(field, "is not an array of strings")
-    }
-    return value as string[]
-  }
-
-  /** Numbers of objects, written as strings. */
-  references(field: string, limit: number): number[] {
-    return this.strings(field).map((text) => {
-      if (!isNumber(text, limit)) throw this.fail(field, `names "${text}", which is no number below ${limit}`)
-      return Number(text)
-    })
-  }
-
-  object(field: string): Reader {
-    const text = this.#fields.get(field)
-    if (text === undefined) throw this.fail(field, "is missing")
-    return new Reader(text, this.#path === "" ? field : `${this.#path}.${field}`)
-  }
-
-  /** Objects under their numbers, in ascending order. */
-  numbered<T>(field: string, limit: number, parse: (reader: Reader, number: number) => T): Map<number, T> {
-    const reader = this.object(field)
-    const found: [number, T][] = []
-    for (const name of reader.#fields.keys()) {
-      if (!isNumber(name, limit)) throw reader.fail(name, `is no number below ${limit}`)
-      found.push([Number(name), parse(reader.object(name), Number(name))])
-    }
-    return new Map(found.sort(([a], [b]) => a - b))
+/** `parse`, or `fallback` for an object that cryptsetup lets pass and we cannot use. */
+function orElse<T>(parse: () => T, fallback: (fault: Fault) => T): T {
+  try {
+    return parse()
+  } catch (error) {
+    if (!(error instanceof Odd)) throw error
+    return fallback(error.fault)
   }
 }
-
-const isNumber = (text: string, limit: number): boolean => /^(0|[1-9][0-9]{0,3})$/.test(text) && Number(text) < limit
 
 function parseArea(reader: Reader): LuksArea {
-  const type = reader.string("type")
-  const encrypted = type === "raw"
-  const area = {
-    type,
-    offset: reader.uint64("offset"),
-    size: reader.uint64("size"),
-    encryption: encrypted || reader.has("encryption") ? reader.string("encryption") : null,
-    keySize: encrypted || reader.has("key_size") ? reader.integer("key_size", 1) : null,
-  }
+  const area = { type: reader.string("type"), offset: reader.uint64("offset"), size: reader.uint64("size") }
   if (area.size === 0n) throw reader.fail("size", "is zero")
-  return { ...area, ...reader.unknown("type", "offset", "size", "encryption", "key_size") }
+  const encryption = reader.optional("encryption", (field) => reader.string(field))
+  const keySize = reader.optional("key_size", (field) => reader.integer(field, 1))
+  // What is of another kind is kept as it is.
+  const known = ["type", "offset", "size"]
+  if (encryption !== null) known.push("encryption")
+  if (keySize !== null) known.push("key_size")
+  return { ...area, encryption, keySize, ...reader.unknown(...known) }
 }
 
-/** `null` for a KDF of another version: its keyslot is kept as it is, and the others open. */
-function parseKdf(reader: Reader): LuksKdf | null {
+/** What cryptsetup asks of a keyslot of type luks2, whether or not it could open it (luks2_keyslot_validate). */
+function checkLuks2(reader: Reader): void {
+  const kdf = reader.object("kdf")
+  const type = kdf.string("type")
+  if (type === "pbkdf2") kdf.string("hash")
+  const numbers = type === "pbkdf2" ? ["iterations"] : type.startsWith("argon2") ? ["time", "memory", "cpus"] : []
+  for (const field of numbers) kdf.integer(field, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
+  if (numbers.length > 0) kdf.string("salt")
+  const af = reader.object("af")
+  if (af.string("type") !== "luks1") throw af.fail("type", "is not luks1")
+  af.string("hash")
+  af.integer("stripes", Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
+  const area = reader.object("area")
+  if (area.string("type") !== "raw") throw area.fail("type", "is not raw")
+  area.string("encryption")
+  area.integer("key_size", Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
+}
+
+/** The same for type reencrypt (reenc_keyslot_validate). */
+function checkReencrypt(reader: Reader): void {
+  reader.integer("key_size", 1, 1)
+  const mode = reader.string("mode")
+  if (!["reencrypt", "encrypt", "decrypt"].includes(mode)) throw reader.fail("mode", `"${mode}" is unknown`)
+  const direction = reader.string("direction")
+  if (!["forward", "backward"].includes(direction)) throw reader.fail("direction", `"${direction}" is unknown`)
+  const area = reader.object("area")
+  const type = area.string("type")
+  if (type === "checksum" || type === "datashift-checksum") {
+    area.string("hash")
+    const size = area.integer("sector_size", 512, U32)
+    if (!Number.isInteger(Math.log2(size))) throw area.fail("sector_size", "is not a power of two")
+  } else if (type === "datashift" || type === "datashift-journal") {
+    const shift = area.uint64("shift_size")
+    if (shift === 0n || shift % 512n !== 0n) throw area.fail("shift_size", "is not a multiple of 512")
+  }
+}
+
+function parseKdf(reader: Reader): LuksKdf {
   const type = reader.string("type")
-  if (type !== "pbkdf2" && type !== "argon2i" && type !== "argon2id") return null
   const salt = reader.base64("salt")
-  if (salt.length === 0) throw reader.fail("salt", "is empty")
   if (type === "pbkdf2") {
     return {
       type,
       hash: reader.string("hash"),
-      iterations: reader.integer("iterations", 1, 0xffff_ffff),
+      iterations: reader.integer("iterations", 1, U32),
       salt,
       ...reader.unknown("type", "salt", "hash", "iterations"),
     }
   }
+  if (type !== "argon2i" && type !== "argon2id") throw reader.unknownValue("type", type)
   return {
     type,
     time: reader.integer("time", 1),
@@ -172,34 +118,49 @@ function parseKdf(reader: Reader): LuksKdf | null {
   }
 }
 
-function parsePriority(reader: Reader): 0 | 1 | 2 | null {
-  return reader.has("priority") ? (reader.integer("priority", 0, 2) as 0 | 1 | 2) : null
-}
-
-function parseKeyslot(reader: Reader): LuksKeyslot | ForeignKeyslot {
-  const type = reader.string("type")
-  const keySize = reader.integer("key_size", 1)
-  const kdf = type === "luks2" ? parseKdf(reader.object("kdf")) : null
-  if (kdf === null) {
-    const area = reader.has("area") ? parseArea(reader.object("area")) : null
-    return { type, area, foreign: true, ...reader.unknown("type", "area") }
-  }
+function parseUsable(reader: Reader, number: number, area: LuksArea): LuksKeyslot {
+  if (number >= KEYSLOTS) throw reader.unknownValue("number", number)
+  if (area.encryption === null || area.keySize === null) throw reader.fail("area.key_size", "is zero or less")
   const af = reader.object("af")
-  if (af.string("type") !== "luks1") throw af.fail("type", "is not luks1")
   return {
     type: "luks2",
-    keySize,
+    keySize: reader.integer("key_size", 1),
     af: {
       type: "luks1",
       stripes: af.integer("stripes", 1),
       hash: af.string("hash"),
       ...af.unknown("type", "stripes", "hash"),
     },
-    area: parseArea(reader.object("area")),
-    kdf,
-    priority: parsePriority(reader),
+    area,
+    kdf: parseKdf(reader.object("kdf")),
+    priority: reader.has("priority") ? (reader.integer("priority", 0, 2) as 0 | 1 | 2) : null,
     ...reader.unknown("type", "key_size", "af", "area", "kdf", "priority"),
   }
+}
+
+function parseKeyslot(reader: Reader, number: number): LuksKeyslot | ForeignKeyslot {
+  const type = reader.string("type")
+  reader.integer("key_size", 0, U32)
+  const area = parseArea(reader.object("area"))
+  const foreign = (fault?: Fault): ForeignKeyslot => ({
+    type,
+    area,
+    foreign: true,
+    ...(fault === undefined ? {} : { fault }),
+    ...reader.unknown("type", "area"),
+  })
+  if (type === "reencrypt") checkReencrypt(reader)
+  if (type !== "luks2") return foreign()
+  checkLuks2(reader)
+  return orElse<LuksKeyslot | ForeignKeyslot>(() => parseUsable(reader, number, area), foreign)
+}
+
+/** cryptsetup wants all three when there is one. */
+function checkIntegrity(reader: Reader): boolean {
+  if (!reader.has("integrity")) return false
+  const integrity = reader.object("integrity")
+  for (const field of ["type", "journal_encryption", "journal_integrity"]) integrity.string(field)
+  return true
 }
 
 function parseSegment(reader: Reader): LuksSegment {
@@ -215,208 +176,95 @@ function parseSegment(reader: Reader): LuksSegment {
     ivTweak: crypt ? reader.uint64("iv_tweak") : 0n,
     encryption: crypt ? reader.string("encryption") : "",
     sectorSize,
-    integrity: reader.has("integrity"),
+    integrity: crypt && checkIntegrity(reader),
     flags: reader.has("flags") ? reader.strings("flags") : [],
   }
   if (segment.size === 0n) throw reader.fail("size", "is zero")
   const unit = BigInt(sectorSize)
   if (segment.offset % 512n !== 0n) throw reader.fail("offset", "is not a multiple of 512")
   if (segment.size !== null && segment.size % unit !== 0n) throw reader.fail("size", "is not a multiple of its sectors")
-  const known = ["type", "offset", "size", "iv_tweak", "encryption", "sector_size", "flags"]
-  return { ...segment, ...(crypt ? reader.unknown(...known) : reader.unknown("type", "offset", "size", "flags")) }
+  const known = crypt ? ["iv_tweak", "encryption", "sector_size"] : []
+  return { ...segment, ...reader.unknown("type", "offset", "size", ...known, ...unlessEmpty("flags", segment.flags)) }
 }
+
+/** A list that is written only when it holds something; an empty one is kept as any unknown member. */
+const unlessEmpty = (field: string, list: readonly string[]): string[] => (list.length === 0 ? [] : [field])
 
 function parseDigest(reader: Reader): LuksDigest {
   const type = reader.string("type")
-  const known = type === "pbkdf2"
-  return {
-    type,
-    keyslots: reader.references("keyslots", KEYSLOTS),
-    segments: reader.references("segments", 0x1_0000),
-    hash: known ? reader.string("hash") : "",
-    iterations: known ? reader.integer("iterations", 1, 0xffff_ffff) : 0,
-    salt: known ? reader.base64("salt") : new Uint8Array(0),
-    digest: known ? reader.base64("digest") : new Uint8Array(0),
-    ...(known
-      ? reader.unknown("type", "keyslots", "segments", "hash", "iterations", "salt", "digest")
-      : reader.unknown("type", "keyslots", "segments")),
-  }
+  const common = { type, keyslots: reader.references("keyslots"), segments: reader.references("segments") }
+  const foreign = (fault: Fault): LuksDigest => ({
+    ...common,
+    hash: "",
+    iterations: 0,
+    salt: new Uint8Array(0),
+    digest: new Uint8Array(0),
+    fault,
+    ...reader.unknown("type", "keyslots", "segments"),
+  })
+  if (type !== "pbkdf2") return foreign(reader.unknownValue("type", type).fault)
+  return orElse<LuksDigest>(
+    () => ({
+      ...common,
+      hash: reader.string("hash"),
+      iterations: reader.integer("iterations", 1, U32),
+      salt: reader.base64("salt"),
+      digest: reader.base64("digest"),
+      ...reader.unknown("type", "keyslots", "segments", "hash", "iterations", "salt", "digest"),
+    }),
+    foreign,
+  )
 }
 
-function parseTresorKdf(reader: Reader): TresorToken["kdf"] {
+function parseToken(reader: Reader, number: number): TresorToken | ForeignToken {
   const type = reader.string("type")
-  if (type === "pbkdf2") {
-    const hash = reader.string("hash")
-    if (hash !== "sha256" && hash !== "sha512" && hash !== "sha1") throw reader.fail("hash", `"${hash}" is not known`)
-    return { type, hash, iterations: reader.integer("iterations", 1, 0xffff_ffff) }
-  }
-  if (type !== "argon2i" && type !== "argon2id") throw reader.fail("type", `"${type}" is not known`)
-  return {
+  const keyslots = reader.references("keyslots")
+  const foreign = (fault?: Fault): ForeignToken => ({
     type,
-    time: reader.integer("time", 1),
-    memoryKib: reader.integer("memory", 1),
-    lanes: reader.integer("cpus", 1),
-  }
-}
-
-function sized(reader: Reader, field: string, size: number): Uint8Array {
-  const bytes = reader.base64(field)
-  if (bytes.length !== size) throw reader.fail(field, `has ${bytes.length} bytes, not ${size}`)
-  return bytes
-}
-
-function hex(reader: Reader, field: string): string {
-  const text = reader.string(field)
-  if (!/^[0-9a-f]{64}$/.test(text)) throw reader.fail(field, "is not 64 hexadecimal digits")
-  return text
-}
-
-function oneOf<const T extends string>(reader: Reader, field: string, ...words: readonly T[]): T {
-  const text = reader.string(field)
-  const found = words.find((word) => word === text)
-  if (found === undefined) throw reader.fail(field, `"${text}" is none of ${words.join(", ")}`)
-  return found
-}
-
-function parseTresorToken(reader: Reader, keyslots: readonly number[]): TresorToken {
-  const enclave = reader.object("enclave")
-  const mac = reader.object("mac")
-  const macs = mac.object("keyslots")
-  const slots = Array.from({ length: KEYSLOTS }, (_, slot) => slot).filter((slot) => macs.has(String(slot)))
-  return {
-    type: "tresor",
     keyslots,
-    version: 1,
-    kdf: parseTresorKdf(reader.object("kdf")),
-    sealed: sized(reader, "sealed", SEALED_SIZE),
-    enclave: {
-      mrsigner: hex(enclave, "mrsigner"),
-      mrenclave: hex(enclave, "mrenclave"),
-      isvProdId: enclave.integer("isvProdId", 0, 0xffff),
-      isvSvn: enclave.integer("isvSvn", 0, 0xffff),
-      policy: oneOf(enclave, "policy", "mrsigner", "mrenclave"),
-      backend: oneOf(enclave, "backend", "software", "sgx"),
-    },
-    mac: {
-      segment: sized(mac, "segment", 32),
-      keyslots: new Map(slots.map((slot) => [slot, sized(macs, String(slot), 32)])),
-    },
-    ...reader.unknown("type", "keyslots", "version", "kdf", "sealed", "enclave", "mac"),
-  }
-}
-
-function parseToken(reader: Reader): TresorToken | ForeignToken {
-  const type = reader.string("type")
-  const keyslots = reader.references("keyslots", KEYSLOTS)
-  // A version to come is kept and listed like any token that is not ours.
-  if (type === "tresor" && reader.has("version") && reader.integer("version", 0) === 1) {
-    return parseTresorToken(reader, keyslots)
-  }
-  return { type, keyslots, foreign: true, ...reader.unknown("type", "keyslots") }
+    foreign: true,
+    ...(fault === undefined ? {} : { fault }),
+    ...reader.unknown("type", "keyslots"),
+  })
+  if (number >= TOKENS) return foreign(reader.unknownValue("number", number).fault)
+  if (type !== "tresor") return foreign()
+  return orElse<TresorToken | ForeignToken>(() => parseTresorToken(reader, keyslots), foreign)
 }
 
 function parseConfig(reader: Reader): LuksConfig {
+  const flags = reader.has("flags") ? reader.strings("flags") : []
   const requirements = reader.has("requirements") ? reader.object("requirements") : null
+  const mandatory = requirements?.has("mandatory") === true ? requirements.strings("mandatory") : []
   return {
     jsonSize: reader.uint64("json_size"),
     keyslotsSize: reader.uint64("keyslots_size"),
-    flags: reader.has("flags") ? reader.strings("flags") : [],
-    requirements: requirements?.has("mandatory") ? requirements.strings("mandatory") : [],
-    ...reader.unknown("json_size", "keyslots_size", "flags", "requirements"),
-  }
-}
-
-/** What one object says of another. Throws LUKS2_INVALID. */
-function checkReferences({ keyslots, segments, digests, tokens }: Metadata): void {
-  const missing = (what: string, number: number, names: string) =>
-    invalid(`${what} names ${names} ${number}, which does not exist`)
-  for (const [number, digest] of digests) {
-    for (const slot of digest.keyslots) if (!keyslots.has(slot)) throw missing(`digests.${number}`, slot, "keyslot")
-    for (const segment of digest.segments) {
-      if (!segments.has(segment)) throw missing(`digests.${number}`, segment, "segment")
-    }
-  }
-  const named = [...digests.values()]
-  for (const [slot, { type }] of keyslots) {
-    const count = named.filter((digest) => digest.keyslots.includes(slot)).length
-    if (type !== "luks2" || count === 1) continue
-    throw invalid(
-      count === 0 ? `keyslot ${slot} is unreachable, no digest names it` : `two digests name keyslot ${slot}`,
-    )
-  }
-  for (const [number, { type }] of segments) {
-    if (type === "crypt" && !named.some((digest) => digest.segments.includes(number))) {
-      throw invalid(`no digest names segment ${number}`)
-    }
-  }
-  for (const [number, token] of tokens) {
-    for (const slot of token.keyslots) if (!keyslots.has(slot)) throw missing(`tokens.${number}`, slot, "keyslot")
-  }
-}
-
-/** Numbers without gaps, no overlap, only the last one dynamic. Segments flagged "backup…" are remarks. */
-function checkSegments(segments: ReadonlyMap<number, LuksSegment>): void {
-  const live = [...segments].filter(([, { flags }]) => !flags.some((flag) => flag.startsWith("backup")))
-  if (live.length === 0) throw invalid("it has no segment")
-  live.forEach(([number, segment], index) => {
-    if (number !== index) throw invalid(`segment ${index} is missing`)
-    const next = live[index + 1]
-    if (next === undefined) return
-    if (segment.size === null) throw invalid(`segment ${number} is dynamic and not the last`)
-    if (segment.offset + segment.size > next[1].offset) throw invalid(`segments ${number} and ${next[0]} overlap`)
-  })
-}
-
-/** Keyslot areas: inside the keyslots area, and apart from each other. */
-function checkAreas(metadata: Metadata, headerSize: bigint): void {
-  const start = 2n * headerSize
-  const end = start + metadata.config.keyslotsSize
-  const areas = [...metadata.keyslots]
-    .flatMap(([slot, { area }]) => (area === null ? [] : [{ slot, offset: area.offset, end: area.offset + area.size }]))
-    .sort((a, b) => (a.offset < b.offset ? -1 : 1))
-  areas.forEach((area, index) => {
-    if (area.offset < start || area.end > end)
-      throw invalid(`the area of keyslot ${area.slot} lies outside the keyslots area`)
-    const next = areas[index + 1]
-    if (next !== undefined && area.end > next.offset) {
-      throw invalid(`the areas of keyslots ${area.slot} and ${next.slot} overlap`)
-    }
-  })
-}
-
-const BINARY_HEADER = 4096n
-const KEYSLOTS_SIZE_MAX = 128n << 20n
-
-function checkConfig({ config, segments }: Metadata, headerSize: bigint): void {
-  if (config.jsonSize !== headerSize - BINARY_HEADER) {
-    throw invalid(`config.json_size is ${config.jsonSize}, and the JSON area has ${headerSize - BINARY_HEADER} bytes`)
-  }
-  if (config.keyslotsSize % 4096n !== 0n) throw invalid("config.keyslots_size is not a multiple of 4096")
-  if (config.keyslotsSize > KEYSLOTS_SIZE_MAX) throw invalid("config.keyslots_size is more than 128 MiB")
-  // Offset 0: the header is detached and the data lie elsewhere.
-  const data = segments.get(0)?.offset ?? 0n
-  if (data !== 0n && 2n * headerSize + config.keyslotsSize > data) {
-    throw invalid("the keyslots area reaches into the data")
+    flags,
+    requirements: mandatory,
+    ...(requirements === null
+      ? {}
+      : { otherRequirements: requirements.unknown(...unlessEmpty("mandatory", mandatory)) }),
+    ...reader.unknown("json_size", "keyslots_size", "requirements", ...unlessEmpty("flags", flags)),
   }
 }
 
 /**
- * `json`: the JSON area up to its first NUL; `headerSize`: bytes of binary
- * header and JSON area. Throws LUKS2_INVALID (exit 4) naming the field.
+ * `json`: the JSON area's text; `headerSize`: bytes of binary header and JSON
+ * area. Throws LUKS2_INVALID (exit 4) naming the field.
  */
 export function parseMetadata(json: string, headerSize: number): Metadata {
-  const reader = new Reader(json, "")
-  const metadata: Metadata = {
-    keyslots: reader.numbered("keyslots", KEYSLOTS, parseKeyslot),
-    segments: reader.numbered("segments", 0x1_0000, parseSegment),
-    digests: reader.numbered("digests", KEYSLOTS, parseDigest),
-    tokens: reader.numbered("tokens", TOKENS, parseToken),
-    config: parseConfig(reader.object("config")),
-    ...reader.unknown("keyslots", "segments", "digests", "tokens", "config"),
+  try {
+    const reader = new ObjectReader(json, "")
+    const metadata: Metadata = {
+      keyslots: reader.numbered("keyslots", parseKeyslot),
+      segments: reader.numbered("segments", parseSegment),
+      digests: reader.numbered("digests", parseDigest),
+      tokens: reader.numbered("tokens", parseToken),
+      config: parseConfig(reader.object("config")),
+      ...reader.unknown("keyslots", "segments", "digests", "tokens", "config"),
+    }
+    checkMetadata(metadata, BigInt(headerSize))
+    return metadata
+  } catch (error) {
+    throw error instanceof Odd ? invalid(error.message) : error
   }
-  checkConfig(metadata, BigInt(headerSize))
-  checkReferences(metadata)
-  checkSegments(metadata.segments)
-  checkAreas(metadata, BigInt(headerSize))
-  return metadata
 }

@@ -56,7 +56,8 @@ export function unsupported(metadata: Metadata): string | null {
   if (segments.size !== 1 || !segments.has(0)) return "it has more than one segment"
   const digest = [...digests.values()].find((each) => each.segments.includes(0))
   if (digest === undefined) return "no digest belongs to its segment"
-  if (digest.type !== "pbkdf2" || !isHash(digest.hash)) return `its digest is ${digest.type} ${digest.hash}`
+  if (digest.fault !== undefined) return digest.fault.fact
+  if (!isHash(digest.hash)) return `its digest has the hash ${digest.hash}`
   for (const slot of digest.keyslots) {
     const keyslot = keyslots.get(slot)
     if (keyslot === undefined || "foreign" in keyslot || isKeySize(keyslot.keySize)) continue

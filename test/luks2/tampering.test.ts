@@ -37,6 +37,10 @@ const changes: Readonly<Record<string, (metadata: Json) => void>> = {
   "another cipher": (metadata) => {
     metadata.segments["0"].encryption = "aes-cbc-essiv:sha256"
   },
+  "a token that was damaged along with the cipher": (metadata) => {
+    metadata.segments["0"].encryption = "cipher_null-ecb"
+    for (const token of Object.values<Json>(metadata.tokens)) delete token.enclave
+  },
   "a token of another version along with the cipher": (metadata) => {
     metadata.segments["0"].encryption = "serpent-xts-plain64"
     for (const token of Object.values<Json>(metadata.tokens)) if (token.type === "tresor") token.version = 2
@@ -56,8 +60,13 @@ const changes: Readonly<Record<string, (metadata: Json) => void>> = {
     metadata.digests["0"].hash = "whirlpool"
   },
   "a reencryption to no cipher": (metadata) => {
+    const now = metadata.segments["0"]
+    const area = { type: "none", offset: "8388608", size: "4096" }
+    metadata.keyslots["9"] = { type: "reencrypt", key_size: 1, mode: "reencrypt", direction: "forward", area }
+    metadata.segments["1"] = { ...now, flags: ["backup-previous"] }
+    metadata.segments["2"] = { ...now, encryption: "cipher_null-ecb", flags: ["backup-final"] }
+    metadata.digests["0"].segments = ["0", "1", "2"]
     metadata.config.requirements = { mandatory: ["online-reencrypt-v2"] }
-    metadata.segments["0"].encryption = "cipher_null-ecb"
   },
 }
 

@@ -1,3 +1,4 @@
+import type { Metadata } from "../../luks2/metadata.ts"
 import { isLuksKeyslot, volumeSlots } from "../../luks2/operations/metadata-edit.ts"
 import { slotStrengths } from "../../luks2/operations/strength.ts"
 import { out } from "../../output/output.ts"
@@ -12,13 +13,24 @@ export interface ListOptions {
 const KINDS = { tresor: "tresor", recovery: "recovery key", portable: "passphrase", unbound: "unbound" } as const
 const PRIORITY = ["ignored", "normal", "preferred"] as const
 
+/** Why a keyslot, or the token it is opened with, cannot be used. */
+function faultOf(metadata: Metadata, slot: number): string | null {
+  const keyslot = metadata.keyslots.get(slot)
+  const tokens = [...metadata.tokens.values()].filter((token) => token.keyslots.includes(slot))
+  const found = [keyslot, ...tokens].find((item) => item !== undefined && "fault" in item && item.fault !== undefined)
+  return found !== undefined && "fault" in found && found.fault !== undefined
+    ? `cannot be used: ${found.fault.fact}`
+    : null
+}
+
 /** Every keyslot, those of other programs too; `key list --json` prints the same as objects. */
 export async function list(path: string, options: ListOptions): Promise<void> {
   await withHeader(path, options.header, { readOnly: true }, async ({ header: { metadata } }) => {
     const known = new Map(slotStrengths(metadata).map((each) => [each.slot, each]))
     const holders = volumeSlots(metadata)
     const slots = [...metadata.keyslots].map(([slot, keyslot]) => {
-      const strength = known.get(slot)
+      const fault = faultOf(metadata, slot)
+      const strength = fault === null ? known.get(slot) : undefined
       return {
         slot,
         kind: strength?.kind ?? (holders.includes(slot) ? ("portable" as const) : ("unbound" as const)),
@@ -26,7 +38,10 @@ export async function list(path: string, options: ListOptions): Promise<void> {
         priority: PRIORITY[isLuksKeyslot(keyslot) ? (keyslot.priority ?? 1) : 1],
         tokens: strength?.tokens ?? [],
         strength: strength?.strength ?? null,
-        why: strength?.why ?? (isLuksKeyslot(keyslot) ? "holds another key than the volume's" : "of another program"),
+        why:
+          fault ??
+          strength?.why ??
+          (isLuksKeyslot(keyslot) ? "holds another key than the volume's" : "of another program"),
       }
     })
     if (options.json === true) {
