@@ -3,7 +3,7 @@ import { availableParallelism, totalmem } from "node:os"
 import { openEnclave } from "../enclave/loader.ts"
 import type { Backend, Enclave, Kdf, SealPolicy } from "../enclave/types.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
-import { HeaderStore } from "../luks2/header-store.ts"
+import { brokenWords, HeaderStore } from "../luks2/header-store.ts"
 import type { Metadata } from "../luks2/metadata.ts"
 import { type KdfRequest, portableKdf, tresorKdf } from "../luks2/operations/kdf.ts"
 import type { FreshKeyslot, Keeper, VolumeKeeper } from "../luks2/operations/parts.ts"
@@ -62,6 +62,7 @@ export async function withHeader<T>(
   const device = await openHeaderDevice(header ?? path, { readOnly })
   try {
     const store = await HeaderStore.open(device)
+    if (store.stale.length > 0) err.line(`WARNING! ${path}: ${brokenWords(header ?? path, store.stale)}`)
     if (readOnly) warnOfTampering(store.header.metadata, path)
     return await work(store)
   } finally {

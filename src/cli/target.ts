@@ -18,7 +18,6 @@ import type { HeaderDevice } from "../luks2/device.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import { openHeaderDevice } from "../store/header-device.ts"
 import { formatSize } from "./options.ts"
-import { findSignature } from "./signatures.ts"
 
 export interface Target {
   readonly path: string
@@ -31,7 +30,7 @@ export interface Target {
   readonly sectorSize: number | null
 }
 
-/** What `examine` reads to tell whether something is kept here: enough for every signature. */
+/** Bytes of a file that are looked at for data of no known format. */
 const PROBE = 1 << 20
 
 function refuse(path: string, fact: string): TresorError {
@@ -74,10 +73,9 @@ function physicalSectorSize(rdev: bigint): number | null {
 
 /** Why what is there should stay; `null` when nothing is. A device may hold noise, a file of somebody's may not. */
 async function found(device: HeaderDevice, isFile: boolean): Promise<string | null> {
-  const size = await device.size()
-  const start = await device.read(0, Math.min(size, PROBE))
-  const signature = findSignature(start)
+  const signature = await device.signature({ luks: true })
   if (signature !== null) return `it holds ${signature}`
+  const start = await device.read(0, Math.min(await device.size(), PROBE))
   return isFile && start.some((byte) => byte !== 0) ? "the file holds data" : null
 }
 

@@ -1,8 +1,9 @@
 /** The header behind a served volume: read at each unlock, written when a salt was sealed anew. */
 import type { Backend, Header, Segment } from "../enclave/types.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
-import { HeaderStore } from "../luks2/header-store.ts"
+import { brokenWords, HeaderStore } from "../luks2/header-store.ts"
 import type { LuksHeader, Metadata, TresorToken } from "../luks2/metadata.ts"
+import { keyslotsArea } from "../luks2/operations/areas.ts"
 import { enclaveHeader, requireBackend, triedByDefault } from "../luks2/volume-header.ts"
 import { openHeaderDevice } from "../store/header-device.ts"
 import type { HeaderAccess } from "./session.ts"
@@ -25,17 +26,23 @@ function withSealed(header: LuksHeader, slot: number, sealed: Uint8Array): LuksH
   return { ...header, metadata: { ...header.metadata, tokens } }
 }
 
+interface HeaderOptions {
+  readonly readOnly: boolean
+  readonly backend: Backend
+  readonly warn: (message: string, facts: Record<string, unknown>) => void
+}
+
 /**
  * Opens the header at `path` for each use and not in between, so that
  * cryptsetup and the key commands can change it while the volume is served.
- * `segment` is as it was found now.
+ * `segment` and `size` (bytes of copies and keyslots) are as they were found now.
  */
 export async function openHeader(
   path: string,
-  { readOnly, backend }: { readonly readOnly: boolean; readonly backend: Backend },
-): Promise<HeaderAccess & { readonly segment: Segment }> {
+  { readOnly, backend, warn }: HeaderOptions,
+): Promise<HeaderAccess & { readonly segment: Segment; readonly size: bigint }> {
   async function use<T>(work: (store: HeaderStore) => Promise<T>): Promise<T> {
-    const device = await openHeaderDevice(path, { readOnly })
+    const device = await openHeaderDevice(path, { readOnly, readonlyHelps: true })
     try {
       return await work(await HeaderStore.open(device))
     } finally {
@@ -48,11 +55,16 @@ export async function openHeader(
     requireBackend(store.header, backend, path)
     return enclaveHeader(store.header, await areasOf(store), triedByDefault(store.header))
   }
-  const [{ uuid, label }, { segment }] = await use(async (store) => [store.header, await read(store)] as const)
+  const [header, { segment }] = await use(async (store) => {
+    if (store.stale.length > 0) warn(brokenWords(path, store.stale), { path })
+    return [store.header, await read(store)] as const
+  })
+  const { uuid, label } = header
   return {
     uuid,
     label,
     segment,
+    size: keyslotsArea(header).end,
     read: () => use(read),
     faults: () => faults,
     saveSealed: (slot, sealed) =>

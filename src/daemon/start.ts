@@ -4,6 +4,7 @@ import { chooseBackend, openEnclave } from "../enclave/loader.ts"
 import type { Backend, Segment } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { serveNbd } from "../nbd/server.ts"
+import { overlap } from "../store/extent.ts"
 import { openStore } from "../store/open.ts"
 import { IoError } from "../store/store.ts"
 import { Volume } from "../volume/volume.ts"
@@ -43,6 +44,22 @@ function makeVolume(options: SessionOptions, parts: ConstructorParameters<typeof
   }
 }
 
+/**
+ * A detached header that is taken for the volume, or one that lies in what it
+ * describes: the first write would destroy it. Throws HEADER_IN_DATA (exit 4).
+ */
+function checkApart({ path, header }: SessionOptions, { offset, size }: Segment, headerSize: bigint): void {
+  const place = { path: header ?? path, offset: 0n, size: headerSize }
+  if (!overlap(place, { path, offset, size })) return
+  throw new TresorError(
+    "HEADER_IN_DATA",
+    Exit.wrongDevice,
+    header === null
+      ? `Cannot open ${path}: it is a detached header, its data lie elsewhere; name the data device, and this with --header`
+      : `Cannot open ${path}: the header in ${header} overlaps with the data area, which begins at ${offset} of the same place`,
+  )
+}
+
 type Served = Pick<SessionParts, "volume" | "stopServing" | "clients">
 
 type Undo = (() => Promise<void>)[]
@@ -78,8 +95,10 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   try {
     const { transitionCycles } = options
     const backend = chooseBackend(options.backend)
-    const header = await openHeader(options.header ?? options.path, { readOnly: options.readonly, backend })
+    const { warn } = options
+    const header = await openHeader(options.header ?? options.path, { readOnly: options.readonly, backend, warn })
     const { segment } = header
+    checkApart(options, segment, header.size)
     const newEnclave = () => openEnclave({ backend, transitionCycles })
     const enclave = await newEnclave()
     undo.push(() => enclave.close())

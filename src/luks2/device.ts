@@ -12,6 +12,8 @@ export interface HeaderDevice {
   write(offset: number, bytes: Uint8Array): Promise<void>
   /** Returns once everything written is on stable storage. */
   sync(): Promise<void>
+  /** What is kept here beside LUKS, or with `luks` LUKS too, by name; `null`: nothing that is known. */
+  signature(options: { readonly luks: boolean }): Promise<string | null>
   /** Runs `work` under cryptsetup's lock (shared for reading, exclusive for writing). */
   locked<T>(mode: "shared" | "exclusive", work: () => Promise<T>): Promise<T>
   close(): Promise<void>

@@ -65,8 +65,8 @@ function ofSize({ headerSize, metadata }: LuksHeader, deviceSize: number): Findi
   return findings
 }
 
-/** A header that could be read: checksums, references, overlaps (those make a copy invalid), reachability. */
-export function examine(found: FoundCopies, deviceSize: number): readonly Finding[] {
+/** `other`: another format found where a copy is broken. A header that could be read: checksums, references, overlaps (those make a copy invalid), reachability. */
+export function examine(found: FoundCopies, deviceSize: number, other: string | null = null): readonly Finding[] {
   const { header } = found
   const { keyslots, tokens, config } = header.metadata
   const tampered = tampering(header.metadata)
@@ -74,6 +74,7 @@ export function examine(found: FoundCopies, deviceSize: number): readonly Findin
     ...(tampered === null ? [] : [damage(tamperingWords(tampered))]),
     ofCopy(found.primary, found),
     ofCopy(found.secondary, found),
+    ...(other === null ? [] : [damage(`it holds ${other} too: ambiguous signatures, nothing is written over it`)]),
     sound(
       `keyslots: ${keyslots.size}, tokens: ${tokens.size}; areas apart from each other, every reference leads somewhere`,
     ),

@@ -8,8 +8,10 @@ import { type FileHandle, mkdir, open, stat } from "node:fs/promises"
 import { setTimeout as delay } from "node:timers/promises"
 import { flock } from "../enclave/native.ts"
 import { Exit, TresorError } from "../errors.ts"
-import { fileSize } from "../store/file-store.ts"
+import { probeByBlkid } from "../store/blkid.ts"
+import { checkWritable, fileSize } from "../store/file-store.ts"
 import type { HeaderDevice } from "./device.ts"
+import { findSignature, findUnknownToBlkid } from "./signatures.ts"
 
 const LOCK_DIRECTORY = "/run/cryptsetup"
 const LOCK_PATIENCE_MS = 30_000
@@ -55,6 +57,12 @@ class FileDevice implements HeaderDevice {
 
   sync(): Promise<void> {
     return this.#handle.sync()
+  }
+
+  async signature(options: { readonly luks: boolean }): Promise<string | null> {
+    const theirs = await probeByBlkid(this.#handle.fd, options)
+    if (theirs === null) return findSignature(this, options)
+    return theirs === "nothing" ? findUnknownToBlkid(this, options) : theirs
   }
 
   async locked<T>(mode: "shared" | "exclusive", work: () => Promise<T>): Promise<T> {
@@ -111,9 +119,11 @@ export async function openFileDevice(
   try {
     // Refuses what is neither a file nor a block device.
     await fileSize(handle)
+    if (!readOnly) await checkWritable(handle)
     return new FileDevice(handle, path, readOnly)
   } catch (error) {
     await handle.close()
+    if ((error as NodeJS.ErrnoException).code === "EROFS") throw error
     throw new TresorError(
       "NOT_A_DEVICE",
       Exit.wrongDevice,

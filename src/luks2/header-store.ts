@@ -28,6 +28,8 @@ export interface HeaderChange {
 export interface UpdateOptions {
   /** Every keyslot goes: nothing in the header can be worth keeping it. */
   readonly destroys?: boolean
+  /** `change` asks for no passphrase. */
+  readonly unproved?: boolean
 }
 
 /** Most that crypto.getRandomValues gives at once. */
@@ -37,22 +39,23 @@ export class HeaderStore {
   readonly #device: HeaderDevice
   #header: LuksHeader
 
-  private constructor(device: HeaderDevice, header: LuksHeader) {
+  /** Copies that were broken or old when the header was opened. */
+  readonly stale: readonly Copy[]
+
+  private constructor(device: HeaderDevice, header: LuksHeader, stale: readonly Copy[] = []) {
     this.#device = device
     this.#header = header
+    this.stale = stale
   }
 
-  /** Reads both copies; a broken or older one is written anew when the device can be written. */
+  /**
+   * Reads both copies and writes nothing: a copy that is broken may be what
+   * another program has put there. Throws LUKS2_AMBIGUOUS (exit 4) when it is.
+   */
   static async open(device: HeaderDevice): Promise<HeaderStore> {
     const found = await device.locked("shared", () => readCopies(device))
-    const store = new HeaderStore(device, found.header)
-    if (found.stale.length > 0 && !device.readOnly) await store.repair()
-    return store
-  }
-
-  /** Reads both copies and leaves a broken one as it is. */
-  static async attach(device: HeaderDevice): Promise<HeaderStore> {
-    return new HeaderStore(device, (await device.locked("shared", () => readCopies(device))).header)
+    if (found.stale.length > 0) await checkUnambiguous(device, found.stale)
+    return new HeaderStore(device, found.header, found.stale)
   }
 
   /** Writes a header where none is to be kept; areas first. */
@@ -75,11 +78,15 @@ export class HeaderStore {
     return found.header
   }
 
-  /** Writes stale copies anew; which ones were. */
+  /**
+   * Writes stale copies anew, of the very header that was agreed to; which ones
+   * were. Only `check --repair` does, after it has asked.
+   */
   async repair(): Promise<readonly Copy[]> {
     return this.#device.locked("exclusive", async () => {
       const found: FoundCopies = await readCopies(this.#device)
-      this.#header = found.header
+      await checkUnambiguous(this.#device, found.stale)
+      if (found.header.sequenceId !== this.#header.sequenceId) throw changedMeanwhile(this.#device.path)
       // The older copy may be the last that is as the owner wrote it.
       checkTampering(found.header.metadata, `repair the header of ${this.#device.path}`)
       // A copy that was cut off is not a broken one: writing it would make the device longer and save nothing.
@@ -106,11 +113,14 @@ export class HeaderStore {
    */
   async update(
     change: (header: LuksHeader) => Promise<HeaderChange>,
-    { destroys = false }: UpdateOptions = {},
+    { destroys = false, unproved = false }: UpdateOptions = {},
   ): Promise<LuksHeader> {
     return this.#device.locked("exclusive", async () => {
       const found = await readCopies(this.#device)
       this.#header = found.header
+      await checkUnambiguous(this.#device, found.stale)
+      // Both copies are written: without proof, this would be the repair that has to be asked for.
+      if (unproved && found.stale.length > 0) throw broken(this.#device.path, found.stale)
       if (!destroys) {
         checkTampering(found.header.metadata, `change the header of ${this.#device.path}`)
         if (found.header.metadata.config.requirements.length > 0) throw unmet(found.header)
@@ -158,6 +168,44 @@ export class HeaderStore {
     }
     await this.#device.sync()
   }
+}
+
+const NAMES: Readonly<Record<Copy, string>> = { primary: "first", secondary: "second" }
+
+/** "first header", "first and second header". */
+const nameCopies = (copies: readonly Copy[]): string => `${copies.map((copy) => NAMES[copy]).join(" and ")} header`
+
+/** What a header says when a copy is broken: one clause and the way out. */
+export const brokenWords = (path: string, stale: readonly Copy[]): string =>
+  `the ${nameCopies(stale)} is broken or old; \`tresor check --repair ${path}\` writes it anew`
+
+function broken(path: string, stale: readonly Copy[]): TresorError {
+  return new TresorError(
+    "LUKS2_COPY_BROKEN",
+    Exit.wrongDevice,
+    `Cannot change the header of ${path}: ${brokenWords(path, stale)}`,
+  )
+}
+
+function changedMeanwhile(path: string): TresorError {
+  return new TresorError(
+    "LUKS2_CHANGED",
+    Exit.busy,
+    `Cannot repair the header of ${path}: another program changed it meanwhile; look at it again`,
+  )
+}
+
+/** Throws LUKS2_AMBIGUOUS (exit 4) when a copy is broken and another format is found where it was, or anywhere. */
+async function checkUnambiguous(device: HeaderDevice, stale: readonly Copy[]): Promise<void> {
+  if (stale.length === 0) return
+  const other = await device.signature({ luks: false })
+  if (other === null) return
+  throw new TresorError(
+    "LUKS2_AMBIGUOUS",
+    Exit.wrongDevice,
+    `Cannot use ${device.path} as LUKS2: its ${nameCopies(stale)} is broken and it holds ${other} (ambiguous signatures); ` +
+      "if it is LUKS2 all the same, remove the other signature with `wipefs` first",
+  )
 }
 
 function truncated(path: string, size: number): TresorError {

@@ -240,7 +240,7 @@ test("JSON changed anywhere, with a checksum that holds, is read or refused by a
   )
 })
 
-test("of two copies the newer valid one counts, and the other is written anew", async () => {
+test("of two copies the newer valid one counts; opening writes nothing, repair writes the other anew", async () => {
   for (const [primary, secondary, wanted, stale] of [
     [1n, 1n, 1n, []],
     [2n, 1n, 2n, ["secondary"]],
@@ -252,10 +252,49 @@ test("of two copies the newer valid one counts, and the other is written anew", 
     const found = await readCopies(disk)
     assert.equal(found.header.sequenceId, wanted)
     assert.deepEqual(found.stale, stale)
-    await (await HeaderStore.open(disk)).close()
-    assert.deepEqual((await readCopies(disk)).stale, [], "mended by opening")
+    const before = disk.bytes.slice()
+    const store = await HeaderStore.open(disk)
+    assert.deepEqual([store.stale, disk.bytes], [stale, before])
+    if (stale.length > 0) {
+      const change = async (old: LuksHeader) => ({ header: { ...old, label: "changed" } })
+      await assert.rejects(store.update(change, { unproved: true }), { code: "LUKS2_COPY_BROKEN", exitCode: 4 })
+      assert.deepEqual(disk.bytes, before)
+    }
+    await store.repair()
+    assert.deepEqual((await readCopies(disk)).stale, [], "mended")
   }
   await assert.rejects(readCopies(await device(null, null)), { code: "NOT_LUKS", exitCode: 4 })
+})
+
+test("a broken copy where another format is found is neither opened nor written over", async () => {
+  for (const [offset, magic] of [
+    [512, "LABELONE"],
+    [4096, "\xfc\x4e\x2b\xa9"],
+    [(1 << 20) - 8192, "\xfc\x4e\x2b\xa9"],
+    [510, "\x55\xaa"],
+  ] as const) {
+    const disk = await device(header(3n), header(3n))
+    const opened = await HeaderStore.open(disk)
+    disk.bytes.fill(0, 0, 4096)
+    disk.bytes.set(Buffer.from(magic, "latin1"), offset)
+    const before = disk.bytes.slice()
+    const ambiguous = { code: "LUKS2_AMBIGUOUS", exitCode: 4 }
+    await assert.rejects(HeaderStore.open(disk), ambiguous)
+    // One that was opened before the other format came.
+    await assert.rejects(opened.repair(), ambiguous)
+    await assert.rejects(
+      opened.update(async (old) => ({ header: old }), { destroys: true }),
+      ambiguous,
+    )
+    assert.deepEqual(disk.bytes, before)
+  }
+})
+
+test("repair writes nothing when the header is no longer the one that was agreed to", async () => {
+  const disk = await device(header(3n), null)
+  const store = await HeaderStore.open(disk)
+  disk.bytes.set((await device(header(4n), null)).bytes)
+  await assert.rejects(store.repair(), { code: "LUKS2_CHANGED", exitCode: 5 })
 })
 
 test("a crash at any step, with any of the unsynced blocks lost, leaves the old header or the new one", async () => {

@@ -1,6 +1,7 @@
 /** A header device for tests: it can fail at any step, and lose what was not synced in any order. */
 import { Exit, TresorError } from "../errors.ts"
 import type { HeaderDevice } from "./device.ts"
+import { findSignature } from "./signatures.ts"
 
 const BLOCK = 512
 
@@ -71,6 +72,10 @@ export class MemoryDevice implements HeaderDevice {
     this.#step()
     for (const { at, bytes } of this.#unsynced) this.#stable.set(bytes, at)
     this.#unsynced = []
+  }
+
+  signature(options: { readonly luks: boolean }): Promise<string | null> {
+    return findSignature(this, options)
   }
 
   locked<T>(_mode: "shared" | "exclusive", work: () => Promise<T>): Promise<T> {

@@ -35,3 +35,7 @@ export function blockDevice(rdev: number): BlockDevice {
 export function blockDeviceSize(rdev: number): number {
   return Number(readFileSync(`${folder(rdev)}/size`, "latin1")) * 512
 }
+
+export function isWriteProtected(rdev: number): boolean {
+  return readFileSync(`${folder(rdev)}/ro`, "latin1").trimEnd() === "1"
+}

@@ -5,7 +5,7 @@
  */
 import { constants } from "node:fs"
 import { type FileHandle, open } from "node:fs/promises"
-import { blockDevice, blockDeviceSize } from "./block-device.ts"
+import { blockDevice, blockDeviceSize, isWriteProtected } from "./block-device.ts"
 import { DIRECT_BLOCK, DirectFile } from "./direct.ts"
 import { asIoError, checkRange, IoError, type Store } from "./store.ts"
 
@@ -16,6 +16,13 @@ export interface FileStoreOptions {
 
 /** Discards go in parts: one of a large file system may take seconds, and a request may be given up between two. */
 const DISCARD_BYTES = 1 << 30
+
+/** Linux opens a write-protected block device for writing (BLKROGET says so) and fails each write. Throws EROFS. */
+export async function checkWritable(handle: FileHandle): Promise<void> {
+  const stat = await handle.stat()
+  if (!stat.isBlockDevice() || !isWriteProtected(stat.rdev)) return
+  throw Object.assign(new Error("it is write-protected"), { code: "EROFS" })
+}
 
 /** Bytes of an open file or block device. Throws EINVAL for anything else. */
 export async function fileSize(handle: FileHandle): Promise<number> {
@@ -72,6 +79,7 @@ export class FileStore implements Store {
     const store = new FileStore(handle, native, path, readOnly)
     try {
       store.#size = await fileSize(handle)
+      if (!readOnly) await checkWritable(handle)
       store.#claims = await claimStore(path, handle, !readOnly)
       const stat = await handle.stat()
       if (stat.isBlockDevice()) store.#discardUnit = blockDevice(stat.rdev).logicalBlock

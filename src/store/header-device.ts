@@ -2,6 +2,7 @@
 import { Exit, TresorError } from "../errors.ts"
 import type { HeaderDevice } from "../luks2/device.ts"
 import { openFileDevice } from "../luks2/file-device.ts"
+import { findSignature } from "../luks2/signatures.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import { openError } from "./open-error.ts"
 import type { Store } from "./store.ts"
@@ -45,6 +46,10 @@ class StoreDevice implements HeaderDevice {
     return this.#store.flush()
   }
 
+  signature(options: { readonly luks: boolean }): Promise<string | null> {
+    return findSignature(this, options)
+  }
+
   locked<T>(_mode: "shared" | "exclusive", work: () => Promise<T>): Promise<T> {
     return work()
   }
@@ -54,16 +59,23 @@ class StoreDevice implements HeaderDevice {
   }
 }
 
-/** `exclusive`: a block device is taken with O_EXCL, which fails for one that is mounted or mapped. Throws TresorError. */
-export async function openHeaderDevice(
-  path: string,
-  options: { readonly readOnly: boolean; readonly exclusive?: boolean },
-): Promise<HeaderDevice> {
+export interface HeaderDeviceOptions {
+  readonly readOnly: boolean
+  /** A block device is taken with O_EXCL, which fails for one that is mounted or mapped. */
+  readonly exclusive?: boolean
+  /** The command has --readonly, which may be advised. */
+  readonly readonlyHelps?: boolean
+}
+
+/** Throws TresorError. */
+export async function openHeaderDevice(path: string, options: HeaderDeviceOptions): Promise<HeaderDevice> {
   if (!isNbdUri(path)) {
     try {
       return await openFileDevice(path, options)
     } catch (error) {
-      throw error instanceof TresorError ? error : openError(path, false, error as NodeJS.ErrnoException)
+      throw error instanceof TresorError
+        ? error
+        : openError(path, false, error as NodeJS.ErrnoException, { readonlyHelps: false, ...options })
     }
   }
   const { openStore } = await import("./open.ts")

@@ -3,7 +3,13 @@ import { Exit, TresorError } from "../errors.ts"
 import { IoError } from "./store.ts"
 
 /** `direct`: whether O_DIRECT was asked for. Codes: STORE_MISSING, STORE_DENIED, STORE_BUSY, STORE_UNFIT. */
-export function openError(path: string, direct: boolean, error: NodeJS.ErrnoException): TresorError {
+export function openError(
+  path: string,
+  direct: boolean,
+  error: NodeJS.ErrnoException,
+  { readOnly = false, readonlyHelps = true }: { readonly readOnly?: boolean; readonly readonlyHelps?: boolean } = {},
+): TresorError {
+  const advise = readonlyHelps && !readOnly
   const refuse = (code: string, exit: (typeof Exit)[keyof typeof Exit], fact: string) =>
     new TresorError(code, exit, `Cannot open ${path}: ${fact}`, { cause: error })
   switch (error.code) {
@@ -16,9 +22,17 @@ export function openError(path: string, direct: boolean, error: NodeJS.ErrnoExce
       return refuse("STORE_MISSING", Exit.wrongDevice, "there is no device behind it")
     case "EACCES":
     case "EPERM":
-      return refuse("STORE_DENIED", Exit.denied, "permission denied; try --readonly, or another user")
+      return refuse(
+        "STORE_DENIED",
+        Exit.denied,
+        advise ? "permission denied; try --readonly, or another user" : "permission denied; try another user",
+      )
     case "EROFS":
-      return refuse("STORE_DENIED", Exit.denied, "it lies on a read-only filesystem; use --readonly")
+      return refuse(
+        "STORE_DENIED",
+        Exit.denied,
+        `it is write-protected, or lies on a read-only filesystem${advise ? "; use --readonly" : ""}`,
+      )
     case "EBUSY":
     case "ETXTBSY":
       return refuse("STORE_BUSY", Exit.busy, "it is mounted or used by another program; unmount or close it first")

@@ -153,7 +153,10 @@ test("check finds a sound header sound, and says which copy is broken", async ()
     assert.equal(found.code, 4)
     assert.match(found.stdout, new RegExp(`✖ ${which} header at ${offset}: its magic is wrong`))
     assert.match(found.stderr, /tresor check --repair/)
-    assert.match(await ok("check", broken, "--repair"), new RegExp(`The ${which} header was written anew`))
+    assert.match(
+      await ok("check", broken, "--repair", "--batch-mode"),
+      new RegExp(`The ${which} header was written anew`),
+    )
     assert.match(await ok("check", broken), /first.*holds.*\n.*second.*holds/)
     // A copy that is written gets a salt of its own; the rest is as it was.
     const dump = (file: string) => cryptsetup("luksDump", file, "--dump-json-metadata")
@@ -165,7 +168,11 @@ test("check finds a sound header sound, and says which copy is broken", async ()
     )
   }
   refused(await place.tresor(["check", damaged("both.img", 0, HEADER)]), 4, /no LUKS header/)
-  refused(await place.tresor(["check", damaged("both.img", 0, HEADER), "--repair"]), 4, /no LUKS header/)
+  refused(
+    await place.tresor(["check", damaged("both.img", 0, HEADER), "--repair", "--batch-mode"]),
+    4,
+    /no LUKS header/,
+  )
 })
 
 test("a label and a UUID are what blkid sees; a UUID that passphrases are sealed to stays", async () => {
@@ -264,7 +271,7 @@ for (const [name, said, change] of FAULTS) {
       const found = await place.tresor(["check", file])
       assert.equal(found.code, 4)
       assert.match(found.stdout, new RegExp(`✖ ${which} header at ${offset}: .*${said.source}`))
-      await ok("check", file, "--repair")
+      await ok("check", file, "--repair", "--batch-mode")
       const mended = readFileSync(file)
       await cryptsetup("repair", "-q", file)
       assert.ok(readFileSync(file).equals(mended), "cryptsetup found more to repair")
@@ -276,7 +283,7 @@ for (const [name, said, change] of FAULTS) {
     const both = damaged(`${name}-both.img`)
     for (const offset of [0, HEADER]) edited(both, offset, change)
     const before = readFileSync(both)
-    refused(await place.tresor(["check", both, "--repair"]), 4, said)
+    refused(await place.tresor(["check", both, "--repair", "--batch-mode"]), 4, said)
     assert.ok(readFileSync(both).equals(before), "something was changed")
     assert.notEqual((await run("cryptsetup", ["luksDump", both])).code, 0)
   })
@@ -300,7 +307,7 @@ test("check tells copies apart that differ under one sequence id, and damage tha
     /✖ second header at 131072: [^\n]*keyslot 0 is unreachable/,
   )
   edited(file, 0, orphan)
-  const unreachable = await place.tresor(["check", file, "--repair"])
+  const unreachable = await place.tresor(["check", file, "--repair", "--batch-mode"])
   assert.equal(unreachable.code, 4)
   assert.match(unreachable.stderr, /keyslot 0 is unreachable/)
   assert.match(unreachable.stderr, /tresor header restore/)
@@ -367,7 +374,7 @@ test("a detached header: shown, backed up, examined, named, restored, and never 
   writeSync(broken, Buffer.alloc(2048), 0, 2048, 0)
   closeSync(broken)
   assert.equal((await place.tresor(["check", data, ...apart])).code, 4)
-  await ok("check", data, "--repair", ...apart)
+  await ok("check", data, "--repair", "--batch-mode", ...apart)
   const wrecked = openSync(header, "r+")
   writeSync(wrecked, Buffer.alloc(2 * HEADER), 0, 2 * HEADER, 0)
   closeSync(wrecked)

@@ -1,12 +1,15 @@
 /** `tresor check`: fsck for a header. */
 import { Exit } from "../../errors.ts"
-import { readCopies } from "../../luks2/copies.ts"
+import type { Copy } from "../../luks2/binary-header.ts"
+import { type FoundCopies, readCopies } from "../../luks2/copies.ts"
+import type { HeaderDevice } from "../../luks2/device.ts"
 import { examine, type Finding } from "../../luks2/examine.ts"
 import { HeaderStore } from "../../luks2/header-store.ts"
 import { tampering } from "../../luks2/tampering.ts"
 import { err, out } from "../../output/output.ts"
 import { mark } from "../../output/state.ts"
 import { openHeaderDevice } from "../../store/header-device.ts"
+import { confirm } from "../confirm.ts"
 
 export interface CheckOptions {
   readonly header?: string
@@ -17,6 +20,29 @@ export interface CheckOptions {
 
 const NAMES = { primary: "first", secondary: "second" } as const
 
+/**
+ * Whether a copy can be written anew. Not from one that was tampered with: the
+ * older one may be the last as its owner wrote it. Not over another format.
+ */
+const mends = ({ found, other }: { readonly found: FoundCopies; readonly other: string | null }): boolean =>
+  found.stale.length > 0 && other === null && tampering(found.header.metadata) === null
+
+async function repair(
+  device: HeaderDevice,
+  target: string,
+  { stale, header }: FoundCopies,
+  options: CheckOptions,
+): Promise<readonly Copy[]> {
+  if (options.batchMode !== true) {
+    const names = stale.map((copy) => NAMES[copy]).join(" and ")
+    await confirm(
+      `This writes the ${names} header of ${target} anew from the other one ` +
+        `(UUID ${header.uuid}, sequence id ${header.sequenceId}).`,
+    )
+  }
+  return (await HeaderStore.open(device)).repair()
+}
+
 /** Exit 0: sound, or made so; 4: damage is left. A header of which nothing can be read is an error. */
 export async function check(path: string, options: CheckOptions): Promise<void> {
   const target = options.header ?? path
@@ -24,14 +50,14 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
   try {
     const look = async () => {
       const found = await device.locked("shared", () => readCopies(device))
-      const tampered = tampering(found.header.metadata) !== null
-      return { stale: found.stale, tampered, findings: examine(found, await device.size()) }
+      // Where both copies hold, whatever else lies there is below the data.
+      const other = found.stale.length === 0 ? null : await device.signature({ luks: false })
+      return { found, other, findings: examine(found, await device.size(), other) }
     }
     const before = await look()
-    // The newer copy is the one that was tampered with: nothing is written over the older one.
-    const repaired =
-      options.repair === true && !before.tampered ? await (await HeaderStore.attach(device)).repair() : []
-    const { stale, tampered, findings } = repaired.length === 0 ? before : await look()
+    const repaired = options.repair === true && mends(before) ? await repair(device, target, before.found, options) : []
+    const after = repaired.length === 0 ? before : await look()
+    const { findings } = after
     const damaged = findings.some(({ kind }) => kind === "damage")
     if (options.json === true) {
       out.json({ path: target, sound: !damaged, repaired, findings })
@@ -39,9 +65,9 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
       print(findings)
       for (const copy of repaired) out.line(`The ${NAMES[copy]} header was written anew from the other one.`)
       if (damaged) {
-        const mends = stale.length > 0 && !tampered
-        const way = mends ? "`tresor check --repair" : "no copy can mend it, a backup can: `tresor header restore"
-        err.line(`Damage was found: ${way} ${target}${mends ? "" : " FILE"}\``)
+        const mendable = mends(after)
+        const way = mendable ? "`tresor check --repair" : "no copy can mend it, a backup can: `tresor header restore"
+        err.line(`Damage was found: ${way} ${target}${mendable ? "" : " FILE"}\``)
       }
     }
     if (damaged) process.exitCode = Exit.wrongDevice

@@ -14,6 +14,7 @@ import {
 } from "../../luks2/operations/create.ts"
 import type { FreshKeyslot } from "../../luks2/operations/parts.ts"
 import { err, out } from "../../output/output.ts"
+import { isSamePath, overlap } from "../../store/extent.ts"
 import { type EnclaveChoice, type FreshOptions, freshKeyslot, readNew, withEnclave } from "../keeper.ts"
 import { formatSize } from "../options.ts"
 import { progressBar, withClock } from "../progress.ts"
@@ -61,6 +62,18 @@ function chooseSectorSize({ sectorSize, size }: Target): NewVolume["sectorSize"]
   return usable && size % BigInt(best) === 0n ? best : 512
 }
 
+/** Throws HEADER_IN_DATA (exit 4): the first write to the volume would destroy its header. */
+function checkApart(path: string, header: string): void {
+  const place = (each: string) => ({ path: each, offset: 0n, size: null })
+  if (!isSamePath(path, header) && !overlap(place(path), { ...place(header), size: DATA_OFFSET })) return
+  throw new TresorError(
+    "HEADER_IN_DATA",
+    Exit.wrongDevice,
+    `Cannot create a volume on ${path}: the header in ${header} overlaps with the data area; ` +
+      "name another file for the header, or leave --header out",
+  )
+}
+
 function describe(options: CreateOptions, data: Target): NewVolume {
   return {
     uuid: options.uuid === undefined ? randomUUID() : checkUuid(options.uuid),
@@ -86,6 +99,7 @@ async function write(made: MadeVolume, data: Target, header: Target | null): Pro
 /** Makes a volume. Nothing is written before the recovery key has got to its owner. */
 export async function createVolume(path: string, options: CreateOptions): Promise<Created> {
   const force = options.force === true
+  if (options.header !== undefined) checkApart(path, options.header)
   const data = await examineTarget(path, { size: options.size, force })
   const header = options.header === undefined ? null : await examineTarget(options.header, { size: DATA_OFFSET, force })
   const volume = describe(options, data)

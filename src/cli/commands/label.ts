@@ -1,5 +1,6 @@
 /** `tresor uuid` and `tresor label`: shown, or set. */
 import { Exit, TresorError } from "../../errors.ts"
+import type { LuksHeader } from "../../luks2/metadata.ts"
 import { checkLabel, checkUuid } from "../../luks2/operations/create.ts"
 import { hasTresorToken } from "../../luks2/operations/metadata-edit.ts"
 import { out } from "../../output/output.ts"
@@ -14,7 +15,7 @@ export async function label(path: string, text: string | undefined, options: Lab
   const wanted = text === undefined ? undefined : checkLabel(text)
   await withHeader(path, options.header, { readOnly: wanted === undefined }, async (store) => {
     if (wanted === undefined) out.line(`${store.header.label}`)
-    else await store.update(async (header) => ({ header: { ...header, label: wanted } }))
+    else await store.update(async (header) => ({ header: { ...header, label: wanted } }), { unproved: true })
   })
 }
 
@@ -32,7 +33,7 @@ export async function uuid(path: string, text: string | undefined, options: Labe
   const wanted = checkUuid(text)
   for (const each of new Set([path, options.header ?? path])) checkNotOpen(each, "change the UUID of")
   await withHeader(path, options.header, { readOnly: false }, async (store) => {
-    await store.update(async (header) => {
+    const change = async (header: LuksHeader) => {
       if (hasTresorToken(header.metadata) && header.uuid !== wanted) {
         throw new TresorError(
           "UUID_BOUND",
@@ -42,6 +43,7 @@ export async function uuid(path: string, text: string | undefined, options: Labe
         )
       }
       return { header: { ...header, uuid: wanted } }
-    })
+    }
+    await store.update(change, { unproved: true })
   })
 }

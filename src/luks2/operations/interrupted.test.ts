@@ -66,6 +66,10 @@ class FailingDisk implements HeaderDevice {
     this.#cached = []
   }
 
+  async signature(): Promise<null> {
+    return null
+  }
+
   #step(): void {
     if (this.events++ === this.failAt) throw new PowerFailure()
   }
