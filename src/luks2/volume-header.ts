@@ -45,6 +45,15 @@ function tresorTokens(metadata: Metadata): TresorToken[] {
   return [...metadata.tokens.values()].filter(isTresor)
 }
 
+/**
+ * Keyslots whose Tresor token is damaged. The passphrase of a person does not
+ * open them, and as plain keyslots they would cost a guesser next to nothing.
+ */
+function slotsWithoutToken(metadata: Metadata): ReadonlySet<number> {
+  const damaged = [...metadata.tokens.values()].filter((token) => token.type === "tresor" && !isTresor(token))
+  return new Set(damaged.flatMap(({ keyslots }) => keyslots))
+}
+
 /** `null`: a keyslot of a kind the enclave does not open. */
 function keyslotOf(
   slot: number,
@@ -94,7 +103,9 @@ export function enclaveHeader(
   checkSupported(header)
   const { metadata, uuid } = header
   const { keyslots: slots, digest } = digestOf(metadata)
-  const found = slots.flatMap((slot) => {
+  const without = slotsWithoutToken(metadata)
+  const usable = slots.filter((slot) => !without.has(slot))
+  const found = usable.flatMap((slot) => {
     const keyslot = metadata.keyslots.get(slot)
     const area = areas.get(slot)
     return keyslot === undefined || "foreign" in keyslot || area === undefined ? [] : [{ slot, keyslot, area }]
