@@ -18,6 +18,7 @@ import { after, beforeEach, test } from "node:test"
 import { promisify } from "node:util"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { assessEnclave } from "./assess.ts"
+import { makePlatform, newKey, type PlatformSpec, platformSpec } from "./gather/platform.ts"
 import { fromHex, viewOf } from "./judge/bytes.ts"
 import { formatPolicy, policyFor } from "./judge/policy.ts"
 import {
@@ -30,7 +31,6 @@ import {
   recognise,
   withPin,
 } from "./known-enclaves.ts"
-import { makePlatform, newKey, type PlatformSpec, platformSpec } from "./platform.ts"
 import type { Askable, Surroundings } from "./surroundings.ts"
 import { tcbNumbersPath } from "./tcb-numbers.ts"
 

@@ -87,8 +87,8 @@ interface Asked {
 }
 
 /** X.509 and what goes with it is loaded when a quote is to be judged: most passphrases go to an enclave of this machine. */
-const vouchedReport: typeof import("./evidence.ts").vouchedReport = async (...words) =>
-  (await import("./evidence.ts")).vouchedReport(...words)
+const vouchedReport: typeof import("./gather/evidence.ts").vouchedReport = async (...words) =>
+  (await import("./gather/evidence.ts")).vouchedReport(...words)
 
 function readPolicy(path: string): Policy {
   try {

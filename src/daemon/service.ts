@@ -78,7 +78,7 @@ async function quoteOf(volume: ServedVolume, nonce: Uint8Array, aesmSocket: stri
     )
   }
   // Protobuf is loaded for those who ask.
-  const { quoteFrom } = await import("../attest/aesmd.ts")
+  const { quoteFrom } = await import("../attest/gather/aesmd.ts")
   return quoteFrom((targetInfo) => volume.report(targetInfo, nonce), aesmSocket)
 }
 

@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { onPublishedData, SGX_DATA } from "../../sgx-data.testing.ts"
-import { makePlatform } from "../platform.ts"
+import { makePlatform } from "../gather/platform.ts"
 import { whatElse } from "./file-kind.ts"
-import { parseQuote } from "./quote.ts"
+import { endOfQuote, parseQuote } from "./quote.ts"
 import { base, body, judge, rootPair } from "./synthetic.testing.ts"
 
 const quotes = join(SGX_DATA, "public/quotes")
@@ -76,6 +76,10 @@ test("versions 4 and 5 say the same of an enclave as version 3, and every byte o
     assert.equal(verdict.reason, "every check passed")
     const made = await platform.quote(await body(), { version })
     assert.deepEqual(parseQuote(made).report, parseQuote(quote).report)
+    const padded = new Uint8Array(made.length + 3000)
+    padded.set(made)
+    assert.equal(endOfQuote(padded), made.length)
+    assert.equal(endOfQuote(made.subarray(0, -1)), null)
     // One behind another, each length must close.
     const lengthAt = version === 4 ? 432 : 438
     for (const at of [lengthAt, lengthAt + 4 + 128 + 2]) {

@@ -17,7 +17,7 @@ export const REPORT_BODY_SIZE = 384
 /** Of TARGETINFO, what a REPORT is made for (SDM 3D). */
 export const TARGET_INFO_SIZE = 512
 const HEADER_SIZE = 48
-export const SIGNED_SIZE = HEADER_SIZE + REPORT_BODY_SIZE
+const SIGNED_SIZE = HEADER_SIZE + REPORT_BODY_SIZE
 export const INTEL_QE_VENDOR = "939a7233f79c4ca9940a0db3957f0607"
 
 export const ReportFlag = { init: 1n, debug: 2n, mode64: 4n, provisionKey: 16n } as const
@@ -153,6 +153,8 @@ function parseHeader(bytes: Uint8Array): Header {
   }
 }
 
+/** Version 5: type and length of the body. */
+const BODY_HEADER_SIZE = 6
 const SGX_BODY = 1
 const QE_CERTIFICATION = 6
 
@@ -172,6 +174,16 @@ function parseQePart(fields: Fields) {
     certificationType,
     certificationData,
   }
+}
+
+/** Where a quote ends that is padded to a buffer's size; `null`: it is cut short. */
+export function endOfQuote(bytes: Uint8Array): number | null {
+  const view = viewOf(bytes)
+  if (bytes.length < HEADER_SIZE) return null
+  const lengthAt = SIGNED_SIZE + (view.getUint16(0, true) === 5 ? BODY_HEADER_SIZE : 0)
+  if (bytes.length < lengthAt + 4) return null
+  const end = lengthAt + 4 + view.getUint32(lengthAt, true)
+  return end > bytes.length ? null : end
 }
 
 /** Throws Refusal naming the field, or saying what it is instead of a quote. */

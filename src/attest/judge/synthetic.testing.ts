@@ -1,5 +1,5 @@
 /** A platform made here and an enclave on it, to be altered one thing at a time. For tests only. */
-import { makePlatform, newKey, type PlatformSpec, platformSpec, type QuoteForm } from "../platform.ts"
+import { makePlatform, newKey, type PlatformSpec, platformSpec, type QuoteForm } from "../gather/platform.ts"
 import { fromHex, viewOf } from "./bytes.ts"
 import { parseBundle } from "./collateral.ts"
 import { parsePolicy } from "./policy.ts"

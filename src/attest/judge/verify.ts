@@ -121,7 +121,7 @@ interface Found {
 }
 
 /** Runs checks in CHECKS' order and remembers them. */
-class Record {
+class Checklist {
   readonly #done: Check[] = []
 
   async run<T>(name: CheckName, body: () => T | Promise<T>): Promise<T> {
@@ -147,7 +147,7 @@ class Record {
 }
 
 export async function verifyQuote(evidence: Evidence): Promise<Verdict> {
-  const record = new Record()
+  const record = new Checklist()
   const found: Found = { quote: null, status: null, platform: null, dataNumber: null }
   let reason = ""
   try {
@@ -181,7 +181,7 @@ export async function verifyQuote(evidence: Evidence): Promise<Verdict> {
 
 async function authenticate(
   { quote: quoteBytes, collateral: given, policy, at, rootKey = INTEL_ROOT_KEY, binding, seenNumber }: Evidence,
-  record: Record,
+  record: Checklist,
   found: Found,
 ): Promise<void> {
   const quote = await record.run("quote", () => parseQuote(quoteBytes))
@@ -268,7 +268,7 @@ interface Judged {
   readonly binding: Binding | null
 }
 
-async function applyPolicy(judged: Judged, record: Record): Promise<void> {
+async function applyPolicy(judged: Judged, record: Checklist): Promise<void> {
   const { quote, status, tcbInfo, qeIdentity, crls, number, at, binding } = judged
   const policy = judged.policy ?? NO_POLICY
   const { report } = quote
@@ -333,7 +333,7 @@ async function applyPolicy(judged: Judged, record: Record): Promise<void> {
   }
 }
 
-async function checkIdentity(policy: Policy, quote: Quote, record: Record): Promise<void> {
+async function checkIdentity(policy: Policy, quote: Quote, record: Checklist): Promise<void> {
   const { report } = quote
   await record.run("attributes", () => {
     if ((report.attributes & ReportFlag.provisionKey) !== 0n) throw new Refusal("the enclave may use provisioning keys")

@@ -6,9 +6,9 @@
  */
 import { connect } from "node:net"
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire"
-import { Exit, TresorError } from "../errors.ts"
-import { concat, fromHex, viewOf } from "./judge/bytes.ts"
-import { SIGNED_SIZE, TARGET_INFO_SIZE } from "./judge/quote.ts"
+import { Exit, TresorError } from "../../errors.ts"
+import { concat, fromHex, viewOf } from "../judge/bytes.ts"
+import { endOfQuote, TARGET_INFO_SIZE } from "../judge/quote.ts"
 
 export const AESM_SOCKET = "/var/run/aesmd/aesm.socket"
 export const REPORT_SIZE = 432
@@ -173,9 +173,9 @@ export async function getQuote(report: Uint8Array, path = AESM_SOCKET): Promise<
   const writer = new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(report)
   writeNumber(writeKeyId(writer, 2), 4, size)
   const quote = bytesOf(await call(path, Call.getQuoteEx, writeTimeout(writer).finish()), 2, "quote")
-  // Padded to the size asked for; the signature's length says where it ends.
-  const end = quote.length < SIGNED_SIZE + 4 ? Infinity : SIGNED_SIZE + 4 + viewOf(quote).getUint32(SIGNED_SIZE, true)
-  if (end > quote.length) throw fail("AESM_PROTOCOL", `its quote is truncated: ${quote.length} bytes`)
+  // Padded to the size asked for.
+  const end = endOfQuote(quote)
+  if (end === null) throw fail("AESM_PROTOCOL", `its quote is truncated: ${quote.length} bytes`)
   return quote.slice(0, end)
 }
 

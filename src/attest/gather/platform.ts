@@ -15,8 +15,8 @@ import {
   RevokedCertificate,
   Time,
 } from "pkijs"
-import { concat, fromHex, sha256, toHex, viewOf } from "./judge/bytes.ts"
-import { INTEL_QE_VENDOR, REPORT_BODY_SIZE } from "./judge/quote.ts"
+import { concat, fromHex, sha256, toHex, viewOf } from "../judge/bytes.ts"
+import { INTEL_QE_VENDOR, REPORT_BODY_SIZE } from "../judge/quote.ts"
 
 const SGX = "1.2.840.113741.1.13.1"
 const P256 = { name: "ECDSA", namedCurve: "P-256" } as const

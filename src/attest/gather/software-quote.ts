@@ -5,10 +5,10 @@
  */
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Exit, TresorError } from "../errors.ts"
-import { viewOf } from "./judge/bytes.ts"
-import { REPORT_BODY_SIZE, ReportFlag } from "./judge/quote.ts"
-import { SOFTWARE_ROOT_NAME } from "./judge/verify.ts"
+import { Exit, TresorError } from "../../errors.ts"
+import { viewOf } from "../judge/bytes.ts"
+import { REPORT_BODY_SIZE, ReportFlag } from "../judge/quote.ts"
+import { SOFTWARE_ROOT_NAME } from "../judge/verify.ts"
 import { type KeyPair, makePlatform, newKey, platformSpec } from "./platform.ts"
 
 const KEY_FILE = "attestation-test-root.jwk"

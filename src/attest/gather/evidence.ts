@@ -1,19 +1,19 @@
 /** Gets a quote with what is needed to judge it, and has it judged. */
-import { stateDir } from "../enclave/machine-secret.ts"
+import { stateDir } from "../../enclave/machine-secret.ts"
+import { parseRootKey } from "../judge/certificates.ts"
+import { type Collateral, parseBundle } from "../judge/collateral.ts"
+import type { Policy } from "../judge/policy.ts"
+import { parseQuote, TARGET_INFO_SIZE } from "../judge/quote.ts"
+import { type Refusal, refuse } from "../judge/refusal.ts"
+import type { Binding } from "../judge/report-data.ts"
+import { INTEL_ROOT_KEY, verifyQuote } from "../judge/verify.ts"
+import type { Askable, EvidenceSources } from "../surroundings.ts"
+import { rememberNumber, seenNumbers } from "../tcb-numbers.ts"
 import { AESM_SOCKET, quoteFrom } from "./aesmd.ts"
 import { keptCollateral } from "./collateral-files.ts"
-import { parseRootKey } from "./judge/certificates.ts"
-import { type Collateral, parseBundle } from "./judge/collateral.ts"
-import type { Policy } from "./judge/policy.ts"
-import { parseQuote, TARGET_INFO_SIZE } from "./judge/quote.ts"
-import { type Refusal, refuse } from "./judge/refusal.ts"
-import type { Binding } from "./judge/report-data.ts"
-import { INTEL_ROOT_KEY, verifyQuote } from "./judge/verify.ts"
 import { softwareQuote } from "./software-quote.ts"
-import type { Askable, EvidenceSources } from "./surroundings.ts"
-import { rememberNumber, seenNumbers } from "./tcb-numbers.ts"
 
-interface Evidence {
+interface Gathered {
   readonly quote: Uint8Array
   readonly collateral: Collateral | Refusal
   /** Whose root the quote leads to when the policy is one for tests. */
@@ -25,7 +25,7 @@ async function evidenceOf(
   nonce: Uint8Array,
   remote: boolean,
   world: EvidenceSources,
-): Promise<Evidence> {
+): Promise<Gathered> {
   if (enclave.identity.backend === "software") {
     const report = await enclave.report(new Uint8Array(TARGET_INFO_SIZE), nonce)
     const made = await softwareQuote(report, stateDir(), world.now())
@@ -47,7 +47,7 @@ async function evidenceOf(
 
 /** Throws TresorError ATTEST_REFUSED naming the check. Returns the report inside the quote. */
 async function judge(
-  evidence: Evidence,
+  evidence: Gathered,
   policy: Policy,
   binding: Binding,
   world: EvidenceSources,
