@@ -81,6 +81,8 @@ export class ControlClient implements Disposable {
   }
 
   close(): void {
+    // Of a pipe pair that is closed with one half open, Node 24 says so as an error, to nobody.
+    this.#stream.on("error", () => {})
     this.#stream.destroy()
   }
 
