@@ -44,6 +44,8 @@ export class ControlClient implements Disposable {
   /** Takes the stream over. Calls are made one after the other. */
   constructor(stream: Duplex) {
     this.#stream = stream
+    // Whoever waits for an answer is told by `replies`; a pair of pipes destroyed by close() says AbortError to nobody.
+    stream.on("error", () => {})
     this.#replies = replies(stream)
   }
 
@@ -53,24 +55,18 @@ export class ControlClient implements Disposable {
   }
 
   async call(method: string, parameters: Parameters = {}): Promise<Parameters> {
-    await this.#send({ method, parameters })
+    this.#stream.write(encodeMessage({ method, parameters }))
     return (await this.#reply()).parameters
   }
 
   /** A call with `more`: one value per reply. */
   async *stream(method: string, parameters: Parameters = {}): AsyncGenerator<Parameters, void> {
-    await this.#send({ method, parameters, more: true })
+    this.#stream.write(encodeMessage({ method, parameters, more: true }))
     for (;;) {
       const reply = await this.#reply()
       yield reply.parameters
       if (!reply.continues) return
     }
-  }
-
-  async #send(message: Parameters): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#stream.write(encodeMessage(message), (error) => (error ? reject(error) : resolve()))
-    })
   }
 
   async #reply(): Promise<Reply> {
@@ -91,6 +87,8 @@ export class ControlClient implements Disposable {
   }
 }
 
+const GONE = ["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE"]
+
 async function* replies(stream: Duplex): AsyncGenerator<Reply, void> {
   const reader = new FrameReader()
   try {
@@ -98,7 +96,7 @@ async function* replies(stream: Duplex): AsyncGenerator<Reply, void> {
       for (const frame of reader.push(chunk)) yield decodeReply(frame)
     }
   } catch (error) {
-    // The daemon's death between call and answer arrives as a reset.
-    if ((error as NodeJS.ErrnoException).code !== "ECONNRESET") throw error
+    // The other end's death between call and answer; ssh's, when it goes before the call is written.
+    if (!GONE.includes((error as NodeJS.ErrnoException).code ?? "")) throw error
   }
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict"
+import { spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, rmSync, statSync } from "node:fs"
 import { connect } from "node:net"
@@ -191,4 +192,24 @@ test("a client whose server dies before the answer says so", async () => {
   const answer = client.call("org.example.test.Slow")
   await new Promise((resolve) => setTimeout(resolve, 20))
   await Promise.all([assert.rejects(answer, FramingError), server.close(0)])
+})
+
+test("a client over a pair of pipes is closed quietly, whichever end left first", async () => {
+  for (const left of ["other end", "nobody"]) {
+    const script = `
+      import { spawn } from "node:child_process"
+      import { Duplex } from "node:stream"
+      import { ControlClient } from ${JSON.stringify(new URL("./client.ts", import.meta.url).href)}
+      const child = spawn(${left === "nobody" ? `"cat", []` : `"true", []`}, { stdio: ["pipe", "pipe", "inherit"] })
+      const client = new ControlClient(Duplex.from({ readable: child.stdout, writable: child.stdin }))
+      ${left === "nobody" ? "" : `await client.call("org.varlink.service.GetInfo").catch(() => {})`}
+      client.close()
+      process.exitCode = 7
+      setTimeout(() => child.kill(), 100)
+    `
+    const { status, stderr } = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], {
+      encoding: "utf8",
+    })
+    assert.deepEqual([status, stderr], [7, ""], left)
+  }
 })
