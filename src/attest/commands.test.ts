@@ -191,6 +191,12 @@ test("policy init: from this installation, a quote or a SIGSTRUCT; never over a 
   const sigstruct = installed("enclave/build/tresor.sigstruct")
   const signed = parsePolicy(JSON.stringify((await policyInit({ sigstruct, by: "mrsigner" })).json))
   assert.equal(signed.testing, false)
+  for (const offset of [0, 100, 200, 600, 960, 1100]) {
+    const bytes = readFileSync(sigstruct)
+    bytes[offset]! ^= 1
+    const altered = policyInit({ sigstruct: made("altered.sigstruct", bytes), by: "mrenclave" })
+    await assert.rejects(altered, { code: "ATTEST_BAD_SIGSTRUCT", exitCode: 1 }, `byte ${offset}`)
+  }
   const out = join(folder, "fresh.json")
   await policyInit({ by: "mrsigner", out, testing: true })
   assert.equal(parsePolicy(readFileSync(out, "utf8")).testing, true)

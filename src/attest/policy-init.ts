@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto"
 import { existsSync, writeFileSync } from "node:fs"
 import type { CommandResult } from "../enclave/image/result.ts"
-import { parseSigstruct } from "../enclave/image/sigstruct.ts"
+import { checkSigstruct, parseSigstruct } from "../enclave/image/sigstruct.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { keptCollateralPath, readCollateral } from "./gather/collateral-files.ts"
 import { formatPolicy, type Identity, type Policy, policyFor, TCB_EVALUATION_DATA_NUMBER } from "./judge/policy.ts"
@@ -40,7 +40,12 @@ function identityFor({ quote, sigstruct }: PolicyOptions): Identity {
   if (quote !== undefined && sigstruct !== undefined) throw badOption("Cannot use both --quote and --sigstruct")
   if (quote !== undefined) return quotedIdentity(quote)
   if (sigstruct === undefined) return ownIdentity()
-  return parseSigstruct(read(sigstruct), () => createHash("sha256"))
+  const bytes = read(sigstruct)
+  const newSha256 = () => createHash("sha256")
+  // One that was altered would make a policy for an enclave that nobody signed.
+  const failed = checkSigstruct(bytes, newSha256).find(({ passed }) => !passed)
+  if (failed === undefined) return parseSigstruct(bytes, newSha256)
+  throw new TresorError("ATTEST_BAD_SIGSTRUCT", Exit.badArguments, `Cannot use ${sigstruct}: ${failed.fact}`)
 }
 
 /** Of that collateral, and why it cannot be used: what is not given may be unusable. */
