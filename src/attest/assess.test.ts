@@ -188,6 +188,18 @@ test("first contact: measurement shown, asked once, pinned; without a terminal r
   assert.match(no.asked[0]!, new RegExp(`MRENCLAVE ${identity.mrenclave}`))
   assert.match(no.asked[0]!, /Nothing but that machine itself vouches/)
   assert.equal(pinned(), null)
+  const { mrenclave, mrsigner } = identity
+  const other = "0".repeat(64)
+  for (const [own, said] of [
+    [null, /no enclave to compare it with/],
+    [{ mrenclave, mrsigner }, /Measurement and signer are those of this installation's enclave/],
+    [{ mrenclave, mrsigner: other }, /measurement is that of this installation's enclave, signed by somebody else/],
+    [{ mrenclave: other, mrsigner }, new RegExp(`another image than this installation's, which has ${other}`)],
+  ] as const) {
+    const compared = world(false, { own })
+    await assert.rejects(assessEnclave(enclave(), { host }, compared), { code: "ATTEST_DECLINED" })
+    assert.match(compared.asked[0]!, said)
+  }
   const yes = world(true)
   await assessEnclave(enclave(), { host }, yes)
   await assessEnclave(enclave(), { host: "other@SERVER.example" }, yes)

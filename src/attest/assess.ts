@@ -153,6 +153,16 @@ function pinOwn(path: string, seen: Seen): void {
   }
 }
 
+/** Of public numbers: equal ones say which image it claims to be, not that it is one. */
+function compared(seen: Seen, own: Surroundings["own"]): string {
+  if (own === null) return "This installation has no enclave to compare it with."
+  if (own.mrenclave !== seen.mrenclave)
+    return `It is another image than this installation's, which has ${own.mrenclave}.`
+  return own.mrsigner === seen.mrsigner
+    ? "Measurement and signer are those of this installation's enclave."
+    : "The measurement is that of this installation's enclave, signed by somebody else."
+}
+
 async function decide(path: string, host: string, seen: Seen, vouched: boolean, world: Surroundings): Promise<void> {
   const recognised = recognise(readKnown(path), host, seen)
   if (recognised.kind === "known") return
@@ -178,7 +188,7 @@ async function decide(path: string, host: string, seen: Seen, vouched: boolean, 
   const worth = vouched
     ? "Intel's certificates vouch for this measurement."
     : "Nothing but that machine itself vouches for this measurement."
-  const text = `The enclave of ${host} (${seen.backend}) is not known yet.\nMRENCLAVE ${seen.mrenclave}\nMRSIGNER  ${seen.mrsigner}, product ${seen.isvProdId}, version ${seen.isvSvn}\n${worth}\n`
+  const text = `The enclave of ${host} (${seen.backend}) is not known yet.\nMRENCLAVE ${seen.mrenclave}\nMRSIGNER  ${seen.mrsigner}, product ${seen.isvProdId}, version ${seen.isvSvn}\n${compared(seen, world.own)}\n${worth}\n`
   if (!(await world.ask(text, "Give it the passphrase (yes/no)? "))) {
     throw refuse("ATTEST_DECLINED", "it was not accepted")
   }

@@ -1,5 +1,5 @@
 /** What the keyslot commands share: a volume's header, an enclave to ask, and how passphrases are asked for. */
-import { availableParallelism, totalmem } from "node:os"
+import { availableParallelism, hostname, totalmem } from "node:os"
 import { openEnclave } from "../enclave/loader.ts"
 import type { Backend, Enclave, Kdf, SealPolicy } from "../enclave/types.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
@@ -78,8 +78,7 @@ export function withKeeper<T>(
 ): Promise<T> {
   return withHeader(path, options.header, { readOnly: false }, (store) => {
     checkTampering(store.header.metadata, `use ${path}`)
-    for (const fault of faultsOf(store.header.metadata))
-      process.stderr.write(`WARNING! ${path}: ${faultWords(fault)}\n`)
+    for (const fault of faultsOf(store.header.metadata)) err.line(`WARNING! ${path}: ${faultWords(fault)}`)
     return withEnclave(options, (keeper) => work({ ...keeper, store, path }))
   })
 }
@@ -112,7 +111,14 @@ export async function freshKeyslot(
   const kdf = await withClock("Measuring the KDF", choose(request, limits(enclave), benchmark))
   return portable
     ? { type: "portable", secret, slot, kdf }
-    : { type: "tresor", secret, slot, kdf, policy: options.sealPolicy ?? "mrsigner" }
+    : {
+        type: "tresor",
+        secret,
+        slot,
+        kdf,
+        policy: options.sealPolicy ?? "mrsigner",
+        made: { host: hostname(), on: new Date().toISOString().slice(0, 10) },
+      }
 }
 
 /**

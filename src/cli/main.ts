@@ -13,8 +13,8 @@ function refuse(program: TresorCommand): void {
   const walk = (command: TresorCommand) => {
     command.exitOverride()
     command.configureOutput({
-      writeOut: (text) => out.script(text),
-      writeErr: (text) => err.script(text),
+      writeOut: (text) => out.text(text),
+      writeErr: (text) => err.text(text),
       outputError: (text, write) => {
         const said = text
           .replace(/^error: /, "")

@@ -3,7 +3,8 @@
 """Runs a command on a pseudo-terminal and types answers.
 
 argv: a JSON list of [text to wait for, text to type], then the command.
-@KEY@ in a text to type is the recovery key that was shown, @WRONG5@ the
+The terminal has $TERMINAL_COLUMNS columns, when that is set. @LATER@ before a
+text to type waits first. @KEY@ in a text to type is the recovery key that was shown, @WRONG5@ the
 same with another fifth group. Prints what the terminal showed; exits with the command's code, 124 on timeout.
 """
 import json
@@ -13,12 +14,17 @@ import re
 import select
 import signal
 import sys
+import fcntl
+import struct
 import termios
 import time
 
 script = json.loads(sys.argv[1])
+columns = int(os.environ.get("TERMINAL_COLUMNS", "0"))
 pid, fd = pty.fork()
 if pid == 0:
+    if columns:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     # As every terminal of today: a backspace takes back a whole letter, not one byte of it.
     mode = termios.tcgetattr(0)
     mode[0] |= 0o40000  # IUTF8
@@ -44,6 +50,9 @@ while True:
         unread = unread.split(wanted.encode(), 1)[1]
         # The prompt is printed before echo is off.
         time.sleep(0.1)
+        if typed.startswith("@LATER@"):
+            typed = typed[7:]
+            time.sleep(2.5)
         if typed == "^C":
             os.write(fd, b"\x03")
         else:

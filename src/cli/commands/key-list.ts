@@ -2,6 +2,7 @@ import type { Metadata } from "../../luks2/metadata.ts"
 import { isLuksKeyslot, volumeSlots } from "../../luks2/operations/metadata-edit.ts"
 import { slotStrengths } from "../../luks2/operations/strength.ts"
 import { out } from "../../output/output.ts"
+import { shade } from "../../output/state.ts"
 import { withHeader } from "../keeper.ts"
 import { table } from "../table.ts"
 
@@ -11,6 +12,9 @@ export interface ListOptions {
 }
 
 const KINDS = { tresor: "tresor", recovery: "recovery key", portable: "passphrase", unbound: "unbound" } as const
+/** The colours of key list and recover. */
+export const STRENGTHS = { strong: "good", passphrase: "fair", unknown: "fair", weak: "bad" } as const
+
 const PRIORITY = ["ignored", "normal", "preferred"] as const
 
 /** Why a keyslot, or the token it is opened with, cannot be used. */
@@ -38,6 +42,7 @@ export async function list(path: string, options: ListOptions): Promise<void> {
         priority: PRIORITY[isLuksKeyslot(keyslot) ? (keyslot.priority ?? 1) : 1],
         tokens: strength?.tokens ?? [],
         strength: strength?.strength ?? null,
+        made: strength?.made ?? null,
         why:
           fault ??
           strength?.why ??
@@ -53,7 +58,7 @@ export async function list(path: string, options: ListOptions): Promise<void> {
         String(slot),
         KINDS[kind],
         priority,
-        strength ?? "",
+        strength === null ? "" : shade(STRENGTHS[strength], strength),
         why,
       ])
       out.text(table(["SLOT", "KIND", "PRIORITY", "STRENGTH", "WHY"], rows, out.columns))

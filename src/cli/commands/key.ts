@@ -1,7 +1,7 @@
 /** `tresor key`: passphrases of a volume. */
 import { addKeyslot } from "../../luks2/operations/add.ts"
 import { changeKeyslot } from "../../luks2/operations/change.ts"
-import { removeKeyslot } from "../../luks2/operations/remove.ts"
+import { checkRemovable, removeKeyslot } from "../../luks2/operations/remove.ts"
 import { err, out } from "../../output/output.ts"
 import {
   type EnclaveChoice,
@@ -65,11 +65,14 @@ export async function change(path: string, options: NewKeyOptions): Promise<void
 export async function remove(path: string, options: RemoveOptions): Promise<void> {
   const slot = options.keySlot ?? null
   const prompt = slot === null ? `Enter passphrase to be removed from ${path}` : `Enter any passphrase of ${path}`
-  const { remaining, ...removed } = await withKeeper(path, options, (keeper) =>
-    withPassphrase(prompt, options, (secret) =>
-      withClock("Opening the keyslot", removeKeyslot(keeper, secret, { slot, force: options.force === true })),
-    ),
-  )
+  const doomed = { slot, force: options.force === true }
+  const { remaining, ...removed } = await withKeeper(path, options, (keeper) => {
+    // Before anybody types a passphrase for nothing.
+    checkRemovable(keeper.store.header.metadata, path, doomed)
+    return withPassphrase(prompt, options, (secret) =>
+      withClock("Opening the keyslot", removeKeyslot(keeper, secret, doomed)),
+    )
+  })
   out.line(`Keyslot ${removed.slot} destroyed.`)
   if (remaining.length === 0) {
     err.line(`Warning: ${path} has no keyslot left; only a header backup opens its data again.`)

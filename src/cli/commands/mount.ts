@@ -3,6 +3,7 @@ import { basename, resolve } from "node:path"
 import { isLive, readState } from "../../daemon/runtime.ts"
 import { runtimeRoot } from "../../daemon/runtime-root.ts"
 import { Exit, TresorError } from "../../errors.ts"
+import { describeHolders } from "../../mount/holders.ts"
 import { readRecords } from "../../mount/layers.ts"
 import { type Filesystem, isMountPoint, mountVolume, unmount } from "../../mount/mount.ts"
 import { out } from "../../output/output.ts"
@@ -95,6 +96,14 @@ export async function umount(dir: string): Promise<void> {
     )
   }
   const { failures } = await unmount(root, record, closeIfOpen)
+  const holders = failures.length > 0 && isMountPoint(directory) ? describeHolders(directory) : null
+  if (holders !== null) {
+    throw new TresorError(
+      "UMOUNT_BUSY",
+      Exit.busy,
+      `Cannot unmount ${directory}: in use by ${holders}; end that and run the command again`,
+    )
+  }
   if (failures.length > 0) {
     throw new TresorError(
       "UMOUNT_PARTLY",

@@ -1,8 +1,10 @@
 import type { StatusName } from "../../enclave/error.ts"
 import { Exit, TresorError } from "../../errors.ts"
 import { normalizeRecoveryKey, recoveryKeyFaults } from "../../luks2/modhex.ts"
+import type { Made } from "../../luks2/operations/made.ts"
 import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../luks2/operations/recover.ts"
 import { err, out } from "../../output/output.ts"
+import { shade } from "../../output/state.ts"
 import { visibleLine } from "../../output/visible.ts"
 import {
   type EnclaveChoice,
@@ -17,6 +19,7 @@ import { isWrongPassphrase } from "../messages.ts"
 import { withClock } from "../progress.ts"
 import { isInteractive, readSecret, readShown, type SecretSource, wipe, withSecret } from "../secrets.ts"
 import { table } from "../table.ts"
+import { STRENGTHS } from "./key-list.ts"
 
 export interface RecoverOptions extends EnclaveChoice, FreshOptions, NewSecretOptions {
   readonly recoveryKeyFile?: string
@@ -43,14 +46,23 @@ function opensHere(seal: RecoveryReport["others"][number]["seal"]): string {
   return `no: ${SEALS[seal] ?? seal}`
 }
 
+/** On a second machine the first one's keyslot is no rubbish. */
+function keepOrRemove(slot: number, made: Made | null, path: string): string {
+  const machine = made === null ? "another machine" : visibleLine(`${made.host}, on ${made.on}`)
+  return (
+    `Keyslot ${slot} does not open here; it was made on ${machine}. Keep it if you also use the volume there; ` +
+    `else \`tresor key remove --key-slot ${slot} ${path}\` destroys it.`
+  )
+}
+
 function tell(report: RecoveryReport, path: string): string {
   const said = `The recovery key opens ${visibleLine(path)} (keyslot ${report.slot}).\n`
   if (report.others.length === 0) return `${said}There is no other keyslot.\n`
   const rows = report.others.map(({ slot, kind, strength, why, seal }) => [
     String(slot),
     kind,
-    strength === "passphrase" ? "depends" : strength,
-    opensHere(seal),
+    shade(STRENGTHS[strength], strength === "passphrase" ? "depends" : strength),
+    shade(seal === null || seal === "opens" ? "good" : "bad", opensHere(seal)),
     why,
   ])
   return `${said}\n${table(["KEYSLOT", "KIND", "STRENGTH", "OPENS HERE", "WHY"], rows, out.columns)}`
@@ -123,9 +135,9 @@ export async function recover(path: string, options: RecoverOptions): Promise<vo
           return (await withClock("Making the keyslot", added)).slot
         })
         say(`\nNew passphrase in keyslot ${keyslot}.\n`)
-        for (const { slot, seal } of report.others) {
+        for (const { slot, seal, made } of report.others) {
           if (seal === null || seal === "opens") continue
-          say(`Keyslot ${slot} does not open here; \`tresor key remove --key-slot ${slot} ${path}\` destroys it.\n`)
+          say(`${keepOrRemove(slot, made, visibleLine(path))}\n`)
         }
       }
       if (options.json === true) {

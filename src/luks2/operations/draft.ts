@@ -6,9 +6,11 @@
 import type { EnclaveIdentity, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot } from "../../enclave/types.ts"
 import { Exit, TresorError } from "../../errors.ts"
 import type { HeaderChange, HeaderStore } from "../header-store.ts"
+import { extra } from "../json.ts"
 import type { ForeignToken, LuksHeader, LuksKeyslot, Metadata, TresorToken } from "../metadata.ts"
 import { enclaveHeader, triedByDefault } from "../volume-header.ts"
 import { areaSize, findGap, freeSlot, STRIPES } from "./areas.ts"
+import { madeMember } from "./made.ts"
 import {
   addKeyslot,
   addToken,
@@ -72,6 +74,7 @@ export function freshToken(
     sealed: made.sealed,
     enclave: { mrsigner, mrenclave, isvProdId, isvSvn, policy: fresh.policy, backend },
     mac,
+    ...(fresh.made === undefined ? {} : { [extra]: new Map([madeMember(fresh.made)]) }),
   }
 }
 

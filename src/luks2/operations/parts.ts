@@ -1,8 +1,10 @@
 /** What every operation on a volume works with. */
+
 import type { Asked } from "../../enclave/asked.ts"
 import type { Enclave, Kdf, KeyslotParameters, SealedRequest, SealPolicy } from "../../enclave/types.ts"
 import type { HeaderStore } from "../header-store.ts"
 import type { LuksArea } from "../metadata.ts"
+import type { Made } from "./made.ts"
 
 export interface Secrets {
   readonly existing?: Uint8Array
@@ -35,7 +37,7 @@ export interface Proof {
  * for which any KDF will do.
  */
 export type FreshKeyslot = { readonly secret: Uint8Array; readonly slot: number | null } & (
-  | { readonly type: "tresor"; readonly kdf: Kdf; readonly policy: SealPolicy }
+  | { readonly type: "tresor"; readonly kdf: Kdf; readonly policy: SealPolicy; readonly made?: Made }
   | { readonly type: "portable"; readonly kdf: Kdf }
   | { readonly type: "recovery"; readonly adopted?: boolean }
 )

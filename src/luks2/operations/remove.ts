@@ -26,6 +26,17 @@ export function boundToMachine(metadata: Metadata): boolean {
   return hasTresorToken(metadata) && volumeSlots(metadata).every((slot) => tresorToken(metadata, slot) !== null)
 }
 
+/** What can be known without a passphrase. Throws KEYSLOT_INACTIVE, or KEYSLOT_LAST unless `force` (exit 1). */
+export function checkRemovable(
+  metadata: Metadata,
+  path: string,
+  { slot, force }: { readonly slot: number | null; readonly force: boolean },
+): void {
+  const slots = volumeSlots(metadata)
+  if (slot !== null && !slots.includes(slot)) throw inactive(slot)
+  if (slots.length === 1 && !force) throw lastSlot(slots[0]!, path)
+}
+
 /**
  * Destroys keyslot `slot`, or the one that `secret` opens. Any passphrase of
  * the volume proves. Throws KEYSLOT_LAST (exit 1) unless `force`.
@@ -37,8 +48,7 @@ export function removeKeyslot(
 ): Promise<Removed> {
   return edit(keeper, async (draft) => {
     const before = volumeSlots(draft.metadata)
-    if (slot !== null && !before.includes(slot)) throw inactive(slot)
-    if (before.length === 1 && !force) throw lastSlot(before[0]!, keeper.path)
+    checkRemovable(draft.metadata, keeper.path, { slot, force })
     const proved = await draft.prove(keeper, secret, before)
     const doomed = slot ?? proved
     draft.remove(doomed)
