@@ -44,7 +44,7 @@ export class ControlClient implements Disposable {
   /** Takes the stream over. Calls are made one after the other. */
   constructor(stream: Duplex) {
     this.#stream = stream
-    // Whoever waits for an answer is told by `replies`; a pair of pipes destroyed by close() says AbortError to nobody.
+    // Whoever waits for an answer is told by `replies`; a pair of pipes closed with one half open says AbortError to nobody.
     stream.on("error", () => {})
     this.#replies = replies(stream)
   }
@@ -77,8 +77,6 @@ export class ControlClient implements Disposable {
   }
 
   close(): void {
-    // Of a pipe pair that is closed with one half open, Node 24 says so as an error, to nobody.
-    this.#stream.on("error", () => {})
     this.#stream.destroy()
   }
 
