@@ -233,6 +233,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
 
   command("lock", "wipe the keys, let I/O wait", daily)
     .argument("<name>")
+    .option("--if-open", "succeed when the volume is not open")
     .examples("tresor lock work")
     .action(
       lazy(

@@ -172,6 +172,38 @@ test("it starts locked, unlocks, tells who changed keyslots, locks with the hand
   assert.equal(enclaves[0]!.closed, 1)
 })
 
+test("lock destroys an enclave that does not wipe its key, says so, and the next passphrase starts another", async () => {
+  const { session, enclaves, warnings } = make()
+  await session.unlock(await request(1))
+  warnings.length = 0
+  const [first] = enclaves
+  first!.closeVolume = () => {
+    throw new Error("status 77")
+  }
+  await session.lock()
+  assert.equal(session.status().state, "locked")
+  assert.equal(first!.closed, 1)
+  assert.deepEqual(warnings, ["the enclave did not wipe its key and was destroyed"])
+  first!.alive = false
+  await session.unlock(await request(1))
+  assert.equal(enclaves.length, 2)
+  assert.equal(session.status().state, "unlocked")
+  await session.close()
+})
+
+test("of a dead enclave status says locked before anything is read, and lock destroys it", async () => {
+  const { session, enclaves } = make()
+  await session.unlock(await request(1))
+  enclaves[0]!.alive = false
+  assert.equal(session.status().state, "locked")
+  assert.equal(session.status().keyslot, null)
+  await session.lock()
+  assert.equal(enclaves[0]!.closed, 1)
+  await session.unlock(await request(1))
+  assert.equal(session.status().state, "unlocked")
+  await session.close()
+})
+
 test("a wrong passphrase leaves it locked, or unlocked as it was", async () => {
   const { session } = make()
   await assert.rejects(session.unlock(await request(2)), { code: "ENCLAVE_PASSPHRASE" })

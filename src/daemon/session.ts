@@ -35,6 +35,8 @@ export interface PlainVolume {
   readonly counters: object
   unlock(enclave: Enclave, handle: VolumeHandle): void | Promise<void>
   lock(): void | Promise<void>
+  /** Its enclave may be lost: notices now what the next I/O would. */
+  lost?(): void
   resize(): Promise<number>
   onChange(listener: () => void): () => void
   close(): Promise<void>
@@ -95,6 +97,7 @@ export class Session implements ServedVolume {
 
   status(): VolumeStatus {
     const { volume, header, ...parts } = this.#parts
+    volume.lost?.()
     const facts = this.#unlocked
     return {
       name: parts.name,
@@ -164,6 +167,7 @@ export class Session implements ServedVolume {
       if (this.#closed !== null) throw closing(this.#parts.name)
       if (!this.#enclave.alive) {
         const lost = this.#enclave
+        this.#parts.volume.lost?.()
         this.#enclave = await this.#parts.openEnclave()
         await lost.close().catch(() => {})
       }
@@ -229,9 +233,20 @@ export class Session implements ServedVolume {
     })
   }
 
-  /** In any state: afterwards no key is held. */
+  /**
+   * In any state: afterwards no key is held. An enclave that does not wipe one key, whatever the reason, is
+   * destroyed with all of them; the next passphrase starts another.
+   */
   async lock(): Promise<void> {
-    await this.#parts.volume.lock()
+    const { volume, warn } = this.#parts
+    try {
+      await volume.lock()
+    } catch (error) {
+      await this.#enclave.close()
+      warn("the enclave did not wipe its key and was destroyed", { reason: (error as Error).message })
+      await volume.lock()
+    }
+    if (!this.#enclave.alive) await this.#enclave.close()
   }
 
   resize(): Promise<number> {

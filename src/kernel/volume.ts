@@ -49,6 +49,22 @@ interface Key {
   readonly name: Uint8Array
 }
 
+/** How long a lock waits for the requests in flight below the mapping. */
+const SUSPEND_MS = 10_000
+
+/** What went wrong in `work`, or that it is not done yet; `null`: it is done. */
+async function within(ms: number, work: () => Promise<void>): Promise<string | null> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(resolve, ms, `not done within ${ms} ms`)
+  })
+  const done = work().then(
+    () => null,
+    (error: unknown) => (error as Error).message,
+  )
+  return Promise.race([done, late]).finally(() => clearTimeout(timer))
+}
+
 export class KernelVolume {
   readonly sectorSize: number
   readonly readOnly: boolean
@@ -259,14 +275,18 @@ export class KernelVolume {
 
   async #lock(): Promise<void> {
     const key = this.#key
-    if (this.#state !== "ready" || key === null) return
-    const { name } = this.#options
-    await suspendMapping(name)
-    await wipeMapping(name)
+    if (key === null) return
+    const { name, warn } = this.#options
+    // A disk that hangs holds the flush of a suspend for ever: the key goes all the same.
+    const fault = await within(SUSPEND_MS, async () => {
+      await suspendMapping(name)
+      await wipeMapping(name)
+    })
+    if (fault !== null) warn("locked, but the mapping was not suspended: its I/O waits in the module", { name, fault })
     this.#key = null
     key.ring.drop(key.name)
-    this.#forget(key)
     this.#become("locked")
+    this.#forget(key)
   }
 
   /** After what lies below has grown; the new size in bytes. */

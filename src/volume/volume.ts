@@ -151,6 +151,14 @@ export class Volume {
     if (this.#state === "ready" || this.#state === "locked") this.#wait(this.#options.lockGraceMs ?? null)
   }
 
+  /** When the key went with its enclave, in a suspend or a crash: as the next I/O would find. */
+  lost(): void {
+    if (this.#key === null || this.#key.enclave.alive) return
+    this.#key = null
+    this.#file = null
+    this.#wait(this.#options.lossGraceMs ?? 30_000)
+  }
+
   #wait(graceMs: number | null): void {
     if (graceMs !== null) {
       this.#grace = setTimeout(() => this.#become("failed"), graceMs)
@@ -189,11 +197,7 @@ export class Volume {
         return
       } catch (error) {
         if (key.enclave.alive) throw new IoError("EIO", "the enclave refused the sectors", { cause: error })
-        if (this.#key === key) {
-          this.#key = null
-          this.#file = null
-          this.#wait(this.#options.lossGraceMs ?? 30_000)
-        }
+        if (this.#key === key) this.lost()
       }
     }
   }

@@ -1,0 +1,98 @@
+/** The systemd units: what they close, and that tresord works behind it. */
+import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { test } from "node:test"
+import { Place, root, run, until } from "../cli/harness.ts"
+
+const place = new Place()
+const unit = join(root, "units/tresor@.service")
+const confined = join(root, "test/units/confined.py")
+
+test("systemd-analyze rates the service's exposure below 3", async () => {
+  const { stdout, stderr } = await run("systemd-analyze", ["security", "--offline=yes", "--no-pager", unit])
+  const [, rating] = /exposure level for \S+: ([\d.]+)/.exec(stdout) ?? []
+  assert.ok(Number(rating) < 3, `${rating} ${stderr}`)
+})
+
+test("the confinement of the next test does refuse", async () => {
+  const program = `import os,socket
+def refused(work):
+    try: work()
+    except PermissionError: return True
+    return False
+print(refused(lambda: os.chroot("/")), refused(lambda: socket.socket(socket.AF_NETLINK)), refused(lambda: os.chown("/dev/null", 0, 0)), refused(lambda: socket.socket(socket.AF_UNIX)))`
+  const { stdout, stderr } = await run("/usr/bin/python3", [confined, unit, "/usr/bin/python3", "-c", program])
+  assert.equal(stdout, "True True True False\n", stderr)
+})
+
+async function unconfinedMemory(): Promise<unknown> {
+  const { path, keyFile } = await place.volume("free.img")
+  assert.equal((await place.tresor(["open", path, "free", "--key-file", keyFile])).code, 0)
+  const { enclave } = JSON.parse((await place.tresor(["status", "free", "--json"])).stdout)
+  await place.tresor(["close", "free"])
+  return enclave.memory
+}
+
+test("tresord serves, locks, unlocks and closes under the unit's filter, families and capabilities", async () => {
+  const { path, keyFile } = await place.volume("disk.img")
+  const words = [confined, unit, join(root, "dist/tresord"), "--", path, "unit"]
+  const child = spawn("/usr/bin/python3", words, {
+    env: { ...process.env, ...place.env },
+    stdio: ["ignore", "pipe", "pipe"],
+  })
+  let log = ""
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (log += text))
+  const exited = once(child, "exit")
+  await until(
+    "it is ready",
+    () => child.exitCode !== null || child.signalCode !== null || /"message":"ready"/.test(log),
+    60_000,
+  )
+  assert.deepEqual([child.exitCode, child.signalCode], [null, null], log)
+  const status = readFileSync(`/proc/${child.pid}/status`, "latin1")
+  assert.match(status, /^Seccomp:\s+2$/m)
+  const unlock = async () => {
+    const { code, stderr } = await place.tresor(["setkey", "unit", "--key-file", keyFile])
+    assert.equal(code, 0, `${stderr}${log}`)
+  }
+  await unlock()
+  const state = JSON.parse((await place.tresor(["status", "unit", "--json"])).stdout)
+  // As without the filter, where nothing else forbids it.
+  assert.deepEqual(state.enclave.memory, await unconfinedMemory())
+  const uri = `nbd+unix:///?socket=${join(place.runtime, "unit/nbd.sock")}`
+  const io = ["write -P 0xa5 0 4M", "flush", "discard 8M 1M", "read -P 0xa5 0 4M"].flatMap((command) => ["-c", command])
+  const done = await run("qemu-io", ["-f", "raw", ...io, uri])
+  assert.equal(done.code, 0, done.stderr + log)
+  assert.equal((await place.tresor(["lock", "unit"])).code, 0)
+  await unlock()
+  process.kill(child.pid!, "SIGUSR1")
+  await until("the counters are logged", () => log.includes("counters"))
+  process.kill(child.pid!, "SIGTERM")
+  assert.deepEqual(await exited, [0, null], log)
+})
+
+test("the sleep unit: sleep requires it, and it fails when the keys stay", async () => {
+  const text = readFileSync(join(root, "units/tresor-sleep@.service"), "utf8")
+  assert.match(text, /^Before=sleep\.target$/m)
+  assert.match(text, /^RequiredBy=sleep\.target$/m)
+  assert.match(text, /^TimeoutStartSec=\d+s$/m)
+  const [, words] = /^ExecStart=\/usr\/bin\/tresor (.*) %i$/m.exec(text)!
+  const sleep = () => place.tresor([...words!.split(" "), "asleep"])
+  // Not open: no keys, nothing to stop sleep for.
+  assert.equal((await sleep()).code, 0)
+  const { path, keyFile } = await place.volume("asleep.img")
+  assert.equal((await place.tresor(["open", path, "asleep", "--key-file", keyFile])).code, 0)
+  const { pid } = place.state("asleep")
+  // A process that does not answer holds its keys: the command must not succeed.
+  process.kill(pid, "SIGSTOP")
+  const hanging = await run("timeout", ["3", join(root, "tresor"), ...words!.split(" "), "asleep"], { env: place.env })
+  assert.equal(hanging.code, 124)
+  process.kill(pid, "SIGCONT")
+  assert.equal((await sleep()).code, 0)
+  assert.equal(JSON.parse((await place.tresor(["status", "asleep", "--json"])).stdout).state, "locked")
+  process.kill(pid, "SIGKILL")
+  await until("its process is gone", async () => (await sleep()).code === 0)
+})
