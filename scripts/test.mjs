@@ -122,6 +122,7 @@ if (wanted.includes("integration")) {
     ])
     await step("enclave: nothing depends on a secret, as valgrind sees it", "make", ["-s", "-C", "enclave/test", "ct"])
     await step("enclave: crypto under ASan and UBSan", "make", ["-s", "-C", "enclave/test", "asan"])
+    await step("addon: enclaves of both backends under ASan and UBSan", "make", ["-s", "-C", "addon", "asan"])
   }
   await nodeTests(
     testFiles("test", (path) => path.startsWith(join("test", "vm"))),
