@@ -106,6 +106,7 @@ export async function verify(options: VerifyOptions, { now, intelKey }: Ground =
   const { mrenclave, mrsigner, tcbStatus, advisories, debug } = verdict
   return {
     exitCode: accepted ? 0 : Exit.badArguments,
+    verdict: accepted ? "good" : "bad",
     json: { ...verdict },
     lines: [
       accepted ? `accepted: ${verdict.reason}` : `refused by the ${verdict.decidedBy} check: ${verdict.reason}`,

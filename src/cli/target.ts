@@ -17,6 +17,7 @@ import { Exit, TresorError } from "../errors.ts"
 import type { HeaderDevice } from "../luks2/device.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import { openHeaderDevice } from "../store/header-device.ts"
+import { undoneWhenInterrupted } from "./interrupted.ts"
 import { formatSize } from "./options.ts"
 
 export interface Target {
@@ -142,12 +143,30 @@ export function syncDirectory(path: string): void {
   }
 }
 
-/** Makes or sizes the file of `target`, and runs `work` on it; a file made here goes when that fails. */
+/** Makes or sizes the file of `target`, and runs `work` on it; a file made here goes when that fails or is interrupted. */
 export async function withTarget<T>(target: Target, work: (device: HeaderDevice) => Promise<T>): Promise<T> {
+  if (target.kind !== "new") return onTarget(target, work)
+  let made = false
+  const undo = () => {
+    if (made) rmSync(target.path, { force: true })
+  }
+  return undoneWhenInterrupted(undo, () =>
+    onTarget(target, work, () => {
+      made = true
+    }),
+  )
+}
+
+async function onTarget<T>(
+  target: Target,
+  work: (device: HeaderDevice) => Promise<T>,
+  isMade: () => void = () => {},
+): Promise<T> {
   const { path, kind } = target
   const made = kind === "new"
   if (made || target.truncate) {
     const fd = openSync(path, made ? "wx" : "r+", 0o600)
+    if (made) isMade()
     try {
       ftruncateSync(fd, Number(target.size))
     } finally {

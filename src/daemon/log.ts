@@ -4,6 +4,7 @@
  */
 import { writeSync } from "node:fs"
 import { configureSync, getLogger, type Logger, type LogRecord } from "@logtape/logtape"
+import { visibleJson } from "../output/visible.ts"
 
 /** sd-daemon(3). */
 const PRIORITY: Readonly<Record<LogRecord["level"], number>> = {
@@ -24,7 +25,7 @@ export function formatRecord(record: LogRecord): string {
     ...record.properties,
   }
   const text = JSON.stringify(line, (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value))
-  return `<${PRIORITY[record.level]}>${text}\n`
+  return `<${PRIORITY[record.level]}>${visibleJson(text)}\n`
 }
 
 /** Lines are written at once: the last one before a crash is the one that matters. */

@@ -67,7 +67,10 @@ test("a hostile file name does nothing, in errors and in prompts", async () => {
 test("a hostile tresord elsewhere does nothing, by its path or by its errors", async () => {
   assert.equal((await place.tresor(["open", path, "far", "--locked"])).code, 0)
   const liar = join(import.meta.dirname, "../attest/liar.mjs")
-  const rsh = place.file("rsh", `#!/bin/sh\nexec ${process.execPath} ${liar} "$@"\n`)
+  const rsh = place.file(
+    "rsh",
+    `#!/bin/sh\nprintf 'motd\\033]0;owned\\007\\302\\233\\n' >&2\nexec ${process.execPath} ${liar} "$@"\n`,
+  )
   await run("chmod", ["+x", rsh])
   const policy = place.path("policy.json")
   assert.equal((await place.tresor(["attest", "policy", "init", "--testing", "--out", policy])).code, 0)
@@ -82,6 +85,7 @@ test("a hostile tresord elsewhere does nothing, by its path or by its errors", a
     const result = await place.typed(["setkey", "far", ...remote, "--tries", "1"], script, { LIE: lie, TAP: tap })
     assert.notEqual(result.code, 0)
     assert.match(harmless(result), shown, lie)
+    assert.match(harmless(result), /^motd\\x1b\]0;owned\\x07\\x9b$/m)
   }
 })
 

@@ -6,6 +6,7 @@ import { ControlClient } from "../../control/client.ts"
 import { VolumeClient } from "../../control/volume-client.ts"
 import { checkName } from "../../daemon/runtime.ts"
 import { Exit, TresorError } from "../../errors.ts"
+import { err } from "../../output/output.ts"
 import { connectTresord, connectVolume } from "../daemon.ts"
 import { type UnlockOptions, unlockVolume } from "../unlock.ts"
 
@@ -30,10 +31,11 @@ export async function setkey(name: string, options: SetkeyOptions): Promise<void
     )
   }
   const [command = "ssh", ...words] = options.rsh.split(" ").filter((word) => word !== "")
-  // ssh asks for its own password on the terminal; its errors go to ours.
+  // ssh asks for its own password on the terminal. What the other side says is text of others.
   const child = spawn(command, [...words, options.remote, `${options.remoteTresor} bridge ${name}`], {
-    stdio: ["pipe", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "pipe"],
   })
+  child.stderr.setEncoding("utf8").on("data", (text: string) => err.text(text.replaceAll("\r\n", "\n")))
   const failed = new Promise<never>((_, reject) => {
     child.once("error", () =>
       reject(

@@ -242,6 +242,7 @@ export function verify(options: VerifyOptions & { readonly sigstruct: string }):
   const failed = checks.find((check) => !check.passed) ?? null
   return {
     exitCode: failed === null ? 0 : Exit.badArguments,
+    verdict: failed === null ? "good" : "bad",
     json: {
       valid: failed === null,
       failed: failed?.name ?? null,
@@ -301,6 +302,7 @@ export async function verifySource(root: string, options: VerifyOptions): Promis
     const matches = rebuilt === shipped && (signed === null || signed === rebuilt)
     return {
       exitCode: matches ? 0 : Exit.badArguments,
+      verdict: matches ? "good" : "bad",
       json: { valid: matches, compiler, rebuilt, shipped, signed },
       lines: [
         matches
