@@ -65,8 +65,18 @@ type Served = Pick<SessionParts, "volume" | "stopServing" | "clients">
 type Undo = (() => Promise<void>)[]
 
 async function overNbd(options: SessionOptions, segment: Segment, undo: Undo): Promise<Served> {
-  const store = await openStore(options.path, { readOnly: options.readonly, direct: options.direct })
+  const { readonly, direct, warn } = options
+  const store = await openStore(options.path, { readOnly: readonly, direct, log: warn })
   undo.push(() => store.close())
+  const { minimumBlock = 1 } = store
+  if (segment.sectorSize % minimumBlock !== 0 || segment.offset % BigInt(minimumBlock) !== 0n) {
+    throw new TresorError(
+      "STORE_UNFIT",
+      Exit.wrongDevice,
+      `Cannot open ${options.path}: the NBD server takes whole blocks of ${minimumBlock} bytes, the volume has sectors of ` +
+        `${segment.sectorSize} from byte ${segment.offset} on; serve it with smaller blocks`,
+    )
+  }
   const volume = makeVolume(options, {
     store,
     offset: Number(segment.offset),

@@ -9,6 +9,7 @@ import fc from "fast-check"
 import type { IoError } from "../store/store.ts"
 import { NbdClient } from "./client.ts"
 import { negotiate, Pending, replies } from "./conversation.ts"
+import { type Asked, FakeServer } from "./fake-server.ts"
 import { Receiver } from "./receiver.ts"
 
 // Numbers are written out, as in RawPeer.
@@ -258,8 +259,8 @@ test("connect: nobody listens, the peer is no NBD server, leaves, says nothing",
 test("what is under way rejects when the server leaves, sends nonsense or falls silent; then nothing can be asked", async () => {
   const ways: [RegExp, (peer: Socket) => void, number?][] = [
     [/closed the connection/, (peer) => peer.end()],
-    [/malformed/, (peer) => peer.write(Buffer.alloc(100))],
-    [/does not answer/, () => {}, 100],
+    [/malformed/, (peer) => peer.resume().write(Buffer.alloc(100))],
+    [/does not answer/, (peer) => peer.resume(), 100],
   ]
   for (const [reason, act, timeoutMs] of ways) {
     await withServer(AGREED, async (path, peer) => {
@@ -277,5 +278,36 @@ test("what is under way rejects when the server leaves, sends nonsense or falls 
       await client[Symbol.asyncDispose]()
       ;(await peer).destroy()
     })
+  }
+})
+
+test("a connection that is given up takes answers until the server ends it, when a write has none", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "tresor-nbd-"))
+  const path = join(folder, "nbd.sock")
+  const asked: Asked[] = []
+  const server = new FakeServer(4096, { path, answer: (each) => asked.push(each) })
+  await server.listen()
+  try {
+    const client = await NbdClient.connect(path, { timeoutMs: 100 })
+    let ended = false
+    void client.ended.then(() => (ended = true))
+    const [one, two] = [client.write(0, new Uint8Array(512)), client.write(512, new Uint8Array(512))]
+    two.catch(() => {})
+    await client.left
+    await assert.rejects(client.read(0, 512), { message: /does not answer/ })
+    asked[0]!.reply()
+    await one
+    assert.equal(ended, false)
+    asked[0]!.socket.end()
+    await assert.rejects(two, { message: /does not answer/ })
+    await client.ended
+    // Goodbye was said.
+    assert.deepEqual(
+      asked.map(({ type }) => type),
+      [1, 1, 2],
+    )
+  } finally {
+    server.close()
+    rmSync(folder, { recursive: true })
   }
 })

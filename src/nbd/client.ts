@@ -1,4 +1,8 @@
-/** An NBD client: any number of requests in flight. */
+/**
+ * An NBD client: any number of requests in flight. A connection that is given up
+ * takes no more requests, but ends only when the server has ended it: as long as it
+ * has not, it may still do what it was asked to. Answers that come meanwhile count.
+ */
 import { createConnection, type Socket } from "node:net"
 import { deferred } from "../deferred.ts"
 import { IoError } from "../store/store.ts"
@@ -8,7 +12,7 @@ import { Receiver } from "./receiver.ts"
 import type { NbdTarget } from "./uri.ts"
 
 export interface NbdClientOptions {
-  /** A server that leaves requests unanswered so long counts as gone; default: never. */
+  /** A server that leaves requests unanswered so long is given up; default: never. */
   readonly timeoutMs?: number
 }
 
@@ -23,13 +27,21 @@ interface Sent {
 }
 
 const NOTHING = new Uint8Array(0)
+/** Then a silent network is asked whether the server's machine is still there. */
+const KEEP_ALIVE_MS = 60_000
+/** A server is waited for after a goodbye. */
+const GOODBYE_MS = 5000
 
 export class NbdClient implements AsyncDisposable {
   readonly #socket: Socket
   readonly #pending = new Map<number, Pending>()
   #next = 1
   #export!: Export
+  /** Why it was given up. */
   #gone: IoError | null = null
+  #over = false
+  #unsure = false
+  readonly #left = deferred<void>()
   readonly #negotiated = deferred<void>()
   readonly #ended = deferred<void>()
   readonly #timeoutMs: number | null
@@ -37,10 +49,14 @@ export class NbdClient implements AsyncDisposable {
 
   private constructor({ at, exportName }: NbdTarget, timeoutMs: number | null) {
     this.#timeoutMs = timeoutMs
-    const receiver = new Receiver(this.#converse(exportName), (error) => this.#end(error as IoError))
+    const receiver = new Receiver(this.#converse(exportName), (error) => this.#violate(error as IoError))
     this.#socket = createConnection({ ...at, onread: receiver.onread })
     this.#socket.setNoDelay(true)
-    this.#socket.on("error", (error) => this.#negotiated.reject(error))
+    this.#socket.setKeepAlive(true, KEEP_ALIVE_MS)
+    this.#socket.on("error", (error: NodeJS.ErrnoException) => {
+      this.#negotiated.reject(error)
+      this.#unsure = error.code !== "ECONNRESET" && error.code !== "EPIPE"
+    })
     this.#socket.on("close", () => this.#end(new IoError("EIO", "the NBD server closed the connection")))
   }
 
@@ -85,9 +101,27 @@ export class NbdClient implements AsyncDisposable {
     return this.#export.minimumBlock
   }
 
-  /** Whether the connection has ended: what a request then rejects with is not the server's word. */
+  /** Whether the connection was given up or has ended: what a request then rejects with is not the server's word. */
   get gone(): boolean {
     return this.#gone !== null
+  }
+
+  /** Resolves when it was given up, for whatever reason. */
+  get left(): Promise<void> {
+    return this.#left.promise
+  }
+
+  /** Why; `null`: it was not. */
+  get reason(): IoError | null {
+    return this.#gone
+  }
+
+  /**
+   * After the end: changes were not answered, and it is not known that the server's side has ended,
+   * because the network failed. It may still make them.
+   */
+  get unsure(): boolean {
+    return this.#unsure
   }
 
   /** Whether it ended because the server does not keep to the protocol. */
@@ -95,7 +129,7 @@ export class NbdClient implements AsyncDisposable {
     return this.#gone instanceof ProtocolError
   }
 
-  /** Resolves when the connection has ended, for whatever reason. */
+  /** Resolves when the connection has ended on both sides, as far as can be known. */
   get ended(): Promise<void> {
     return this.#ended.promise
   }
@@ -106,15 +140,50 @@ export class NbdClient implements AsyncDisposable {
     return yield* replies(this.#export.structured, this.#pending, () => this.#watch())
   }
 
-  /** What is under way rejects; the first reason stays. */
-  #end(reason: IoError): void {
+  /** Nothing is asked any more. */
+  #leave(reason: IoError): void {
     if (this.#gone !== null) return
     this.#gone = reason
     this.#negotiated.reject(reason)
-    this.#socket.destroy()
     if (this.#watchdog !== null) clearTimeout(this.#watchdog)
+    this.#watchdog = null
+    this.#left.resolve()
+  }
+
+  /**
+   * Gives the connection up: says goodbye, and waits for the server to end it if it may still do what
+   * it was asked to. Requests without an answer reject when it has ended, unless they get one first.
+   */
+  leave(reason: IoError): void {
+    this.#leave(reason)
+    if (this.#over) return
+    const changing = [...this.#pending.values()].some(({ changes }) => changes)
+    if (changing) this.#socket.end(requestHead(Command.disc, 0, 0, 0, 0))
+    else this.#end(reason)
+  }
+
+  /** It does not keep to the protocol: no answer can be told apart any more. */
+  #violate(reason: IoError): void {
+    const changing = [...this.#pending.values()].some(({ changes }) => changes)
+    this.#leave(reason)
+    this.#reject(reason)
+    if (changing) this.#socket.end()
+    else this.#end(reason)
+  }
+
+  #reject(reason: IoError): void {
     for (const pending of this.#pending.values()) pending.reject(reason)
     this.#pending.clear()
+  }
+
+  /** What is under way rejects; the first reason stays. */
+  #end(reason: IoError): void {
+    if (this.#over) return
+    this.#over = true
+    this.#unsure &&= [...this.#pending.values()].some(({ changes }) => changes)
+    this.#leave(reason)
+    this.#socket.destroy()
+    this.#reject(this.#gone ?? reason)
     this.#ended.resolve()
   }
 
@@ -122,8 +191,8 @@ export class NbdClient implements AsyncDisposable {
   #watch(): void {
     if (this.#watchdog !== null) clearTimeout(this.#watchdog)
     this.#watchdog = null
-    if (this.#timeoutMs === null || this.#pending.size === 0) return
-    this.#watchdog = setTimeout(() => this.#end(timedOut()), this.#timeoutMs)
+    if (this.#timeoutMs === null || this.#pending.size === 0 || this.#gone !== null) return
+    this.#watchdog = setTimeout(() => this.leave(timedOut()), this.#timeoutMs)
   }
 
   #send(
@@ -132,15 +201,10 @@ export class NbdClient implements AsyncDisposable {
   ): Promise<void> {
     if (this.#gone !== null) return Promise.reject(this.#gone)
     const cookie = this.#next++
-    const head = Buffer.alloc(REQUEST_BYTES)
-    head.writeUInt32BE(REQUEST_MAGIC, 0)
-    head.writeUInt16BE(flags, 4)
-    head.writeUInt16BE(type, 6)
-    head.writeBigUInt64BE(BigInt(cookie), 8)
-    head.writeBigUInt64BE(BigInt(offset), 16)
-    head.writeUInt32BE(length, 24)
+    const head = requestHead(type, flags, cookie, offset, length)
+    const changes = type === Command.write || type === Command.trim || type === Command.writeZeroes
     return new Promise((resolve, reject) => {
-      this.#pending.set(cookie, new Pending(offset, into, resolve, reject))
+      this.#pending.set(cookie, new Pending(offset, into, resolve, reject, changes))
       if (this.#watchdog === null) this.#watch()
       this.#socket.cork()
       this.#socket.write(head)
@@ -194,18 +258,37 @@ export class NbdClient implements AsyncDisposable {
     await this.#send(Command.writeZeroes, { offset, length })
   }
 
-  /** Ends the connection at once; requests in flight reject. */
+  /** Ends our side at once; requests in flight reject. */
   destroy(): void {
     this.#socket.destroy()
+  }
+
+  /** Where the server is: an address and port; of a Unix socket nothing. */
+  get address(): string {
+    const { remoteAddress, remotePort } = this.#socket
+    return remoteAddress === undefined ? "" : `${remoteAddress.replace(/^::ffff:/, "")} ${remotePort}`
   }
 
   /** Says goodbye; requests in flight are answered first when the server keeps to the protocol. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#gone !== null) return
-    this.#send(Command.disc).catch(() => {})
-    this.#socket.end()
+    this.#leave(new IoError("ESHUTDOWN", "the NBD connection is closed"))
+    this.#socket.end(requestHead(Command.disc, 0, 0, 0, 0))
+    const late = setTimeout(() => this.#socket.destroy(), GOODBYE_MS)
     await this.#ended.promise
+    clearTimeout(late)
   }
+}
+
+function requestHead(type: number, flags: number, cookie: number, offset: number, length: number): Buffer {
+  const head = Buffer.alloc(REQUEST_BYTES)
+  head.writeUInt32BE(REQUEST_MAGIC, 0)
+  head.writeUInt16BE(flags, 4)
+  head.writeUInt16BE(type, 6)
+  head.writeBigUInt64BE(BigInt(cookie), 8)
+  head.writeBigUInt64BE(BigInt(offset), 16)
+  head.writeUInt32BE(length, 24)
+  return head
 }
 
 /** Rejects when all have settled: what was given to them is nobody else's before. */

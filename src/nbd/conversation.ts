@@ -36,6 +36,8 @@ export interface Export {
 
 /** A request that has no answer yet. */
 export class Pending {
+  /** It is a write, or changes the export otherwise: the server may do it as long as the connection lives. */
+  readonly changes: boolean
   readonly offset: number
   /** Where the data of a read goes; empty for another request. */
   readonly into: Uint8Array
@@ -44,7 +46,14 @@ export class Pending {
   error: IoError | null = null
   readonly #received = new Coverage()
 
-  constructor(offset: number, into: Uint8Array, resolve: () => void, reject: (error: IoError) => void) {
+  constructor(
+    offset: number,
+    into: Uint8Array,
+    resolve: () => void,
+    reject: (error: IoError) => void,
+    changes = false,
+  ) {
+    this.changes = changes
     this.offset = offset
     this.into = into
     this.resolve = resolve

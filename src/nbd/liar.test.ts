@@ -6,7 +6,6 @@
 import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { createServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { after, test } from "node:test"
@@ -16,18 +15,13 @@ import { NbdStore } from "../store/nbd-store.ts"
 import { HANDLE, TestEnclave, xts } from "../volume/testing.ts"
 import { Volume } from "../volume/volume.ts"
 import { Coverage, MOST_PIECES } from "./coverage.ts"
+import { type Asked, big, FakeServer } from "./fake-server.ts"
 
 const SECTOR = 4096
 const SIZE = 1 << 20
 const KEY = randomBytes(64)
 const folder = mkdtempSync(join(tmpdir(), "tresor-liar-"))
 after(() => rmSync(folder, { recursive: true }))
-
-const big = (value: bigint | number, bytes: number): Buffer => {
-  const buffer = Buffer.alloc(8)
-  buffer.writeBigUInt64BE(BigInt(value))
-  return buffer.subarray(8 - bytes)
-}
 
 /** One chunk of a reply; positions and lengths are within the read. */
 interface Piece {
@@ -87,97 +81,40 @@ function tell(lie: Lie, cookie: bigint, offset: bigint, content: Buffer) {
 }
 
 /** Serves `disk`; lies as `lie` says, and tells what it was given. */
-class Liar {
-  readonly path: string
-  readonly disk = randomBytes(SIZE)
-  readonly given: { readonly offset: number; readonly bytes: Buffer }[] = []
+class Liar extends FakeServer {
+  readonly disk: Buffer
+  readonly given: { readonly offset: number; readonly bytes: Buffer }[]
   /** `null`: the truth. */
   lie: Lie | null = null
   /** What the lie made of the sector at an offset; `null`: nothing. */
   readonly told = new Map<number, Buffer | null>()
-  structured = true
-  readonly #server = createServer((socket) => void this.#serve(socket).catch(() => socket.destroy()))
-  readonly #sockets = new Set<Socket>()
 
-  constructor(name: string) {
-    this.path = join(folder, name)
-  }
-
-  listen(): Promise<void> {
-    return new Promise((resolve) => this.#server.listen(this.path, resolve))
-  }
-
-  close(): void {
-    this.#server.close()
-    for (const socket of this.#sockets) socket.destroy()
-  }
-
-  async #serve(socket: Socket): Promise<void> {
-    this.#sockets.add(socket)
-    socket.on("error", () => {})
-    let waiting: Buffer = Buffer.alloc(0)
-    let wake = () => {}
-    let over = false
-    socket.on("data", (data: Buffer) => {
-      waiting = Buffer.concat([waiting, data])
-      wake()
-    })
-    socket.on("close", () => {
-      over = true
-      wake()
-    })
-    const take = async (length: number) => {
-      while (waiting.length < length) {
-        if (over) throw new Error("left")
-        await new Promise<void>((resolve) => (wake = resolve))
-      }
-      const bytes = waiting.subarray(0, length)
-      waiting = waiting.subarray(length)
-      return bytes
-    }
-    socket.write(Buffer.concat([Buffer.from("NBDMAGICIHAVEOPT"), big(3, 2)]))
-    await take(4)
-    for (;;) {
-      const option = await take(16)
-      const number = option.readUInt32BE(8)
-      await take(option.readUInt32BE(12))
-      const reply = (type: number, data: Buffer) =>
-        socket.write(Buffer.concat([big(0x3e889045565a9n, 8), big(number, 4), big(type, 4), big(data.length, 4), data]))
-      if (number === 8) reply(this.structured ? 1 : 0x80000001, Buffer.alloc(0))
-      if (number !== 7) continue
-      // Without FLUSH: what is written is done with.
-      reply(3, Buffer.concat([big(0, 2), big(SIZE, 8), big(1, 2)]))
-      reply(1, Buffer.alloc(0))
-      break
-    }
-    for (;;) {
-      const head = await take(28)
-      const [type, cookie, offset] = [head.readUInt16BE(6), head.readBigUInt64BE(8), head.readBigUInt64BE(16)]
-      const [at, length] = [Number(offset), head.readUInt32BE(24)]
-      const plain = Buffer.concat([big(0x67446698, 4), big(0, 4), big(cookie, 8)])
+  constructor(path: string, structured: boolean) {
+    const disk = randomBytes(SIZE)
+    const given: { readonly offset: number; readonly bytes: Buffer }[] = []
+    // Without FLUSH: what is written is done with.
+    const answer = ({ type, cookie, offset: at, length, payload, socket, reply }: Asked) => {
       if (type === 2) return void socket.end()
       if (type === 1) {
-        this.given.push({ offset: at, bytes: Buffer.from(await take(length)) })
-        socket.write(plain)
-      } else if (this.lie === null || length !== SECTOR) {
-        const content = this.disk.subarray(at, at + length)
-        const head = Buffer.concat([big(0x668e33ef, 4), big(1, 2), big(1, 2), big(cookie, 8), big(8 + length, 4)])
-        socket.write(Buffer.concat(this.structured ? [head, big(offset, 8), content] : [plain, content]))
-      } else {
-        const { bytes, sector } = tell(
-          { ...this.lie, structured: this.structured },
-          cookie,
-          offset,
-          this.disk.subarray(at, at + length),
-        )
-        this.told.set(at, sector)
-        socket.write(bytes)
-        if (this.lie.short > 0) {
-          this.lie = null
-          socket.end()
-        }
+        given.push({ offset: at, bytes: payload })
+        return reply()
       }
+      const content = disk.subarray(at, at + length)
+      if (this.lie === null || length !== SECTOR) {
+        if (!structured) return reply(0, content)
+        const head = Buffer.concat([big(0x668e33ef, 4), big(1, 2), big(1, 2), big(cookie, 8), big(8 + length, 4)])
+        return void socket.write(Buffer.concat([head, big(at, 8), content]))
+      }
+      const { bytes, sector } = tell({ ...this.lie, structured }, cookie, BigInt(at), content)
+      this.told.set(at, sector)
+      socket.write(bytes)
+      if (this.lie.short === 0) return
+      this.lie = null
+      socket.end()
     }
+    super(SIZE, { path, structured, answer })
+    this.disk = disk
+    this.given = given
   }
 }
 
@@ -225,10 +162,10 @@ for (const structured of [true, false]) {
     let [believed, refused] = [0, 0]
     await fc.assert(
       fc.asyncProperty(lies, fc.nat(SIZE / SECTOR - 1), fc.nat(SECTOR - 600), async (lie, sector, from) => {
-        const liar = new Liar(`${structured}-${believed + refused}.sock`)
-        liar.structured = structured
+        const path = join(folder, `${structured}-${believed + refused}.sock`)
+        const liar = new Liar(path, structured)
         await liar.listen()
-        const store = await NbdStore.open({ at: { path: liar.path }, exportName: "" }, { lossGraceMs: 2000 })
+        const store = await NbdStore.open({ at: { path }, exportName: "" }, { lossGraceMs: 2000 })
         const volume = new Volume({ store, offset: 0, size: null, sectorSize: SECTOR })
         volume.unlock(new TestEnclave(KEY, SECTOR).enclave, HANDLE)
         try {

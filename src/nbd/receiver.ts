@@ -18,6 +18,8 @@ export class Receiver {
   #into: Uint8Array = this.#staging.subarray(0, 0)
   #filled = 0
   #direct = false
+  /** The conversation is over: what still comes is dropped. */
+  #over = false
 
   /** `failed` is called when the conversation throws; then nothing more is to come. */
   constructor(conversation: Generator<Uint8Array, never, void>, failed: (error: unknown) => void) {
@@ -34,6 +36,7 @@ export class Receiver {
       try {
         this.#take(count)
       } catch (error) {
+        this.#over = true
         this.#failed(error)
       }
       return true
@@ -41,11 +44,12 @@ export class Receiver {
   }
 
   #room(): Uint8Array {
-    this.#direct = this.#into.length - this.#filled >= DIRECT_BYTES
+    this.#direct = !this.#over && this.#into.length - this.#filled >= DIRECT_BYTES
     return this.#direct ? this.#into.subarray(this.#filled) : this.#staging
   }
 
   #take(count: number): void {
+    if (this.#over) return
     if (this.#direct) {
       this.#filled += count
       this.#advance()

@@ -3,12 +3,19 @@
  * write the server may have lost with it, acknowledged but not flushed, is
  * given again before anything else; only when the server stays away longer
  * than the grace time do requests end in EIO.
+ *
+ * No write is given again, and none is made, while an old connection may still
+ * do an older one: that could come after a newer one which has been flushed. So
+ * the next connection is made when the server has ended the last one. When the
+ * network fails instead, with writes unanswered, nobody knows what the server
+ * still does: then writing ends until the volume is opened again.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { deferred } from "../deferred.ts"
 import { NbdClient } from "../nbd/client.ts"
 import type { NbdTarget } from "../nbd/uri.ts"
 import { Journal } from "./journal.ts"
+import { claimExport, type ExportClaim } from "./nbd-claim.ts"
 import { RangeLock } from "./range-lock.ts"
 import { asIoError, checkRange, IoError, type Store } from "./store.ts"
 
@@ -20,7 +27,12 @@ export interface NbdStoreOptions {
   readonly timeoutMs?: number
   /** Unflushed writes kept; at this many bytes the store flushes by itself. */
   readonly journalBytes?: number
+  /** Told of connections lost and made again. */
+  readonly log?: (message: string, facts: Record<string, unknown>) => void
 }
+
+/** Of a server's blocks: sectors are no longer. */
+const LARGEST_BLOCK = 4096
 
 const FIRST_DELAY_MS = 50
 const LONGEST_DELAY_MS = 5000
@@ -35,12 +47,21 @@ export class NbdStore implements Store {
   readonly #journalBytes: number
   readonly #flushes: boolean
   readonly #journal = new Journal()
+  readonly #log: NonNullable<NbdStoreOptions["log"]>
+  readonly #claim: ExportClaim
+  /** Offsets and lengths of what the server is asked are multiples of it. */
+  readonly minimumBlock: number
+  /** Of writes that are no whole blocks. */
+  readonly #locks = new RangeLock()
+  #failed: IoError | null = null
   #size: number
   /** `null`: between connections. */
   #client: NbdClient | null = null
   /** Resolves with the next connection; rejects when the grace time is over, or at close. */
   #next = deferred<NbdClient>()
   #lost: IoError | null = null
+  /** Rejects of what has been asked and not answered. */
+  readonly #asking = new Set<(error: IoError) => void>()
   #relief: Promise<void> | null = null
   /** Held while writes are given again: no other write may come in between. */
   #mending: Promise<void> | null = null
@@ -50,8 +71,11 @@ export class NbdStore implements Store {
   #closed = false
   #keeper: Promise<void> = Promise.resolve()
 
-  private constructor(target: NbdTarget, client: NbdClient, options: NbdStoreOptions) {
+  private constructor(target: NbdTarget, client: NbdClient, claim: ExportClaim, options: NbdStoreOptions) {
     this.#target = target
+    this.#claim = claim
+    this.#log = options.log ?? (() => {})
+    this.minimumBlock = client.minimumBlock
     this.readOnly = options.readOnly === true || client.readOnly
     this.discards = client.trims
     this.#flushes = client.flushes
@@ -61,23 +85,32 @@ export class NbdStore implements Store {
     this.#journalBytes = options.journalBytes ?? 16 << 20
   }
 
-  /** Rejects with Node's error when nobody listens; IoError when the export is not fit, EPERM when it is read-only. */
+  /**
+   * Rejects with Node's error when nobody listens; IoError when the export is not fit, EPERM when it is
+   * read-only; TresorError STORE_BUSY when another tresord has it.
+   */
   static async open(target: NbdTarget, options: NbdStoreOptions = {}): Promise<NbdStore> {
     const client = await NbdClient.connect(target, { timeoutMs: options.timeoutMs ?? 30_000 })
     try {
       if (client.readOnly && options.readOnly !== true) {
         throw new IoError("EPERM", "the NBD server serves it read-only; use --readonly")
       }
-      if (512 % client.minimumBlock !== 0) {
+      if (LARGEST_BLOCK % client.minimumBlock !== 0) {
         throw new IoError("EINVAL", `the NBD server wants blocks of ${client.minimumBlock} bytes, sectors are smaller`)
       }
+      const claim = await claimExport(target, client.address, options.readOnly !== true)
+      const store = new NbdStore(target, client, claim, options)
+      store.#keeper = store.#keep(client)
+      return store
     } catch (error) {
       await client[Symbol.asyncDispose]()
       throw error
     }
-    const store = new NbdStore(target, client, options)
-    store.#keeper = store.#keep(client)
-    return store
+  }
+
+  /** Writing has ended until it is opened again. */
+  get failed(): boolean {
+    return this.#failed !== null
   }
 
   get size(): number {
@@ -86,14 +119,19 @@ export class NbdStore implements Store {
 
   /** Holds a connection until close. */
   async #keep(first: NbdClient): Promise<void> {
-    for (let client: NbdClient | null = first; client !== null; client = await this.#reconnect()) {
+    for (let client: NbdClient | null = first; client !== null; client = await this.#replace(client)) {
       if (this.#closed) return client.destroy()
       this.#client = client
       this.#lost = null
       this.#next.resolve(client)
-      await Promise.race([client.ended, this.#closing.promise])
+      if (client !== first) this.#log("the NBD server is back", { server: describe(this.#target) })
+      await Promise.race([client.left, this.#closing.promise])
       if (this.#closed) return
       this.#drop(client)
+      this.#log("the connection to the NBD server is lost", {
+        server: describe(this.#target),
+        reason: client.reason?.message,
+      })
     }
   }
 
@@ -105,13 +143,23 @@ export class NbdStore implements Store {
     this.#journal.doubt()
   }
 
-  /** `null`: closed meanwhile. */
-  async #reconnect(): Promise<NbdClient | null> {
+  /** The next connection, once the last one has ended. `null`: closed meanwhile. */
+  async #replace(last: NbdClient): Promise<NbdClient | null> {
     const grace = setTimeout(() => {
       this.#lost = new IoError("EIO", "the NBD server went away and did not come back in time")
       this.#next.reject(this.#lost)
+      for (const reject of this.#asking) reject(this.#lost)
     }, this.#graceMs)
     try {
+      await Promise.race([last.ended, this.#closing.promise])
+      if (last.unsure) {
+        this.#failed ??= new IoError(
+          "EIO",
+          "the network to the NBD server failed while writes were unanswered, and the server may still make them; " +
+            "reading goes on, for writing the volume must be closed and opened again",
+        )
+        this.#log("writing has ended", { server: describe(this.#target), reason: this.#failed.message })
+      }
       for (let delay = FIRST_DELAY_MS; ; delay = Math.min(delay * 2, LONGEST_DELAY_MS)) {
         // Spread out, so that the volumes of a machine do not come back all at once.
         const pause = new AbortController()
@@ -131,6 +179,7 @@ export class NbdStore implements Store {
   async #connectAgain(): Promise<NbdClient> {
     const client = await NbdClient.connect(this.#target, { timeoutMs: this.#timeoutMs })
     try {
+      if (this.#failed !== null) return client
       if (client.size < this.#size || (client.readOnly && !this.readOnly)) {
         throw new IoError("EIO", "the NBD server serves something else now")
       }
@@ -141,7 +190,8 @@ export class NbdStore implements Store {
       return client
     } catch (error) {
       this.#journal.doubt()
-      client.destroy()
+      client.leave(asIoError(error))
+      await Promise.race([client.ended, this.#closing.promise])
       throw error
     }
   }
@@ -173,8 +223,12 @@ export class NbdStore implements Store {
       if (this.#lost !== null) throw this.#lost
       const client = this.#client ?? (await this.#next.promise)
       try {
-        return await body(client)
+        return await this.#unlessLost(body(client))
       } catch (error) {
+        if (error === this.#lost) throw error
+        // A server that is being stopped: the next one may do it.
+        const stopping = !client.gone && (error as IoError).code === "ESHUTDOWN"
+        if (stopping) client.leave(error as IoError)
         if (client.gone) this.#drop(client)
         // A server that lies would lie again on the next connection, and so without end.
         if (!client.gone || client.violated) throw asIoError(error)
@@ -182,22 +236,57 @@ export class NbdStore implements Store {
     }
   }
 
+  /** What is asked of a connection that was given up may have no answer for as long as that does not end. */
+  #unlessLost<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#asking.add(reject)
+      void work.then(resolve, reject).finally(() => this.#asking.delete(reject))
+    })
+  }
+
   async read(offset: number, into: Uint8Array): Promise<void> {
     checkRange(this.#size, offset, into.length)
     if (into.length === 0) return
-    await this.#onClient((client) => client.readInto(offset, into))
+    const { start, end } = this.#blocks(offset, into.length)
+    if (end - start === into.length) return this.#onClient((client) => client.readInto(offset, into))
+    const bytes = Buffer.alloc(end - start)
+    await this.#onClient((client) => client.readInto(start, bytes))
+    into.set(bytes.subarray(offset - start, offset - start + into.length))
+  }
+
+  /** The whole blocks that a range touches. */
+  #blocks(offset: number, length: number): { readonly start: number; readonly end: number } {
+    const unit = this.minimumBlock
+    return { start: Math.floor(offset / unit) * unit, end: Math.ceil((offset + length) / unit) * unit }
   }
 
   async write(offset: number, from: Uint8Array): Promise<void> {
     if (this.readOnly) throw new IoError("EPERM", "the store is read-only")
     checkRange(this.#size, offset, from.length)
     if (from.length === 0) return
+    const { start, end } = this.#blocks(offset, from.length)
+    // Blocks of a server are no longer than sectors, as a rule: then there is nothing to lock.
+    if (this.minimumBlock <= 512 && end - start === from.length) return this.#write(offset, from)
+    await this.#locks.with(start, end, async () => {
+      const whole = end - start === from.length ? from : Buffer.alloc(end - start)
+      if (whole !== from) {
+        await this.read(start, whole)
+        whole.set(from, offset - start)
+      }
+      await this.#write(start, whole)
+    })
+  }
+
+  /** Whole blocks. */
+  async #write(offset: number, from: Uint8Array): Promise<void> {
+    if (this.#failed !== null) throw this.#failed
     if (this.#flushes && this.#journal.bytes + from.length > this.#journalBytes) await this.#relieve()
     while (this.#mending !== null) await this.#mending
     this.#writing++
     const entry = this.#journal.add(offset, from)
     try {
       await this.#onClient(async (client) => {
+        if (this.#failed !== null) throw this.#failed
         // A replay may have given it already.
         if (!entry.held) await client.write(offset, entry.bytes)
         if (client.gone) throw closed()
@@ -220,6 +309,7 @@ export class NbdStore implements Store {
   }
 
   async flush(): Promise<void> {
+    if (this.#failed !== null) throw this.#failed
     if (this.readOnly || !this.#flushes) return
     while (this.#journal.broken) await this.#mend()
     await this.#onClient(async (client) => {
@@ -256,16 +346,28 @@ export class NbdStore implements Store {
   async discard(offset: number, length: number): Promise<void> {
     if (this.readOnly) throw new IoError("EPERM", "the store is read-only")
     checkRange(this.#size, offset, length)
-    if (length === 0 || !this.discards) return
-    await this.#onClient((client) => client.trim(offset, length))
+    if (this.#failed !== null) throw this.#failed
+    const unit = this.minimumBlock
+    const start = Math.ceil(offset / unit) * unit
+    const end = Math.floor((offset + length) / unit) * unit
+    if (start >= end || !this.discards) return
+    await this.#onClient((client) => client.trim(start, end - start))
   }
 
-  /** NBD tells the size at the start of a connection only. */
+  /** NBD tells the size at the start of a connection only: one that knows the old size is given up. */
   async refresh(): Promise<number> {
     const client = await NbdClient.connect(this.#target, { timeoutMs: this.#timeoutMs })
-    this.#size = client.size
+    const { size } = client
     await client[Symbol.asyncDispose]()
-    return this.#size
+    if (size <= this.#size) return size
+    this.#size = size
+    const old = this.#client
+    if (old !== null && old.size < size) {
+      old.leave(new IoError("EIO", "the export has grown"))
+      this.#drop(old)
+      await this.#next.promise
+    }
+    return size
   }
 
   async close(): Promise<void> {
@@ -275,7 +377,12 @@ export class NbdStore implements Store {
     this.#next.reject(closed())
     await this.#keeper
     await this.#client?.[Symbol.asyncDispose]()
+    await this.#claim.release()
   }
+}
+
+function describe({ at, exportName }: NbdTarget): string {
+  return `${"path" in at ? at.path : `${at.host}:${at.port}`}/${exportName}`
 }
 
 function closed(): IoError {

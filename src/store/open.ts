@@ -2,7 +2,7 @@
 import { Exit, TresorError } from "../errors.ts"
 import { isNbdUri, parseNbdUri } from "../nbd/uri.ts"
 import { FileStore } from "./file-store.ts"
-import { NbdStore } from "./nbd-store.ts"
+import { NbdStore, type NbdStoreOptions } from "./nbd-store.ts"
 import { openError } from "./open-error.ts"
 import { IoError, type Store } from "./store.ts"
 
@@ -10,6 +10,8 @@ export interface OpenStoreOptions {
   readonly readOnly: boolean
   /** O_DIRECT; means nothing to an NBD server. */
   readonly direct: boolean
+  /** Told of connections to an NBD server that are lost and made again. */
+  readonly log?: NbdStoreOptions["log"]
 }
 
 /** Nothing smaller holds a sector; the header and the segment have their own opinion. */
@@ -20,8 +22,10 @@ const SMALLEST = 512
  * TresorError: STORE_MISSING, STORE_DENIED, STORE_BUSY, STORE_UNFIT, STORE_TOO_SMALL,
  * STORE_UNREACHABLE, NBD_URI.
  */
-export async function openStore(path: string, { readOnly, direct }: OpenStoreOptions): Promise<Store> {
-  const store = await (isNbdUri(path) ? openNbd(path, readOnly) : openFile(path, readOnly, direct))
+export async function openStore(path: string, { readOnly, direct, log }: OpenStoreOptions): Promise<Store> {
+  const store = await (isNbdUri(path)
+    ? openNbd(path, { readOnly, ...(log && { log }) })
+    : openFile(path, readOnly, direct))
   if (store.size >= SMALLEST) return store
   await store.close()
   throw new TresorError(
@@ -40,11 +44,12 @@ async function openFile(path: string, readOnly: boolean, direct: boolean): Promi
   }
 }
 
-async function openNbd(uri: string, readOnly: boolean): Promise<Store> {
+async function openNbd(uri: string, options: NbdStoreOptions): Promise<Store> {
   const target = parseNbdUri(uri)
   try {
-    return await NbdStore.open(target, { readOnly })
+    return await NbdStore.open(target, options)
   } catch (error) {
+    if (error instanceof TresorError) throw error
     const { code, message } = error as NodeJS.ErrnoException
     const where = "path" in target.at ? target.at.path : `${target.at.host}:${target.at.port}`
     const fact =

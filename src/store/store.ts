@@ -33,6 +33,8 @@ export interface Store {
   readonly discards: boolean
   /** A flush failed: nothing is written any more, until it is opened again. Absent: it recovers by itself. */
   readonly failed?: boolean
+  /** Bytes; writes that are no multiples of it, or do not begin at one, are not atomic. Absent: 512 or less. */
+  readonly minimumBlock?: number
   /** For I/O past this interface, through the page cache; `null`: there is no such way. */
   readonly fd: number | null
   read(offset: number, into: Uint8Array): Promise<void>

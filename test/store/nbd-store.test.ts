@@ -266,3 +266,34 @@ test("an encrypted volume on a server that is killed is what nbdcopy wrote to it
     await nbdkit.kill()
     assert.ok(xts(key, true, 4096, 0, readFileSync(join(folder, "file"))).equals(bytes))
   }))
+
+test("a server that takes blocks of 4096 only is read and written anywhere", () =>
+  withNbdkit(
+    ["--filter=blocksize-policy", "memory", String(SIZE), "blocksize-minimum=4096", "blocksize-preferred=4096"].concat(
+      "blocksize-maximum=1M",
+      "blocksize-error-policy=error",
+    ),
+    (nbdkit) =>
+      withStore(nbdkit, {}, async (store) => {
+        assert.equal(store.minimumBlock, 4096)
+        const model = Buffer.alloc(SIZE)
+        const ranges = Array.from({ length: 60 }, () => {
+          const offset = randomInt(0, SIZE / 16)
+          return { offset, bytes: randomBytes(randomInt(1, 9000)) }
+        })
+        // Parts of one block, side by side: none undoes another.
+        await Promise.all(
+          Array.from({ length: 16 }, (_, n) => store.write(SIZE / 2 + n * 512, Buffer.alloc(512, n + 1))),
+        )
+        for (let n = 0; n < 16; n++) model.fill(n + 1, SIZE / 2 + n * 512, SIZE / 2 + n * 512 + 512)
+        for (const { offset, bytes } of ranges) {
+          await store.write(offset, bytes)
+          bytes.copy(model, offset)
+          const read = Buffer.alloc(bytes.length)
+          await store.read(offset, read)
+          assert.ok(read.equals(bytes))
+        }
+        await store.flush()
+        assert.ok((await contents(store)).equals(model))
+      }),
+  ))
