@@ -58,8 +58,25 @@ async function nbdDriver(): Promise<boolean> {
   return existsSync("/sys/block/nbd0")
 }
 
+/**
+ * Bytes of a block of the filesystem on a file or device, as blkid tells; `null`: it does not. The kernel mounts none
+ * on a device with longer sectors: one that was made with sectors of 512 and copied here needs a device with such.
+ */
+async function filesystemBlock(device: string): Promise<number | null> {
+  const ran = await tryRun("blkid", ["-p", "-o", "value", "-s", "BLOCK_SIZE", device])
+  const size = Number(ran.stdout.trim())
+  return ran.code === 0 && size >= SMALLEST_SECTOR ? size : null
+}
+
+const SMALLEST_SECTOR = 512
+
+/** Of the device to mount from. The volume takes parts of its sectors as well. */
+function deviceSector(sectorSize: number, block: number | null): number {
+  return block !== null && block < sectorSize ? SMALLEST_SECTOR : sectorSize
+}
+
 /** Connects the first free /dev/nbdN. Another process may take it between look and connect: then the next. */
-async function attachNbd(request: MountRequest): Promise<string> {
+async function attachNbd(request: MountRequest, sectorSize: number): Promise<string> {
   const names = readdirSync("/sys/block")
     .filter((name) => /^nbd\d+$/.test(name))
     .sort((a, b) => Number(a.slice(3)) - Number(b.slice(3)))
@@ -80,7 +97,7 @@ async function attachNbd(request: MountRequest): Promise<string> {
     const ran = await tryRun("nbd-client", [
       ...args,
       "-block-size",
-      String(request.sectorSize),
+      String(sectorSize),
       ...(request.readonly ? ["-readonly"] : []),
     ])
     if (ran.code === 0) return device
@@ -153,15 +170,24 @@ export async function mountVolume(request: MountRequest): Promise<Mounted> {
     let device: string
     let through: "nbd" | "loop"
     if (await nbdDriver()) {
-      device = await attachNbd(request)
+      device = await attachNbd(request, request.sectorSize)
       built({ kind: "nbd", device })
+      const sector = deviceSector(request.sectorSize, request.mkfs === null ? await filesystemBlock(device) : null)
+      if (sector !== request.sectorSize) {
+        const layer = layers.pop()!
+        saveRecord(request.root, record)
+        await undoLayer(layer, request.close)
+        device = await attachNbd(request, sector)
+        built({ kind: "nbd", device })
+      }
       through = "nbd"
     } else {
       const directory = fuseDirectory(request.root, request.name)
       mkdirSync(directory, { recursive: true, mode: 0o700 })
       built({ kind: "fuse", directory, made: true })
       const file = await attachFuse(request, directory, "device")
-      const sector = ["--sector-size", String(request.sectorSize)]
+      const block = request.mkfs === null ? await filesystemBlock(file) : null
+      const sector = ["--sector-size", String(deviceSector(request.sectorSize, block))]
       device = await run("attach a loop device", "losetup", [
         "--find",
         "--show",

@@ -63,7 +63,9 @@ export async function tryRun(command: string, args: readonly string[]): Promise<
 export async function run(what: string, command: string, args: readonly string[]): Promise<string> {
   const ran = await tryRun(command, args)
   if (ran.code === 0) return ran.stdout
-  const said = (ran.stderr === "" ? ran.stdout : ran.stderr).split("\n").at(-1) ?? ""
+  // All of it: mount(8) ends with advice, and begins with the reason.
+  const lines = (ran.stderr === "" ? ran.stdout : ran.stderr).split("\n").map((line) => line.trim())
+  const said = lines.filter((line) => line !== "").join("; ")
   throw new TresorError(
     "TOOL_FAILED",
     Exit.wrongDevice,

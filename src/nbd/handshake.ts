@@ -31,6 +31,8 @@ export interface Wire {
   write(bytes: Uint8Array): Promise<void>
 }
 
+const KNOWN: ReadonlySet<number> = new Set(Object.values(Option))
+
 /** Number of base:allocation in block status replies. */
 export const ALLOCATION_CONTEXT = 1
 
@@ -181,9 +183,15 @@ export async function negotiate(wire: Wire, served: ExportDescription): Promise<
     const option = head.readUInt32BE(8)
     const length = head.readUInt32BE(12)
     if (length > MAX_OPTION) {
-      // Reading it to its end would be the peer's to decide.
-      await wire.write(optionReply(option, OptionReply.tooBig))
-      return null
+      // It is read and dropped, for as long as a handshake may take: the next option is served as if it had not been.
+      for (let left = length; left > 0; left -= MAX_OPTION) {
+        if ((await wire.read(Math.min(left, MAX_OPTION))) === null) return null
+      }
+      // Its answer has no place for an error.
+      if (option === Option.exportName) return null
+      if (option === Option.setMetaContext) haggling.allocation = false
+      await wire.write(optionReply(option, KNOWN.has(option) ? OptionReply.tooBig : OptionReply.unsupported))
+      continue
     }
     const data = await wire.read(length)
     if (data === null) return null

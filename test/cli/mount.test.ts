@@ -63,6 +63,29 @@ test("--mkfs over a filesystem is refused without --force: exit 5", async () => 
   await nothingLeft()
 })
 
+for (const block of ["1024", "512"])
+  test(`a filesystem with blocks of ${block}, copied into a volume with sectors of 4096, is mounted`, async () => {
+    const image = place.path(`small-${block}.img`)
+    const made =
+      block === "512"
+        ? await run("mkfs.xfs", ["-q", "-s", "size=512", "-d", `file,name=${image},size=320m`])
+        : await run("mkfs.ext4", ["-q", "-F", "-b", block, image, "12m"])
+    assert.equal(made.code, 0, made.stderr)
+    const sectors = ["--sector-size", "4096", ...(block === "512" ? ["--size", "352M"] : [])]
+    const volume = await place.volume(`small-${block}`, "correct horse", sectors)
+    const key = ["--key-file", volume.keyFile]
+    assert.equal((await place.tresor(["open", volume.path, "copy", ...key])).code, 0)
+    const socket = join(place.runtime, "copy", "nbd.sock")
+    const copied = await run("nbdcopy", [image, `nbd+unix:///?socket=${socket}`])
+    assert.equal(copied.code, 0, copied.stderr)
+    assert.equal((await place.tresor(["close", "copy"])).code, 0)
+    const mounted = await place.tresor(["mount", volume.path, directory, ...key])
+    assert.equal(mounted.code, 0, mounted.stderr)
+    writeFileSync(join(directory, "note"), "kept")
+    assert.equal((await place.tresor(["umount", directory])).code, 0)
+    await nothingLeft()
+  })
+
 test("umount of a busy filesystem says so, loses nothing, and works when it is free", async () => {
   assert.equal((await place.tresor(["mount", path, directory, "--key-file", keyFile])).code, 0)
   const user = spawn("sleep", ["60"], { cwd: directory })
