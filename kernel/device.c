@@ -241,7 +241,7 @@ static int fetch(struct tresor_daemon *daemon, struct tresor_queue *queue,
 		if (READ_ONCE(tresor_poll_us))
 			poll_briefly(daemon, queue);
 		/* -EINTR, not a restart: results must not be taken a second time. */
-		if (wait_event_freezable(queue->wait, has_news(daemon, queue)))
+		if (wait_event_interruptible(queue->wait, has_news(daemon, queue)))
 			return -EINTR;
 	}
 	if (copy_to_user(user, slots, count * sizeof(*slots))) {
@@ -250,6 +250,16 @@ static int fetch(struct tresor_daemon *daemon, struct tresor_queue *queue,
 	}
 	arg->fetch = count;
 	return 0;
+}
+
+/*
+ * Whoever waits for this thread's answer can not be frozen, as it waits
+ * uninterruptibly for a disk: the thread has to work until all others stand
+ * still. Then no request is left, and it sleeps here. exec ends it.
+ */
+static void stay_awake(void)
+{
+	current->flags |= PF_NOFREEZE;
 }
 
 static long ioctl_exchange(struct tresor_daemon *daemon, void __user *user)
@@ -264,6 +274,7 @@ static long ioctl_exchange(struct tresor_daemon *daemon, void __user *user)
 	    arg.fetch > TRESOR_BATCH_MAX || (arg.flags & ~TRESOR_EXCHANGE_NOWAIT) || arg.reserved)
 		return -EINVAL;
 	queue = &daemon->queues[array_index_nospec(arg.queue, daemon->queue_count)];
+	stay_awake();
 	if (test_and_set_bit_lock(0, &queue->exchanging))
 		return -EBUSY;
 

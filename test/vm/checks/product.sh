@@ -1,6 +1,6 @@
 # The product itself: tresord with its enclave behind the module.
 [ -d /sys/module/tresor ] || insmod kernel/tresor.ko
-echo 20 >/sys/module/tresor/parameters/grace_seconds
+echo 60 >/sys/module/tresor/parameters/grace_seconds
 [ -e "$work/data" ] || head -c 8M /dev/urandom >"$work/data"
 printf 'first passphrase' >"$work/pass"
 printf 'second passphrase' >"$work/pass-b"
@@ -182,7 +182,7 @@ killed_for_good() {
 	echo 3 >/sys/module/tresor/parameters/grace_seconds
 	kill -9 "$(pid_of one)"
 	! dd if=/dev/mapper/one of=/dev/null bs=4096 count=1 iflag=direct 2>&1 || return
-	echo 20 >/sys/module/tresor/parameters/grace_seconds
+	echo 60 >/sys/module/tresor/parameters/grace_seconds
 	[ $((SECONDS - begin)) -lt 20 ] && open_kernel /dev/ram0 one "$work/pass" &&
 		dd if=/dev/mapper/one of=/dev/null bs=4096 count=1 iflag=direct status=none
 }
@@ -194,6 +194,22 @@ volume_taken_for_dead() {
 stacks_locked() { # each queue's thread: all of its stack is there, and stays
 	awk '/^Size:/ { size = $2; rss = locked = 0 } /^Rss:/ { rss = $2 } /^Locked:/ {
 		if (size >= 240 && size <= 256 && rss == size && $2 == size) n++ } END { print n + 0; exit n < 2 }' "/proc/$(pid_of one)/smaps"
+}
+freezer() { # the first step of each suspend: every task stands still, those that wait for the disk too
+	fio --name=v --filename=/dev/mapper/one --rw=randrw --bs=4k --numjobs=8 --ioengine=psync --direct=1 --size=16M \
+		--time_based --runtime=120 --minimal >/dev/null 2>&1 &
+	local load=$! i bad=0
+	sleep 2
+	echo 5000 >/sys/power/pm_freeze_timeout
+	echo 1 >/sys/module/suspend/parameters/pm_test_delay
+	echo freezer >/sys/power/pm_test
+	for i in 1 2 3 4 5; do echo freeze >/sys/power/state || bad=$((bad + 1)); sleep 0.5; done
+	echo none >/sys/power/pm_test
+	kill -0 $load || { echo "the load ended too early"; bad=9; }
+	kill $load
+	wait $load
+	[ $bad = 0 ] || { echo "$bad of 5 aborted"; dmesg | grep -i freez | tail -n 20; return 1; }
+	[ "$(tresor status one --json | json '["state"]')" = unlocked ]
 }
 product_pressure() {
 	local pid
@@ -268,6 +284,7 @@ check "the queues' stacks are locked whole" stacks_locked
 check "SIGUSR1 and status count" usr1_and_status
 check "kill -9 of tresord under load, open again: nothing is lost" killed_and_reopened
 check "kill -9 of tresord, nobody comes: EIO, and usable after" killed_for_good
+check "suspend: all tasks freeze under load, five times" freezer
 check "writeback through tresord under memory pressure" product_pressure
 check "open --kernel: fio verify, random sizes, depth 32, 4 jobs" fio_verify one
 check "open --kernel: ext4, random churn against a model, fsck clean" ext4_churn one
