@@ -2,6 +2,7 @@
 import { availableParallelism, hostname, totalmem } from "node:os"
 import { openEnclave } from "../enclave/loader.ts"
 import type { Backend, Enclave, Kdf, SealPolicy } from "../enclave/types.ts"
+import { Exit, TresorError } from "../errors.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
 import { brokenWords, HeaderStore } from "../luks2/header-store.ts"
 import type { Metadata } from "../luks2/metadata.ts"
@@ -141,13 +142,19 @@ export function withExisting<T>(
   })
 }
 
-/** A passphrase to be set: typed twice, unless in batch mode. */
-export function readNew(
+/** A passphrase to be set: typed twice, unless in batch mode. Throws PASSPHRASE_EMPTY (exit 1). */
+export async function readNew(
   prompt: string,
   source: SecretSource,
   options: { readonly batchMode?: true },
 ): Promise<Uint8Array> {
-  return readSecret(prompt, source, { verify: options.batchMode !== true })
+  const secret = await readSecret(prompt, source, { verify: options.batchMode !== true })
+  if (secret.length > 0) return secret
+  throw new TresorError(
+    "PASSPHRASE_EMPTY",
+    Exit.badArguments,
+    "Cannot set an empty passphrase: anybody could open the volume; give at least one byte",
+  )
 }
 
 export interface NewSecretOptions {

@@ -43,6 +43,11 @@ export interface Told {
   readonly exitCode: number
 }
 
+/** The passphrase may have been mistyped; what else is known is in the error. */
+export function mayBeMistyped(error: unknown): boolean {
+  return isWrongPassphrase(error) || (error instanceof TresorError && error.code === "KEYSLOT_UNTRIED")
+}
+
 export function isWrongPassphrase(error: unknown): boolean {
   return error instanceof TresorError && error.code === "ENCLAVE_PASSPHRASE"
 }

@@ -19,7 +19,7 @@ const NEWLINE = 10
 
 export interface SecretSource {
   readonly keyFile?: string
-  /** Bytes to read; all when absent. */
+  /** Bytes to read; all when absent or 0. */
   readonly keyfileSize?: number
   /** Bytes to skip. */
   readonly keyfileOffset?: number
@@ -134,6 +134,9 @@ function read(fd: number, buffer: Buffer, offset: number, length: number): numbe
   }
 }
 
+/** Bytes that must be there; `null`: all there are. As with cryptsetup, 0 asks for all. */
+const exactSize = ({ keyfileSize = 0 }: SecretSource): number | null => (keyfileSize === 0 ? null : keyfileSize)
+
 function fromFile(path: string, source: SecretSource): Uint8Array {
   let fd: number
   try {
@@ -142,18 +145,12 @@ function fromFile(path: string, source: SecretSource): Uint8Array {
     const reason = (error as NodeJS.ErrnoException).code === "ENOENT" ? "no such file" : "not readable"
     throw new TresorError("KEYFILE_UNREADABLE", Exit.badArguments, `Cannot open key file ${path}: ${reason}`)
   }
+  const size = exactSize(source)
   try {
     if (fstatSync(fd).isDirectory()) {
       throw new TresorError("KEYFILE_UNREADABLE", Exit.badArguments, `Cannot read key file ${path}: it is a directory`)
     }
-    return readBytes(
-      fd,
-      source.keyfileOffset ?? 0,
-      source.keyfileSize ?? KEYFILE_LIMIT,
-      source.keyfileSize !== undefined,
-      false,
-      `key file ${path}`,
-    )
+    return readBytes(fd, source.keyfileOffset ?? 0, size ?? KEYFILE_LIMIT, size !== null, false, `key file ${path}`)
   } finally {
     closeSync(fd)
   }
@@ -170,11 +167,12 @@ export async function readSecret(
 ): Promise<Uint8Array> {
   if (source.keyFile !== undefined && source.keyFile !== "-") return fromFile(source.keyFile, source)
   if (!isatty(0)) {
+    const size = exactSize(source)
     return readBytes(
       0,
       source.keyfileOffset ?? 0,
-      source.keyfileSize ?? KEYFILE_LIMIT,
-      source.keyfileSize !== undefined,
+      size ?? KEYFILE_LIMIT,
+      size !== null,
       source.keyFile === undefined,
       "standard input",
     )

@@ -143,6 +143,18 @@ export function syncDirectory(path: string): void {
   }
 }
 
+function sizeRefused(path: string, size: bigint, error: NodeJS.ErrnoException): TresorError {
+  const facts: Readonly<Record<string, string>> = {
+    EFBIG: "its filesystem or ulimit -f allows no file that large",
+    EINVAL: "its filesystem allows no file that large",
+    ENOSPC: "no space is left",
+  }
+  const fact = facts[error.code ?? ""] ?? error.message
+  return new TresorError("SIZE_REFUSED", Exit.wrongDevice, `Cannot make ${path} ${formatSize(size)}: ${fact}`, {
+    cause: error,
+  })
+}
+
 /** Makes or sizes the file of `target`, and runs `work` on it; a file made here goes when that fails or is interrupted. */
 export async function withTarget<T>(target: Target, work: (device: HeaderDevice) => Promise<T>): Promise<T> {
   if (target.kind !== "new") return onTarget(target, work)
@@ -169,6 +181,9 @@ async function onTarget<T>(
     if (made) isMade()
     try {
       ftruncateSync(fd, Number(target.size))
+    } catch (error) {
+      if (made) rmSync(path, { force: true })
+      throw sizeRefused(path, target.size, error as NodeJS.ErrnoException)
     } finally {
       closeSync(fd)
     }

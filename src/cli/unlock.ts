@@ -6,7 +6,7 @@ import { decodeLegacyParameters, decodePublicHeader } from "../enclave/marshal.t
 import type { PublicHeader } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { err } from "../output/output.ts"
-import { isWrongPassphrase, NO_KEY } from "./messages.ts"
+import { mayBeMistyped, NO_KEY } from "./messages.ts"
 import { askVolume, TrustedEnclave } from "./sealed.ts"
 import { isInteractive, readSecret, type SecretSource, withSecret } from "./secrets.ts"
 
@@ -35,7 +35,7 @@ export async function withPassphrase<T>(
     try {
       return await withSecret(readSecret(prompt, options, { verify: options.verify === true }), attempt)
     } catch (error) {
-      if (!isWrongPassphrase(error) || n >= tries) throw error
+      if (!mayBeMistyped(error) || n >= tries) throw error
       err.line(`${NO_KEY}`)
     }
   }

@@ -4,7 +4,7 @@ import { faultsOf, faultWords } from "../luks2/faults.ts"
 import { brokenWords, HeaderStore } from "../luks2/header-store.ts"
 import type { LuksHeader, Metadata, TresorToken } from "../luks2/metadata.ts"
 import { keyslotsArea } from "../luks2/operations/areas.ts"
-import { enclaveHeader, requireBackend, triedByDefault } from "../luks2/volume-header.ts"
+import { enclaveHeader, requireBackend, triedByDefault, unsupportedKeyslots } from "../luks2/volume-header.ts"
 import { openHeaderDevice } from "../store/header-device.ts"
 import type { HeaderAccess } from "./session.ts"
 
@@ -26,6 +26,13 @@ function withSealed(header: LuksHeader, slot: number, sealed: Uint8Array): LuksH
   return { ...header, metadata: { ...header.metadata, tokens } }
 }
 
+interface OpenHeader extends HeaderAccess {
+  readonly segment: Segment
+  readonly size: bigint
+  /** The header's persistent flag allow-discards, as cryptsetup sets it. */
+  readonly discards: boolean
+}
+
 interface HeaderOptions {
   readonly readOnly: boolean
   readonly backend: Backend
@@ -37,10 +44,7 @@ interface HeaderOptions {
  * cryptsetup and the key commands can change it while the volume is served.
  * `segment` and `size` (bytes of copies and keyslots) are as they were found now.
  */
-export async function openHeader(
-  path: string,
-  { readOnly, backend, warn }: HeaderOptions,
-): Promise<HeaderAccess & { readonly segment: Segment; readonly size: bigint }> {
+export async function openHeader(path: string, { readOnly, backend, warn }: HeaderOptions): Promise<OpenHeader> {
   async function use<T>(work: (store: HeaderStore) => Promise<T>): Promise<T> {
     const device = await openHeaderDevice(path, { readOnly, readonlyHelps: true })
     try {
@@ -51,7 +55,7 @@ export async function openHeader(
   }
   let faults: readonly string[] = []
   async function read(store: HeaderStore): Promise<Header> {
-    faults = faultsOf(store.header.metadata).map(faultWords)
+    faults = [...faultsOf(store.header.metadata).map(faultWords), ...unsupportedKeyslots(store.header)]
     requireBackend(store.header, backend, path)
     return enclaveHeader(store.header, await areasOf(store), triedByDefault(store.header))
   }
@@ -65,6 +69,7 @@ export async function openHeader(
     label,
     segment,
     size: keyslotsArea(header).end,
+    discards: header.metadata.config.flags.includes("allow-discards"),
     read: () => use(read),
     faults: () => faults,
     saveSealed: (slot, sealed) =>

@@ -217,7 +217,7 @@ test("a wrong passphrase leaves it locked, or unlocked as it was", async () => {
 test("a slot asked for is the only one tried; one that is not there is refused", async () => {
   const { session, enclaves } = make()
   await session.unlock(await request(1, 7))
-  await assert.rejects(session.unlock(await request(1, 3)), { code: "KEYSLOT_MISSING", exitCode: Exit.denied })
+  await assert.rejects(session.unlock(await request(1, 3)), { code: "KEYSLOT_MISSING", exitCode: Exit.badArguments })
   assert.deepEqual(enclaves[0]!.tried, [[7]])
   await session.close()
 })

@@ -196,7 +196,8 @@ export class Session implements ServedVolume {
         const why = (access.faults?.() ?? []).map((fault) => `; ${fault}`).join("")
         throw new TresorError(
           "KEYSLOT_MISSING",
-          Exit.denied,
+          // cryptsetup's: no usable keyslot.
+          Exit.badArguments,
           slot === null
             ? `Cannot unlock ${this.#parts.name}: its header has no ${unsealed ? "usable" : "sealed"} keyslot${why}`
             : `Cannot unlock ${this.#parts.name}: keyslot ${slot} is not in use; \`tresor key list\` names those that are${why}`,
@@ -298,10 +299,10 @@ export class Session implements ServedVolume {
 function explainFaults(error: unknown, faults: readonly string[]): unknown {
   if (faults.length === 0 || !(error instanceof EnclaveError) || error.status !== "passphrase") return error
   return new TresorError(
-    "KEYSLOT_DAMAGED",
+    "KEYSLOT_UNTRIED",
     Exit.denied,
     `No key available with this passphrase among the keyslots that can be tried; ${faults.join("; ")}; ` +
-      "the recovery key may open the volume (`tresor recover`), `tresor header restore` puts a backup back",
+      "another passphrase or the recovery key may open the volume (`tresor recover`)",
     { cause: error },
   )
 }

@@ -112,9 +112,9 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const newEnclave = () => openEnclave({ backend, transitionCycles })
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
-    const served = options.kernel
-      ? await asMapping(options, header.uuid, segment)
-      : await overNbd(options, segment, undo)
+    // cryptsetup's persistent flag counts as if it were given.
+    const asked = { ...options, discards: options.discards || header.discards }
+    const served = options.kernel ? await asMapping(asked, header.uuid, segment) : await overNbd(asked, segment, undo)
     return new Session({
       ...options,
       ...served,

@@ -26,7 +26,7 @@ function segmentOf(metadata: Metadata, keySize: 32 | 64): Segment {
   return { cipher: CIPHER, sectorSize: sectorSize as Segment["sectorSize"], keySize, offset, size, ivTweak }
 }
 
-/** The digest of segment 0. */
+/** The digest of segment 0, in a header that is supported. */
 function digestOf(metadata: Metadata) {
   const digest = [...metadata.digests.values()].find(({ segments }) => segments.includes(0))!
   const { keyslots, hash, iterations, salt, digest: bytes } = digest
@@ -63,16 +63,14 @@ function keyslotOf(
   tried: boolean,
 ): Keyslot | null {
   const kdf = kdfOf(keyslot.kdf)
-  const { keySize, af } = keyslot
-  const { keySize: areaKeySize, encryption, offset, size } = keyslot.area
-  if (kdf === null || !isHash(af.hash) || af.stripes !== STRIPES || !isKeySize(keySize)) return null
-  if (encryption !== CIPHER || areaKeySize === null || !isKeySize(areaKeySize)) return null
+  if (kdf === null || unsupportedKind(keyslot) !== null) return null
+  const { offset, size } = keyslot.area
   return {
     slot,
     kdf,
-    afHash: af.hash,
-    areaKeySize,
-    keySize,
+    afHash: keyslot.af.hash as Hash,
+    areaKeySize: keyslot.area.keySize as 32 | 64,
+    keySize: keyslot.keySize as 32 | 64,
     areaOffset: offset,
     areaSize: size,
     passphraseKdf: token?.kdf ?? null,
@@ -81,6 +79,25 @@ function keyslotOf(
     sealed: token?.sealed ?? null,
     tried,
   }
+}
+
+/** Why a keyslot is of a kind the enclave does not open, as a predicate; `null` when it is not. */
+function unsupportedKind({ kdf, af, keySize, area }: LuksKeyslot): string | null {
+  if (kdf.type === "pbkdf2" && !isHash(kdf.hash)) return `has the hash ${kdf.hash}`
+  if (!isHash(af.hash)) return `has the hash ${af.hash} (AF)`
+  if (af.stripes !== STRIPES) return `has ${af.stripes} stripes`
+  if (area.encryption !== CIPHER) return `has the cipher ${area.encryption}`
+  return isKeySize(keySize) && area.keySize !== null && isKeySize(area.keySize) ? null : "has another size of key"
+}
+
+/** Keyslots of the volume key that cryptsetup opens and the enclave does not, one clause each. */
+export function unsupportedKeyslots({ metadata }: LuksHeader): readonly string[] {
+  const digest = [...metadata.digests.values()].find(({ segments }) => segments.includes(0))
+  return (digest?.keyslots ?? []).flatMap((slot) => {
+    const keyslot = metadata.keyslots.get(slot)
+    const fact = keyslot === undefined || "foreign" in keyslot ? null : unsupportedKind(keyslot)
+    return fact === null ? [] : [`keyslot ${slot} ${fact}, which only cryptsetup supports`]
+  })
 }
 
 /** cryptsetup's order: preferred first, by number within a priority. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { before, test } from "node:test"
-import { Place, type RunOptions, until } from "./harness.ts"
+import { Place, type RunOptions, run, until } from "./harness.ts"
 
 const place = new Place()
 const NO_KEY = "No key available with this passphrase."
@@ -43,6 +43,83 @@ test("--keyfile-offset and --keyfile-size cut the key out", async () => {
     0,
   )
   assert.equal(await opens(["--key-file", keyFile, "--keyfile-offset", "4"]), 2)
+})
+
+test("--keyfile-size 0 is the whole file, as cryptsetup", async () => {
+  const keyFile = place.file("k", secret)
+  assert.equal(await opens(["--key-file", keyFile, "--keyfile-size", "0"]), 0)
+  const theirs = await run("cryptsetup", [
+    "open",
+    "--test-passphrase",
+    "--keyfile-size",
+    "0",
+    "--key-file",
+    keyFile,
+    path,
+  ])
+  assert.equal(theirs.code, 2, "a Tresor passphrase; cryptsetup has read the file")
+})
+
+test("a key file of 8 MiB, the largest there is, creates and opens; one byte more is refused", async () => {
+  const keyFile = place.file("large", randomBytes(8 << 20))
+  const kdf = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+  const disk = place.path("large.img")
+  const made = await place.tresor(["create", disk, "--size", "32M", "--key-file", keyFile, "--no-recovery", ...kdf])
+  assert.equal(made.code, 0, made.stderr)
+  const opened = await place.tresor(["open", disk, "large", "--key-file", keyFile])
+  assert.equal(opened.code, 0, opened.stderr)
+  await place.tresor(["close", "large"])
+  const longer = await place.tresor([
+    "open",
+    disk,
+    "large",
+    "--key-file",
+    place.file("longer", randomBytes((8 << 20) + 1)),
+  ])
+  assert.equal(longer.code, 1)
+  assert.match(longer.stderr, /longer than 8388608 bytes/)
+})
+
+test("an empty new passphrase is refused by every command that sets one, and nothing changes", async () => {
+  const empty = place.file("empty", "")
+  const keyFile = place.file("k", secret)
+  const before = readFileSync(path)
+  for (const args of [
+    ["create", place.path("never.img"), "--size", "32M", "--no-recovery", "--key-file", empty],
+    ["key", "add", path, "--key-file", keyFile, "--new-key-file", empty],
+    ["key", "add", path, "--key-file", keyFile, "--new-key-file", empty, "--portable"],
+    ["key", "change", path, "--key-file", keyFile, "--new-key-file", empty],
+  ]) {
+    const done = await place.tresor(args)
+    assert.equal(done.code, 1, args.join(" "))
+    assert.match(done.stderr, /Cannot set an empty passphrase/)
+  }
+  assert.ok(!existsSync(place.path("never.img")))
+  assert.ok(readFileSync(path).equals(before))
+})
+
+test("an unused keyslot: exit 1, as cryptsetup", async () => {
+  const keyFile = place.file("k", secret)
+  const theirs = await run("cryptsetup", ["open", "--test-passphrase", "-S", "7", "--key-file", keyFile, path])
+  assert.equal(theirs.code, 1)
+  assert.equal(await opens(["--key-slot", "7", "--key-file", keyFile]), 1)
+  const removed = await place.tresor(["key", "remove", path, "--key-slot", "7", "--key-file", keyFile])
+  assert.equal(removed.code, 1)
+})
+
+test("create of a file that no filesystem holds leaves nothing behind", async () => {
+  const disk = place.path("huge.img")
+  const done = await place.tresor([
+    "create",
+    disk,
+    "--size",
+    "8191P",
+    "--key-file",
+    place.file("k", secret),
+    "--no-recovery",
+  ])
+  assert.notEqual(done.code, 0)
+  assert.ok(!existsSync(disk), "an empty file was left")
 })
 
 test("a key file shorter than asked for, or missing: exit 1", async () => {

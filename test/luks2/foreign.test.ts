@@ -254,3 +254,17 @@ test("a write-protected block device is refused before anything is asked, and op
     assert.doesNotMatch(done.stderr, /--readonly/, `${args[0]} has no --readonly`)
   }
 })
+
+test("create finds a GPT's copy at the end, and with --force erases it", async () => {
+  const disk = place.file("gpt.img", "")
+  truncateSync(disk, 48 << 20)
+  const labelled = spawnSync("sfdisk", ["-q", disk], { input: "label: gpt\n", encoding: "utf8" })
+  assert.equal(labelled.status, 0, labelled.stderr)
+  writeAt(disk, 0, Buffer.alloc(1 << 20))
+  const args = ["create", disk, "--key-file", keyFile, "--no-recovery", ...KDF]
+  const refused = await place.tresor(args)
+  assert.equal(refused.code, 5, refused.stderr)
+  assert.match(refused.stderr, /GPT/)
+  await ok(...args, "--force")
+  assert.ok(readAt(disk, (48 << 20) - 512, 512).every((byte) => byte === 0))
+})

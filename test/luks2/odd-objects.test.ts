@@ -100,3 +100,31 @@ test("a digest that cannot be read still lets the header be shown", async () => 
   assert.equal(refused.code, 4)
   assert.match(refused.stderr, /digests\.0\.salt is not base64/)
 })
+
+test("a keyslot whose hash only cryptsetup has is named when the passphrase opens nothing", async () => {
+  const disk = odd("whirlpool.img", (metadata) => {
+    metadata.keyslots["2"].kdf.hash = "whirlpool"
+  })
+  await opens(disk, keyFile)
+  const refused = await place.tresor(["open", disk, "odd", "--key-file", portable])
+  assert.equal(refused.code, 2)
+  assert.match(refused.stderr, /keyslot 2 has the hash whirlpool, which only cryptsetup supports/)
+})
+
+test("cryptsetup's persistent allow-discards counts as if it were given", async () => {
+  const disk = place.path("discards.img")
+  copyFileSync(path, disk)
+  const discards = async () => {
+    await ok("open", disk, "odd", "--key-file", keyFile)
+    const { discards: on } = JSON.parse(await ok("status", "odd", "--json"))
+    await ok("close", "odd")
+    return on
+  }
+  assert.equal(await discards(), false)
+  editHeader(disk, {
+    json: (metadata) => {
+      metadata.config.flags = ["allow-discards"]
+    },
+  })
+  assert.equal(await discards(), true)
+})

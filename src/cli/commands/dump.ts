@@ -1,13 +1,16 @@
 /** `tresor dump`: the header as luksDump shows it, and what Tresor adds. */
 import { emitMetadata } from "../../luks2/emit.ts"
-import type {
-  ForeignKeyslot,
-  ForeignToken,
-  LuksDigest,
-  LuksHeader,
-  LuksKeyslot,
-  LuksSegment,
-  TresorToken,
+import { type Extensible, extra } from "../../luks2/json.ts"
+import {
+  type ForeignKeyslot,
+  type ForeignToken,
+  isBackup,
+  type LuksDigest,
+  type LuksHeader,
+  type LuksKeyslot,
+  type LuksSegment,
+  type Metadata,
+  type TresorToken,
 } from "../../luks2/metadata.ts"
 import { out } from "../../output/output.ts"
 import { visibleLine } from "../../output/visible.ts"
@@ -18,72 +21,107 @@ export interface DumpOptions {
   readonly json?: true
 }
 
-type Line = readonly [string, string]
+/** A name and its value; several lines only where they are of our making. */
+type Line = readonly [string, string | { readonly lines: readonly string[] }]
 
 const bytes = (value: bigint | number): string => `${value} [bytes]`
+const bits = (size: number): string => `${size * 8} bits`
 const INDENT = "\t"
+/** Where values begin in keyslots, tokens and digests. */
+const WIDTH = 12
 
-/** 16 bytes a line, as luksDump. */
-function hexLines(value: Uint8Array): string[] {
+/** 16 bytes a line, a space after each, as luksDump. */
+function hex(value: Uint8Array): { readonly lines: readonly string[] } {
   const lines: string[] = []
   for (let at = 0; at < value.length; at += 16) {
-    lines.push(Array.from(value.subarray(at, at + 16), (byte) => byte.toString(16).padStart(2, "0")).join(" "))
+    lines.push(Array.from(value.subarray(at, at + 16), (byte) => `${byte.toString(16).padStart(2, "0")} `).join(""))
   }
-  return lines
+  return { lines }
 }
 
-const hex = (name: string, value: Uint8Array): Line[] =>
-  hexLines(value).map((line, index): Line => [index === 0 ? name : "", line])
-
 function block(lines: readonly Line[]): string {
-  return lines
-    .map(([name, value]) => `${INDENT}${`${name === "" ? "" : `${name}:`}`.padEnd(12)}${visibleLine(value)}\n`)
-    .join("")
+  const margin = `\n${INDENT}${" ".repeat(WIDTH)}`
+  const said = (value: Line[1]) => (typeof value === "string" ? visibleLine(value) : value.lines.join(margin))
+  return lines.map(([name, value]) => `${INDENT}${`${name}:`.padEnd(WIDTH)}${said(value)}\n`).join("")
 }
 
 const PRIORITY = ["ignored", "normal", "preferred"] as const
 
-function keyslotLines(slot: number, keyslot: LuksKeyslot | ForeignKeyslot, header: LuksHeader): Line[] {
-  const area: Line[] =
-    keyslot.area === null
-      ? []
-      : [
-          ["Area offset", bytes(keyslot.area.offset)],
-          ["Area length", bytes(keyslot.area.size)],
-        ]
-  if ("foreign" in keyslot) return area
-  const { kdf, af } = keyslot
-  const cost: Line[] =
-    kdf.type === "pbkdf2"
-      ? [
-          ["Hash", kdf.hash],
-          ["Iterations", String(kdf.iterations)],
-        ]
-      : [
-          ["Time cost", String(kdf.time)],
-          ["Memory", `${kdf.memoryKib}`],
-          ["Threads", String(kdf.cpus)],
-        ]
-  const digest = [...header.metadata.digests].find(([, each]) => each.keyslots.includes(slot))
+function kdfLines({ kdf }: LuksKeyslot): Line[] {
+  if (kdf.type === "pbkdf2") {
+    return [
+      ["Hash", kdf.hash],
+      ["Iterations", String(kdf.iterations)],
+    ]
+  }
   return [
-    ["Key", `${keyslot.keySize * 8} bits`],
-    ["Priority", PRIORITY[keyslot.priority ?? 1]],
-    ["Cipher", keyslot.area.encryption ?? "none"],
-    ["Cipher key", `${(keyslot.area.keySize ?? 0) * 8} bits`],
-    ["PBKDF", kdf.type],
-    ...cost,
-    ...hex("Salt", kdf.salt),
-    ["AF stripes", String(af.stripes)],
-    ["AF hash", af.hash],
-    ...area,
-    ["Digest ID", digest === undefined ? "none" : String(digest[0])],
+    ["Time cost", String(kdf.time)],
+    ["Memory", String(kdf.memoryKib)],
+    ["Threads", String(kdf.cpus)],
   ]
 }
 
-function tokenLines(token: TresorToken | ForeignToken): Line[] {
-  const keyslots: Line = ["Keyslots", token.keyslots.join(", ") || "none"]
-  if ("foreign" in token) return [keyslots]
-  const { kdf, enclave, mac } = token
+/** Members that are only kept: a reencryption's, or those of what is damaged. */
+function kept(object: Extensible, name: string): string | null {
+  const text = object[extra]?.get(name)
+  if (text === undefined) return null
+  const value: unknown = JSON.parse(text)
+  return typeof value === "string" || typeof value === "number" ? String(value) : null
+}
+
+function reencryptLines(keyslot: ForeignKeyslot): Line[] {
+  const { area } = keyslot
+  const line = (name: string, value: string | null): Line[] => (value === null ? [] : [[name, value]])
+  const resilience: Line[] =
+    area.type === "checksum"
+      ? [...line("Hash", kept(area, "hash")), ["Hash data", `${kept(area, "sector_size")} [bytes]`]]
+      : area.type === "datashift"
+        ? [["Shift size", `${kept(area, "shift_size")}[bytes]`]]
+        : []
+  return [
+    ...line("Mode", kept(keyslot, "mode")),
+    ...line("Direction", kept(keyslot, "direction")),
+    ["Resilience", area.type],
+    ...resilience,
+  ]
+}
+
+function foreignLines(keyslot: ForeignKeyslot): Line[] {
+  const size = kept(keyslot, "key_size")
+  return [
+    ["Key", size === null ? "unknown" : bits(Number(size))],
+    ["Priority", PRIORITY[Number(kept(keyslot, "priority") ?? 1)] ?? "invalid"],
+    ...(keyslot.type === "reencrypt" ? reencryptLines(keyslot) : []),
+    ...(keyslot.fault === undefined ? [] : [["Unusable", keyslot.fault.fact] as const]),
+  ]
+}
+
+function keyslotLines(slot: number, keyslot: LuksKeyslot | ForeignKeyslot, { digests }: Metadata): Line[] {
+  const { area } = keyslot
+  const own: Line[] =
+    "foreign" in keyslot
+      ? foreignLines(keyslot)
+      : [
+          ["Key", bits(keyslot.keySize)],
+          ["Priority", PRIORITY[keyslot.priority ?? 1]],
+          ["Cipher", area.encryption ?? "none"],
+          ["Cipher key", bits(area.keySize ?? 0)],
+          ["PBKDF", keyslot.kdf.type],
+          ...kdfLines(keyslot),
+          ["Salt", hex(keyslot.kdf.salt)],
+          ["AF stripes", String(keyslot.af.stripes)],
+          ["AF hash", keyslot.af.hash],
+        ]
+  const named = [...digests].filter(([, { keyslots }]) => keyslots.includes(slot))
+  return [
+    ...own,
+    ["Area offset", bytes(area.offset)],
+    ["Area length", bytes(area.size)],
+    ...named.map(([number]): Line => ["Digest ID", String(number)]),
+  ]
+}
+
+function tresorLines({ kdf, enclave, mac }: TresorToken): Line[] {
   const cost =
     kdf.type === "pbkdf2"
       ? `pbkdf2-${kdf.hash}, ${kdf.iterations} iterations`
@@ -99,68 +137,99 @@ function tokenLines(token: TresorToken | ForeignToken): Line[] {
     ["MRENCLAVE", enclave.mrenclave],
     ["Product", `ISVPRODID ${enclave.isvProdId}, ISVSVN ${enclave.isvSvn}`],
     ["MACs", `segment, keyslots ${[...mac.keyslots.keys()].join(", ") || "none"}`],
-    keyslots,
   ]
 }
 
-function segmentLines(segment: LuksSegment): Line[] {
-  const crypt: Line[] =
+/** cryptsetup's own kind of token, with the space it puts. */
+function keyringLines(token: ForeignToken): Line[] {
+  const description = token.type === "luks2-keyring" ? kept(token, "key_description") : null
+  return description === null ? [] : [["Key description", ` ${description}`]]
+}
+
+function tokenLines(token: TresorToken | ForeignToken): Line[] {
+  const fault: Line[] = "fault" in token && token.fault !== undefined ? [["Unusable", token.fault.fact] as const] : []
+  return [
+    ...("foreign" in token ? [...fault, ...keyringLines(token)] : tresorLines(token)),
+    ...token.keyslots.map((slot): Line => ["Keyslot", String(slot)]),
+  ]
+}
+
+function segmentText(segment: LuksSegment): string {
+  const crypt: (readonly [string, string])[] =
     segment.type === "crypt"
       ? [
           ["cipher", segment.encryption],
           ["sector", bytes(segment.sectorSize)],
         ]
       : []
-  return [
+  const integrity = segment[extra]?.get("integrity")
+  const lines: (readonly [string, string])[] = [
     ["offset", bytes(segment.offset)],
     ["length", segment.size === null ? "(whole device)" : bytes(segment.size)],
     ...crypt,
+    ...(integrity === undefined ? [] : [["integrity", (JSON.parse(integrity) as { type: string }).type] as const]),
+    // Their space before the colon.
+    ...(segment.flags.length === 0 ? [] : [["flags ", segment.flags.join(", ")] as const]),
   ]
+  return `${lines.map(([name, value]) => `${INDENT}${name}: ${visibleLine(value)}\n`).join("")}\n`
 }
 
 function digestLines(digest: LuksDigest): Line[] {
-  if (digest.type !== "pbkdf2") return []
+  if (digest.fault !== undefined) return [["Unusable", digest.fault.fact]]
   return [
     ["Hash", digest.hash],
     ["Iterations", String(digest.iterations)],
-    ...hex("Salt", digest.salt),
-    ...hex("Digest", digest.digest),
+    ["Salt", hex(digest.salt)],
+    ["Digest", hex(digest.digest)],
   ]
 }
 
-/** One section: its title, and its objects under their numbers. */
+/** One section: its title, and its objects under their numbers; `mark` is put behind an object's type. */
 function section<T extends { readonly type: string }>(
   title: string,
   items: ReadonlyMap<number, T>,
-  lines: (item: T, number: number) => Line[],
+  text: (item: T, number: number) => string,
+  mark: (number: number) => string = () => "",
 ): string {
   const parts = [...items].map(
-    ([number, item]) => `  ${number}: ${visibleLine(item.type)}\n${block(lines(item, number))}`,
+    ([number, item]) => `  ${number}: ${visibleLine(item.type)}${mark(number)}\n${text(item, number)}`,
   )
   return `${title}:\n${parts.join("")}`
 }
 
-function text(header: LuksHeader): string {
-  const { metadata } = header
+/** Line for line luksDump's, for scripts that read it; what is ours stands in tokens of type tresor and after "Unusable". */
+function text({ metadata, ...header }: LuksHeader): string {
   const { config } = metadata
-  const top: Line[] = [
+  const words = (list: readonly string[]) => list.map((word) => `${visibleLine(word)} `).join("")
+  const top: (readonly [string, string])[] = [
     ["Version", "2"],
     ["Epoch", String(header.sequenceId)],
     ["Metadata area", bytes(header.headerSize)],
     ["Keyslots area", bytes(config.keyslotsSize)],
-    ["UUID", header.uuid],
+    ["UUID", header.uuid || "(no UUID)"],
     ["Label", header.label || "(no label)"],
     ["Subsystem", header.subsystem || "(no subsystem)"],
-    ["Flags", config.flags.join(" ") || "(no flags)"],
-    ...(config.requirements.length === 0 ? [] : [["Requirements", config.requirements.join(" ")] as const]),
   ]
+  const lines = top.map(([name, value]) => `${`${name}:`.padEnd(15)}${INDENT}${visibleLine(value)}\n`).join("")
+  const flags = `Flags:       ${INDENT}${words(config.flags) || "(no flags)"}\n`
+  const requirements = config.requirements.length === 0 ? "" : `Requirements:${INDENT}${words(config.requirements)}\n`
+  // As cryptsetup, for which a key of what will be opens nothing yet.
+  const inUse = (number: number) => !isBackup(metadata.segments.get(number)!)
+  const bound = new Set(
+    [...metadata.digests.values()].flatMap((each) => (each.segments.some(inUse) ? each.keyslots : [])),
+  )
   return [
-    `LUKS header information\n${top.map(([name, value]) => `${`${name}:`.padEnd(15)}${visibleLine(value)}\n`).join("")}`,
-    section("Data segments", metadata.segments, segmentLines),
-    section("Keyslots", metadata.keyslots, (keyslot, slot) => keyslotLines(slot, keyslot, header)),
-    section("Tokens", metadata.tokens, tokenLines),
-    section("Digests", metadata.digests, digestLines),
-  ].join("\n")
+    `LUKS header information\n${lines}${flags}${requirements}\n`,
+    section("Data segments", metadata.segments, segmentText),
+    section(
+      "Keyslots",
+      metadata.keyslots,
+      (keyslot, slot) => block(keyslotLines(slot, keyslot, metadata)),
+      (slot) => (bound.has(slot) ? "" : " (unbound)"),
+    ),
+    section("Tokens", metadata.tokens, (token) => block(tokenLines(token))),
+    section("Digests", metadata.digests, (digest) => block(digestLines(digest))),
+  ].join("")
 }
 
 function json(path: string, header: LuksHeader) {

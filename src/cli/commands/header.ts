@@ -3,6 +3,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, rmSync, writeSyn
 import { join } from "node:path"
 import { stateDir } from "../../enclave/machine-secret.ts"
 import { Exit, TresorError } from "../../errors.ts"
+import { encodeCopy } from "../../luks2/binary-header.ts"
 import { type FoundCopies, readCopies } from "../../luks2/copies.ts"
 import type { HeaderDevice } from "../../luks2/device.ts"
 import { openFileDevice } from "../../luks2/file-device.ts"
@@ -24,22 +25,46 @@ function wholeSize({ headerSize, metadata }: LuksHeader): number {
   return 2 * headerSize + Number(metadata.config.keyslotsSize)
 }
 
+/** Where a header area is read from. */
+type Area = Pick<HeaderDevice, "read">
+
+/**
+ * The header area as it should be: where a copy is broken or old, both are made
+ * anew of the one that counts, and only the keyslots are read.
+ */
+async function soundArea(device: HeaderDevice, { header, json, stale }: FoundCopies): Promise<Area> {
+  if (stale.length === 0) return device
+  const copies = new Uint8Array(2 * header.headerSize)
+  copies.set(await encodeCopy(header, json, "primary"))
+  copies.set(await encodeCopy(header, json, "secondary"), header.headerSize)
+  return {
+    async read(offset, length) {
+      if (offset >= copies.length) return device.read(offset, length)
+      const bytes = new Uint8Array(length)
+      const made = copies.subarray(offset, offset + length)
+      bytes.set(made)
+      if (made.length < length) bytes.set(await device.read(copies.length, length - made.length), made.length)
+      return bytes
+    },
+  }
+}
+
 /** Calls `take` with the header area in pieces. */
 async function eachPiece(
-  device: HeaderDevice,
+  area: Area,
   size: number,
   take: (offset: number, bytes: Uint8Array) => void | Promise<void>,
 ): Promise<void> {
   for (let offset = 0; offset < size; offset += CHUNK) {
-    await take(offset, await device.read(offset, Math.min(CHUNK, size - offset)))
+    await take(offset, await area.read(offset, Math.min(CHUNK, size - offset)))
   }
 }
 
 /** Copies a header area to a new file that only its owner reads; the file is on stable storage, or is not there. */
-async function saveArea(device: HeaderDevice, size: number, file: string): Promise<void> {
+async function saveArea(area: Area, size: number, file: string): Promise<void> {
   const fd = openSync(file, "wx", 0o400)
   try {
-    await eachPiece(device, size, (_, bytes) => {
+    await eachPiece(area, size, (_, bytes) => {
       for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done)
     })
     fsyncSync(fd)
@@ -63,9 +88,9 @@ export async function backup(path: string, file: string, options: HeaderOptions)
   const device = await openHeaderDevice(options.header ?? path, { readOnly: true })
   try {
     await device.locked("shared", async () => {
-      const { header } = await readCopies(device)
-      warnOfTampering(header.metadata, path)
-      await saveArea(device, wholeSize(header), file)
+      const found = await readCopies(device)
+      warnOfTampering(found.header.metadata, path)
+      await saveArea(await soundArea(device, found), wholeSize(found.header), file)
     })
   } finally {
     await device.close()
@@ -108,10 +133,11 @@ export async function restore(path: string, file: string, options: RestoreOption
   const source = await openFileDevice(file, { readOnly: true })
   const device = await openHeaderDevice(target, { readOnly: false, exclusive: true })
   try {
-    const { header, stale } = await readCopies(source)
+    const backup = await readCopies(source)
+    const { header } = backup
     const size = wholeSize(header)
-    if (stale.length > 0 || (await source.size()) < size) {
-      throw refuse("BACKUP_DAMAGED", target, `${file} is damaged or cut off; use another backup`)
+    if ((await source.size()) < size) {
+      throw refuse("BACKUP_DAMAGED", target, `${file} is cut off; use another backup`)
     }
     if (options.force !== true) checkTampering(header.metadata, `restore the header in ${file}`)
     const old = await present(device)
@@ -123,8 +149,13 @@ export async function restore(path: string, file: string, options: RestoreOption
           `it has the UUID ${old.header.uuid} and ${file} ${header.uuid}; --force restores it all the same`,
         )
       }
-      if (dataOffset(old.header) !== dataOffset(header)) {
-        throw refuse("OFFSET_DIFFERS", target, "data would begin elsewhere than they do now")
+      if (dataOffset(old.header) !== dataOffset(header) && options.force !== true) {
+        throw refuse(
+          "OFFSET_DIFFERS",
+          target,
+          `data begin at ${dataOffset(old.header)} now and at ${dataOffset(header)} with ${file}; ` +
+            "--force restores it all the same",
+        )
       }
     }
     // With a header that is kept apart, what lies at the data's beginning is data.
@@ -146,21 +177,41 @@ export async function restore(path: string, file: string, options: RestoreOption
         `This replaces the header of ${target}, keyslots included${old === null ? "; it holds no LUKS2 header now" : ""}.`,
       )
     }
-    await device.locked("exclusive", () => writeArea(source, device, size, header.uuid))
+    const area = await soundArea(source, backup)
+    const leftover = old === null ? 0 : remains(old.header, header)
+    await device.locked("exclusive", () => writeArea(area, device, { size, leftover, uuid: header.uuid }))
   } finally {
     await device.close()
     await source.close()
   }
 }
 
-async function writeArea(source: HeaderDevice, device: HeaderDevice, size: number, uuid: string): Promise<void> {
-  const aside = await putAside(device, size, uuid)
+/**
+ * End of what is left of a larger header area: a second copy, keyslots that
+ * were to be gone. Never past the beginning of the data.
+ */
+function remains(old: LuksHeader, header: LuksHeader): number {
+  const begin = Number(dataOffset(header) ?? 0n)
+  return begin === 0 ? wholeSize(old) : Math.min(wholeSize(old), begin)
+}
+
+interface Restored {
+  readonly size: number
+  readonly leftover: number
+  readonly uuid: string
+}
+
+async function writeArea(area: Area, device: HeaderDevice, { size, leftover, uuid }: Restored): Promise<void> {
+  const aside = await putAside(device, Math.max(size, leftover), uuid)
   using bar = progressBar("Restoring the header")
   try {
-    await eachPiece(source, size, async (offset, bytes) => {
+    await eachPiece(area, size, async (offset, bytes) => {
       await device.write(offset, bytes)
       bar.update((offset + bytes.length) / size)
     })
+    const zeros = new Uint8Array(CHUNK)
+    for (let at = size; at < leftover; at += CHUNK)
+      await device.write(at, zeros.subarray(0, Math.min(CHUNK, leftover - at)))
     await device.sync()
     await readCopies(device)
   } catch (cause) {

@@ -1,8 +1,9 @@
 /** `tresor uuid` and `tresor label`: shown, or set. */
 import { Exit, TresorError } from "../../errors.ts"
-import type { LuksHeader } from "../../luks2/metadata.ts"
+import type { LuksHeader, Metadata } from "../../luks2/metadata.ts"
 import { checkLabel, checkUuid } from "../../luks2/operations/create.ts"
-import { hasTresorToken } from "../../luks2/operations/metadata-edit.ts"
+import { isTresorToken } from "../../luks2/operations/metadata-edit.ts"
+import { sealedUuid } from "../../luks2/operations/seal-status.ts"
 import { out } from "../../output/output.ts"
 import { withHeader } from "../keeper.ts"
 import { checkNotOpen } from "../target.ts"
@@ -19,9 +20,12 @@ export async function label(path: string, text: string | undefined, options: Lab
   })
 }
 
+const sealedUuids = ({ tokens }: Metadata): string[] =>
+  [...tokens.values()].filter(isTresorToken).map(({ sealed }) => sealedUuid(sealed))
+
 /**
- * Seals and MACs are bound to the UUID: it cannot change under them. Throws
- * UUID_BOUND (exit 1).
+ * Seals and MACs are bound to the UUID: it cannot change under them, but it
+ * can be set back to theirs. Throws UUID_BOUND (exit 1).
  */
 export async function uuid(path: string, text: string | undefined, options: LabelOptions): Promise<void> {
   if (text === undefined) {
@@ -34,11 +38,11 @@ export async function uuid(path: string, text: string | undefined, options: Labe
   for (const each of new Set([path, options.header ?? path])) checkNotOpen(each, "change the UUID of")
   await withHeader(path, options.header, { readOnly: false }, async (store) => {
     const change = async (header: LuksHeader) => {
-      if (hasTresorToken(header.metadata) && header.uuid !== wanted) {
+      if (header.uuid !== wanted && sealedUuids(header.metadata).some((uuid) => uuid !== wanted)) {
         throw new TresorError(
           "UUID_BOUND",
           Exit.badArguments,
-          `Cannot change the UUID of ${path}: its Tresor passphrases are sealed to it; ` +
+          `Cannot change the UUID of ${path}: its Tresor passphrases are sealed to ${sealedUuids(header.metadata)[0]}; ` +
             "`tresor release` it, change the UUID, `tresor adopt` it again",
         )
       }

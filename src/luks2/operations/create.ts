@@ -168,6 +168,11 @@ export async function writeVolume(
       await device.write(offset, zeros)
       progress((offset + WIPE_CHUNK) / end)
     }
+    // What md, GPT, ZFS and others keep at the end would have them take the disk for theirs again.
+    const size = await device.size()
+    const attached = header.metadata.segments.get(0)!.offset !== 0n
+    const from = Math.max(end, size - WIPE_CHUNK)
+    if (attached && from < size) await device.write(from, zeros.subarray(0, size - from))
     await device.sync()
   }
   await HeaderStore.format(device, header, areas)

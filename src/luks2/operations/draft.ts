@@ -122,7 +122,7 @@ export class Draft {
   /**
    * Keyslots a passphrase may open: the one named, else all but those of
    * priority 0 and those that would take hours. Throws KEYSLOT_INACTIVE (exit 1),
-   * KEYSLOT_MISSING or KEYSLOT_COSTLY (exit 2).
+   * KEYSLOT_MISSING (exit 1) or KEYSLOT_COSTLY (exit 2).
    */
   slotsToTry(named: number | null): readonly number[] {
     const slots = volumeSlots(this.metadata)
@@ -134,7 +134,7 @@ export class Draft {
     if (normal.length > 0) return normal
     const skipped = untried(this.enclaveHeader(() => false))
     if (skipped !== null) throw new TresorError("KEYSLOT_COSTLY", Exit.denied, `Cannot use ${this.#path}: ${skipped}`)
-    throw new TresorError("KEYSLOT_MISSING", Exit.denied, `Cannot use ${this.#path}: it has no keyslot to try`)
+    throw new TresorError("KEYSLOT_MISSING", Exit.badArguments, `Cannot use ${this.#path}: it has no keyslot to try`)
   }
 
   /** The header with the keyslots marked that `proof` may open. */

@@ -14,6 +14,8 @@ const MRENCLAVE = 560
 const MRSIGNER = 592
 const ISV_PROD_ID = 632
 const ISV_SVN = 634
+const KEYSLOT = 636
+const UUID = [640, 680] as const
 
 interface Sealer {
   readonly mrenclave: string
@@ -36,6 +38,26 @@ function sealer(sealed: Uint8Array): Sealer {
 
 /** Enough of a hash to tell two apart. */
 const short = (hash: string) => `${hash.slice(0, 16)}…`
+
+/** UUID of the volume a salt was sealed for. */
+export function sealedUuid(sealed: Uint8Array): string {
+  const bytes = sealed.subarray(...UUID)
+  const end = bytes.indexOf(0)
+  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end))
+}
+
+/** Why a seal that is whole does not belong here, with the way out; `null`: it does. */
+function misplaced({ slot, sealed }: Keyslot & { sealed: Uint8Array }, uuid: string, path: string): string | null {
+  const was = sealedUuid(sealed)
+  if (was !== uuid) {
+    return (
+      `the volume's UUID was ${was} and is ${uuid} now: another program changed it; ` +
+      `\`tresor uuid ${path} ${was}\` sets it back`
+    )
+  }
+  const number = new DataView(sealed.buffer, sealed.byteOffset, sealed.byteLength).getUint32(KEYSLOT, true)
+  return number === slot ? null : `the salt was sealed for keyslot ${number}, and its token names keyslot ${slot}`
+}
 
 type SealStatus = Extract<StatusName, `seal_${string}`>
 
@@ -99,10 +121,18 @@ export function explainUnlock(error: unknown, header: Header, identity: EnclaveI
           cause: error,
         })
   }
+  const sealed = header.keyslots.filter((slot): slot is Keyslot & { sealed: Uint8Array } => slot.sealed !== null)
+  // MACs are bound to the UUID as seals are: the recovery key finds a header that is not as authenticated.
+  if (status === "header" || status === "seal_damaged") {
+    const why = sealed.map((slot) => misplaced(slot, header.uuid, path)).find((fact) => fact !== null)
+    if (why !== undefined) {
+      const refused =
+        status === "header" ? "Refused: the header is not as it was authenticated" : "Cannot unseal the salt"
+      return new TresorError(error.code, error.exitCode, `${refused}: ${why}`, { cause: error })
+    }
+  }
   if (status === null || !isSealStatus(status)) return error
-  const suspects = header.keyslots.filter(
-    (slot): slot is Keyslot & { sealed: Uint8Array } => slot.tried && slot.sealed !== null,
-  )
+  const suspects = sealed.filter(({ tried }) => tried)
   const first = suspects[0]
   if (first === undefined) return error
   const what = nameSlots(suspects.map(({ slot }) => slot))
