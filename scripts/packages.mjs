@@ -8,15 +8,45 @@ import { existsSync } from "node:fs"
 import { delimiter, join } from "node:path"
 
 const directories = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"]
-const onPath = (tool) => directories.some((directory) => existsSync(join(directory, tool)))
-const header = (path) => existsSync(path)
+const onPath = (...tools) => tools.every((tool) => directories.some((directory) => existsSync(join(directory, tool))))
 
-/** Package -> whether it is there. */
+/** Whether a command runs and ends well. */
+function works(command, args, input) {
+  const env = { ...process.env, PATH: directories.join(delimiter) }
+  return (
+    spawnSync(command, args, { env, input, stdio: [input === undefined ? "ignore" : "pipe", "ignore", "ignore"] })
+      .status === 0
+  )
+}
+
+/** Whether a line compiles and links: a header or a directory alone shows neither. */
+function links(compiler, flags, line = "") {
+  const program = `${line}\nint main(void) { return 0; }\n`
+  return works(compiler, ["-x", "c", "-", "-o", "/dev/null", ...flags], program)
+}
+
+const FUZZED =
+  "int LLVMFuzzerTestOneInput(const unsigned char *data, unsigned long size) { return data && size ? 0 : 0; }"
+
+/** The runtime of the clang that is there, whose version is in the package's name. */
+function clangRuntime() {
+  const said = spawnSync("clang", ["--version"], { encoding: "utf8" }).stdout ?? ""
+  const [, major = "14"] = /version (\d+)/.exec(said) ?? []
+  return `libclang-rt-${major}-dev`
+}
+
+const nbdkitHas = (kind, names) =>
+  names.every((name) =>
+    works("nbdkit", kind === "filter" ? [`--filter=${name}`, "null", "--version"] : [name, "--version"]),
+  )
+
+/** Package -> whether what the tests use of it is there. */
 const unit = {
-  gcc: () => onPath("gcc"),
-  make: () => onPath("make"),
-  "libssl-dev": () => header("/usr/include/openssl/evp.h"),
-  "libargon2-dev": () => header("/usr/include/argon2.h"),
+  gcc: () => links("gcc", ["-static-pie"]),
+  make: () => works("make", ["--version"]),
+  python3: () => works("python3", ["-c", "import ctypes, json, socket"]),
+  "libssl-dev": () => links("gcc", ["-lcrypto"], "#include <openssl/evp.h>"),
+  "libargon2-dev": () => links("gcc", ["-largon2"], "#include <argon2.h>"),
 }
 
 const integration = {
@@ -29,19 +59,26 @@ const integration = {
   fdisk: () => onPath("fdisk"),
   fio: () => onPath("fio"),
   fuse3: () => onPath("fusermount3"),
-  gdb: () => onPath("gdb"),
-  "libnbd-bin": () => onPath("nbdinfo"),
+  gdb: () => onPath("gdb", "gcore"),
+  "libnbd-bin": () => onPath("nbdinfo", "nbdcopy"),
   nbdfuse: () => onPath("nbdfuse"),
-  nbdkit: () => onPath("nbdkit"),
+  nbdkit: () =>
+    works("nbdkit", ["--version"]) &&
+    nbdkitHas("plugin", ["file", "memory", "null"]) &&
+    nbdkitHas("filter", ["cache", "delay", "error", "log", "luks", "retry"]),
   "nbd-client": () => onPath("nbd-client"),
-  "qemu-utils": () => onPath("qemu-img"),
+  "qemu-utils": () => onPath("qemu-img", "qemu-io", "qemu-nbd"),
   strace: () => onPath("strace"),
-  valgrind: () => onPath("valgrind"),
+  systemd: () => onPath("systemd-analyze"),
+  libseccomp2: () => works("python3", ["-c", 'import ctypes; ctypes.CDLL("libseccomp.so.2")']),
+  valgrind: () => works("valgrind", ["-q", "true"]),
   zsh: () => onPath("zsh"),
   fish: () => onPath("fish"),
   "zbar-tools": () => onPath("zbarimg"),
-  clang: () => onPath("clang"),
-  "libclang-rt-14-dev": () => header("/usr/lib/llvm-14/lib/clang"),
+  clang: () => links("clang", []),
+  [clangRuntime()]: () =>
+    links("clang", ["-fsanitize=address,undefined"]) &&
+    works("clang", ["-x", "c", "-", "-o", "/dev/null", "-fsanitize=fuzzer"], FUZZED),
   binutils: () => onPath("readelf"),
   lowdown: () => onPath("lowdown"),
   mandoc: () => onPath("mandoc"),
@@ -50,8 +87,8 @@ const integration = {
 const vm = {
   ...unit,
   "qemu-system-x86": () => onPath("qemu-system-x86_64"),
-  "linux-image-amd64": () => spawnSync("sh", ["-c", "ls /boot/vmlinuz-*-amd64"]).status === 0,
-  "linux-headers-amd64": () => spawnSync("sh", ["-c", "ls -d /usr/src/linux-headers-*-amd64"]).status === 0,
+  "linux-image-amd64": () => works("sh", ["-c", "ls /boot/vmlinuz-*-amd64"]),
+  "linux-headers-amd64": () => works("sh", ["-c", "ls -d /usr/src/linux-headers-*-amd64"]),
   "busybox-static": () => onPath("busybox"),
   cpio: () => onPath("cpio"),
   kmod: () => onPath("depmod"),
@@ -65,13 +102,17 @@ const vm = {
 
 const sets = { unit, integration, vm }
 
+/** Names of packages that the given test sets lack. For tests of this file. */
+export function lackingPackages(names) {
+  const wanted = Object.assign({}, ...names.map((name) => sets[name]))
+  return Object.entries(wanted)
+    .filter(([, present]) => !present())
+    .map(([name]) => name)
+}
+
 /** Installs, or names, what the given test sets lack. Returns false when something stays missing. */
 export function ensurePackages(names) {
-  const wanted = Object.assign({}, ...names.map((name) => sets[name]))
-  const lacking = () =>
-    Object.entries(wanted)
-      .filter(([, present]) => !present())
-      .map(([name]) => name)
+  const lacking = () => lackingPackages(names)
   let missing = lacking()
   if (missing.length === 0) return true
   if (process.getuid?.() === 0 && onPath("apt-get")) {

@@ -81,7 +81,10 @@ async function runFile(file, { seconds, fileSeconds }) {
   rmSync(tap, { force: true })
   const result = countTap(text)
   if (late) output += `✖ ${file} was stopped: it took longer than ${fileSeconds} s\n`
-  if (result.failed === 0 && code !== 0) result.failed = 1
+  if (result.failed === 0 && (code !== 0 || result.passed + result.leftOut === 0)) {
+    if (code === 0) output += `✖ ${file} ran no test\n`
+    result.failed = 1
+  }
   process.stdout.write(withoutTotals(output))
   return result
 }

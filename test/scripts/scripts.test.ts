@@ -1,0 +1,71 @@
+/** The test command itself: what is missing is named, and nothing runs for ever. */
+import assert from "node:assert/strict"
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join, relative } from "node:path"
+import { after, test } from "node:test"
+import { root, run, until } from "../cli/harness.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "tresor-scripts-"))
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+/** What is said to be missing when `tool` is a script of ours. */
+async function lacking(tool: string, script: string): Promise<string[]> {
+  const bin = mkdtempSync(join(folder, "bin-"))
+  const real = (await run("sh", ["-c", `command -v ${tool}`])).stdout.trim()
+  writeFileSync(join(bin, tool), `#!/bin/sh\n${script.replaceAll("REAL", real)}\n`)
+  chmodSync(join(bin, tool), 0o755)
+  const program = `import { lackingPackages } from ${JSON.stringify(join(root, "scripts/packages.mjs"))}
+    console.log(JSON.stringify(lackingPackages(["integration"])))`
+  const { stdout, stderr } = await run(process.execPath, ["--input-type=module", "-e", program], {
+    env: { PATH: `${bin}:${process.env["PATH"]}` },
+  })
+  assert.notEqual(stdout, "", stderr)
+  return JSON.parse(stdout)
+}
+
+test("a clang without its runtime is found out, and the package named with clang's own version", async () => {
+  const script = `case "$*" in
+    --version) echo "Debian clang version 19.1.7" ;;
+    *fsanitize*) exit 1 ;;
+    *) exec REAL "$@" ;;
+  esac`
+  assert.deepEqual(await lacking("clang", script), ["libclang-rt-19-dev"])
+})
+
+test("a compiler that finds headers and no libraries, and an nbdkit without a filter, are found out", async () => {
+  assert.deepEqual(await lacking("gcc", 'case "$*" in *lcrypto*) exit 1 ;; *) exec REAL "$@" ;; esac'), ["libssl-dev"])
+  assert.deepEqual(await lacking("nbdkit", 'case "$*" in *filter=retry*) exit 1 ;; *) exec REAL "$@" ;; esac'), [
+    "nbdkit",
+  ])
+})
+
+test("a test file that never ends is stopped with all it started, and counts as failed", async () => {
+  const mark = join(folder, "started")
+  const file = join(folder, "endless.test.ts")
+  writeFileSync(
+    file,
+    `import { spawn } from "node:child_process"
+    import { writeFileSync } from "node:fs"
+    import { createServer } from "node:net"
+    import { test } from "node:test"
+    test("good", () => {})
+    test("endless", async () => {
+      writeFileSync(${JSON.stringify(mark)}, String(spawn("sleep", ["600"]).pid))
+      createServer().listen(0)
+      await new Promise(() => {})
+    })`,
+  )
+  const program = `import { runTestFiles } from ${JSON.stringify(join(root, "scripts/test-files.mjs"))}
+    const result = await runTestFiles([${JSON.stringify(relative(root, file))}], { concurrency: 1, seconds: 3, fileSeconds: 8 })
+    console.log(JSON.stringify(result))`
+  const { stdout } = await run(process.execPath, ["--input-type=module", "-e", program], {
+    cwd: root,
+    // Else the runner thinks that it runs inside a test file, and runs nothing.
+    env: { NODE_TEST_CONTEXT: undefined },
+  })
+  assert.match(stdout, /✖ .*endless\.test\.ts was stopped: it took longer than 8 s/)
+  assert.equal(JSON.parse(stdout.trim().split("\n").at(-1)!).failed, 1)
+  const pid = (await run("cat", [mark])).stdout
+  await until("the child has ended", async () => (await run("sh", ["-c", `kill -0 ${pid}`])).code !== 0)
+})
