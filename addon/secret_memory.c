@@ -41,6 +41,16 @@ static bool raise_limit(size_t size)
 	return limit.rlim_cur >= size;
 }
 
+int tresor_secret_fault(void)
+{
+	int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
 static void *map_memfd_secret(size_t size)
 {
 	int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);

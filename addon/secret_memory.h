@@ -12,6 +12,8 @@ enum tresor_memory {
 	TRESOR_MEMORY_SECRET,	/* memfd_secret(2): out of the kernel's own map as well */
 };
 
+/* 0, or the errno of memfd_secret(2): ENOSYS where the kernel has none, EPERM where a filter refuses it. */
+int tresor_secret_fault(void);
 const char *tresor_memory_name(enum tresor_memory kind);
 
 /*

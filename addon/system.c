@@ -116,6 +116,21 @@ static napi_value harden_process(napi_env env, napi_callback_info info)
 	return result;
 }
 
+/* secretMemoryFault(): string | null, the errno's name */
+static napi_value secret_memory_fault(napi_env env, napi_callback_info info)
+{
+	const int fault = tresor_secret_fault();
+	const char *name = strerrorname_np(fault);
+	napi_value result;
+
+	(void)info;
+	if (fault == 0)
+		napi_get_null(env, &result);
+	else
+		napi_create_string_utf8(env, name != NULL ? name : "EIO", NAPI_AUTO_LENGTH, &result);
+	return result;
+}
+
 /* unblockSigusr1(): launcher.c and Node hold it back until somebody listens. */
 static napi_value unblock_sigusr1(napi_env env, napi_callback_info info)
 {
@@ -632,6 +647,7 @@ void tresor_system_register(napi_env env, napi_value exports)
 		{ .utf8name = "peerCredentials", .method = peer_credentials },
 		{ .utf8name = "readPassphrase", .method = read_passphrase },
 		{ .utf8name = "restoreTerminal", .method = restore_terminal },
+		{ .utf8name = "secretMemoryFault", .method = secret_memory_fault },
 		{ .utf8name = "unblockSigusr1", .method = unblock_sigusr1 },
 	};
 

@@ -128,6 +128,7 @@ interface Addon extends RingFunctions {
   peerCredentials(fd: number): PeerCredentials
   readPassphrase(prompt: string, limit: number, timeoutSeconds: number, echo: boolean): Promise<Uint8Array>
   restoreTerminal(): void
+  secretMemoryFault(): string | null
   unblockSigusr1(): void
 }
 
@@ -170,6 +171,9 @@ export function flock(fd: number, mode: "exclusive" | "shared", { wait = true } 
 
 /** Not dumpable, hence not traceable by its own user either, and no core file; `name` is what ps shows. */
 export const hardenProcess = (name: string): HardenedProcess => addon.hardenProcess(name)
+
+/** Why there is no memfd_secret(2): ENOSYS, the kernel; EPERM, a seccomp filter; `null`: there is. */
+export const secretMemoryFault = (): string | null => addon.secretMemoryFault()
 
 /** Delivers SIGUSR1 from now on. Call it once somebody listens: the default ends the process. */
 export const unblockSigusr1 = (): void => addon.unblockSigusr1()

@@ -96,3 +96,20 @@ test("the sleep unit: sleep requires it, and it fails when the keys stay", async
   process.kill(pid, "SIGKILL")
   await until("its process is gone", async () => (await sleep()).code === 0)
 })
+
+for (const [errno, words] of [
+  ["EPERM", /seccomp filter refuses memfd_secret/],
+  ["ENOSYS", /needs Linux 5\.14/],
+] as const)
+  test(`doctor under a filter that answers memfd_secret with ${errno} says what would help`, async () => {
+    const refusing = join(root, "test/units/refusing.py")
+    const command = [refusing, "memfd_secret", errno, join(root, "tresor"), "doctor", "--json"]
+    const { stdout, stderr } = await run("/usr/bin/python3", command, { env: place.env })
+    assert.notEqual(stdout, "", stderr)
+    const { checks } = JSON.parse(stdout) as {
+      readonly checks: readonly { readonly id: string; readonly found: string; readonly remedy: string | null }[]
+    }
+    const keys = checks.find(({ id }) => id === "memory-keys")!
+    assert.notEqual(keys.found, "memfd_secret")
+    assert.match(keys.remedy!, words)
+  })

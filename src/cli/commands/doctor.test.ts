@@ -8,7 +8,12 @@ import { type Check, examine, type Machine } from "./doctor.ts"
 /** A machine of files and no more; what is in `accessible` can be opened. */
 function machine(
   files: Readonly<Record<string, string>>,
-  { accessible = [] as string[], kernel = "6.1.0", sgxCpu = {} as Partial<SgxCpu> } = {},
+  {
+    accessible = [] as string[],
+    kernel = "6.1.0",
+    sgxCpu = {} as Partial<SgxCpu>,
+    secretMemoryFault = null as string | null,
+  } = {},
 ) {
   const paths = Object.keys(files)
   const it: Machine = {
@@ -25,6 +30,7 @@ function machine(
       epcBytes: 0,
       ...sgxCpu,
     },
+    secretMemoryFault,
     secret: () => ({ file: "/var/lib/tresor/machine-secret", disks: ["vda"] }),
     kernel,
   }
@@ -148,4 +154,15 @@ test("software: each kind of memory, the machine secret's place and the machine'
     assert.ok(told.has(id), id)
     assert.ok(!hardware.includes(id), id)
   }
+})
+
+test("a missing memfd_secret: the kernel's lack, a filter's refusal and a full limit are told apart", () => {
+  const memory = { keys: "mlock", stacks: "mlock", heap: "mlock" }
+  const remedy = (secretMemoryFault: string | null) =>
+    examine(machine({}, { secretMemoryFault }), identity("software", memory)).find(({ id }) => id === "memory-keys")!
+      .remedy!
+  assert.match(remedy("ENOSYS"), /Linux 5\.14/)
+  assert.match(remedy("EPERM"), /seccomp filter/)
+  assert.doesNotMatch(remedy("EPERM"), /Linux 5\.14/)
+  assert.match(remedy(null), /RLIMIT_MEMLOCK/)
 })

@@ -6,14 +6,7 @@ import { accessSync, constants, readdirSync } from "node:fs"
 import { release } from "node:os"
 import { join } from "node:path"
 import { stateDir } from "../../enclave/machine-secret.ts"
-import {
-  atLeast,
-  LAUNCH_CONTROL_REMEDY,
-  SGX_DEVICE,
-  type SgxCpu,
-  type SgxMachine,
-  sgxState,
-} from "../../enclave/sgx-state.ts"
+import { atLeast, LAUNCH_CONTROL_REMEDY, SGX_DEVICE, type SgxMachine, sgxState } from "../../enclave/sgx-state.ts"
 import type { EnclaveIdentity } from "../../enclave/types.ts"
 import { has } from "../../mount/run.ts"
 import { out } from "../../output/output.ts"
@@ -47,9 +40,11 @@ export interface Machine extends SgxMachine {
   has(program: string): boolean
   /** The machine secret, and the disks it lies on. */
   secret(): { readonly file: string; readonly disks: readonly string[] }
+  /** Errno of memfd_secret(2); `null`: it works. */
+  readonly secretMemoryFault: string | null
 }
 
-const system: Omit<Machine, "sgxCpu"> = {
+const system: Omit<Machine, "sgxCpu" | "secretMemoryFault"> = {
   ...files,
   accessible(path) {
     try {
@@ -287,7 +282,17 @@ function machineChecks(machine: Machine): Check[] {
   return checks
 }
 
-function enclaveChecks(identity: EnclaveIdentity | Error): Check[] {
+/** What would bring memfd_secret(2) back. */
+function secretMemoryRemedy(fault: string | null): string {
+  if (fault === null) return "see RLIMIT_MEMLOCK below: memfd_secret is there, and did not get all it needs"
+  if (fault === "ENOSYS") return "memfd_secret needs Linux 5.14 or newer, before 6.5 with secretmem.enable=1"
+  if (fault === "EPERM") {
+    return "the kernel was not asked: a seccomp filter refuses memfd_secret (a container runtime's, or SystemCallFilter=); allow it there"
+  }
+  return `memfd_secret is refused (${fault})`
+}
+
+function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
   if (identity instanceof Error) {
     return [
       {
@@ -333,9 +338,7 @@ function enclaveChecks(identity: EnclaveIdentity | Error): Check[] {
       state: secret ? "yes" : kind === "mlock" ? "info" : "no",
       found: kind,
       means: describeMemory(kind),
-      remedy: secret
-        ? null
-        : "see RLIMIT_MEMLOCK below, and memfd_secret: Linux 5.14 or newer, before 6.5 with secretmem.enable=1",
+      remedy: secret ? null : secretMemoryRemedy(machine.secretMemoryFault),
     })
   }
   return checks
@@ -361,7 +364,7 @@ function rootChecks(machine: Machine, identity: EnclaveIdentity | Error): Check[
 
 export function examine(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
   return [
-    ...enclaveChecks(identity),
+    ...enclaveChecks(machine, identity),
     ...rootChecks(machine, identity),
     ...sgxChecks(machine),
     ...machineChecks(machine),
@@ -369,11 +372,12 @@ export function examine(machine: Machine, identity: EnclaveIdentity | Error): Ch
 }
 
 /** Through the addon, which may be what is missing. */
-async function askCpu(): Promise<SgxCpu> {
+async function askAddon(): Promise<Pick<Machine, "sgxCpu" | "secretMemoryFault">> {
   try {
-    return (await import("../../enclave/native.ts")).sgxCpu()
+    const { secretMemoryFault, sgxCpu } = await import("../../enclave/native.ts")
+    return { sgxCpu: sgxCpu(), secretMemoryFault: secretMemoryFault() }
   } catch {
-    return { sgx: false, launchControl: false, sgx2: false, epcBytes: 0 }
+    return { sgxCpu: { sgx: false, launchControl: false, sgx2: false, epcBytes: 0 }, secretMemoryFault: null }
   }
 }
 
@@ -388,7 +392,7 @@ async function identify(): Promise<EnclaveIdentity | Error> {
 }
 
 export async function doctor(options: { readonly json?: true }): Promise<void> {
-  const checks = examine({ ...system, sgxCpu: await askCpu() }, await identify())
+  const checks = examine({ ...system, ...(await askAddon()) }, await identify())
   if (options.json === true) {
     out.json({ checks }, 2)
   } else {
