@@ -123,6 +123,17 @@ export async function buildProgram(version: string, words: readonly string[]): P
       "\nExit codes: 1 bad arguments, 2 no permission or bad passphrase, 3 out of memory, 4 wrong device, 5 exists or busy.",
     )
 
+  // Before any command that has an enclave: under sudo the volume may be the caller's.
+  program.hook("preAction", async (_, action) => {
+    const path = action.args[action.registeredArguments.findIndex((each) => each.name() === "path")]
+    if (path === undefined || (process.env["SUDO_UID"] ?? "") === "") return
+    const { adoptCaller } = await import("../enclave/sudo-caller.ts")
+    const caller = adoptCaller(path)
+    if (caller === null) return
+    const { err } = await import("../output/output.ts")
+    err.line(`tresor: ${path} belongs to ${caller.name}: using that user's machine secret, in ${caller.state}`)
+  })
+
   const command = (name: string, description: string, group: string) =>
     (program.command(name) as TresorCommand).description(description).helpGroup(group)
 

@@ -11,6 +11,7 @@ import { parseArgs } from "node:util"
 import { VERSION } from "../cli/version.ts"
 import { ControlServer } from "../control/server.ts"
 import { notifySystemd, peerCredentials, unblockSigusr1 } from "../enclave/native.ts"
+import { adoptCaller } from "../enclave/sudo-caller.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { refuseTracer } from "../hardening.ts"
 import { defaultRecord, type LegacyOptions, startLegacy } from "./legacy-start.ts"
@@ -134,6 +135,8 @@ async function main(): Promise<void> {
     claimed = options.name
     if (options.logFile !== null) renameSync(options.logFile, paths.log)
     const warn = (message: string, facts: Record<string, unknown>) => log.warn(message, facts)
+    const caller = adoptCaller(options.path)
+    if (caller !== null) log.info("uses the machine secret of the user who called sudo", { ...caller })
     const opened =
       options.legacy === null
         ? await startSession({

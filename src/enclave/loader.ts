@@ -7,7 +7,7 @@ import { EnclaveClient } from "./client.ts"
 import { parseConf } from "./image/conf.ts"
 import { type EnclaveImage, parseImage } from "./image/elf.ts"
 import { installed } from "./installation.ts"
-import { readMachineSecret, stateDir } from "./machine-secret.ts"
+import { readMachineSecret, secretDir } from "./machine-secret.ts"
 import { cpuFeatures, createEnclave, type NativeEnclave, sgxCpu } from "./native.ts"
 import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
 import type { Backend, EnclaveOptions } from "./types.ts"
@@ -69,7 +69,7 @@ function vectorState(features: number): bigint {
 }
 
 function load(image: EnclaveImage, sigstruct: Uint8Array, backend: Backend, options: EnclaveOptions): NativeEnclave {
-  const machineSecret = backend === "software" ? readMachineSecret(options.stateDir ?? stateDir()) : null
+  const machineSecret = backend === "software" ? readMachineSecret(options.stateDir ?? secretDir()) : null
   let native: NativeEnclave | undefined
   try {
     native = createEnclave({

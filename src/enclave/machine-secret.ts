@@ -19,6 +19,7 @@ import {
 import { homedir } from "node:os"
 import { isAbsolute, join, resolve } from "node:path"
 import { Exit, TresorError } from "../errors.ts"
+import { sudoCaller } from "./sudo-caller.ts"
 
 const SIZE = 32
 
@@ -33,6 +34,9 @@ export function stateDir(): string {
     "tresor",
   )
 }
+
+/** Where the machine secret is: in stateDir, or under sudo with the user whose volume it is (sudo-caller.ts). */
+export const secretDir = (): string => sudoCaller()?.state ?? stateDir()
 
 function refuse(path: string, fact: string): TresorError {
   return new TresorError(
@@ -51,7 +55,8 @@ export function readMachineSecret(directory: string): Buffer {
 function readExisting(path: string): Buffer | null {
   let fd: number
   try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+    // A FIFO there would hold us.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === "ENOENT") return null
@@ -59,7 +64,8 @@ function readExisting(path: string): Buffer | null {
   }
   try {
     const { mode, uid, size } = fstatSync(fd)
-    if (uid !== process.getuid?.() && uid !== 0) throw refuse(path, "it belongs to somebody else")
+    if (uid !== process.getuid?.() && uid !== 0 && uid !== sudoCaller()?.uid)
+      throw refuse(path, "it belongs to somebody else")
     if ((mode & 0o077) !== 0) throw refuse(path, `its mode is 0${(mode & 0o777).toString(8)}, not 0600`)
     const bytes = Buffer.alloc(SIZE)
     if (size !== SIZE || readSync(fd, bytes) !== SIZE) throw refuse(path, `it has ${size} bytes, not ${SIZE}`)

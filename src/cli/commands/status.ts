@@ -1,7 +1,8 @@
 import { statSync } from "node:fs"
 import { join } from "node:path"
 import type { VolumeStatus } from "../../control/volume.ts"
-import { stateDir } from "../../enclave/machine-secret.ts"
+import { secretDir } from "../../enclave/machine-secret.ts"
+import { adoptCaller } from "../../enclave/sudo-caller.ts"
 import { out } from "../../output/output.ts"
 import { shade, type Worth } from "../../output/state.ts"
 import { disksOf, sameDisk } from "../../protection/disks.ts"
@@ -39,7 +40,9 @@ function judgements({ enclave }: VolumeStatus) {
 /** Of the software backend, whose seals depend on it. */
 function secretFile({ enclave, path }: VolumeStatus): string | null {
   if (enclave.backend === "sgx") return null
-  const file = join(stateDir(), "machine-secret")
+  // tresord chose by the same rule.
+  adoptCaller(path)
+  const file = join(secretDir(), "machine-secret")
   const disks = disksOf(file)
   return `${placeOf(file, disks)}: ${secretRisk(sameDisk(disks, disksOf(path)))}`
 }
