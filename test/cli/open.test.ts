@@ -62,7 +62,7 @@ test("open --json prints the object of the contract", async () => {
     readonly: true,
   })
   const listed = JSON.parse((await place.tresor(["list", "--json"])).stdout)
-  assert.deepEqual(listed, [{ ...object, pid, state: "unlocked", path }])
+  assert.deepEqual(listed, [{ ...object, pid, state: "unlocked", path, user: process.getuid!() }])
   await place.tresor(["close", "work"])
   assert.equal((await place.tresor(["list"])).stdout, "No volumes are open.\n")
 })
@@ -119,7 +119,10 @@ test("create says what it made, and begins with that when there is no recovery k
     ...kdf,
   ])
   assert.equal(code, 0)
-  assert.match(stdout, new RegExp(`^${made}: 32 MiB, aes-xts-plain64 [^\\n]+\\nPassphrase in keyslot 0, [^\\n]+\\n$`))
+  assert.match(
+    stdout,
+    new RegExp(`^${made}: 16 MiB usable of 32 MiB, aes-xts-plain64 [^\\n]+\\nPassphrase in keyslot 0, [^\\n]+\\n$`),
+  )
 })
 
 test("what is no volume exits 4 with one line, untouched", async () => {

@@ -37,9 +37,10 @@ function judgements({ enclave }: VolumeStatus) {
   return judge(readMachine(files, Object.values(enclave.memory).includes("memfd_secret")))
 }
 
-/** Of the software backend, whose seals depend on it. */
-function secretFile({ enclave, path }: VolumeStatus): string | null {
-  if (enclave.backend === "sgx") return null
+/** Of the software backend, whose seals depend on it; another user's lies where that user keeps it. */
+function secretFile({ enclave, path, pid }: VolumeStatus): string | null {
+  const owner = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid
+  if (enclave.backend === "sgx" || owner !== process.getuid!()) return null
   // tresord chose by the same rule.
   adoptCaller(path)
   const file = join(secretDir(), "machine-secret")
