@@ -13,11 +13,12 @@ function findRoot(): string {
   }
 }
 
-const root = findRoot()
+/** Of the checkout or installation. */
+export const installationRoot = findRoot()
 
 /** Absolute path of a file of the installation; throws NOT_BUILT when it is missing. */
 export function installed(path: string): string {
-  const file = join(root, path)
+  const file = join(installationRoot, path)
   if (existsSync(file)) return file
   throw new TresorError("NOT_BUILT", Exit.wrongDevice, `Cannot find ${file}: run \`npm run build\``)
 }

@@ -28,11 +28,17 @@ export function adoptCaller(path: string): Caller | null {
   const uid = Number(SUDO_UID)
   const stat = statSync(path, { throwIfNoEntry: false })
   if (stat?.isFile() !== true || stat.uid !== uid) return null
-  // name:x:uid:gid:gecos:home:shell, from wherever the system keeps its users.
-  const [name, , , , , home] = spawnSync("getent", ["passwd", SUDO_UID], { encoding: "utf8" }).stdout?.split(":") ?? []
-  if (name === undefined || home === undefined || !home.startsWith("/")) return null
-  const state = join(home, ".local/state/tresor")
-  if (!existsSync(join(state, "machine-secret"))) return null
-  adopted = { uid, name, state }
+  const user = stateOf(uid)
+  if (user === null || !existsSync(join(user.state, "machine-secret"))) return null
+  adopted = user
   return adopted
+}
+
+/** A user and that user's state directory, which may not exist; `null`: no such user, or one without a home. */
+export function stateOf(uid: number): Caller | null {
+  // name:x:uid:gid:gecos:home:shell, from wherever the system keeps its users.
+  const { stdout } = spawnSync("getent", ["passwd", String(uid)], { encoding: "utf8" })
+  const [name, , , , , home] = (stdout ?? "").split(":")
+  if (name === undefined || home === undefined || !home.startsWith("/")) return null
+  return { uid, name, state: join(home, ".local/state/tresor") }
 }

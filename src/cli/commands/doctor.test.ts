@@ -31,6 +31,7 @@ function machine(
       ...sgxCpu,
     },
     secretMemoryFault,
+    signerKey: "/state/signer.pem",
     secret: () => ({ file: "/var/lib/tresor/machine-secret", disks: ["vda"] }),
     kernel,
   }
@@ -134,7 +135,7 @@ test("every check says what it found and what that means", () => {
 })
 
 const identity = (backend: "software" | "sgx", memory: EnclaveIdentity["memory"]) =>
-  ({ backend, memory, aes: "aesni", kdfMemoryKib: 65536 }) as EnclaveIdentity
+  ({ backend, memory, aes: "aesni", kdfMemoryKib: 65536, mrsigner: "ab".repeat(32) }) as EnclaveIdentity
 
 test("software: each kind of memory, the machine secret's place and the machine's settings are told; sgx: none of it", () => {
   const it = machine({ "/proc/sys/kernel/yama/ptrace_scope": "3\n", "/proc/modules": "" })
@@ -147,6 +148,7 @@ test("software: each kind of memory, the machine secret's place and the machine'
   assert.match(told.get("enclave")!.means, /^protected: passphrases and keys, from core dumps, hibernation images;/)
   assert.match(told.get("exposed")!.means, /root that traces/)
   assert.equal(told.get("machine-secret")!.found, "/var/lib/tresor/machine-secret on vda")
+  assert.equal(told.get("signer")!.found, `MRSIGNER ${"ab".repeat(32)}, key in /state/signer.pem`)
   assert.equal(told.get("ptrace")!.state, "yes")
   assert.equal(told.get("modules")!.state, "no")
   const hardware = examine(it, identity("sgx", { keys: "EPC", stacks: "EPC", heap: "EPC" })).map(({ id }) => id)

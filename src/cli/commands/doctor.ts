@@ -2,7 +2,7 @@
  * What this machine offers, found by looking. Each check says what it found,
  * what that means for a user, and what to do about it.
  */
-import { accessSync, constants, readdirSync } from "node:fs"
+import { accessSync, constants, existsSync, readdirSync } from "node:fs"
 import { release } from "node:os"
 import { join } from "node:path"
 import { stateDir } from "../../enclave/machine-secret.ts"
@@ -42,9 +42,11 @@ export interface Machine extends SgxMachine {
   secret(): { readonly file: string; readonly disks: readonly string[] }
   /** Errno of memfd_secret(2); `null`: it works. */
   readonly secretMemoryFault: string | null
+  /** The key that signs what is built here; `null`: there is none, as in an installed package. */
+  readonly signerKey: string | null
 }
 
-const system: Omit<Machine, "sgxCpu" | "secretMemoryFault"> = {
+const system: Omit<Machine, "sgxCpu" | "secretMemoryFault" | "signerKey"> = {
   ...files,
   accessible(path) {
     try {
@@ -324,6 +326,14 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Che
       remedy: null,
     },
   ]
+  checks.push({
+    id: "signer",
+    name: "signer of the enclave",
+    state: "info",
+    found: `MRSIGNER ${identity.mrsigner}${machine.signerKey === null ? ", its key is not here" : `, key in ${machine.signerKey}`}`,
+    means: "what is sealed for it opens with every enclave by the same key whose version is no lower",
+    remedy: machine.signerKey === null ? null : "keep a copy: an enclave by another key opens none of these volumes",
+  })
   if (identity.backend === "sgx") return checks
   for (const [region, name] of [
     ["keys", "memory of keys"],
@@ -372,12 +382,20 @@ export function examine(machine: Machine, identity: EnclaveIdentity | Error): Ch
 }
 
 /** Through the addon, which may be what is missing. */
-async function askAddon(): Promise<Pick<Machine, "sgxCpu" | "secretMemoryFault">> {
+async function askAddon(): Promise<Pick<Machine, "sgxCpu" | "secretMemoryFault" | "signerKey">> {
   try {
     const { secretMemoryFault, sgxCpu } = await import("../../enclave/native.ts")
-    return { sgxCpu: sgxCpu(), secretMemoryFault: secretMemoryFault() }
+    const { installationRoot } = await import("../../enclave/installation.ts")
+    const { signerPath } = await import("../../enclave/image/build.ts")
+    const key = signerPath(installationRoot)
+    const signerKey = existsSync(key) ? key : null
+    return { sgxCpu: sgxCpu(), secretMemoryFault: secretMemoryFault(), signerKey }
   } catch {
-    return { sgxCpu: { sgx: false, launchControl: false, sgx2: false, epcBytes: 0 }, secretMemoryFault: null }
+    return {
+      sgxCpu: { sgx: false, launchControl: false, sgx2: false, epcBytes: 0 },
+      secretMemoryFault: null,
+      signerKey: null,
+    }
   }
 }
 

@@ -1,9 +1,11 @@
 /** What the build does with a linked enclave: measure it, sign it, compare it with the pinned measurement. */
 import { execFileSync } from "node:child_process"
-import { existsSync, readFileSync } from "node:fs"
-import { join } from "node:path"
+import { chownSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { Exit, TresorError } from "../../errors.ts"
 import { replaceFile } from "../../replace-file.ts"
+import { stateDir } from "../machine-secret.ts"
+import { stateOf } from "../sudo-caller.ts"
 import { type EnclaveConf, parseConf } from "./conf.ts"
 import { parseImage } from "./elf.ts"
 import { generateSigner, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
@@ -30,14 +32,33 @@ export function signingDate(): string {
 }
 
 /**
- * Brings `enclave/build/tresor.sigstruct` up to date with the image, making
- * the checkout's own `enclave/signer.pem` when it has none.
+ * The key that signs what is built here: the checkout's own where there is one, else one for all checkouts of
+ * this user, in the state directory. A volume sealed for its signer opens in the next clone too.
  */
+export function signerPath(root: string): string {
+  const own = join(root, "enclave/signer.pem")
+  if (existsSync(own)) return own
+  const { uid } = statSync(root)
+  if (process.getuid!() !== 0 || uid === 0) return join(stateDir(), "signer.pem")
+  // `sudo ./tresor` in a user's checkout must not sign it with another key than that user does.
+  const user = stateOf(uid)
+  const theirs = user === null ? own : join(user.state, "signer.pem")
+  return existsSync(theirs) ? theirs : own
+}
+
+/** Brings `enclave/build/tresor.sigstruct` up to date with the image, making the key when there is none. */
 export function signBuild(root: string): Build & { readonly mrenclave: string; readonly signed: boolean } {
   const { conf, measurement } = measureBuild(root)
   const mrenclave = toHex(measurement.mrenclave)
-  const signer = join(root, "enclave/signer.pem")
-  if (!existsSync(signer)) generateSigner(signer)
+  const signer = signerPath(root)
+  if (!existsSync(signer)) {
+    mkdirSync(dirname(signer), { recursive: true, mode: 0o700 })
+    generateSigner(signer)
+    if (process.getuid!() === 0 && signer.startsWith(root)) {
+      const { uid, gid } = statSync(root)
+      chownSync(signer, uid, gid)
+    }
+  }
   const key = loadSigner(signer)
   const modulus = modulusOf(key)
   const path = join(root, "enclave/build/tresor.sigstruct")

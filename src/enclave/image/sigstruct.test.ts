@@ -7,12 +7,12 @@ import {
   publicDecrypt,
   verify as rsaVerify,
 } from "node:crypto"
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
 import { onPublishedData, SGX_DATA } from "../../sgx-data.testing.ts"
-import { checkPinned, parsePins, signBuild } from "./build.ts"
+import { checkPinned, parsePins, signBuild, signerPath } from "./build.ts"
 import { parseConf } from "./conf.ts"
 import { generateSigner, loadModulus, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
 import { info, measure, sign, verify } from "./operations.ts"
@@ -267,8 +267,46 @@ function checkout(name: string): string {
   return root
 }
 
+/** Runs `work` with a state directory of its own. */
+function withState(name: string, work: (state: string) => void): void {
+  const before = process.env["TRESOR_STATE_DIR"]
+  const state = join(folder, name)
+  process.env["TRESOR_STATE_DIR"] = state
+  try {
+    work(state)
+  } finally {
+    if (before === undefined) delete process.env["TRESOR_STATE_DIR"]
+    else process.env["TRESOR_STATE_DIR"] = before
+  }
+}
+
+test("all checkouts of a user have one signer, a checkout with a key of its own keeps that", () => {
+  withState("state", (state) => {
+    const signerOf = (root: string) =>
+      parseSigstruct(readFileSync(join(root, "enclave/build/tresor.sigstruct")), newSha256).mrsigner
+    const [first, second, own] = [checkout("clone-1"), checkout("clone-2"), checkout("own-key")]
+    signBuild(first)
+    assert.equal(statSync(join(state, "signer.pem")).mode & 0o777, 0o600)
+    assert.equal(statSync(state).mode & 0o777, 0o700)
+    signBuild(second)
+    assert.equal(signerOf(second), signerOf(first))
+    generateSigner(join(own, "enclave/signer.pem"))
+    assert.equal(signerPath(own), join(own, "enclave/signer.pem"))
+    signBuild(own)
+    assert.notEqual(signerOf(own), signerOf(first))
+    if (process.getuid!() !== 0) return
+    // A user's checkout that root builds, where that user has no key yet: the key stays with the checkout, and theirs.
+    const theirs = checkout("theirs")
+    chownSync(theirs, 65534, 65534)
+    signBuild(theirs)
+    assert.equal(signerPath(theirs), join(theirs, "enclave/signer.pem"))
+    assert.equal(statSync(signerPath(theirs)).uid, 65534)
+  })
+})
+
 test("the build signs what changed and leaves what did not", () => {
   const root = checkout("build")
+  generateSigner(join(root, "enclave/signer.pem"))
   const path = join(root, "enclave/build/tresor.sigstruct")
   const first = signBuild(root)
   assert.equal(first.signed, true)
@@ -280,6 +318,7 @@ test("the build signs what changed and leaves what did not", () => {
   assert.equal(signBuild(root).signed, true)
   assert.equal(parseSigstruct(readFileSync(path), newSha256).isvSvn, 3)
   rmSync(join(root, "enclave/signer.pem"))
+  generateSigner(join(root, "enclave/signer.pem"))
   assert.equal(signBuild(root).signed, true, "another key")
   assert.equal(verify({ sigstruct: path, image: join(root, "enclave/build/tresor.elf") }).exitCode, 0)
 
