@@ -234,3 +234,18 @@ test("the real tresord: signals open no port, and a debugger of its user is refu
   assert.match(readFileSync(`/proc/${pid}/comm`, "latin1"), /^tresord/)
   await place.tresor(["close", "real"])
 })
+
+test("with too few open files the programs say so, with just enough they work", async () => {
+  const { path, keyFile } = await place.volume("few.img")
+  const limited = (files: number, ...words: string[]) =>
+    run("prlimit", [`--nofile=${files}`, join(root, "dist/tresor"), ...words], { env: place.env })
+  const refused = await limited(20, "open", path, "few", "--key-file", keyFile)
+  assert.deepEqual([refused.code, refused.stdout], [4, ""])
+  assert.match(
+    refused.stderr,
+    /^tresor: error: cannot start: only 20 open files are allowed and 40 are needed; [^\n]+\n$/,
+  )
+  const opened = await limited(40, "open", path, "few", "--key-file", keyFile)
+  assert.equal(opened.code, 0, opened.stderr)
+  assert.equal((await limited(40, "close", "few")).code, 0)
+})
