@@ -29,6 +29,8 @@ function withSealed(header: LuksHeader, slot: number, sealed: Uint8Array): LuksH
 interface OpenHeader extends HeaderAccess {
   readonly segment: Segment
   readonly size: bigint
+  /** Whether a passphrase is sealed to some enclave. */
+  readonly sealed: boolean
   /** The header's persistent flag allow-discards, as cryptsetup sets it. */
   readonly discards: boolean
 }
@@ -69,6 +71,7 @@ export async function openHeader(path: string, { readOnly, backend, warn }: Head
     label,
     segment,
     size: keyslotsArea(header).end,
+    sealed: [...header.metadata.tokens.values()].some(({ type }) => type === "tresor"),
     discards: header.metadata.config.flags.includes("allow-discards"),
     read: () => use(read),
     faults: () => faults,

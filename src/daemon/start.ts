@@ -109,7 +109,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const header = await openHeader(options.header ?? options.path, { readOnly: options.readonly, backend, warn })
     const { segment } = header
     checkApart(options, segment, header.size)
-    const newEnclave = () => openEnclave({ backend, transitionCycles })
+    const newEnclave = () => openEnclave({ backend, transitionCycles, sealsNothing: !header.sealed })
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
     // cryptsetup's persistent flag counts as if it were given.

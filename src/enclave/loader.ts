@@ -1,4 +1,5 @@
 /** From the files of the installation to a running enclave: ECREATE, EADD, EINIT, HELLO. */
+import { randomBytes } from "node:crypto"
 import { accessSync, constants, existsSync, readFileSync } from "node:fs"
 import { release } from "node:os"
 import { Exit, TresorError } from "../errors.ts"
@@ -7,7 +8,7 @@ import { EnclaveClient } from "./client.ts"
 import { parseConf } from "./image/conf.ts"
 import { type EnclaveImage, parseImage } from "./image/elf.ts"
 import { installed } from "./installation.ts"
-import { readMachineSecret, secretDir } from "./machine-secret.ts"
+import { readMachineSecret, SECRET_SIZE, secretDir } from "./machine-secret.ts"
 import { cpuFeatures, createEnclave, type NativeEnclave, sgxCpu } from "./native.ts"
 import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
 import type { Backend, EnclaveOptions } from "./types.ts"
@@ -68,8 +69,18 @@ function vectorState(features: number): bigint {
   return (features & Cpu.avx2 ? 0x4n : 0n) | (features & Cpu.vaes512 ? 0xe0n : 0n)
 }
 
+/** The bytes are the caller's, to be wiped. */
+function secretFor({ stateDir, sealsNothing = false }: EnclaveOptions): Buffer {
+  try {
+    return readMachineSecret(stateDir ?? secretDir())
+  } catch (error) {
+    if (!sealsNothing) throw error
+    return randomBytes(SECRET_SIZE)
+  }
+}
+
 function load(image: EnclaveImage, sigstruct: Uint8Array, backend: Backend, options: EnclaveOptions): NativeEnclave {
-  const machineSecret = backend === "software" ? readMachineSecret(options.stateDir ?? secretDir()) : null
+  const machineSecret = backend === "software" ? secretFor(options) : null
   let native: NativeEnclave | undefined
   try {
     native = createEnclave({

@@ -21,7 +21,8 @@ import { isAbsolute, join, resolve } from "node:path"
 import { Exit, TresorError } from "../errors.ts"
 import { sudoCaller } from "./sudo-caller.ts"
 
-const SIZE = 32
+/** Bytes. */
+export const SECRET_SIZE = 32
 
 /** $TRESOR_STATE_DIR; else /var/lib/tresor for root, $XDG_STATE_HOME/tresor for others. */
 export function stateDir(): string {
@@ -67,8 +68,9 @@ function readExisting(path: string): Buffer | null {
     if (uid !== process.getuid?.() && uid !== 0 && uid !== sudoCaller()?.uid)
       throw refuse(path, "it belongs to somebody else")
     if ((mode & 0o077) !== 0) throw refuse(path, `its mode is 0${(mode & 0o777).toString(8)}, not 0600`)
-    const bytes = Buffer.alloc(SIZE)
-    if (size !== SIZE || readSync(fd, bytes) !== SIZE) throw refuse(path, `it has ${size} bytes, not ${SIZE}`)
+    const bytes = Buffer.alloc(SECRET_SIZE)
+    if (size !== SECRET_SIZE || readSync(fd, bytes) !== SECRET_SIZE)
+      throw refuse(path, `it has ${size} bytes, not ${SECRET_SIZE}`)
     return bytes
   } finally {
     closeSync(fd)
@@ -79,7 +81,7 @@ function readExisting(path: string): Buffer | null {
 function make(directory: string, path: string): Buffer {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`
-  const bytes = randomBytes(SIZE)
+  const bytes = randomBytes(SECRET_SIZE)
   const fd = openSync(temporary, "wx", 0o600)
   try {
     writeSync(fd, bytes)

@@ -254,6 +254,8 @@ export interface EnclaveOptions {
   readonly transitionCycles?: number
   /** Software backend: directory of the machine secret. */
   readonly stateDir?: string
+  /** Nothing sealed is opened or made: where no machine secret can be kept, one for this process will do. */
+  readonly sealsNothing?: boolean
   /** CPU feature mask, to force slower paths in tests and benchmarks. */
   readonly cpu?: number
 }

@@ -1,6 +1,7 @@
 /** Volumes that were LUKS1 and that `cryptsetup convert` made LUKS2 of: digests of 20 bytes, whatever the hash. */
 import assert from "node:assert/strict"
 import { truncateSync } from "node:fs"
+import { join } from "node:path"
 import { test } from "node:test"
 import { Place, run } from "../cli/harness.ts"
 import { jsonOf } from "./edit-header.ts"
@@ -34,3 +35,18 @@ for (const hash of ["sha1", "sha256", "sha512"]) {
     await ok("cryptsetup", "open", "--test-passphrase", "--key-file", keyFile, disk)
   })
 }
+
+test("a volume of cryptsetup's opens where no state directory can be made; one of Tresor's says why it does not", async () => {
+  const disk = place.file("stateless.img", "")
+  truncateSync(disk, 32 << 20)
+  const keyFile = place.file("stateless.key", "correct horse")
+  const kdf = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+  await ok("cryptsetup", "luksFormat", "-q", "--type", "luks2", ...kdf, disk, keyFile)
+  const env = { TRESOR_STATE_DIR: join(place.file("no-directory", ""), "state") }
+  const opened = await place.tresor(["open", disk, "stateless", "--key-file", keyFile], { env })
+  assert.equal(opened.code, 0, opened.stderr)
+  await ok("tresor", "close", "stateless")
+  const ours = await place.volume("ours.img")
+  const refused = await place.tresor(["open", ours.path, "stateless", "--key-file", ours.keyFile], { env })
+  assert.notEqual(refused.code, 0)
+})
