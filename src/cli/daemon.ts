@@ -128,18 +128,25 @@ export async function connectVolume(name: string, reach: Reach = {}): Promise<Vo
   return new VolumeClient(new ControlClient(await connectTresord(name, reach)), name)
 }
 
+export interface CloseOptions {
+  /** Although clients are connected. */
+  readonly force?: true
+  /** When the last client leaves; it is not waited for. */
+  readonly deferred?: true
+}
+
 /** Closes a volume and waits for the end of its process. */
-export async function closeVolume(name: string, reach: Reach = {}): Promise<void> {
+export async function closeVolume(name: string, reach: Reach = {}, how: CloseOptions = {}): Promise<void> {
   const { state } = find(name, { others: reach.others === true })
   const client = await connectVolume(name, reach)
   try {
-    await client.call("Close")
+    await client.call("Close", { ...how })
   } catch (error) {
     // Somebody else closed it between our look and our call.
     if (!(error instanceof TresorError && error.code === "CONTROL_LOST")) throw error
   } finally {
     client[Symbol.dispose]()
   }
-  if (!isLive(state)) return
+  if (!isLive(state) || how.deferred === true) return
   while (processStart(state.pid) === state.startTime) await new Promise((resolve) => setTimeout(resolve, 5))
 }

@@ -212,6 +212,8 @@ export async function buildProgram(version: string, words: readonly string[]): P
 
   command("close", "flush, wipe the keys, end the service", daily)
     .argument("<name>")
+    .option("--force", "close although it is in use")
+    .option("--deferred", "close when the last client leaves")
     .examples("tresor close work")
     .action(
       lazy(

@@ -90,8 +90,10 @@ method Lock() -> ()
 # Takes the backing store's new size over.
 method Resize() -> (size: int)
 
-# Drains, flushes, wipes, ends the process. The reply comes once data is on stable storage.
-method Close() -> ()
+# Drains, wipes, flushes, ends the process. The reply comes once data is on stable storage. Refused with
+# exitCode 5 while clients are connected, unless force is true. deferred: the reply comes at once, and the
+# volume is closed when the last client leaves.
+method Close(force: ?bool, deferred: ?bool) -> ()
 
 # exitCode is cryptsetup's.
 error Refused (code: string, exitCode: int, message: string)
@@ -181,7 +183,13 @@ export const volumeMethods = {
   },
   Lock: { input: v.strictObject({}), output: v.object({}) },
   Resize: { input: v.strictObject({}), output: v.object({ size: count }) },
-  Close: { input: v.strictObject({}), output: v.object({}) },
+  Close: {
+    input: v.strictObject({
+      force: v.optional(v.nullable(v.boolean()), null),
+      deferred: v.optional(v.nullable(v.boolean()), null),
+    }),
+    output: v.object({}),
+  },
 } as const
 
 export type VolumeMethod = keyof typeof volumeMethods

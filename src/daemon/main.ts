@@ -193,8 +193,14 @@ async function main(): Promise<void> {
       listen: paths.control,
       info: { vendor: "Tresor", product: "tresord", version: VERSION, url: "" },
       interfaces: [
-        volumeInterface(opened, async () => {
+        volumeInterface(opened, async ({ force, deferred }) => {
           await opened.release()
+          if (deferred === true && "vacant" in opened) {
+            log.info("closes when the last client leaves")
+            void opened.vacant().then(() => closeOnSignal("the last client left"))
+            return
+          }
+          if (force !== true && "vacate" in opened) await opened.vacate()
           try {
             await close("asked to")
           } finally {

@@ -83,10 +83,15 @@ async function quoteOf(volume: ServedVolume, nonce: Uint8Array, aesmSocket: stri
 }
 
 /**
- * `close` is called for Close: it drains and flushes before it resolves, and ends the process after the reply.
+ * `close` is called for Close: it drains and flushes before it resolves, and ends the process after the reply;
+ * deferred, it resolves at once and does so later.
  * `aesmSocket`: of another aesmd than the machine's.
  */
-export function volumeInterface(volume: ServedVolume, close: () => Promise<void>, aesmSocket?: string): Interface {
+export function volumeInterface(
+  volume: ServedVolume,
+  close: (how: VolumeInput<"Close">) => Promise<void>,
+  aesmSocket?: string,
+): Interface {
   return {
     name: VOLUME_INTERFACE,
     description: VOLUME_DESCRIPTION,
@@ -124,8 +129,8 @@ export function volumeInterface(volume: ServedVolume, close: () => Promise<void>
         return {}
       }),
       Resize: checked("Resize", async () => ({ size: await volume.resize() })),
-      Close: checked("Close", async () => {
-        await close()
+      Close: checked("Close", async (how) => {
+        await close(how)
         return {}
       }),
     },

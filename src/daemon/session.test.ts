@@ -355,3 +355,26 @@ test("a keyslot that would take hours is tried only when it is named", async () 
   assert.deepEqual(enclaves[0]!.tried, [[0]])
   await session.close()
 })
+
+test("a close that cannot flush says how much may be lost, and has wiped the keys", async () => {
+  class Broken extends MemoryStore {
+    broken = false
+    override async flush() {
+      if (this.broken) throw new IoError("EIO", "the disk is gone")
+    }
+  }
+  const store = new Broken(new Uint8Array(65536))
+  const volume = new Volume({ store, offset: 0, size: null, sectorSize: 4096 })
+  const { session, enclaves } = make({ volume })
+  await session.unlock(await request(1))
+  await volume.write(0, new Uint8Array(8192))
+  await volume.flush()
+  store.broken = true
+  await volume.write(0, new Uint8Array(4096))
+  await assert.rejects(session.close(), {
+    code: "CLOSE_DATA_LOST",
+    exitCode: Exit.wrongDevice,
+    message: /data may be lost: the disk is gone; 4096 bytes written since the last successful flush/,
+  })
+  assert.equal(enclaves[0]!.open.size, 0)
+})

@@ -10,6 +10,8 @@ import { encodePublicHeader, publicHeader } from "../enclave/marshal.ts"
 import type { Enclave, Header, HeaderFacts, Purpose, SealedRequest, VolumeHandle } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { explainUnlock, untried } from "../luks2/operations/seal-status.ts"
+import { nameClients } from "../nbd/clients.ts"
+import type { NbdServer } from "../nbd/server.ts"
 import type { VolumeState } from "../volume/volume.ts"
 import type { Challenge, ServedVolume } from "./service.ts"
 
@@ -40,6 +42,8 @@ export interface PlainVolume {
   resize(): Promise<number>
   onChange(listener: () => void): () => void
   close(): Promise<void>
+  /** Bytes written that no flush has covered. */
+  readonly unflushed?: number
   /** Throws when something outside still uses it; then `close` would harm that. */
   release?(): Promise<void>
 }
@@ -60,7 +64,7 @@ export interface SessionParts {
   /** Ends the NBD service: no new clients, those connected are drained and told. */
   readonly stopServing: () => Promise<void>
   /** Who is connected to it, and how many were turned away. */
-  readonly clients?: () => { readonly connections: number; readonly refused: number; clients(): readonly number[] }
+  readonly clients?: () => Pick<NbdServer, "connections" | "refused" | "clients" | "vacant">
   /** An unlock went well although something is to be told: re-sealing failed, slots changed. */
   readonly warn: (message: string, facts: Record<string, unknown>) => void
 }
@@ -277,7 +281,25 @@ export class Session implements ServedVolume {
     await this.#parts.volume.release?.()
   }
 
-  /** Drains and flushes before it wipes; rejects when data could not be flushed, wiped all the same. */
+  /** Rejects with exit 5 while clients are connected that are not about to leave. */
+  async vacate(): Promise<void> {
+    const { name, clients } = this.#parts
+    const served = clients?.()
+    if (served === undefined || (await served.vacant(LEAVING_MS))) return
+    throw new TresorError(
+      "VOLUME_IN_USE",
+      Exit.busy,
+      `Cannot close ${name}: it is still in use by ${nameClients(served.clients())}; ` +
+        "end that first, or use --deferred (close when the last one leaves) or --force (their next request fails)",
+    )
+  }
+
+  /** Resolves when no client is connected. */
+  async vacant(): Promise<void> {
+    await this.#parts.clients?.().vacant(null)
+  }
+
+  /** Drains, wipes, flushes; rejects when data may be lost, wiped all the same. */
   close(): Promise<void> {
     this.#closed ??= (async () => {
       const { stopServing, volume } = this.#parts
@@ -287,12 +309,30 @@ export class Session implements ServedVolume {
         if (volume.state !== "ready") await volume.close()
         await drained
         await volume.close()
+      } catch (error) {
+        throw lost(this.#parts.name, volume.unflushed ?? 0, error as Error)
       } finally {
         await this.#enclave.close()
       }
     })()
     return this.#closed
   }
+}
+
+/** A client that was told to detach is gone within that time. */
+const LEAVING_MS = 1000
+
+function lost(name: string, unflushed: number, cause: Error): TresorError {
+  const which =
+    unflushed === 0
+      ? "everything written before it was flushed"
+      : `${unflushed} bytes written since the last successful flush are not known to be on the disk`
+  return new TresorError(
+    "CLOSE_DATA_LOST",
+    Exit.wrongDevice,
+    `Closed ${name} and wiped its keys, but data may be lost: ${cause.message}; ${which}; check the filesystem on it`,
+    { cause },
+  )
 }
 
 /** A wrong passphrase may be the right one of a keyslot that could not be tried. */

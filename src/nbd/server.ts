@@ -30,6 +30,8 @@ export interface NbdServer {
   readonly refused: number
   /** Process IDs of the clients, as they connected. */
   clients(): number[]
+  /** Resolves when nobody is connected; false: somebody still was after `ms`. */
+  vacant(ms: number | null): Promise<boolean>
   /** Stops listening, answers what has begun, closes the connections, within `stallMs`. */
   close(): Promise<void>
 }
@@ -61,6 +63,7 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
   const { path, volume, stallMs = 10_000, memory = MAX_PAYLOAD, most = mostConnections() } = options
   const connections = new Map<Connection, Client>()
   let refused = 0
+  const left: (() => void)[] = []
   const total = Math.max(memory, MAX_PAYLOAD)
   // Half is for those who come: clients that take no answers cannot hold all of it by being many.
   const share = () => Math.min(LARGEST_SHARE, Math.max(SMALLEST_SHARE, total / 2 / Math.max(1, connections.size)))
@@ -88,6 +91,7 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
       if (connections.size > 0) return
       clearInterval(checks!)
       checks = null
+      for (const tell of left.splice(0)) tell()
     })
     connections.set(connection, { ended, pid })
   }
@@ -113,6 +117,16 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
     },
     get refused() {
       return refused
+    },
+    vacant(ms) {
+      if (connections.size === 0) return Promise.resolve(true)
+      return new Promise((resolve) => {
+        const late = ms === null ? undefined : setTimeout(() => resolve(connections.size === 0), ms)
+        left.push(() => {
+          clearTimeout(late)
+          resolve(true)
+        })
+      })
     },
     clients: () => [...connections.values()].map(({ pid }) => pid),
     async close() {

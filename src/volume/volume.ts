@@ -92,6 +92,8 @@ export class Volume {
   #grace: NodeJS.Timeout | null = null
   #idle: (() => void) | null = null
   #size = 0
+  /** Of `counters.bytesWritten`. */
+  #flushed = 0
   #closed: Promise<void> | null = null
 
   /** Starts locked; owns the store from here on. Throws EINVAL when the segment does not fit the store. */
@@ -325,7 +327,7 @@ export class Volume {
   write(offset: number, plaintext: Uint8Array, fua = false, wanted = ALWAYS): Promise<void> {
     return this.#request(offset, plaintext.length, true, async () => {
       if (plaintext.length > 0) await this.#writeBytes(offset, plaintext, wanted)
-      if (fua) await this.#store.flush()
+      if (fua) await this.#flush()
       this.counters.writes++
       this.counters.bytesWritten += plaintext.length
     })
@@ -374,7 +376,7 @@ export class Volume {
         await this.#writeBytes(offset + done, ZEROES.subarray(0, part), wanted)
         done += part
       }
-      if (fua) await this.#store.flush()
+      if (fua) await this.#flush()
       this.counters.writes++
       this.counters.bytesWritten += length
     })
@@ -403,10 +405,21 @@ export class Volume {
     })
   }
 
+  /** Bytes written that no flush has covered. */
+  get unflushed(): number {
+    return this.counters.bytesWritten - this.#flushed
+  }
+
+  async #flush(): Promise<void> {
+    const { bytesWritten } = this.counters
+    await this.#store.flush()
+    this.#flushed = Math.max(this.#flushed, bytesWritten)
+  }
+
   /** Resolves when every write resolved before is on stable storage. */
   flush(): Promise<void> {
     return this.#request(0, 0, false, async () => {
-      if (!this.readOnly) await this.#store.flush()
+      if (!this.readOnly) await this.#flush()
       this.counters.flushes++
     })
   }
@@ -436,7 +449,7 @@ export class Volume {
     const drained = this.counters.pending === 0 || (await within(closeGraceMs, idle))
     this.#wipe()
     try {
-      if (!this.readOnly && !(await within(flushGraceMs, this.#store.flush()))) {
+      if (!this.readOnly && !(await within(flushGraceMs, this.#flush()))) {
         throw new IoError("EIO", `the store did not flush within ${flushGraceMs / 1000} s`)
       }
       if (!drained) throw new IoError("EIO", `the store left ${this.counters.pending} requests unanswered`)

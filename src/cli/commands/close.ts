@@ -1,5 +1,25 @@
-import { closeVolume } from "../daemon.ts"
+import { runtimeRoot } from "../../daemon/runtime-root.ts"
+import { Exit, TresorError } from "../../errors.ts"
+import { readRecords } from "../../mount/layers.ts"
+import { isMountPoint } from "../../mount/mount.ts"
+import { type CloseOptions, closeVolume } from "../daemon.ts"
 
-export async function close(name: string): Promise<void> {
-  await closeVolume(name, { others: true })
+/** What a mounted filesystem writes next would be lost: exit 5, as cryptsetup. */
+function refuseMounted(name: string): void {
+  const mounted = readRecords(runtimeRoot()).find((each) => each.name === name && isMountPoint(each.directory))
+  if (mounted === undefined) return
+  throw new TresorError(
+    "VOLUME_IN_USE",
+    Exit.busy,
+    `Cannot close ${name}: it is still in use, mounted on ${mounted.directory}; run \`tresor umount ${mounted.directory}\`, ` +
+      "or use --deferred or --force",
+  )
+}
+
+export async function close(name: string, options: CloseOptions): Promise<void> {
+  if (options.force === true && options.deferred === true) {
+    throw new TresorError("USAGE", Exit.badArguments, "Cannot close: --force and --deferred exclude each other")
+  }
+  if (options.force !== true && options.deferred !== true) refuseMounted(name)
+  await closeVolume(name, { others: true }, options)
 }
