@@ -17,14 +17,20 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 
-#define READ_ONCE(x)		(*(const volatile __typeof__(x) *)&(x))
-#define WRITE_ONCE(x, value)	(*(volatile __typeof__(x) *)&(x) = (value))
+/* What the kernel means by them, in words that ThreadSanitizer knows. */
+#define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, value)	__atomic_store_n(&(x), (value), __ATOMIC_RELAXED)
 #define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
 #define min_t(type, a, b)	((type)(a) < (type)(b) ? (type)(a) : (type)(b))
 #define round_up(x, y)		(((x) + (y) - 1) & ~((y) - 1))
 #define PAGE_ALIGN(x)		round_up((x), 4096ul)
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
+#ifdef MODEL_JIFFIES
+extern atomic_ulong model_jiffies;
+#define jiffies			atomic_load_explicit(&model_jiffies, memory_order_relaxed)
+#else
 #define jiffies			0ul
+#endif
 #define time_after(a, b)	((long)((b) - (a)) < 0)
 #define GFP_KERNEL		0
 
