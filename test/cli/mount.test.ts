@@ -102,6 +102,18 @@ test("umount of a busy filesystem says so, loses nothing, and works when it is f
   await nothingLeft()
 })
 
+test("umount of a locked volume says so at once, and works when it is unlocked", async () => {
+  assert.equal((await place.tresor(["mount", path, directory, "--name", "held", "--key-file", keyFile])).code, 0)
+  assert.equal((await place.tresor(["lock", "held"])).code, 0)
+  const locked = await place.tresor(["umount", directory])
+  assert.equal(locked.code, 5)
+  assert.match(locked.stderr, /held is locked[^\n]*tresor setkey held/)
+  const unlocked = await place.tresor(["setkey", "held", "--key-file", keyFile])
+  assert.equal(unlocked.code, 0, unlocked.stderr)
+  assert.equal((await place.tresor(["umount", directory])).code, 0)
+  await nothingLeft()
+})
+
 test("layers that somebody else undid are no obstacle", async () => {
   assert.equal((await place.tresor(["mount", path, directory, "--key-file", keyFile])).code, 0)
   assert.equal((await run("umount", [directory])).code, 0)

@@ -7,7 +7,7 @@ import { describeHolders } from "../../mount/holders.ts"
 import { readRecords } from "../../mount/layers.ts"
 import { type Filesystem, isMountPoint, mountVolume, unmount } from "../../mount/mount.ts"
 import { out } from "../../output/output.ts"
-import { closeVolume } from "../daemon.ts"
+import { closeVolume, connectVolume } from "../daemon.ts"
 import { type OpenOptions, openVolume } from "./open.ts"
 
 interface MountOptions extends OpenOptions {
@@ -80,6 +80,24 @@ export async function mount(path: string, dir: string, options: MountOptions): P
   )
 }
 
+/** Unmounting writes, and would wait for the key without a word. */
+async function refuseLocked(name: string, directory: string): Promise<void> {
+  let state: string
+  try {
+    using volume = await connectVolume(name)
+    ;({ state } = await volume.status())
+  } catch {
+    // Its tresord has ended: what is left is undone.
+    return
+  }
+  if (state !== "locked") return
+  throw new TresorError(
+    "VOLUME_LOCKED",
+    Exit.busy,
+    `Cannot unmount ${directory}: ${name} is locked, and unmounting writes to it; run \`tresor setkey ${name}\` first`,
+  )
+}
+
 export async function umount(dir: string): Promise<void> {
   const root = runtimeRoot()
   // realpath fails on a directory whose FUSE server died.
@@ -95,6 +113,7 @@ export async function umount(dir: string): Promise<void> {
       `Cannot unmount ${dir}: no volume of Tresor's is mounted there`,
     )
   }
+  await refuseLocked(record.name, directory)
   const { failures } = await unmount(root, record, closeIfOpen)
   const holders = failures.length > 0 && isMountPoint(directory) ? describeHolders(directory) : null
   if (holders !== null) {
