@@ -43,10 +43,11 @@ test("close ends giant requests at their next step, and answers those that have 
       for (let n = 0; n < 200; n++) if ((await peer.simple()) === ESHUTDOWN) refused++
       assert.equal(refused, 200)
       await peer.cutOff()
-      assert.ok((await took) < STALL_MS + SLACK_MS)
+      assert.ok((await took) < 2000 + SLACK_MS)
       store.before = () => {}
     },
-    { size: 64 * MIB },
+    // Half of it is for the answers, on a machine that has much else to do.
+    { size: 64 * MIB, stallMs: 2000 },
   ))
 
 test("close lets a short request end that has begun", () =>
