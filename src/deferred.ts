@@ -1,4 +1,4 @@
-/** A promise that is settled from outside: Promise.withResolvers, which Node 20 has not. */
+/** A promise that is settled from outside, and may reject while nobody waits for it. */
 export interface Deferred<T> {
   readonly promise: Promise<T>
   readonly resolve: (value: T) => void
