@@ -47,16 +47,17 @@ const unit = {
   python3: () => works("python3", ["-c", "import ctypes, json, socket"]),
   "libssl-dev": () => links("gcc", ["-lcrypto"], "#include <openssl/evp.h>"),
   "libargon2-dev": () => links("gcc", ["-largon2"], "#include <argon2.h>"),
+  // Signatures of others on disks, as their own programs write them.
+  "cryptsetup-bin": () => onPath("cryptsetup"),
+  e2fsprogs: () => onPath("mkfs.ext4"),
+  fdisk: () => onPath("sfdisk"),
 }
 
 const integration = {
   ...unit,
-  "cryptsetup-bin": () => onPath("cryptsetup"),
   dmsetup: () => onPath("dmsetup"),
-  e2fsprogs: () => onPath("mkfs.ext4"),
   xfsprogs: () => onPath("mkfs.xfs"),
   "btrfs-progs": () => onPath("mkfs.btrfs"),
-  fdisk: () => onPath("fdisk"),
   fio: () => onPath("fio"),
   fuse3: () => onPath("fusermount3"),
   gdb: () => onPath("gdb", "gcore"),
@@ -93,10 +94,8 @@ const vm = {
   cpio: () => onPath("cpio"),
   kmod: () => onPath("depmod"),
   aeskeyfind: () => onPath("aeskeyfind"),
-  "cryptsetup-bin": () => onPath("cryptsetup"),
   dmsetup: () => onPath("dmsetup"),
   fio: () => onPath("fio"),
-  e2fsprogs: () => onPath("mkfs.ext4"),
   hdparm: () => onPath("hdparm"),
 }
 

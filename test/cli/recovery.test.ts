@@ -220,7 +220,9 @@ test("Ctrl-C while the header is written: no volume, no recovery key", async () 
   // Typed back is the last step before; the signal meets what is written after it.
   const made = `${create(path, "--recovery-key-file", recovery, "--header", place.path("cut.hdr"))}`
   for (const delay of ["0.35", "0.45", "0.55", "0.65", "0.8"]) {
-    const { code } = await run("timeout", ["--signal=INT", delay, "sh", "-c", `exec ${made}`], { env: place.env })
+    const { code } = await run("timeout", ["--preserve-status", "--signal=INT", delay, "sh", "-c", `exec ${made}`], {
+      env: place.env,
+    })
     const left = [path, recovery, place.path("cut.hdr")].filter((each) => existsSync(each))
     // All of it, or nothing of it.
     assert.ok(left.length === 0 || (code === 0 && left.length === 3), `${delay}: exit ${code}, left ${left.join()}`)
