@@ -3,6 +3,7 @@ import { availableParallelism, hostname, totalmem } from "node:os"
 import { openEnclave } from "../enclave/loader.ts"
 import type { Backend, Enclave, Kdf, SealPolicy } from "../enclave/types.ts"
 import { Exit, TresorError } from "../errors.ts"
+import { readCopies } from "../luks2/copies.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
 import { brokenWords, HeaderStore } from "../luks2/header-store.ts"
 import type { Metadata } from "../luks2/metadata.ts"
@@ -63,9 +64,17 @@ export async function withHeader<T>(
   const device = await openHeaderDevice(header ?? path, { readOnly })
   try {
     const store = await HeaderStore.open(device)
-    if (store.stale.length > 0) err.line(`WARNING! ${path}: ${brokenWords(header ?? path, store.stale)}`)
-    if (readOnly) warnOfTampering(store.header.metadata, path)
-    return await work(store)
+    const warn = (stale: typeof store.stale) => {
+      if (stale.length > 0) err.line(`WARNING! ${path}: ${brokenWords(header ?? path, stale)}`)
+    }
+    if (readOnly) {
+      warn(store.stale)
+      warnOfTampering(store.header.metadata, path)
+    }
+    const result = await work(store)
+    // A change has mended it; a failure is told in one line, by itself.
+    if (!readOnly && store.stale.length > 0) warn((await readCopies(device)).stale)
+    return result
   } finally {
     await device.close()
   }
