@@ -14,7 +14,7 @@ head -c 64 /dev/urandom >"$work/fault-key"
 fault_key=$(hex "$work/fault-key")
 fault_handle=$(random_hex 32)
 [ -e "$work/data" ] || head -c 8M /dev/urandom >"$work/data"
-raw_map() { cryptsetup open --type plain --cipher tresor-xts-plain64 --key-size 512 --key-file "$work/fault-key" /dev/ram0 x; }
+raw_map() { cryptsetup -q open --type plain --cipher tresor-xts-plain64 --key-size 512 --key-file "$work/fault-key" /dev/ram0 x; }
 handle_map() { # NAME HANDLE DEVICE [OPTIONS...]
 	echo "0 65536 crypt capi:xts(tresor)-plain64 $2 0 $3 0 $(($# - 3)) ${*:4}" | dmsetup create "$1"
 }
@@ -73,7 +73,7 @@ stop_race() { # a key with a request that waits, one without
 	echo 600 >/sys/module/tresor/parameters/grace_seconds
 	# Without check values, for which an answer would be refused before it did harm.
 	start_ringd --raw --unchecked && raw_map &&
-		cryptsetup open --type plain --cipher tresor-cbc-plain --key-size 128 --key-file "$work/fault-key" /dev/ram1 y || return
+		cryptsetup -q open --type plain --cipher tresor-cbc-plain --key-size 128 --key-file "$work/fault-key" /dev/ram1 y || return
 	kill -9 "$ringd_pid"
 	wait "$ringd_pid"
 	read_one x &
