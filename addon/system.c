@@ -638,9 +638,23 @@ failed:
 	return NULL;
 }
 
+/* exitNow(code): Node's own exit waits for a thread that runs a KDF, for minutes if need be. */
+static napi_value exit_now(napi_env env, napi_callback_info info)
+{
+	napi_value argv[1];
+	size_t argc = 1;
+	int32_t code;
+
+	if (napi_get_cb_info(env, info, &argc, argv, NULL, NULL) != napi_ok || argc != 1 ||
+	    napi_get_value_int32(env, argv[0], &code) != napi_ok)
+		return throw_arguments(env);
+	_exit(code);
+}
+
 void tresor_system_register(napi_env env, napi_value exports)
 {
 	static const napi_property_descriptor functions[] = {
+		{ .utf8name = "exitNow", .method = exit_now },
 		{ .utf8name = "flock", .method = lock_file },
 		{ .utf8name = "hardenProcess", .method = harden_process },
 		{ .utf8name = "notifySystemd", .method = notify_systemd },

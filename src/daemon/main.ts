@@ -10,7 +10,7 @@ import type { Socket } from "node:net"
 import { parseArgs } from "node:util"
 import { VERSION } from "../cli/version.ts"
 import { ControlServer } from "../control/server.ts"
-import { notifySystemd, peerCredentials, unblockSigusr1 } from "../enclave/native.ts"
+import { exitNow, notifySystemd, peerCredentials, unblockSigusr1 } from "../enclave/native.ts"
 import { adoptCaller } from "../enclave/sudo-caller.ts"
 import { Exit, TresorError } from "../errors.ts"
 import { refuseTracer } from "../hardening.ts"
@@ -172,7 +172,7 @@ async function main(): Promise<void> {
       await control.close()
       releaseName(root, options.name)
       log.info("closed", { ...opened.counters() })
-      process.exit(code)
+      exitNow(code)
     }
     /** A mapping with a filesystem on it outlasts the signal: ending under it would lose writes. */
     const closeOnSignal = (why: string) =>

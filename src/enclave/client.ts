@@ -52,6 +52,8 @@ const REPORT_SIZE = 432
 /** The KDF passed to entries that may run Argon2 with this much help at most. */
 const HELPERS = Math.min(availableParallelism(), abi.Limit.threads) - 1
 const ASSIST_PAUSE_MS = 2
+/** How long `close` waits for a KDF that runs. */
+const CLOSE_WAIT_MS = 2000
 
 const areaSize = (keySize: number): number => Math.ceil((keySize * abi.Limit.stripes) / 512) * 512
 
@@ -445,7 +447,8 @@ export class EnclaveClient implements Enclave {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    await this.#derivation
+    // A KDF cannot be stopped; its memory goes with the thread that runs it, or with the process.
+    await Promise.race([this.#derivation, delay(CLOSE_WAIT_MS, undefined, { ref: false })])
     this.#native.destroy()
   }
 

@@ -5,6 +5,9 @@ import { randomBytes } from "node:crypto"
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { before, test } from "node:test"
+import { openFileDevice } from "../../src/luks2/file-device.ts"
+import { HeaderStore } from "../../src/luks2/header-store.ts"
+import { isLuksKeyslot } from "../../src/luks2/operations/metadata-edit.ts"
 import { NbdClient } from "../../src/nbd/client.ts"
 import { alive, Place, until } from "./harness.ts"
 
@@ -103,4 +106,31 @@ test("close names somebody else's NBD client", async () => {
   fuse.kill("SIGINT")
   await new Promise((resolve) => fuse.once("exit", resolve))
   assert.equal((await place.tresor(["close", "work"])).code, 0)
+})
+
+test("close during a long KDF does not wait for its end", async () => {
+  const slow = await place.volume("slow.img", "passphrase", ["--portable"])
+  const device = await openFileDevice(slow.path, { readOnly: false })
+  const store = await HeaderStore.open(device)
+  // Half a minute and more, and below what is tried only when named.
+  await store.update(async (header) => {
+    const keyslots = new Map(
+      [...header.metadata.keyslots].map(([slot, each]) => {
+        if (!isLuksKeyslot(each) || each.kdf.type !== "pbkdf2") return [slot, each] as const
+        return [slot, { ...each, kdf: { ...each.kdf, iterations: 1 << 27 } }] as const
+      }),
+    )
+    return { header: { ...header, metadata: { ...header.metadata, keyslots } } }
+  })
+  await device.close()
+  assert.equal((await place.tresor(["open", slow.path, "slow", "--locked"])).code, 0)
+  const { pid } = place.state("slow")
+  const unlocking = place.tresor(["setkey", "slow", "--key-file", slow.keyFile])
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+  const started = performance.now()
+  const closed = await place.tresor(["close", "slow"])
+  assert.equal(closed.code, 0, closed.stderr)
+  await until("tresord ends", () => !alive(pid))
+  assert.ok(performance.now() - started < 15_000, "close waited for the KDF")
+  assert.equal((await unlocking).code, 4)
 })
