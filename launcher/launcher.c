@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 /* cryptsetup's exit codes, as src/errors.ts. */
+#define EXIT_ARGUMENTS	1
 #define EXIT_DENIED	2
 #define EXIT_BROKEN	4
 
@@ -88,6 +89,40 @@ static void need_files(void)
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < LEAST_FILES)
 		fail(EXIT_BROKEN, "only %lu open files are allowed and %d are needed; raise the limit (ulimit -n)",
 		     (unsigned long)limit.rlim_max, LEAST_FILES);
+}
+
+/* RFC 3629: no overlong form, no surrogate, nothing beyond U+10FFFF. */
+static bool is_utf8(const char *text)
+{
+	const unsigned char *at = (const unsigned char *)text;
+
+	while (*at != 0) {
+		unsigned char first = *at++, low = 0x80, high = 0xbf;
+		int more = first < 0x80 ? 0 : first < 0xc2 ? -1 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : first < 0xf5 ? 3 : -1;
+
+		if (more < 0)
+			return false;
+		if (first == 0xe0)
+			low = 0xa0;
+		else if (first == 0xed)
+			high = 0x9f;
+		else if (first == 0xf0)
+			low = 0x90;
+		else if (first == 0xf4)
+			high = 0x8f;
+		for (; more > 0; more--, low = 0x80, high = 0xbf)
+			if (*at < low || *at++ > high)
+				return false;
+	}
+	return true;
+}
+
+/* Node would replace such bytes, and the command would be about another file. */
+static void need_text(char **argv)
+{
+	for (int i = 1; argv[i] != NULL; i++)
+		if (!is_utf8(argv[i]))
+			fail(EXIT_ARGUMENTS, "argument %d is not UTF-8; rename the file, or name it by a symbolic link", i);
 }
 
 /*
@@ -176,6 +211,7 @@ int main(int argc, char **argv, char **environment)
 	forbid_dumps();
 	refuse_tracer();
 	need_files();
+	need_text(argv);
 	find_folder(folder);
 	node = beside(folder, "node");
 	/* Opened while directories on the way may still be passed as root. */

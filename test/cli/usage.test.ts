@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { copyFileSync, cpSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
-import { Place, root, run } from "./harness.ts"
+import { Place, root, run, tresorPath } from "./harness.ts"
 
 const place = new Place()
 
@@ -33,6 +33,29 @@ for (const name of ["../x", "a/b", ".", "..", "", "-x", "a b", "a\nb", "x".repea
 }
 test("a name too long for its socket is refused with the way out", () =>
   refused(["open", "disk.img", "n".repeat(100)], /107.*TRESOR_RUNTIME_DIR/))
+
+test("an argument that is not UTF-8 is refused; one that is, whatever its letters, is taken as it is", async () => {
+  const call = (octal: string) => run("sh", ["-c", `exec "$0" check "$(printf '${octal}')"`, tresorPath])
+  const invalid = [
+    "\\377.img",
+    "\\300\\257",
+    "\\340\\200\\200",
+    "\\355\\240\\200",
+    "\\360\\200\\200\\200",
+    "\\364\\220\\200\\200",
+    "a\\303",
+  ]
+  for (const octal of invalid) {
+    const { code, stderr } = await call(octal)
+    assert.equal(code, 1, octal)
+    assert.match(stderr, /^tresor: error: cannot start: argument 2 is not UTF-8; .* by a symbolic link\n$/, octal)
+  }
+  for (const octal of ["\\303\\244.img", "\\355\\237\\277", "\\364\\217\\277\\277", "\\340\\240\\200", "plain"]) {
+    const { code, stderr } = await call(octal)
+    assert.equal(code, 4, octal)
+    assert.doesNotMatch(stderr, /UTF-8/)
+  }
+})
 
 test("no arguments show the help on stderr and exit 1", async () => {
   const { code, stdout, stderr } = await place.tresor([])
