@@ -137,6 +137,16 @@ test("a checkout to be built says in one line what is missing; a built one needs
   assert.match(missing.stderr, /^tresor: error: cannot start: node is needed to build and is not installed; [^\n]+\n$/)
 })
 
+test("the product's Node is the pinned one, whatever NODE says: npm sets it to its own", async () => {
+  const out = place.path("pinned")
+  const env = { NODE: "/bin/true", OUT: "/nowhere", NODE_HEADERS: "/nowhere" }
+  const made = await run("make", ["-s", "-C", join(root, "launcher"), `OUT=${out}`], { env })
+  assert.equal(made.code, 0, made.stderr)
+  const { stdout } = await run(join(out, "node"), ["--version"])
+  assert.equal(stdout, `${process.version}\n`)
+  rmSync(out, { recursive: true, force: true })
+})
+
 test("certificates for TLS are not loaded: nothing here speaks it", async () => {
   // Node would warn of a file it cannot read.
   const { stderr } = await place.tresor(["--version"], { env: { NODE_EXTRA_CA_CERTS: "/does/not/exist" } })
