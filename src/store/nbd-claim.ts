@@ -41,12 +41,31 @@ function holder(name: string): Promise<string> {
   })
 }
 
+/** This process's own: a volume's data and its header are opened apart. */
+const held = new Map<string, { users: number; release: () => Promise<void> }>()
+
+/** One user more of a claim that is held here. */
+function share(name: string): ExportClaim | null {
+  const claim = held.get(name)
+  if (claim === undefined) return null
+  claim.users++
+  return {
+    release: async () => {
+      if (--claim.users > 0) return
+      held.delete(name)
+      await claim.release()
+    },
+  }
+}
+
 /**
  * `address`: of a server behind TCP, as it was connected to. A reader only looks
- * whether somebody writes. Throws TresorError STORE_BUSY (exit 5).
+ * whether somebody else writes. Throws TresorError STORE_BUSY (exit 5).
  */
 export async function claimExport(target: NbdTarget, address: string, write: boolean): Promise<ExportClaim> {
   const name = `\0tresor-export-${createHash("sha256").update(identity(target, address)).digest("hex").slice(0, 32)}`
+  const ours = share(name)
+  if (ours !== null) return ours
   const server = createServer((socket) => socket.destroy())
   try {
     await new Promise<void>((resolve, reject) => server.once("error", reject).listen(name, resolve))
@@ -62,6 +81,10 @@ export async function claimExport(target: NbdTarget, address: string, write: boo
   server.on("error", () => {})
   server.unref()
   const release = () => new Promise<void>((resolve) => server.close(() => resolve()))
-  if (!write) await release()
-  return { release: write ? release : async () => {} }
+  if (!write) {
+    await release()
+    return { release: async () => {} }
+  }
+  held.set(name, { users: 0, release })
+  return share(name)!
 }
