@@ -38,6 +38,8 @@ interface OpenHeader extends HeaderAccess {
 interface HeaderOptions {
   readonly readOnly: boolean
   readonly backend: Backend
+  /** Has the header's NBD export together with the data. */
+  readonly owner: object
   readonly warn: (message: string, facts: Record<string, unknown>) => void
 }
 
@@ -46,9 +48,9 @@ interface HeaderOptions {
  * cryptsetup and the key commands can change it while the volume is served.
  * `segment` and `size` (bytes of copies and keyslots) are as they were found now.
  */
-export async function openHeader(path: string, { readOnly, backend, warn }: HeaderOptions): Promise<OpenHeader> {
+export async function openHeader(path: string, { readOnly, backend, owner, warn }: HeaderOptions): Promise<OpenHeader> {
   async function use<T>(work: (store: HeaderStore) => Promise<T>): Promise<T> {
-    const device = await openHeaderDevice(path, { readOnly, readonlyHelps: true })
+    const device = await openHeaderDevice(path, { readOnly, readonlyHelps: true, owner })
     try {
       return await work(await HeaderStore.open(device))
     } finally {

@@ -64,9 +64,9 @@ type Served = Pick<SessionParts, "volume" | "stopServing" | "clients">
 
 type Undo = (() => Promise<void>)[]
 
-async function overNbd(options: SessionOptions, segment: Segment, undo: Undo): Promise<Served> {
-  const { readonly, direct, warn } = options
-  const store = await openStore(options.path, { readOnly: readonly, direct, log: warn })
+async function overNbd(options: SessionOptions & { owner: object }, segment: Segment, undo: Undo): Promise<Served> {
+  const { readonly, direct, owner, warn } = options
+  const store = await openStore(options.path, { readOnly: readonly, direct, owner, log: warn })
   undo.push(() => store.close())
   const { minimumBlock = 1 } = store
   if (segment.sectorSize % minimumBlock !== 0 || segment.offset % BigInt(minimumBlock) !== 0n) {
@@ -106,14 +106,20 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const { transitionCycles } = options
     const backend = chooseBackend(options.backend)
     const { warn } = options
-    const header = await openHeader(options.header ?? options.path, { readOnly: options.readonly, backend, warn })
+    const owner = {}
+    const header = await openHeader(options.header ?? options.path, {
+      readOnly: options.readonly,
+      backend,
+      owner,
+      warn,
+    })
     const { segment } = header
     checkApart(options, segment, header.size)
     const newEnclave = () => openEnclave({ backend, transitionCycles, sealsNothing: !header.sealed })
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
     // cryptsetup's persistent flag counts as if it were given.
-    const asked = { ...options, discards: options.discards || header.discards }
+    const asked = { ...options, owner, discards: options.discards || header.discards }
     const served = options.kernel ? await asMapping(asked, header.uuid, segment) : await overNbd(asked, segment, undo)
     return new Session({
       ...options,

@@ -65,6 +65,8 @@ export interface HeaderDeviceOptions {
   readonly exclusive?: boolean
   /** The command has --readonly, which may be advised. */
   readonly readonlyHelps?: boolean
+  /** Of an NBD export, which the volume's data have with it. */
+  readonly owner?: object
 }
 
 /** Throws TresorError. */
@@ -79,5 +81,6 @@ export async function openHeaderDevice(path: string, options: HeaderDeviceOption
     }
   }
   const { openStore } = await import("./open.ts")
-  return new StoreDevice(await openStore(path, { readOnly: options.readOnly, direct: false }), path)
+  const { readOnly, owner } = options
+  return new StoreDevice(await openStore(path, { readOnly, direct: false, ...(owner && { owner }) }), path)
 }

@@ -41,13 +41,13 @@ function holder(name: string): Promise<string> {
   })
 }
 
-/** This process's own: a volume's data and its header are opened apart. */
-const held = new Map<string, { users: number; release: () => Promise<void> }>()
+/** What this process holds. */
+const held = new Map<string, { owner: object; users: number; release: () => Promise<void> }>()
 
-/** One user more of a claim that is held here. */
-function share(name: string): ExportClaim | null {
+/** One user more of what the same owner holds. */
+function share(name: string, owner: object): ExportClaim | null {
   const claim = held.get(name)
-  if (claim === undefined) return null
+  if (claim?.owner !== owner) return null
   claim.users++
   return {
     release: async () => {
@@ -58,13 +58,21 @@ function share(name: string): ExportClaim | null {
   }
 }
 
-/**
- * `address`: of a server behind TCP, as it was connected to. A reader only looks
- * whether somebody else writes. Throws TresorError STORE_BUSY (exit 5).
- */
-export async function claimExport(target: NbdTarget, address: string, write: boolean): Promise<ExportClaim> {
+export interface ClaimOptions {
+  /** A reader only looks whether somebody else writes. */
+  readonly write: boolean
+  /** Whose claim it is. Data and header of one volume are opened apart, and have the same; two volumes never do. */
+  readonly owner: object
+}
+
+/** `address`: of a server behind TCP, as it was connected to. Throws TresorError STORE_BUSY (exit 5). */
+export async function claimExport(
+  target: NbdTarget,
+  address: string,
+  { write, owner }: ClaimOptions,
+): Promise<ExportClaim> {
   const name = `\0tresor-export-${createHash("sha256").update(identity(target, address)).digest("hex").slice(0, 32)}`
-  const ours = share(name)
+  const ours = share(name, owner)
   if (ours !== null) return ours
   const server = createServer((socket) => socket.destroy())
   try {
@@ -85,6 +93,6 @@ export async function claimExport(target: NbdTarget, address: string, write: boo
     await release()
     return { release: async () => {} }
   }
-  held.set(name, { users: 0, release })
-  return share(name)!
+  held.set(name, { owner, users: 0, release })
+  return share(name, owner)!
 }

@@ -201,7 +201,12 @@ test("a discard is rounded inwards, and one of nothing is not sent", async () =>
   )
 })
 
-test("one export has one writer, however its URI is spelled", async () => {
+/** A store that opens after all is closed: its connections would keep the process. */
+async function opens(uri: string, options: { readOnly: boolean; owner?: object }): Promise<void> {
+  await (await openStore(uri, { direct: false, ...options })).close()
+}
+
+test("one export has one writer, however its URI is spelled, in this process too", async () => {
   await withServer(
     () => false,
     async ({ path }) => {
@@ -209,10 +214,9 @@ test("one export has one writer, however its URI is spelled", async () => {
       symlinkSync(path, link)
       const elsewhere = join(folder, "elsewhere")
       mkdirSync(elsewhere)
-      const options = { direct: false }
       for (const spelled of [path, link, join(elsewhere, "..", path.slice(folder.length))]) {
-        for (const readOnly of [true, false]) {
-          await assert.rejects(openStore(`nbd+unix:///?socket=${spelled}`, { ...options, readOnly }), {
+        for (const options of [{ readOnly: true }, { readOnly: false }, { readOnly: false, owner: {} }]) {
+          await assert.rejects(opens(`nbd+unix:///?socket=${spelled}`, options), {
             code: "STORE_BUSY",
             exitCode: 5,
             message: new RegExp(`in use by .*\\(process ${process.pid}\\)`),
@@ -220,7 +224,27 @@ test("one export has one writer, however its URI is spelled", async () => {
         }
       }
       // Another export of the same server.
-      await (await openStore(`nbd+unix:///other?socket=${path}`, { ...options, readOnly: false })).close()
+      await opens(`nbd+unix:///other?socket=${path}`, { readOnly: false })
     },
+  )
+})
+
+test("data and header of one volume have an export together, until the last is closed", async () => {
+  const owner = {}
+  await withServer(
+    () => false,
+    async ({ path, store }) => {
+      const uri = `nbd+unix:///?socket=${path}`
+      const header = await openStore(uri, { direct: false, readOnly: false, owner })
+      try {
+        await opens(uri, { readOnly: true, owner })
+        await store.close()
+        await assert.rejects(opens(uri, { readOnly: false, owner: {} }), { code: "STORE_BUSY" })
+      } finally {
+        await header.close()
+      }
+      await opens(uri, { readOnly: false, owner: {} })
+    },
+    { owner },
   )
 })

@@ -21,6 +21,8 @@ import { asIoError, checkRange, IoError, type Store } from "./store.ts"
 
 export interface NbdStoreOptions {
   readonly readOnly?: boolean
+  /** Stores of one owner may have one export: data and header of a volume. Absent: nobody shares. */
+  readonly owner?: object
   /** How long requests wait for a server that went away. */
   readonly lossGraceMs?: number
   /** A server silent so long over a request counts as gone. */
@@ -98,7 +100,10 @@ export class NbdStore implements Store {
       if (LARGEST_BLOCK % client.minimumBlock !== 0) {
         throw new IoError("EINVAL", `the NBD server wants blocks of ${client.minimumBlock} bytes, sectors are smaller`)
       }
-      const claim = await claimExport(target, client.address, options.readOnly !== true)
+      const claim = await claimExport(target, client.address, {
+        write: options.readOnly !== true,
+        owner: options.owner ?? {},
+      })
       const store = new NbdStore(target, client, claim, options)
       store.#keeper = store.#keep(client)
       return store

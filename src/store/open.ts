@@ -10,6 +10,8 @@ export interface OpenStoreOptions {
   readonly readOnly: boolean
   /** O_DIRECT; means nothing to an NBD server. */
   readonly direct: boolean
+  /** Of an NBD export, which stores of one owner share. */
+  readonly owner?: object
   /** Told of connections to an NBD server that are lost and made again. */
   readonly log?: NbdStoreOptions["log"]
 }
@@ -22,9 +24,9 @@ const SMALLEST = 512
  * TresorError: STORE_MISSING, STORE_DENIED, STORE_BUSY, STORE_UNFIT, STORE_TOO_SMALL,
  * STORE_UNREACHABLE, NBD_URI.
  */
-export async function openStore(path: string, { readOnly, direct, log }: OpenStoreOptions): Promise<Store> {
+export async function openStore(path: string, { readOnly, direct, owner, log }: OpenStoreOptions): Promise<Store> {
   const store = await (isNbdUri(path)
-    ? openNbd(path, { readOnly, ...(log && { log }) })
+    ? openNbd(path, { readOnly, ...(owner && { owner }), ...(log && { log }) })
     : openFile(path, readOnly, direct))
   if (store.size >= SMALLEST) return store
   await store.close()
