@@ -1,4 +1,4 @@
-/** The hardware backend of the addon on a driver and a CPU made for tests (addon/sgx_fake.h). */
+/** The hardware backend of the addon on a driver and a CPU made for tests (addon/test/fake.h). */
 import { createRequire } from "node:module"
 import { installed } from "./installation.ts"
 import type { NativeEnclave, NativeEnclaveOptions } from "./native.ts"

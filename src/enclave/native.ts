@@ -149,7 +149,7 @@ export const ring: RingFunctions = addon
 /** ECREATE. */
 export const createEnclave = (options: NativeEnclaveOptions): NativeEnclave => addon.createEnclave(options)
 
-/** addon/sectors.c. */
+/** addon/io/sectors.c. */
 export const createSectors = (enclave: NativeEnclave, handle: number, fd: number): FileSectors =>
   addon.createSectors(enclave, handle, fd)
 

@@ -184,7 +184,7 @@ export interface Range {
 
 /**
  * Whole sectors between a file and memory, many in one entry, as far as that
- * does not wait for a disk: see addon/sectors.c for the table, and
+ * does not wait for a disk: see addon/io/sectors.c for the table, and
  * src/volume/sector-batch.ts. Both return 0, or the status of an entry that
  * failed: then no row is valid.
  */

@@ -1,6 +1,6 @@
 /**
  * A connected socket with the memory it receives into and sends from
- * (addon/channel.c). Requests are parsed and replies made where they lie;
+ * (addon/io/channel.c). Requests are parsed and replies made where they lie;
  * nothing is allocated per request.
  */
 import { addon } from "../enclave/native.ts"

@@ -1,4 +1,4 @@
-/** What a file needs from the operating system and Node does not offer; addon/file.c. */
+/** What a file needs from the operating system and Node does not offer; addon/io/file.c. */
 import { addon } from "../enclave/native.ts"
 
 interface FileFunctions {

@@ -1,4 +1,4 @@
-/** Rows for one pass of whole sectors through the enclave (addon/sectors.c tells the columns). Pure. */
+/** Rows for one pass of whole sectors through the enclave (addon/io/sectors.c tells the columns). Pure. */
 
 export const ROWS = 64
 const COLUMNS = 6

@@ -27,10 +27,10 @@
 #include <unistd.h>
 
 #include "addon/addon.h"
-#include "addon/backend.h"
-#include "addon/emulator.h"
-#include "addon/measure.h"
-#include "addon/secret_memory.h"
+#include "addon/sgx/backend.h"
+#include "addon/sgx/emulator.h"
+#include "addon/sgx/measure.h"
+#include "addon/sgx/secret_memory.h"
 
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "addon/refuse.h"
+#include "addon/sgx/refuse.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
 #include <elf.h>
 #include <string.h>
 
-#include "addon/sgx.h"
+#include "addon/sgx/driver.h"
 
 /* How many symbols the table has; DT_GNU_HASH tells only where the last chain ends. */
 static uint32_t gnu_symbol_count(const uint32_t *table)

@@ -2,7 +2,7 @@
 /*
  * Tests only: a function with the contract of __vdso_sgx_enter_enclave
  * (<asm/sgx.h>), without user handlers. Its ENCLU raises SIGILL on a CPU without
- * SGX, and sgx_fake.c does then what the CPU would, and after an exception what
+ * SGX, and fake_cpu.c does then what the CPU would, and after an exception what
  * the kernel would: resume at tresor_fake_exception with the leaf in EAX and the
  * vector, the error code and the address in RDI, RSI and RDX.
  */

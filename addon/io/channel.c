@@ -25,7 +25,7 @@
 #include <uv.h>
 
 #include "addon/addon.h"
-#include "addon/slab.h"
+#include "addon/io/slab.h"
 
 #define IOV_ROWS	512u
 #define PAGE		4096u

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "addon/backend.h"
-#include "addon/refuse.h"
+#include "addon/sgx/backend.h"
+#include "addon/sgx/refuse.h"
 
 /* SDM vol. 3D, TCS. */
 struct tresor_tcs {

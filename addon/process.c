@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "addon/addon.h"
-#include "addon/secret_memory.h"
+#include "addon/sgx/secret_memory.h"
 
 static napi_value throw_errno(napi_env env, const char *what)
 {

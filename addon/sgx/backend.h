@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "abi/enclave.h"
-#include "addon/refuse.h"
+#include "addon/sgx/refuse.h"
 
 #define SGX_PAGE_SIZE		4096u
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "addon/slab.h"
+#include "addon/io/slab.h"
 
 #include <sys/mman.h>
 

@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 #include "addon/addon.h"
-#include "addon/backend.h"
-#include "addon/refuse.h"
+#include "addon/sgx/backend.h"
+#include "addon/sgx/refuse.h"
 
 /* ECREATE. One reference, the caller's. NULL with the error filled in. */
 struct tresor_enclave *tresor_enclave_create(const struct tresor_secs *secs, const struct tresor_backend_ops *ops,

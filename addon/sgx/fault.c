@@ -2,7 +2,7 @@
 /* What ended an enclave, in words. Told once, by the first thread to find out; allocates nothing. */
 #include <stdio.h>
 
-#include "addon/backend.h"
+#include "addon/sgx/backend.h"
 
 static bool is_first_fault(struct tresor_image *image)
 {

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "addon/backend.h"
+#include "addon/sgx/backend.h"
 
 struct tresor_sha256 {
 	uint32_t state[8];

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "addon/addon.h"
-#include "addon/enclave.h"
-#include "addon/measure.h"
+#include "addon/sgx/enclave.h"
+#include "addon/sgx/measure.h"
 
 static const napi_type_tag enclave_tag = { 0x6e5c1f0b7a2d4983, 0x9b1e0c57d3a84f26 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests only: the addon that has the driver and the CPU of sgx_fake.h, and how tests tell them what to do. */
+/* Tests only: the addon that has the driver and the CPU of fake.h, and how tests tell them what to do. */
 #include <fcntl.h>
 #include <node_api.h>
 #include <sys/auxv.h>
@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "addon/addon.h"
-#include "addon/sgx_fake.h"
+#include "addon/test/fake.h"
 
 static int32_t get(napi_env env, napi_value object, const char *name)
 {

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tests only: a driver and a CPU for the hardware backend, on machines without
- * either. The driver (sgx_fake_driver.c) takes every argument as <asm/sgx.h>
+ * either. The driver (fake_driver.c) takes every argument as <asm/sgx.h>
  * declares it, answers with the errno Linux answers with, measures what it was
  * given itself, and maps pages with no more rights than they have. The image runs
- * unchanged: its ENCLU faults and is done by the CPU (sgx_fake_cpu.c), which is
+ * unchanged: its ENCLU faults and is done by the CPU (fake_cpu.c), which is
  * the emulator of the software backend.
  *
  * Differs from hardware: faults are told by this process's own signals; the
  * enclave's FS and GS are the host's; EEXIT to anywhere but the vDSO is a fault.
  */
-#ifndef TRESOR_SGX_FAKE_H
-#define TRESOR_SGX_FAKE_H
+#ifndef TRESOR_FAKE_H
+#define TRESOR_FAKE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "addon/backend.h"
-#include "addon/emulator.h"
-#include "addon/measure.h"
-#include "addon/sgx.h"
+#include "addon/sgx/backend.h"
+#include "addon/sgx/emulator.h"
+#include "addon/sgx/measure.h"
+#include "addon/sgx/driver.h"
 
 #define FAKE_ENCLAVES		8
 #define FAKE_SIGNAL_STACK	65536u

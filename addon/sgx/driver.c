@@ -4,7 +4,7 @@
  * driver would answer with EIO or EPERM, rules.c has refused before with a
  * reason.
  */
-#include "addon/sgx.h"
+#include "addon/sgx/driver.h"
 
 #include <cpuid.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "addon/addon.h"
-#include "addon/backend.h"
+#include "addon/sgx/backend.h"
 
 /* One per call of add_pages, and the dynamic range. */
 #define REGIONS		(4 * TRESOR_THREADS + 16)

@@ -4,7 +4,7 @@
  * its SIGSTRUCT. Written apart from src/enclave/image, which signs: the two
  * check each other.
  */
-#include "addon/measure.h"
+#include "addon/sgx/measure.h"
 
 #include <cpuid.h>
 #include <immintrin.h>

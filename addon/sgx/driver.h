@@ -4,8 +4,8 @@
  * so that a driver made for tests can stand in: the machines Tresor is built on
  * have no SGX.
  */
-#ifndef TRESOR_SGX_H
-#define TRESOR_SGX_H
+#ifndef TRESOR_DRIVER_H
+#define TRESOR_DRIVER_H
 
 #include <asm/sgx.h>
 #include <stddef.h>
@@ -35,7 +35,7 @@ extern const struct tresor_sgx_system *tresor_sgx_system;
 void *tresor_vdso_symbol(const void *image, const char *name);
 
 /*
- * sgx_call.S: one EENTER by way of `enter`. Low half of the result: what `enter`
+ * driver_entry.S: one EENTER by way of `enter`. Low half of the result: what `enter`
  * returned; high half: EDI, the enclave's status, meaningful after EEXIT only.
  */
 uint64_t tresor_sgx_call(vdso_sgx_enter_enclave_t enter, void *request, struct sgx_enclave_run *run);

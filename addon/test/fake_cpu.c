@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests only: the CPU of sgx_fake.h, and the vDSO together with sgx_fake_entry.S. */
+/* Tests only: the CPU of fake.h, and the vDSO together with fake_cpu_entry.S. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "addon/sgx_fake.h"
+#include "addon/test/fake.h"
 
 #define ENCLU_SIZE	3
 #define VECTOR_UD	6

@@ -3,14 +3,14 @@
  * The enclave itself, the same for every backend: its measurement as it grows,
  * who is in which TCS, and its end.
  */
-#include "addon/enclave.h"
+#include "addon/sgx/enclave.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "addon/measure.h"
-#include "addon/rules.h"
+#include "addon/sgx/measure.h"
+#include "addon/sgx/rules.h"
 
 struct tresor_enclave {
 	uint32_t references;	/* atomic */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests only: the driver of sgx_fake.h, as arch/x86/kernel/cpu/sgx of Linux 6.1 to 6.18 behaves. */
+/* Tests only: the driver of fake.h, as arch/x86/kernel/cpu/sgx of Linux 6.1 to 6.18 behaves. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "addon/sgx_fake.h"
+#include "addon/test/fake.h"
 
 /* Within the kernel only. */
 #define ERESTARTSYS	512

@@ -3,7 +3,7 @@
  * What ECREATE, EADD, EENTER and EINIT refuse, and a little more. Checked here
  * for hardware too, because its driver tells no more than EIO and EPERM.
  */
-#include "addon/rules.h"
+#include "addon/sgx/rules.h"
 
 /* SDM vol. 3D, ECREATE; XSAVE areas as Intel lays them out. */
 bool tresor_check_create(const struct tresor_secs *secs, struct tresor_error *error)

@@ -5,12 +5,12 @@
  * differs: Intel's is AES-CMAC under a fused key, ours HMAC-SHA256 under the
  * machine secret.
  */
-#include "addon/emulator.h"
+#include "addon/sgx/emulator.h"
 
 #include <string.h>
 #include <wmmintrin.h>
 
-#include "addon/measure.h"
+#include "addon/sgx/measure.h"
 
 enum { KEY_EINITTOKEN = 0, KEY_PROVISION = 1, KEY_PROVISION_SEAL = 2, KEY_REPORT = 3, KEY_SEAL = 4 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "addon/secret_memory.h"
+#include "addon/sgx/secret_memory.h"
 
 #include <errno.h>
 #include <fcntl.h>

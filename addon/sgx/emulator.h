@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "addon/backend.h"
+#include "addon/sgx/backend.h"
 
 enum { ENCLU_EREPORT = 0, ENCLU_EGETKEY = 1, ENCLU_EEXIT = 4, ENCLU_EACCEPT = 5 };
 

@@ -26,7 +26,7 @@
 
 #include "abi/enclave.h"
 #include "addon/addon.h"
-#include "addon/slab.h"
+#include "addon/io/slab.h"
 
 enum { OFFSET, SECTOR, AT, LENGTH, FROM, RESULT, COLUMNS };
 #define RUN	64u	/* rows in one system call */
