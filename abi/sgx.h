@@ -16,7 +16,7 @@
 #define SGX_PAGE_SIZE		4096u
 
 /* ENCLU's leaves, by RAX; 38.3. */
-enum { ENCLU_EREPORT = 0, ENCLU_EGETKEY = 1, ENCLU_EENTER = 2, ENCLU_EEXIT = 4, ENCLU_EACCEPT = 5 };
+enum { ENCLU_EREPORT = 0, ENCLU_EGETKEY = 1, ENCLU_EENTER = 2, ENCLU_ERESUME = 3, ENCLU_EEXIT = 4, ENCLU_EACCEPT = 5 };
 
 /* What a leaf leaves in RAX when it refuses; 40.1.2. */
 enum {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The addon's front door: each subject registers its own functions. Nothing
+ * The addon's front door. Nothing
  * here or behind it is trusted with a key where the enclave is hardware's.
  */
 #include <node_api.h>
@@ -15,7 +15,8 @@ static napi_value init(napi_env env, napi_value exports)
 	tresor_file_register(env, exports);
 	tresor_channel_register(env, exports);
 	tresor_ring_register(env, exports);
-	tresor_system_register(env, exports);
+	tresor_process_register(env, exports);
+	tresor_passphrase_register(env, exports);
 	return exports;
 }
 

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,47 +13,49 @@
 #include <unistd.h>
 
 #include "addon/addon.h"
+#include "addon/napi/values.h"
+#include "addon/napi/work.h"
 
 #define PAGE		4096
 #define LARGEST_BUFFER	(64 << 20)
 
-static void throw_errno(napi_env env, int error, const char *what)
+static napi_value throw_arguments(napi_env env)
 {
-	const char *name = strerrorname_np(error);
-	char message[128];
-
-	snprintf(message, sizeof(message), "%s: %s", what, strerrordesc_np(error));
-	napi_throw_error(env, name ? name : "EIO", message);
+	return js_throw_arguments(env, "file");
 }
 
-static bool get_arguments(napi_env env, napi_callback_info info, size_t wanted, napi_value *argv)
+/* From errno. */
+static napi_value throw_errno(napi_env env, const char *what)
 {
-	size_t count = wanted;
+	char message[128];
 
-	if (napi_get_cb_info(env, info, &count, argv, NULL, NULL) == napi_ok && count == wanted)
-		return true;
-	napi_throw_type_error(env, "EINVAL", "wrong number of arguments");
-	return false;
+	snprintf(message, sizeof(message), "%s: %s", what, strerrordesc_np(errno));
+	return js_throw_errno(env, errno, message);
 }
 
 static bool get_size(napi_env env, napi_value value, int64_t *size)
 {
-	if (napi_get_value_int64(env, value, size) == napi_ok && *size >= 0)
-		return true;
-	napi_throw_type_error(env, "EINVAL", "not an offset or a length");
-	return false;
+	uint64_t number;
+
+	if (!js_get_number(env, value, &number))
+		return false;
+	*size = (int64_t)number;
+	return true;
 }
 
 struct work {
-	napi_async_work work;
-	napi_deferred deferred;
-	napi_ref bytes;		/* NULL: a hole is punched */
-	const uint8_t *from;
+	struct js_work work;
+	const uint8_t *from;	/* NULL: a hole is punched */
 	int fd;
 	int64_t offset, length;
 	int error;
 	bool truncated;
 };
+
+static struct work *work_of(struct js_work *work)
+{
+	return (struct work *)((char *)work - offsetof(struct work, work));
+}
 
 /*
  * Nothing is written past the end of a regular file: it would come back between
@@ -85,13 +88,12 @@ static void write_inside(struct work *work)
 	}
 }
 
-static void work_execute(napi_env env, void *data)
+static void work_run(struct js_work *job)
 {
-	struct work *work = data;
+	struct work *work = work_of(job);
 	int result;
 
-	(void)env;
-	if (work->bytes) {
+	if (work->from) {
 		write_inside(work);
 		return;
 	}
@@ -101,52 +103,41 @@ static void work_execute(napi_env env, void *data)
 	work->error = result < 0 ? errno : 0;
 }
 
-static void work_complete(napi_env env, napi_status state, void *data)
+static napi_value work_answer(napi_env env, struct js_work *job, napi_value *error)
 {
-	struct work *work = data;
-	napi_value code, message, error;
-	const char *name;
+	const struct work *work = work_of(job);
+	napi_value nothing = NULL;
 	char text[128];
 
-	if (state == napi_ok && work->error == 0) {
-		napi_get_undefined(env, &error);
-		napi_resolve_deferred(env, work->deferred, error);
-	} else if (state == napi_ok) {
-		name = strerrorname_np(work->error);
-		if (work->truncated)
-			snprintf(text, sizeof(text), "the file ends before byte %lld: it was truncated",
-				 (long long)(work->offset + work->length));
-		else
-			snprintf(text, sizeof(text), "%s: %s", work->bytes ? "pwrite" : "fallocate",
-				 strerrordesc_np(work->error));
-		napi_create_string_utf8(env, name ? name : "EIO", NAPI_AUTO_LENGTH, &code);
-		napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &message);
-		napi_create_error(env, code, message, &error);
-		napi_reject_deferred(env, work->deferred, error);
+	if (work->error == 0) {
+		napi_get_undefined(env, &nothing);
+		return nothing;
 	}
-	if (work->bytes)
-		napi_delete_reference(env, work->bytes);
-	napi_delete_async_work(env, work->work);
-	free(work);
+	if (work->truncated)
+		snprintf(text, sizeof(text), "the file ends before byte %lld: it was truncated",
+			 (long long)(work->offset + work->length));
+	else
+		snprintf(text, sizeof(text), "%s: %s", work->from ? "pwrite" : "fallocate",
+			 strerrordesc_np(work->error));
+	*error = js_error(env, js_errno_name(work->error), text);
+	return NULL;
 }
 
+static void work_forget(struct js_work *job)
+{
+	free(work_of(job));
+}
+
+/* `bytes`: what `work.from` points into, or NULL. */
 static napi_value start_work(napi_env env, struct work work, napi_value bytes)
 {
 	struct work *started = malloc(sizeof(*started));
-	napi_value name, promise;
 
-	if (!started) {
-		throw_errno(env, ENOMEM, "file work");
-		return NULL;
-	}
+	if (!started)
+		return js_throw_errno(env, ENOMEM, "file work: out of memory");
 	*started = work;
-	if (bytes)
-		napi_create_reference(env, bytes, 1, &started->bytes);
-	napi_create_string_utf8(env, "tresor file", NAPI_AUTO_LENGTH, &name);
-	napi_create_promise(env, &started->deferred, &promise);
-	napi_create_async_work(env, NULL, name, work_execute, work_complete, started, &started->work);
-	napi_queue_async_work(env, started->work);
-	return promise;
+	started->work = (struct js_work){ .run = work_run, .answer = work_answer, .forget = work_forget };
+	return js_start(env, &started->work, "tresor file", bytes);
 }
 
 /* punchHole(fd, offset, length) -> Promise: the range takes no space and reads as zeros. */
@@ -154,12 +145,12 @@ static napi_value punch_hole(napi_env env, napi_callback_info info)
 {
 	struct work work = { 0 };
 	napi_value argv[3];
-	int64_t fd;
+	int32_t fd;
 
-	if (!get_arguments(env, info, 3, argv) || !get_size(env, argv[0], &fd) ||
+	if (!js_arguments(env, info, 3, argv, NULL) || !js_get_int32(env, argv[0], &fd) ||
 	    !get_size(env, argv[1], &work.offset) || !get_size(env, argv[2], &work.length))
-		return NULL;
-	work.fd = (int)fd;
+		return throw_arguments(env);
+	work.fd = fd;
 	return start_work(env, work, NULL);
 }
 
@@ -167,22 +158,16 @@ static napi_value punch_hole(napi_env env, napi_callback_info info)
 static napi_value js_write_inside(napi_env env, napi_callback_info info)
 {
 	struct work work = { 0 };
-	napi_typedarray_type type;
 	napi_value argv[3];
+	uint8_t *bytes;
 	size_t length;
-	int64_t fd;
-	void *data;
+	int32_t fd;
 
-	if (!get_arguments(env, info, 3, argv) || !get_size(env, argv[0], &fd) ||
-	    !get_size(env, argv[2], &work.offset))
-		return NULL;
-	if (napi_get_typedarray_info(env, argv[1], &type, &length, &data, NULL, NULL) != napi_ok ||
-	    type != napi_uint8_array) {
-		napi_throw_type_error(env, "EINVAL", "not bytes");
-		return NULL;
-	}
-	work.fd = (int)fd;
-	work.from = data;
+	if (!js_arguments(env, info, 3, argv, NULL) || !js_get_int32(env, argv[0], &fd) ||
+	    !js_get_bytes(env, argv[1], &bytes, &length) || !get_size(env, argv[2], &work.offset))
+		return throw_arguments(env);
+	work.fd = fd;
+	work.from = bytes;
 	work.length = (int64_t)length;
 	return start_work(env, work, argv[1]);
 }
@@ -192,13 +177,14 @@ static napi_value claim_byte(napi_env env, napi_callback_info info)
 {
 	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1 };
 	napi_value argv[2];
-	int64_t fd, at;
+	int32_t fd;
+	int64_t at;
 
-	if (!get_arguments(env, info, 2, argv) || !get_size(env, argv[0], &fd) || !get_size(env, argv[1], &at))
-		return NULL;
+	if (!js_arguments(env, info, 2, argv, NULL) || !js_get_int32(env, argv[0], &fd) || !get_size(env, argv[1], &at))
+		return throw_arguments(env);
 	lock.l_start = at;
-	if (fcntl((int)fd, F_OFD_SETLK, &lock) != 0)
-		throw_errno(env, errno, "fcntl");
+	if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
+		return throw_errno(env, "fcntl");
 	return NULL;
 }
 
@@ -207,15 +193,14 @@ static napi_value byte_claimed(napi_env env, napi_callback_info info)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
 	napi_value argv[2], result;
-	int64_t fd, at;
+	int32_t fd;
+	int64_t at;
 
-	if (!get_arguments(env, info, 2, argv) || !get_size(env, argv[0], &fd) || !get_size(env, argv[1], &at))
-		return NULL;
+	if (!js_arguments(env, info, 2, argv, NULL) || !js_get_int32(env, argv[0], &fd) || !get_size(env, argv[1], &at))
+		return throw_arguments(env);
 	lock.l_start = at;
-	if (fcntl((int)fd, F_OFD_GETLK, &lock) != 0) {
-		throw_errno(env, errno, "fcntl");
-		return NULL;
-	}
+	if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
+		return throw_errno(env, "fcntl");
 	napi_get_boolean(env, lock.l_type != F_UNLCK, &result);
 	return result;
 }
@@ -228,12 +213,12 @@ static napi_value byte_claimed(napi_env env, napi_callback_info info)
 static napi_value has_writer(napi_env env, napi_callback_info info)
 {
 	napi_value argv[1], result = NULL;
-	int64_t fd;
+	int32_t fd;
 
-	if (!get_arguments(env, info, 1, argv) || !get_size(env, argv[0], &fd))
-		return NULL;
-	if (fcntl((int)fd, F_SETLEASE, F_RDLCK) == 0) {
-		fcntl((int)fd, F_SETLEASE, F_UNLCK);
+	if (!js_arguments(env, info, 1, argv, NULL) || !js_get_int32(env, argv[0], &fd))
+		return throw_arguments(env);
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
+		fcntl(fd, F_SETLEASE, F_UNLCK);
 		napi_get_boolean(env, false, &result);
 	} else if (errno == EAGAIN) {
 		napi_get_boolean(env, true, &result);
@@ -257,23 +242,20 @@ static napi_value aligned_buffer(napi_env env, napi_callback_info info)
 	int64_t length;
 	void *data;
 
-	if (!get_arguments(env, info, 1, argv) || !get_size(env, argv[0], &length))
-		return NULL;
+	if (!js_arguments(env, info, 1, argv, NULL) || !get_size(env, argv[0], &length))
+		return throw_arguments(env);
 	if (length == 0 || length > LARGEST_BUFFER || length % PAGE != 0) {
 		napi_throw_range_error(env, "EINVAL", "not whole pages, or too many");
 		return NULL;
 	}
 	data = aligned_alloc(PAGE, (size_t)length);
-	if (!data) {
-		throw_errno(env, ENOMEM, "aligned_alloc");
-		return NULL;
-	}
+	if (!data)
+		return js_throw_errno(env, ENOMEM, "aligned_alloc: out of memory");
 	memset(data, 0, (size_t)length);
 	if (napi_create_external_arraybuffer(env, data, (size_t)length, free_buffer, NULL, &buffer) == napi_ok)
 		return buffer;
 	free(data);
-	throw_errno(env, ENOMEM, "ArrayBuffer");
-	return NULL;
+	return js_throw_errno(env, ENOMEM, "ArrayBuffer: out of memory");
 }
 
 void tresor_file_register(napi_env env, napi_value exports)

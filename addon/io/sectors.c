@@ -27,6 +27,7 @@
 #include "abi/enclave.h"
 #include "addon/addon.h"
 #include "addon/io/slab.h"
+#include "addon/sgx/enclave_binding.h"
 
 enum { OFFSET, SECTOR, AT, LENGTH, FROM, RESULT, COLUMNS };
 #define RUN	64u	/* rows in one system call */

@@ -11,75 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "abi/enclave.h"
+#include "addon/sgx/image.h"
 #include "addon/sgx/refuse.h"
 
-#define SGX_PAGE_SIZE		4096u
-
-/* ATTRIBUTES.FLAGS; SDM vol. 3D, SECS.ATTRIBUTES. */
-#define SGX_ATTR_INIT		0x01ull
-#define SGX_ATTR_DEBUG		0x02ull
-#define SGX_ATTR_MODE64BIT	0x04ull
-#define SGX_ATTR_PROVISIONKEY	0x10ull
-#define SGX_ATTR_EINITTOKEN_KEY	0x20ull
-#define SGX_ATTR_KSS		0x80ull
-
-/* SECINFO.FLAGS. */
-#define SGX_SECINFO_R		0x1u
-#define SGX_SECINFO_W		0x2u
-#define SGX_SECINFO_X		0x4u
-#define SGX_SECINFO_PENDING	0x8u
-#define SGX_SECINFO_TCS		0x100u
-#define SGX_SECINFO_REG		0x200u
-
-/* The fields of the SECS; MRENCLAVE to ISVSVN are known from init on. */
-struct tresor_secs {
-	uint64_t base;		/* set by create */
-	uint64_t size;
-	uint32_t ssa_frame_size;	/* pages */
-	uint32_t misc_select;
-	uint64_t attributes;	/* FLAGS */
-	uint64_t xfrm;
-	uint8_t mrenclave[32];
-	uint8_t mrsigner[32];
-	uint16_t isv_prod_id;
-	uint16_t isv_svn;
-};
-
-/* Offsets from the base. */
-struct tresor_thread {
-	uint64_t tcs;
-	uint64_t ossa;
-	uint64_t oentry;
-	uint32_t nssa;
-};
-
-/* A page as EADD knows it, in one byte: SECINFO's R, W, X and these. */
-#define TRESOR_PAGE_PRESENT	0x10u
-#define TRESOR_PAGE_TCS		0x20u
-#define TRESOR_PAGE_DYNAMIC	0x40u	/* reserved; there after EACCEPT */
-
-struct tresor_image {
-	struct tresor_secs secs;
-	uint8_t *pages;		/* secs.size / SGX_PAGE_SIZE */
-	struct tresor_thread threads[TRESOR_THREADS];
-	uint32_t thread_count;
-	uint64_t dynamic;	/* offset of the one reserved range */
-	uint64_t dynamic_size;	/* 0: none */
-	const char *gone;	/* what takes a page away under the enclave, for people; set by create */
-	uint32_t faulted;	/* atomic: 1 while the first fault is written down, then 2 */
-	char fault[160];	/* for people */
-};
-
-/* Remembers the first fault. `where`: what faulted; `vector`: the CPU's exception. Does not allocate. */
-void tresor_image_fault(struct tresor_image *image, const char *where, uint16_t vector, uint16_t error_code,
-			uint64_t address);
-/* The same of an enclave that answers TRESOR_E_DEAD. */
-void tresor_image_dead(struct tresor_image *image);
-/* The same when the kernel refused to enter; `error`: an errno. */
-void tresor_image_not_entered(struct tresor_image *image, int error);
-/* What was remembered, or NULL. Any thread. */
-const char *tresor_image_fault_text(const struct tresor_image *image);
+/* What entering returns once an enclave is gone; no enum tresor_status has this value. */
+#define TRESOR_ENTER_LOST	0xffffffffu
 
 struct tresor_options {
 	uint32_t transition_cycles;	/* software: TSC cycles burnt per entry and exit together */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <cpuid.h>
 #include <immintrin.h>
-#include <node_api.h>
 #include <stdbool.h>
 
 #include "abi/enclave.h"
 #include "addon/addon.h"
+#include "addon/napi/values.h"
 
 __attribute__((target("xsave")))
 static uint64_t read_xcr0(void)
@@ -39,14 +39,6 @@ static napi_value cpu_features(napi_env env, napi_callback_info info)
 	return result;
 }
 
-static void set_boolean(napi_env env, napi_value object, const char *name, bool is)
-{
-	napi_value value;
-
-	napi_get_boolean(env, is, &value);
-	napi_set_named_property(env, object, name, value);
-}
-
 /* SDM vol. 3D, "Intel SGX Resource Enumeration Leaves": CPUID.(12H,2) and on, to the first that is none. */
 static double epc_bytes(void)
 {
@@ -66,7 +58,7 @@ static napi_value sgx_cpu(napi_env env, napi_callback_info info)
 {
 	unsigned int a, b, c, d;
 	bool sgx = false, launch_control = false, sgx2 = false;
-	napi_value result, epc;
+	napi_value result;
 
 	(void)info;
 	if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
@@ -76,11 +68,10 @@ static napi_value sgx_cpu(napi_env env, napi_callback_info info)
 	if (sgx && __get_cpuid_count(0x12, 0, &a, &b, &c, &d))
 		sgx2 = a & 1u << 1;
 	napi_create_object(env, &result);
-	set_boolean(env, result, "sgx", sgx);
-	set_boolean(env, result, "launchControl", launch_control);
-	set_boolean(env, result, "sgx2", sgx2);
-	napi_create_double(env, sgx ? epc_bytes() : 0, &epc);
-	napi_set_named_property(env, result, "epcBytes", epc);
+	js_set_bool(env, result, "sgx", sgx);
+	js_set_bool(env, result, "launchControl", launch_control);
+	js_set_bool(env, result, "sgx2", sgx2);
+	js_set_double(env, result, "epcBytes", sgx ? epc_bytes() : 0);
 	return result;
 }
 

@@ -17,32 +17,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "addon/addon.h"
 #include "addon/sgx/backend.h"
+#include "addon/sgx/fault.h"
+#include "addon/sgx/range.h"
+#include "addon/sgx/vdso.h"
 
 /* One per call of add_pages, and the dynamic range. */
 #define REGIONS		(4 * TRESOR_THREADS + 16)
 /* How often, a millisecond apart, a call that says EAGAIN is made again. */
 #define TRIES		1000
-
-/* SDM vol. 3D, SECS; the fields that ECREATE reads. */
-struct secs_page {
-	uint64_t size;
-	uint64_t base;
-	uint32_t ssa_frame_size;
-	uint32_t misc_select;
-	uint8_t reserved1[24];
-	uint64_t attributes;
-	uint64_t xfrm;
-	uint8_t reserved2[4032];
-};
-_Static_assert(sizeof(struct secs_page) == SGX_PAGE_SIZE, "SDM");
-_Static_assert(offsetof(struct secs_page, attributes) == 48, "SDM");
-
-struct secinfo {
-	uint64_t flags;
-	uint64_t reserved[7];
-};
 
 struct region {
 	uint64_t offset;
@@ -162,7 +145,6 @@ static int open_device(struct tresor_error *error)
  */
 static uint64_t allowed_xfrm(uint64_t xfrm)
 {
-	const uint64_t avx = 0x4, avx512 = 0xe0;
 	uint32_t registers[4];
 	uint64_t allowed;
 
@@ -170,8 +152,8 @@ static uint64_t allowed_xfrm(uint64_t xfrm)
 	allowed = (uint64_t)registers[3] << 32 | registers[2];
 	if (allowed == 0)
 		return xfrm;
-	if (!(allowed & avx) || (allowed & avx512) != avx512)
-		allowed &= ~avx512;
+	if (!(allowed & SGX_XFRM_AVX) || (allowed & SGX_XFRM_AVX512) != SGX_XFRM_AVX512)
+		allowed &= ~SGX_XFRM_AVX512;
 	return xfrm & allowed;
 }
 
@@ -188,32 +170,15 @@ static bool check_size(uint64_t size, struct tresor_error *error)
 			     bits, (unsigned long long)size);
 }
 
-/* ECREATE wants the base aligned to the size: keep the aligned middle of twice as much. */
-static uint8_t *reserve_range(uint64_t size)
-{
-	uint8_t *map = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	uint8_t *base;
-
-	if (map == MAP_FAILED)
-		return NULL;
-	base = (uint8_t *)(((uintptr_t)map + size - 1) & ~(uintptr_t)(size - 1));
-	if (base > map)
-		munmap(map, (size_t)(base - map));
-	if (base < map + size)
-		munmap(base + size, (size_t)(map + size - base));
-	return base;
-}
-
 static bool create(struct tresor_backend *backend, struct tresor_error *error)
 {
 	struct tresor_secs *secs = &backend->image->secs;
-	struct secs_page page = {
+	struct sgx_secs page = {
 		.size = secs->size,
 		.base = (uintptr_t)backend->base,
 		.ssa_frame_size = secs->ssa_frame_size,
 		.misc_select = secs->misc_select,
-		.attributes = secs->attributes,
-		.xfrm = secs->xfrm,
+		.attributes = { secs->attributes, secs->xfrm },
 	};
 	struct sgx_enclave_create argument = { .src = (uintptr_t)&page };
 
@@ -248,7 +213,7 @@ static struct tresor_backend *backend_create(struct tresor_image *image, const s
 		tresor_refuse(error, "SGX_NO_VDSO", "the kernel's vDSO has no __vdso_sgx_enter_enclave");
 		goto failed;
 	}
-	backend->base = reserve_range(image->secs.size);
+	backend->base = tresor_reserve_range(image->secs.size, 0);
 	/* Anonymous and PROT_READ | PROT_WRITE has VM_MAYEXEC, which ADD_PAGES asks of its source. */
 	backend->staging = mmap(NULL, SGX_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (backend->staging == MAP_FAILED)
@@ -269,7 +234,7 @@ failed:
  * driver gives up between two pages and Linux makes the call again from its first,
  * which is there by then (EBUSY), the count lost. Of one page there is no between.
  */
-static bool add_staged(const struct tresor_backend *backend, uint64_t offset, const struct secinfo *secinfo,
+static bool add_staged(const struct tresor_backend *backend, uint64_t offset, const struct sgx_secinfo *secinfo,
 		       bool measure, struct tresor_error *error)
 {
 	struct sgx_enclave_add_pages argument = {
@@ -312,7 +277,7 @@ static bool add_region(struct tresor_backend *backend, uint64_t offset, uint64_t
 static bool backend_add_pages(struct tresor_backend *backend, uint64_t offset, uint64_t size, const uint8_t *data,
 			      size_t data_size, uint32_t flags, bool measure, struct tresor_error *error)
 {
-	const struct secinfo secinfo = { .flags = flags };
+	const struct sgx_secinfo secinfo = { .flags = flags };
 
 	for (uint64_t at = 0; at < size; at += SGX_PAGE_SIZE) {
 		size_t given = at >= data_size ? 0 : data_size - at < SGX_PAGE_SIZE ? data_size - at : SGX_PAGE_SIZE;
@@ -391,12 +356,12 @@ static uint32_t backend_enter(struct tresor_backend *backend, uint32_t thread, v
 	struct sgx_enclave_run run = { .tcs = image->secs.base + image->threads[thread].tcs };
 	uint64_t result = tresor_sgx_call(backend->enter, request, &run);
 
-	if ((uint32_t)result == 0 && run.function == SGX_EEXIT)
+	if ((uint32_t)result == 0 && run.function == ENCLU_EEXIT)
 		return (uint32_t)(result >> 32);
 	if ((int32_t)result < 0)
 		tresor_image_not_entered(image, -(int32_t)result);
 	else
-		tresor_image_fault(image, run.function == SGX_EENTER ? "EENTER" : "the enclave",
+		tresor_image_fault(image, run.function == ENCLU_EENTER ? "EENTER" : "the enclave",
 				   run.exception_vector, run.exception_error_code, run.exception_addr);
 	return TRESOR_ENTER_LOST;
 }

@@ -12,10 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* sgx_enclave_run.function after the call. */
-#define SGX_EENTER	2u
-#define SGX_ERESUME	3u
-#define SGX_EEXIT	4u
+#include "abi/sgx.h"
 
 struct tresor_sgx_system {
 	int (*open_device)(void);	/* errno as open(2) */
@@ -30,9 +27,6 @@ struct tresor_sgx_system {
 
 /* Linux; a test may point it elsewhere before the first enclave is made. */
 extern const struct tresor_sgx_system *tresor_sgx_system;
-
-/* Address of a function of an ELF image mapped by the kernel (getauxval(AT_SYSINFO_EHDR)), or NULL. */
-void *tresor_vdso_symbol(const void *image, const char *name);
 
 /*
  * driver_entry.S: one EENTER by way of `enter`. Low half of the result: what `enter`

@@ -10,73 +10,13 @@
 #include <string.h>
 #include <wmmintrin.h>
 
-#include "addon/sgx/measure.h"
-
-enum { KEY_EINITTOKEN = 0, KEY_PROVISION = 1, KEY_PROVISION_SEAL = 2, KEY_REPORT = 3, KEY_SEAL = 4 };
-
-#define POLICY_MRENCLAVE	0x01u
-#define POLICY_MRSIGNER		0x02u
-#define POLICY_KSS		0x3cu	/* NOISVPRODID, CONFIGID, ISVFAMILYID, ISVEXTPRODID */
-#define POLICY_ALL		(POLICY_MRENCLAVE | POLICY_MRSIGNER | POLICY_KSS)
+#include "addon/sgx/sha256.h"
+#include "addon/sgx/zeros.h"
 
 /* INIT and DEBUG are in every seal key, whatever mask is asked for. */
 #define REQUIRED_SEALING_MASK	(SGX_ATTR_INIT | SGX_ATTR_DEBUG)
 
-struct key_request {
-	uint16_t key_name;
-	uint16_t key_policy;
-	uint16_t isv_svn;
-	uint16_t reserved1;
-	uint8_t cpu_svn[16];
-	uint64_t attribute_mask[2];
-	uint8_t key_id[32];
-	uint32_t misc_mask;
-	uint16_t config_svn;
-	uint8_t reserved2[434];
-};
-_Static_assert(sizeof(struct key_request) == 512, "SDM");
-
-struct target_info {
-	uint8_t mrenclave[32];
-	uint64_t attributes[2];
-	uint8_t cet_attributes;
-	uint8_t reserved1;
-	uint16_t config_svn;
-	uint32_t misc_select;
-	uint8_t reserved2[8];
-	uint8_t config_id[64];
-	uint8_t reserved3[384];
-};
-_Static_assert(sizeof(struct target_info) == 512, "SDM");
-
-struct report {
-	uint8_t cpu_svn[16];
-	uint32_t misc_select;
-	uint8_t cet_attributes;
-	uint8_t reserved1[11];
-	uint8_t isv_ext_prod_id[16];
-	uint64_t attributes[2];
-	uint8_t mrenclave[32];
-	uint8_t reserved2[32];
-	uint8_t mrsigner[32];
-	uint8_t reserved3[32];
-	uint8_t config_id[64];
-	uint16_t isv_prod_id;
-	uint16_t isv_svn;
-	uint16_t config_svn;
-	uint8_t reserved4[42];
-	uint8_t isv_family_id[16];
-	uint8_t report_data[64];
-	uint8_t key_id[32];
-	uint8_t mac[16];
-};
-_Static_assert(sizeof(struct report) == 432, "SDM");
-#define REPORT_MACED	__builtin_offsetof(struct report, key_id)
-
-struct secinfo {
-	uint64_t flags;
-	uint64_t reserved[7];
-};
+#define REPORT_MACED	__builtin_offsetof(struct sgx_report, key_id)
 
 /* "Key dependencies" of the SDM; KSS fields and CET are zero here and left out. */
 struct dependencies {
@@ -100,16 +40,6 @@ _Static_assert(sizeof(struct dependencies) == 232, "no padding that is not named
 
 uint8_t tresor_cpu_svn[16] = { 1 };
 
-static bool is_zero(const void *data, size_t size)
-{
-	const uint8_t *bytes = data;
-	uint8_t any = 0;
-
-	while (size-- > 0)
-		any |= *bytes++;
-	return any == 0;
-}
-
 /* ---- keys ---- */
 
 static void derive(const struct tresor_machine *machine, const struct dependencies *inputs, uint8_t key[16])
@@ -132,8 +62,8 @@ static void derive(const struct tresor_machine *machine, const struct dependenci
 	tresor_sha256_update(&hash, digest, sizeof(digest));
 	tresor_sha256_final(&hash, digest);
 	memcpy(key, digest, 16);
-	tresor_wipe(block, sizeof(block));
-	tresor_wipe(digest, sizeof(digest));
+	explicit_bzero(block, sizeof(block));
+	explicit_bzero(digest, sizeof(digest));
 }
 
 /* The key under which reports to one enclave are MACed, of its own identity or of a TARGETINFO. */
@@ -141,7 +71,7 @@ static void report_key(const struct tresor_machine *machine, const uint8_t mrenc
 		       const uint64_t attributes[2], uint32_t misc_select, const uint8_t key_id[32],
 		       const uint8_t config_id[64], uint16_t config_svn, uint8_t key[16])
 {
-	struct dependencies inputs = { .key_name = KEY_REPORT, .misc_select = misc_select, .config_svn = config_svn };
+	struct dependencies inputs = { .key_name = SGX_KEYNAME_REPORT, .misc_select = misc_select, .config_svn = config_svn };
 
 	memcpy(inputs.attributes, attributes, sizeof(inputs.attributes));
 	memcpy(inputs.cpu_svn, tresor_cpu_svn, sizeof(inputs.cpu_svn));
@@ -152,10 +82,10 @@ static void report_key(const struct tresor_machine *machine, const uint8_t mrenc
 }
 
 static uint64_t seal_key(const struct tresor_machine *machine, const struct tresor_secs *secs,
-			 const struct key_request *request, uint8_t key[16])
+			 const struct sgx_key_request *request, uint8_t key[16])
 {
 	struct dependencies inputs = {
-		.key_name = KEY_SEAL,
+		.key_name = SGX_KEYNAME_SEAL,
 		.key_policy = request->key_policy,
 		.isv_prod_id = secs->isv_prod_id,
 		.isv_svn = request->isv_svn,
@@ -176,9 +106,9 @@ static uint64_t seal_key(const struct tresor_machine *machine, const struct tres
 		return SGX_INVALID_ISVSVN;
 	memcpy(inputs.cpu_svn, request->cpu_svn, sizeof(inputs.cpu_svn));
 	memcpy(inputs.key_id, request->key_id, sizeof(inputs.key_id));
-	if (request->key_policy & POLICY_MRENCLAVE)
+	if (request->key_policy & SGX_KEYPOLICY_MRENCLAVE)
 		memcpy(inputs.mrenclave, secs->mrenclave, 32);
-	if (request->key_policy & POLICY_MRSIGNER)
+	if (request->key_policy & SGX_KEYPOLICY_MRSIGNER)
 		memcpy(inputs.mrsigner, secs->mrsigner, 32);
 	derive(machine, &inputs, key);
 	return 0;
@@ -242,8 +172,8 @@ AES static void cmac(const uint8_t key[16], const uint8_t *data, size_t size, ui
 			mac[i] ^= data[at + i] ^ (at + 16 == size ? subkey[i] : 0);
 		encrypt(schedule, mac);
 	}
-	tresor_wipe(schedule, sizeof(schedule));
-	tresor_wipe(subkey, sizeof(subkey));
+	explicit_bzero(schedule, sizeof(schedule));
+	explicit_bzero(subkey, sizeof(subkey));
 }
 
 /* ---- operands ---- */
@@ -281,7 +211,7 @@ static uint64_t egetkey(const struct tresor_emulator *emulator, uint64_t request
 	const struct tresor_secs *secs = &emulator->image->secs;
 	const uint64_t attributes[2] = { secs->attributes, secs->xfrm };
 	static const uint8_t no_config[64];
-	struct key_request request;
+	struct sgx_key_request request;
 	uint8_t key[16];
 	uint64_t refused = 0;
 
@@ -289,24 +219,24 @@ static uint64_t egetkey(const struct tresor_emulator *emulator, uint64_t request
 	    !reachable(emulator, key_at, 16, 16, SGX_SECINFO_W))
 		return TRESOR_EMULATOR_FAULT;
 	memcpy(&request, (const void *)request_at, sizeof(request));
-	if ((request.key_policy & ~POLICY_ALL) != 0 || request.reserved1 != 0 ||
-	    !is_zero(request.reserved2, sizeof(request.reserved2)))
+	if ((request.key_policy & ~(SGX_KEYPOLICY_MRENCLAVE | SGX_KEYPOLICY_MRSIGNER | SGX_KEYPOLICY_KSS)) != 0 || request.reserved1 != 0 ||
+	    !tresor_are_zeros(request.reserved2, sizeof(request.reserved2)))
 		return TRESOR_EMULATOR_FAULT;
 	/* No enclave of this backend has KSS: create refuses the attribute. */
-	if ((request.key_policy & POLICY_KSS) != 0 || request.config_svn != 0)
+	if ((request.key_policy & SGX_KEYPOLICY_KSS) != 0 || request.config_svn != 0)
 		return TRESOR_EMULATOR_FAULT;
 
 	switch (request.key_name) {
-	case KEY_SEAL:
+	case SGX_KEYNAME_SEAL:
 		refused = seal_key(emulator->machine, secs, &request, key);
 		break;
-	case KEY_REPORT:
+	case SGX_KEYNAME_REPORT:
 		report_key(emulator->machine, secs->mrenclave, attributes, secs->misc_select, request.key_id,
 			   no_config, 0, key);
 		break;
-	case KEY_EINITTOKEN:
-	case KEY_PROVISION:
-	case KEY_PROVISION_SEAL:
+	case SGX_KEYNAME_EINITTOKEN:
+	case SGX_KEYNAME_PROVISION:
+	case SGX_KEYNAME_PROVISION_SEAL:
 		/* They need attributes that create refuses. */
 		return SGX_INVALID_ATTRIBUTE;
 	default:
@@ -314,7 +244,7 @@ static uint64_t egetkey(const struct tresor_emulator *emulator, uint64_t request
 	}
 	if (refused == 0)
 		memcpy((void *)key_at, key, sizeof(key));
-	tresor_wipe(key, sizeof(key));
+	explicit_bzero(key, sizeof(key));
 	return refused;
 }
 
@@ -322,8 +252,8 @@ static uint64_t ereport(const struct tresor_emulator *emulator, uint64_t target_
 			uint64_t report_at)
 {
 	const struct tresor_secs *secs = &emulator->image->secs;
-	struct target_info target;
-	struct report report = { 0 };
+	struct sgx_target_info target;
+	struct sgx_report report = { 0 };
 	uint8_t key[16];
 
 	if (!reachable(emulator, target_at, sizeof(target), 512, SGX_SECINFO_R) ||
@@ -331,8 +261,8 @@ static uint64_t ereport(const struct tresor_emulator *emulator, uint64_t target_
 	    !reachable(emulator, report_at, sizeof(report), 512, SGX_SECINFO_W))
 		return TRESOR_EMULATOR_FAULT;
 	memcpy(&target, (const void *)target_at, sizeof(target));
-	if (target.reserved1 != 0 || !is_zero(target.reserved2, sizeof(target.reserved2)) ||
-	    !is_zero(target.reserved3, sizeof(target.reserved3)))
+	if (target.reserved1 != 0 || !tresor_are_zeros(target.reserved2, sizeof(target.reserved2)) ||
+	    !tresor_are_zeros(target.reserved3, sizeof(target.reserved3)))
 		return TRESOR_EMULATOR_FAULT;
 	memcpy(report.cpu_svn, tresor_cpu_svn, sizeof(report.cpu_svn));
 	report.misc_select = secs->misc_select;
@@ -347,7 +277,7 @@ static uint64_t ereport(const struct tresor_emulator *emulator, uint64_t target_
 	report_key(emulator->machine, target.mrenclave, target.attributes, target.misc_select, report.key_id,
 		   target.config_id, target.config_svn, key);
 	cmac(key, (const uint8_t *)&report, REPORT_MACED, report.mac);
-	tresor_wipe(key, sizeof(key));
+	explicit_bzero(key, sizeof(key));
 	memcpy((void *)report_at, &report, sizeof(report));
 	return 0;
 }
@@ -361,13 +291,13 @@ static uint64_t eaccept(const struct tresor_emulator *emulator, uint64_t secinfo
 	const struct tresor_image *image = emulator->image;
 	uint64_t page = (page_at - image->secs.base - image->dynamic) / SGX_PAGE_SIZE;
 	uint8_t bit = (uint8_t)(1u << page % 8);
-	struct secinfo secinfo;
+	struct sgx_secinfo secinfo;
 
 	if (!reachable(emulator, secinfo_at, sizeof(secinfo), 64, SGX_SECINFO_R) || page_at % SGX_PAGE_SIZE != 0 ||
 	    page_at < image->secs.base + image->dynamic || page >= image->dynamic_size / SGX_PAGE_SIZE)
 		return TRESOR_EMULATOR_FAULT;
 	memcpy(&secinfo, (const void *)secinfo_at, sizeof(secinfo));
-	if (!is_zero(secinfo.reserved, sizeof(secinfo.reserved)))
+	if (!tresor_are_zeros(secinfo.reserved, sizeof(secinfo.reserved)))
 		return TRESOR_EMULATOR_FAULT;
 	/* What EAUG makes, and nothing else, can be pending. */
 	if (secinfo.flags != (SGX_SECINFO_R | SGX_SECINFO_W | SGX_SECINFO_PENDING | SGX_SECINFO_REG) ||

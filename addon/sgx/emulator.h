@@ -5,18 +5,7 @@
 
 #include <stdint.h>
 
-#include "addon/sgx/backend.h"
-
-enum { ENCLU_EREPORT = 0, ENCLU_EGETKEY = 1, ENCLU_EEXIT = 4, ENCLU_EACCEPT = 5 };
-
-/* Error codes left in RAX. */
-enum {
-	SGX_INVALID_ATTRIBUTE = 2,
-	SGX_PAGE_ATTRIBUTES_MISMATCH = 19,
-	SGX_INVALID_CPUSVN = 32,
-	SGX_INVALID_ISVSVN = 64,
-	SGX_INVALID_KEYNAME = 256,
-};
+#include "addon/sgx/image.h"
 
 /* Where the hardware raises #GP, #PF or #UD. No error code has this value. */
 #define TRESOR_EMULATOR_FAULT	UINT64_MAX

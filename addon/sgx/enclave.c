@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The enclave itself, the same for every backend: its measurement as it grows,
- * who is in which TCS, and its end.
+ * The enclave itself, the same for every backend: its checks and its measurement
+ * as it grows, entry, and its end.
  */
 #include "addon/sgx/enclave.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "addon/sgx/fault.h"
+#include "addon/sgx/gate.h"
 #include "addon/sgx/measure.h"
 #include "addon/sgx/rules.h"
+#include "addon/sgx/sigstruct.h"
 
 struct tresor_enclave {
 	uint32_t references;	/* atomic */
@@ -18,14 +20,19 @@ struct tresor_enclave {
 	struct tresor_backend *backend;	/* NULL once torn down */
 	struct tresor_image image;
 	struct tresor_sha256 measurement;	/* until init */
-	uint32_t alive;		/* atomic: initialised, and neither lost nor destroyed */
-	pthread_mutex_t lock;	/* for what follows, and for tearing down */
-	pthread_cond_t freed;
-	uint32_t free_threads;	/* bit per thread that is not inside */
-	uint32_t inside;
-	bool ended;		/* lost, dead or destroyed: nobody enters any more */
+	struct tresor_gate gate;	/* who is inside; its end tears the backend down */
 	struct tresor_memory_names memory;	/* as last asked of the backend; .keys NULL before init */
 };
+
+/* Nobody is inside, nor will be. */
+static void tear_down(void *owner)
+{
+	struct tresor_enclave *enclave = owner;
+
+	if (enclave->backend != NULL)
+		enclave->ops->destroy(enclave->backend);
+	enclave->backend = NULL;
+}
 
 struct tresor_enclave *tresor_enclave_create(const struct tresor_secs *secs, const struct tresor_backend_ops *ops,
 					     const struct tresor_options *options, struct tresor_error *error)
@@ -40,8 +47,7 @@ struct tresor_enclave *tresor_enclave_create(const struct tresor_secs *secs, con
 		return NULL;
 	}
 	enclave->references = 1;
-	pthread_mutex_init(&enclave->lock, NULL);
-	pthread_cond_init(&enclave->freed, NULL);
+	tresor_gate_init(&enclave->gate, tear_down, enclave);
 	enclave->ops = ops;
 	enclave->image.secs = *secs;
 	enclave->image.pages = calloc(secs->size / SGX_PAGE_SIZE, 1);
@@ -71,7 +77,7 @@ static void page_of(uint8_t page[SGX_PAGE_SIZE], const uint8_t *data, size_t dat
 
 static bool check_growing(const struct tresor_enclave *enclave, struct tresor_error *error)
 {
-	if (tresor_enclave_alive(enclave) || enclave->ended)
+	if (tresor_gate_state(&enclave->gate) != TRESOR_GATE_NEW)
 		return tresor_refuse(error, "SGX_INITIALIZED", "pages cannot be added after EINIT");
 	return true;
 }
@@ -83,7 +89,7 @@ bool tresor_enclave_add_pages(struct tresor_enclave *enclave, uint64_t offset, u
 	const bool is_tcs = flags == SGX_SECINFO_TCS;
 	union {
 		uint8_t bytes[SGX_PAGE_SIZE];
-		struct tresor_tcs tcs;
+		struct sgx_tcs tcs;
 	} page;
 
 	if (!check_growing(enclave, error) || !tresor_check_range(image, offset, size, data_size, error) ||
@@ -136,96 +142,40 @@ bool tresor_enclave_init(struct tresor_enclave *enclave, const uint8_t *sigstruc
 	struct tresor_image *image = &enclave->image;
 	struct tresor_sha256 measurement = enclave->measurement;
 
-	if (tresor_enclave_alive(enclave) || enclave->ended)
+	if (tresor_gate_state(&enclave->gate) != TRESOR_GATE_NEW)
 		return tresor_refuse(error, "SGX_INITIALIZED", "the enclave has been through EINIT");
 	tresor_sha256_final(&measurement, image->secs.mrenclave);
 	if (!tresor_check_sigstruct(sigstruct, &image->secs, error) || !tresor_check_threads(image, error) ||
 	    !enclave->ops->init(enclave->backend, sigstruct, enclu, error))
 		return false;
 	enclave->ops->memory(enclave->backend, &enclave->memory);
-	enclave->free_threads = (1u << image->thread_count) - 1;
-	__atomic_store_n(&enclave->alive, 1, __ATOMIC_RELEASE);
+	tresor_gate_open(&enclave->gate, image->thread_count);
 	return true;
 }
 
-/* ---- threads and lifetime ---- */
+/* ---- entry and lifetime ---- */
 
-/* With the lock held. What is secret goes as soon as nobody is inside. */
-static void tear_down_if_idle(struct tresor_enclave *enclave)
+uint32_t tresor_enclave_enter(struct tresor_enclave *enclave, void *request)
 {
-	if (!enclave->ended || enclave->inside != 0 || enclave->backend == NULL)
-		return;
-	enclave->ops->destroy(enclave->backend);
-	enclave->backend = NULL;
+	uint32_t thread, status;
+	bool lost;
+
+	if (!tresor_gate_enter(&enclave->gate, &thread))
+		return TRESOR_ENTER_LOST;
+	status = enclave->ops->enter(enclave->backend, thread, request);
+	/* One that is dead serves nothing, not even the wiping of its keys: nobody needs to keep it. */
+	if (status == TRESOR_E_DEAD)
+		tresor_image_dead(&enclave->image);
+	lost = status == TRESOR_ENTER_LOST || status == TRESOR_E_DEAD;
+	/* What was done while another thread lost the enclave is not vouched for. */
+	if (!tresor_gate_leave(&enclave->gate, thread, lost) && status != TRESOR_E_DEAD)
+		return TRESOR_ENTER_LOST;
+	return status;
 }
 
 void tresor_enclave_end(struct tresor_enclave *enclave)
 {
-	pthread_mutex_lock(&enclave->lock);
-	enclave->ended = true;
-	__atomic_store_n(&enclave->alive, 0, __ATOMIC_RELEASE);
-	pthread_cond_broadcast(&enclave->freed);
-	tear_down_if_idle(enclave);
-	pthread_mutex_unlock(&enclave->lock);
-}
-
-/* Keeps the backend in being without a TCS; false when it is gone. A gigabyte takes long to unmap, others go on. */
-static bool hold(struct tresor_enclave *enclave)
-{
-	bool alive;
-
-	pthread_mutex_lock(&enclave->lock);
-	alive = tresor_enclave_alive(enclave);
-	enclave->inside += alive;
-	pthread_mutex_unlock(&enclave->lock);
-	return alive;
-}
-
-static void release(struct tresor_enclave *enclave)
-{
-	pthread_mutex_lock(&enclave->lock);
-	enclave->inside--;
-	tear_down_if_idle(enclave);
-	pthread_mutex_unlock(&enclave->lock);
-}
-
-uint32_t tresor_enclave_enter(struct tresor_enclave *enclave, void *request)
-{
-	uint32_t index, status;
-
-	pthread_mutex_lock(&enclave->lock);
-	while (tresor_enclave_alive(enclave) && enclave->free_threads == 0)
-		pthread_cond_wait(&enclave->freed, &enclave->lock);
-	if (!tresor_enclave_alive(enclave)) {
-		pthread_mutex_unlock(&enclave->lock);
-		return TRESOR_ENTER_LOST;
-	}
-	index = (uint32_t)__builtin_ctz(enclave->free_threads);
-	enclave->free_threads &= ~(1u << index);
-	enclave->inside++;
-	pthread_mutex_unlock(&enclave->lock);
-
-	status = enclave->ops->enter(enclave->backend, index, request);
-
-	pthread_mutex_lock(&enclave->lock);
-	enclave->inside--;
-	/* One that is dead serves nothing, not even the wiping of its keys: nobody needs to keep it. */
-	if (status == TRESOR_E_DEAD)
-		tresor_image_dead(&enclave->image);
-	if (status == TRESOR_ENTER_LOST || status == TRESOR_E_DEAD) {
-		enclave->ended = true;
-		__atomic_store_n(&enclave->alive, 0, __ATOMIC_RELEASE);
-		pthread_cond_broadcast(&enclave->freed);
-	} else {
-		enclave->free_threads |= 1u << index;
-		pthread_cond_signal(&enclave->freed);
-	}
-	/* What was done while another thread lost the enclave is not vouched for. */
-	if (enclave->ended && status != TRESOR_E_DEAD)
-		status = TRESOR_ENTER_LOST;
-	tear_down_if_idle(enclave);
-	pthread_mutex_unlock(&enclave->lock);
-	return status;
+	tresor_gate_close(&enclave->gate);
 }
 
 struct tresor_enclave *tresor_enclave_ref(struct tresor_enclave *enclave)
@@ -238,27 +188,27 @@ void tresor_enclave_unref(struct tresor_enclave *enclave)
 {
 	if (__atomic_fetch_sub(&enclave->references, 1, __ATOMIC_ACQ_REL) != 1)
 		return;
-	tresor_enclave_end(enclave);
-	pthread_cond_destroy(&enclave->freed);
-	pthread_mutex_destroy(&enclave->lock);
+	tresor_gate_close(&enclave->gate);
+	tresor_gate_destroy(&enclave->gate);
 	free(enclave->image.pages);
 	free(enclave);
 }
 
 bool tresor_enclave_alive(const struct tresor_enclave *enclave)
 {
-	return __atomic_load_n(&enclave->alive, __ATOMIC_ACQUIRE) != 0;
+	return tresor_gate_state(&enclave->gate) == TRESOR_GATE_OPEN;
 }
 
+/* Without the lock: a gigabyte takes long to unmap, others go on. */
 bool tresor_enclave_trim(struct tresor_enclave *enclave, struct tresor_error *error)
 {
 	bool trimmed;
 
-	if (enclave->image.dynamic_size == 0 || !hold(enclave))
+	if (enclave->image.dynamic_size == 0 || !tresor_gate_hold(&enclave->gate))
 		return true;
 	trimmed = enclave->ops->trim(enclave->backend, error);
 	enclave->ops->memory(enclave->backend, &enclave->memory);
-	release(enclave);
+	tresor_gate_release(&enclave->gate);
 	return trimmed;
 }
 

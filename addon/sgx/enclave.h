@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An enclave's life, for whoever makes one; addon.h has what the rest of the addon may do with it. */
+/*
+ * An enclave, whatever its backend. Reference counted: the JavaScript object,
+ * every sector device and every ring queue holds one.
+ */
 #ifndef TRESOR_ADDON_ENCLAVE_H
 #define TRESOR_ADDON_ENCLAVE_H
 
@@ -7,9 +10,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "addon/addon.h"
 #include "addon/sgx/backend.h"
+#include "addon/sgx/image.h"
 #include "addon/sgx/refuse.h"
+
+struct tresor_enclave;
+
+/*
+ * From any thread: takes a free TCS, waiting for one if all are busy, and
+ * returns enum tresor_status, or TRESOR_ENTER_LOST when the enclave is gone
+ * (fault, EPC lost): for ever after it returns that at once. After
+ * TRESOR_E_DEAD too: a dead enclave is wiped.
+ */
+uint32_t tresor_enclave_enter(struct tresor_enclave *enclave, void *request);
+struct tresor_enclave *tresor_enclave_ref(struct tresor_enclave *enclave);
+void tresor_enclave_unref(struct tresor_enclave *enclave);
+bool tresor_enclave_alive(const struct tresor_enclave *enclave);
 
 /* ECREATE. One reference, the caller's. NULL with the error filled in. */
 struct tresor_enclave *tresor_enclave_create(const struct tresor_secs *secs, const struct tresor_backend_ops *ops,

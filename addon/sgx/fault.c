@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What ended an enclave, in words. Told once, by the first thread to find out; allocates nothing. */
-#include <stdio.h>
+#include "addon/sgx/fault.h"
 
-#include "addon/sgx/backend.h"
+#include <stdbool.h>
+#include <stdio.h>
 
 static bool is_first_fault(struct tresor_image *image)
 {

@@ -5,11 +5,12 @@
  */
 #include "addon/sgx/rules.h"
 
+#include "addon/sgx/zeros.h"
+
 /* SDM vol. 3D, ECREATE; XSAVE areas as Intel lays them out. */
 bool tresor_check_create(const struct tresor_secs *secs, struct tresor_error *error)
 {
-	const uint64_t avx512 = 0xe0;
-	uint64_t area = secs->xfrm & avx512 ? 2688 : secs->xfrm & 4 ? 832 : 576;
+	uint64_t area = secs->xfrm & SGX_XFRM_AVX512 ? 2688 : secs->xfrm & SGX_XFRM_AVX ? 832 : 576;
 	const uint64_t gprs = 184, exinfo = secs->misc_select & 1 ? 16 : 0;
 
 	if (secs->size < 2 * SGX_PAGE_SIZE || (secs->size & (secs->size - 1)) != 0 || secs->size > 1ull << 36)
@@ -18,8 +19,9 @@ bool tresor_check_create(const struct tresor_secs *secs, struct tresor_error *er
 	if (secs->attributes & ~(SGX_ATTR_MODE64BIT | SGX_ATTR_DEBUG) || !(secs->attributes & SGX_ATTR_MODE64BIT))
 		return tresor_refuse(error, "SGX_ATTRIBUTES", "ATTRIBUTES 0x%llx are not MODE64BIT, with or without DEBUG",
 				     (unsigned long long)secs->attributes);
-	if ((secs->xfrm & 3) != 3 || (secs->xfrm & ~(7ull | avx512)) != 0 ||
-	    ((secs->xfrm & avx512) != 0 && (secs->xfrm & (avx512 | 4)) != (avx512 | 4)))
+	if ((secs->xfrm & 3) != 3 || (secs->xfrm & ~(3ull | SGX_XFRM_AVX | SGX_XFRM_AVX512)) != 0 ||
+	    ((secs->xfrm & SGX_XFRM_AVX512) != 0 &&
+	     (secs->xfrm & (SGX_XFRM_AVX512 | SGX_XFRM_AVX)) != (SGX_XFRM_AVX512 | SGX_XFRM_AVX)))
 		return tresor_refuse(error, "SGX_XFRM", "XFRM 0x%llx is not x87 and SSE, with AVX or AVX-512 whole",
 				     (unsigned long long)secs->xfrm);
 	if (secs->misc_select > 1)
@@ -55,7 +57,7 @@ bool tresor_check_range(const struct tresor_image *image, uint64_t offset, uint6
  * field that EADD would silently clear is refused, since it would be measured
  * cleared.
  */
-bool tresor_check_tcs(const struct tresor_image *image, uint64_t offset, const struct tresor_tcs *tcs,
+bool tresor_check_tcs(const struct tresor_image *image, uint64_t offset, const struct sgx_tcs *tcs,
 		      struct tresor_error *error)
 {
 	const uint64_t frame = (uint64_t)image->secs.ssa_frame_size * SGX_PAGE_SIZE;
@@ -75,10 +77,8 @@ bool tresor_check_tcs(const struct tresor_image *image, uint64_t offset, const s
 		fact = "OENTRY, OFSBASE or OGSBASE beyond the enclave's size";
 	else if ((tcs->fs_limit & 0xfff) != 0xfff || (tcs->gs_limit & 0xfff) != 0xfff)
 		fact = "FSLIMIT or GSLIMIT off a page";
-	for (size_t i = 0; i < sizeof(tcs->reserved); i++) {
-		if (tcs->reserved[i] != 0)
-			fact = "reserved bytes set";
-	}
+	else if (!tresor_are_zeros(tcs->reserved, sizeof(tcs->reserved)))
+		fact = "reserved bytes set";
 	if (image->thread_count == TRESOR_THREADS)
 		fact = "too many others before it";
 	if (fact != NULL)
@@ -101,6 +101,7 @@ bool tresor_check_secinfo(uint64_t offset, uint32_t flags, bool measure, struct 
 				     (unsigned long long)offset);
 	return true;
 }
+
 /* EENTER needs these; a thread without them could never be entered. */
 bool tresor_check_threads(const struct tresor_image *image, struct tresor_error *error)
 {

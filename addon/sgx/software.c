@@ -12,25 +12,19 @@
  *    run (enclave/check-image.py proves that there are none);
  *  - a fault inside is the end of the enclave, not of one TCS.
  */
-#include <cpuid.h>
 #include <errno.h>
-#include <immintrin.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
-#include <ucontext.h>
-#include <unistd.h>
 
-#include "addon/addon.h"
 #include "addon/sgx/backend.h"
 #include "addon/sgx/emulator.h"
-#include "addon/sgx/measure.h"
+#include "addon/sgx/range.h"
 #include "addon/sgx/secret_memory.h"
+#include "addon/sgx/software_entry.h"
 
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51
@@ -38,29 +32,11 @@
 
 /* One mapping per call of add_pages and two for a heap that has to be divided. */
 #define REGIONS			(4 * TRESOR_THREADS + 16)
-#define VECTOR_GP		13
-#define VECTOR_PF		14
 #define EMULATOR_STACK_SIZE	16384u
 /* Beyond the kernel's frame, for our handler and one it chains to. */
 #define SIGNAL_STACK_EXTRA	32768u
 /* Of a heap that does not fit the locked memory allowed: where passphrases lie. */
 #define HEAP_HEAD		(4ull << 20)
-
-/* The first four: software_entry.S. */
-struct software_thread {
-	uint64_t host_rsp;
-	uint64_t emulator_stack;	/* its upper end */
-	uint64_t tcs;
-	uint64_t oentry;
-	struct tresor_backend *backend;
-	stack_t signal_stack;	/* a frame holds the enclave's registers */
-	uint32_t busy;		/* atomic; stays 1 after a fault, as CSSA does */
-	/* Of the exception that ended an entry; #GP when it was an ENCLU that the emulator refused. */
-	uint16_t vector;
-	uint16_t error_code;
-	uint64_t fault_address;
-};
-_Static_assert(offsetof(struct software_thread, oentry) == 24, "software_entry.S");
 
 struct region {
 	uint64_t offset;
@@ -72,8 +48,7 @@ struct region {
 
 struct tresor_backend {
 	struct tresor_image *image;
-	uint8_t *base;
-	uint8_t *gate;		/* the page below ELRANGE */
+	uint8_t *base;		/* of ELRANGE; the page below it is ours, for redirect_enclu */
 	struct region regions[REGIONS];
 	uint32_t region_count;
 	uint8_t *private;	/* machine, emulator stacks, signal stacks */
@@ -81,83 +56,7 @@ struct tresor_backend {
 	enum tresor_memory private_kind;
 	struct tresor_emulator emulator;
 	struct software_thread threads[TRESOR_THREADS];
-	uint32_t half_cycles;
 };
-
-uint32_t tresor_software_eenter(struct software_thread *thread, void *request);
-void tresor_software_abort(void);
-void tresor_software_enclu(void);
-uint64_t tresor_software_leaf(struct software_thread *thread, uint32_t leaf, uint64_t rbx, uint64_t rcx,
-			      uint64_t rdx) __attribute__((visibility("hidden")));
-
-/* The thread of an enclave that this thread of ours is in. Read by the signal handler. */
-__thread struct software_thread *tresor_software_current
-	__attribute__((tls_model("initial-exec"), visibility("hidden")));
-
-/* ---- faults ---- */
-
-static const int fault_signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP };
-#define FAULT_SIGNALS	(sizeof(fault_signals) / sizeof(fault_signals[0]))
-
-static struct sigaction previous[FAULT_SIGNALS];
-static uint64_t blocked_inside;	/* all but the above; as the kernel has it */
-
-static void chain(int which, int signal, siginfo_t *info, void *context)
-{
-	const struct sigaction *before = &previous[which];
-
-	if (before->sa_flags & SA_SIGINFO) {
-		before->sa_sigaction(signal, info, context);
-	} else if (before->sa_handler == SIG_DFL) {
-		/* An instruction faults again when we return; a signal that was sent has to be sent again. */
-		sigaction(signal, before, NULL);
-		if (info->si_code <= 0)
-			raise(signal);
-	} else if (before->sa_handler != SIG_IGN) {
-		before->sa_handler(signal);
-	}
-}
-
-/*
- * Inside, only the image and the emulator run, and every other signal is
- * blocked: whatever faults there is the enclave's. It ends by returning to
- * tresor_software_abort with no register of the enclave left.
- */
-static void on_fault(int signal, siginfo_t *info, void *context)
-{
-	struct software_thread *thread = tresor_software_current;
-	ucontext_t *frame = context;
-
-	if (thread != NULL && info->si_code > 0) {
-		thread->vector = (uint16_t)frame->uc_mcontext.gregs[REG_TRAPNO];
-		thread->error_code = (uint16_t)frame->uc_mcontext.gregs[REG_ERR];
-		/* As SGX tells it: the page, of a page fault alone. */
-		if (thread->vector == VECTOR_PF)
-			thread->fault_address = (uint64_t)frame->uc_mcontext.gregs[REG_CR2] & ~(SGX_PAGE_SIZE - 1ull);
-		memset(frame->uc_mcontext.gregs, 0, REG_RIP * sizeof(frame->uc_mcontext.gregs[0]));
-		frame->uc_mcontext.gregs[REG_RSP] = (greg_t)thread->host_rsp;
-		frame->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)tresor_software_abort;
-		frame->uc_mcontext.gregs[REG_EFL] = 0x202;
-		return;
-	}
-	for (size_t i = 0; i < FAULT_SIGNALS; i++) {
-		if (fault_signals[i] == signal)
-			chain((int)i, signal, info, context);
-	}
-}
-
-/* Never taken back: somebody may by then have chained to us. */
-static void catch_faults(void)
-{
-	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
-
-	blocked_inside = UINT64_MAX;
-	sigfillset(&action.sa_mask);
-	for (size_t i = 0; i < FAULT_SIGNALS; i++)
-		blocked_inside &= ~(1ull << (fault_signals[i] - 1));
-	for (size_t i = 0; i < FAULT_SIGNALS; i++)
-		sigaction(fault_signals[i], &action, &previous[i]);
-}
 
 /* ---- memory ---- */
 
@@ -197,23 +96,6 @@ static bool add_heap(struct tresor_backend *backend, uint64_t offset, uint64_t s
 	return add_region(backend, offset, size, TRESOR_MEMORY_PLAIN, true) != NULL;
 }
 
-static uint8_t *reserve_range(uint64_t size, uint8_t **gate)
-{
-	uint64_t whole = 2 * size + SGX_PAGE_SIZE;
-	uint8_t *map = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	uint8_t *base;
-
-	if (map == MAP_FAILED)
-		return NULL;
-	base = (uint8_t *)(((uintptr_t)map + SGX_PAGE_SIZE + size - 1) & ~(uintptr_t)(size - 1));
-	*gate = base - SGX_PAGE_SIZE;
-	if (*gate > map)
-		munmap(map, (size_t)(*gate - map));
-	if (base + size < map + whole)
-		munmap(base + size, (size_t)(map + whole - (base + size)));
-	return base;
-}
-
 static size_t signal_stack_size(void)
 {
 	size_t least = getauxval(AT_MINSIGSTKSZ);
@@ -229,7 +111,7 @@ static void backend_destroy(struct tresor_backend *backend)
 		tresor_secret_drop(backend->base + region->offset, region->size, region->kind);
 	}
 	if (backend->base != NULL)
-		munmap(backend->gate, SGX_PAGE_SIZE + backend->image->secs.size);
+		munmap(backend->base - SGX_PAGE_SIZE, SGX_PAGE_SIZE + backend->image->secs.size);
 	if (backend->private != NULL) {
 		tresor_secret_drop(backend->private, backend->private_size, backend->private_kind);
 		munmap(backend->private, backend->private_size);
@@ -253,11 +135,10 @@ static struct tresor_backend *backend_create(struct tresor_image *image, const s
 		tresor_refuse_errno(error, "no memory for the enclave");
 		return NULL;
 	}
-	pthread_once(&once, catch_faults);
+	pthread_once(&once, tresor_software_catch_faults);
 	backend->image = image;
 	image->gone = "the kernel has no page for it";
-	backend->half_cycles = options->transition_cycles / 2;
-	backend->base = reserve_range(image->secs.size, &backend->gate);
+	backend->base = tresor_reserve_range(image->secs.size, SGX_PAGE_SIZE);
 	backend->private_size = SGX_PAGE_SIZE + TRESOR_THREADS * per_thread;
 	backend->private = tresor_secret_map(NULL, backend->private_size, TRESOR_MEMORY_PLAIN, &backend->private_kind);
 	if (backend->base == NULL || backend->private == NULL) {
@@ -280,7 +161,9 @@ static struct tresor_backend *backend_create(struct tresor_image *image, const s
 	for (uint32_t i = 0; i < TRESOR_THREADS; i++, at += per_thread) {
 		struct software_thread *thread = &backend->threads[i];
 
-		thread->backend = backend;
+		thread->image = image;
+		thread->emulator = &backend->emulator;
+		thread->half_cycles = options->transition_cycles / 2;
 		thread->emulator_stack = (uintptr_t)at + EMULATOR_STACK_SIZE;
 		thread->signal_stack = (stack_t){
 			.ss_sp = at + EMULATOR_STACK_SIZE,
@@ -341,16 +224,17 @@ static bool redirect_enclu(struct tresor_backend *backend, uint64_t enclu)
 	uint8_t *site = backend->base + enclu;
 	uint8_t *page = backend->base + enclu / SGX_PAGE_SIZE * SGX_PAGE_SIZE;
 	const size_t length = (size_t)(site + 5 - page) > SGX_PAGE_SIZE ? 2 * SGX_PAGE_SIZE : SGX_PAGE_SIZE;
-	const int32_t distance = (int32_t)(backend->gate - (site + 5));
+	uint8_t *springboard = backend->base - SGX_PAGE_SIZE;
+	const int32_t distance = (int32_t)(springboard - (site + 5));
 
-	if (mprotect(backend->gate, SGX_PAGE_SIZE, PROT_READ | PROT_WRITE) != 0 ||
+	if (mprotect(springboard, SGX_PAGE_SIZE, PROT_READ | PROT_WRITE) != 0 ||
 	    mprotect(page, length, PROT_READ | PROT_WRITE) != 0)
 		return false;
-	memcpy(backend->gate, jump, sizeof(jump));
-	memcpy(backend->gate + sizeof(jump), &target, sizeof(target));
+	memcpy(springboard, jump, sizeof(jump));
+	memcpy(springboard + sizeof(jump), &target, sizeof(target));
 	site[0] = 0xe8;
 	memcpy(site + 1, &distance, sizeof(distance));
-	return mprotect(backend->gate, SGX_PAGE_SIZE, PROT_READ | PROT_EXEC) == 0 &&
+	return mprotect(springboard, SGX_PAGE_SIZE, PROT_READ | PROT_EXEC) == 0 &&
 	       mprotect(page, length, PROT_READ | PROT_EXEC) == 0;
 }
 
@@ -376,82 +260,9 @@ static bool backend_init(struct tresor_backend *backend, const uint8_t *sigstruc
 	return true;
 }
 
-uint64_t tresor_software_leaf(struct software_thread *thread, uint32_t leaf, uint64_t rbx, uint64_t rcx,
-			      uint64_t rdx)
+static uint32_t backend_enter(struct tresor_backend *backend, uint32_t thread, void *request)
 {
-	return tresor_emulate(&thread->backend->emulator, leaf, rbx, rcx, rdx);
-}
-
-static void burn(uint32_t cycles)
-{
-	const uint64_t start = __builtin_ia32_rdtsc();
-
-	while (__builtin_ia32_rdtsc() - start < cycles)
-		__builtin_ia32_pause();
-}
-
-/* Whether the process has protection keys, which the enclave's XRSTOR would lift. */
-static bool has_pkru(void)
-{
-	static int known;
-	unsigned int a, b, c, d;
-	int which = __atomic_load_n(&known, __ATOMIC_RELAXED);
-
-	if (which == 0) {
-		which = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & bit_OSPKE) ? 2 : 1;
-		__atomic_store_n(&known, which, __ATOMIC_RELAXED);
-	}
-	return which == 2;
-}
-
-__attribute__((target("pku")))
-static uint32_t read_pkru(void)
-{
-	return _rdpkru_u32();
-}
-
-__attribute__((target("pku")))
-static void write_pkru(uint32_t pkru)
-{
-	_wrpkru(pkru);
-}
-
-/*
- * No signal but a fault is taken inside: its frame, with the enclave's
- * registers in it, and its handler would be on the enclave's stack. The system
- * call itself, because glibc's wrappers leave two signals of its own open.
- */
-static uint32_t backend_enter(struct tresor_backend *backend, uint32_t index, void *request)
-{
-	struct software_thread *thread = &backend->threads[index];
-	const bool pkru_used = has_pkru();
-	uint32_t status, pkru = 0;
-	uint64_t mask;
-	stack_t stack;
-
-	/* EENTER: #GP on a TCS that is in use, or whose only SSA frame is. */
-	if (__atomic_exchange_n(&thread->busy, 1, __ATOMIC_ACQUIRE) != 0)
-		return TRESOR_ENTER_LOST;
-	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &blocked_inside, &mask, sizeof(mask));
-	sigaltstack(&thread->signal_stack, &stack);
-	if (pkru_used)
-		pkru = read_pkru();
-	burn(backend->half_cycles);
-	thread->vector = VECTOR_GP;
-	tresor_software_current = thread;
-	status = tresor_software_eenter(thread, request);
-	tresor_software_current = NULL;
-	burn(backend->half_cycles);
-	if (pkru_used)
-		write_pkru(pkru);
-	sigaltstack(&stack, NULL);
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
-	if (status != TRESOR_ENTER_LOST)
-		__atomic_store_n(&thread->busy, 0, __ATOMIC_RELEASE);
-	else
-		tresor_image_fault(backend->image, "the enclave", thread->vector, thread->error_code,
-				   thread->fault_address);
-	return status;
+	return tresor_software_enter(&backend->threads[thread], request);
 }
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * EENTER, EEXIT and the other ENCLU leaves for the software backend.
- * The offsets are struct software_thread's (software.c).
+ * The offsets are struct software_thread's (software_entry.h).
  */
 #define HOST_RSP	0
 #define EMULATOR_STACK	8

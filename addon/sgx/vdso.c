@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Finding a function in the vDSO: its dynamic symbols by DT_GNU_HASH or DT_HASH, whichever there is. */
-#include <elf.h>
-#include <string.h>
+#include "addon/sgx/vdso.h"
 
-#include "addon/sgx/driver.h"
+#include <elf.h>
+#include <stdint.h>
+#include <string.h>
 
 /* How many symbols the table has; DT_GNU_HASH tells only where the last chain ends. */
 static uint32_t gnu_symbol_count(const uint32_t *table)

@@ -8,7 +8,18 @@
 #include <unistd.h>
 
 #include "addon/addon.h"
+#include "addon/napi/values.h"
+#include "addon/sgx/vdso.h"
 #include "addon/test/fake.h"
+
+static const struct tresor_sgx_system fake_system = {
+	.open_device = fake_open,
+	.ioctl = fake_ioctl,
+	.mmap = fake_mmap,
+	.close = fake_close,
+	.find_enter = fake_find_enter,
+	.cpuid = fake_cpuid,
+};
 
 static int32_t get(napi_env env, napi_value object, const char *name)
 {
@@ -61,14 +72,12 @@ static napi_value js_counters(napi_env env, napi_callback_info info)
 		{ "open", fake_counters.open }, { "addCalls", fake_counters.add_calls }, { "pages", fake_counters.pages },
 		{ "initCalls", fake_counters.init_calls }, { "entries", fake_counters.entries },
 	};
-	napi_value object, number;
+	napi_value object;
 
 	(void)info;
 	napi_create_object(env, &object);
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		napi_create_uint32(env, all[i].value, &number);
-		napi_set_named_property(env, object, all[i].name, number);
-	}
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		js_set_uint32(env, object, all[i].name, all[i].value);
 	fake_counters.add_calls = fake_counters.pages = fake_counters.init_calls = fake_counters.entries = 0;
 	return object;
 }

@@ -17,10 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "addon/sgx/backend.h"
-#include "addon/sgx/emulator.h"
-#include "addon/sgx/measure.h"
 #include "addon/sgx/driver.h"
+#include "addon/sgx/emulator.h"
+#include "addon/sgx/image.h"
+#include "addon/sgx/sha256.h"
 
 #define FAKE_ENCLAVES		8
 #define FAKE_SIGNAL_STACK	65536u
@@ -64,11 +64,16 @@ struct fake_counters {
 extern struct fake_counters fake_counters;
 
 extern struct tresor_machine fake_machine;
-extern const struct tresor_sgx_system fake_system;
 
-bool fake_is_zero(const void *data, size_t size);
+/* The driver. */
+int fake_open(void);
+int fake_ioctl(int device, unsigned long request, void *argument);
+void *fake_mmap(void *address, size_t size, int protection, int flags, int device, off_t offset);
+int fake_close(int device);
+
+/* The CPU. */
 bool fake_is_inside(const struct fake_enclave *enclave, uint64_t address);
-/* The CPU's handler of its own faults; what it does not know goes to whom it was before. */
+/* Its handler of its own faults; what it does not know goes to whom it was before. */
 void fake_catch_faults(void);
 vdso_sgx_enter_enclave_t fake_find_enter(void);
 void fake_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);

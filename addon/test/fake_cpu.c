@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests only: the CPU of fake.h, and the vDSO together with fake_cpu_entry.S. */
+/* Tests only: the CPU of fake.h, and the vDSO together with fake_cpu.S. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "addon/sgx/zeros.h"
 #include "addon/test/fake.h"
 
 #define ENCLU_SIZE	3
@@ -68,7 +69,7 @@ static void eenter(ucontext_t *frame)
 	visit.rsp = registers[REG_RSP];
 	visit.rbp = registers[REG_RBP];
 	if (__atomic_load_n(&enclave->lost, __ATOMIC_ACQUIRE) != FAKE_KEPT) {
-		leave_by_exception(frame, SGX_EENTER, VECTOR_PF, lost_bit(enclave) | 4, tcs);
+		leave_by_exception(frame, ENCLU_EENTER, VECTOR_PF, lost_bit(enclave) | 4, tcs);
 		return;
 	}
 	for (uint32_t i = 0; i < image->thread_count; i++) {
@@ -82,7 +83,7 @@ static void eenter(ucontext_t *frame)
 			return;
 		}
 	}
-	leave_by_exception(frame, SGX_EENTER, VECTOR_GP, 0, 0);
+	leave_by_exception(frame, ENCLU_EENTER, VECTOR_GP, 0, 0);
 }
 
 bool fake_is_inside(const struct fake_enclave *enclave, uint64_t address)
@@ -174,7 +175,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	if (vector == VECTOR_PF)
 		error_code |= lost_bit(enclave);
 	/* AEX: the only SSA frame stays in use. */
-	leave_by_exception(frame, SGX_ERESUME, vector, error_code,
+	leave_by_exception(frame, ENCLU_ERESUME, vector, error_code,
 			   vector == VECTOR_PF ? (uint64_t)registers[REG_CR2] & ~0xfffull : 0);
 	visit.thread = -1;
 }
@@ -185,7 +186,7 @@ int tresor_fake_begin(struct sgx_enclave_run *run, uint32_t function)
 	stack_t stack = { .ss_size = FAKE_SIGNAL_STACK };
 
 	__atomic_fetch_add(&fake_counters.entries, 1, __ATOMIC_RELAXED);
-	if ((function != SGX_EENTER && function != SGX_ERESUME) || !fake_is_zero(run->reserved, sizeof(run->reserved)))
+	if ((function != ENCLU_EENTER && function != ENCLU_ERESUME) || !tresor_are_zeros(run->reserved, sizeof(run->reserved)))
 		return -EINVAL;
 	if (fake_faults.enter_result != 0)
 		return fake_faults.enter_result;

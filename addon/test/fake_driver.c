@@ -8,6 +8,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "addon/sgx/measure.h"
+#include "addon/sgx/sigstruct.h"
+#include "addon/sgx/zeros.h"
 #include "addon/test/fake.h"
 
 /* Within the kernel only. */
@@ -25,13 +28,6 @@ static int fail(int error)
 {
 	errno = error;
 	return -1;
-}
-
-bool fake_is_zero(const void *data, size_t size)
-{
-	const uint8_t *bytes = data;
-
-	return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
 }
 
 /* copy_from_user: an address that is not ours is an error, not a crash. */
@@ -60,7 +56,7 @@ static bool interrupted(int32_t *left)
 	return true;
 }
 
-static int fake_open(void)
+int fake_open(void)
 {
 	struct fake_enclave *enclave = NULL;
 
@@ -83,7 +79,7 @@ static int fake_open(void)
 	return enclave == NULL ? fail(EMFILE) : enclave->device;
 }
 
-static int fake_close(int device)
+int fake_close(int device)
 {
 	struct fake_enclave *enclave = of_device(device);
 
@@ -126,8 +122,8 @@ static int create(struct fake_enclave *enclave, const struct sgx_enclave_create 
 	/* MRENCLAVE to ISVSVN are the CPU's to fill in. */
 	if (secs->size > 1ull << (leaf0[3] >> 8 & 0xff) || (secs->xfrm & ~(uint64_t)leaf1[2]) != 0 ||
 	    secs->base % secs->size != 0 || secs->ssa_frame_size == 0 || (secs->xfrm & 3) != 3 ||
-	    secs->attributes & ~(SGX_ATTR_MODE64BIT | SGX_ATTR_DEBUG) || !fake_is_zero(page + 24, 24) ||
-	    !fake_is_zero(page + 64, sizeof(page) - 64))
+	    secs->attributes & ~(SGX_ATTR_MODE64BIT | SGX_ATTR_DEBUG) || !tresor_are_zeros(page + 24, 24) ||
+	    !tresor_are_zeros(page + 64, sizeof(page) - 64))
 		return fail(EIO);
 	enclave->image.pages = calloc(secs->size / SGX_PAGE_SIZE, 1);
 	if (enclave->image.pages == NULL || ftruncate(enclave->device, (off_t)secs->size) != 0)
@@ -152,8 +148,8 @@ static int add_page(struct fake_enclave *enclave, uint64_t from, uint64_t offset
 		struct tresor_thread *thread = &image->threads[image->thread_count];
 
 		/* STATE, FLAGS, CSSA and AEP. */
-		if (image->thread_count == TRESOR_THREADS || !fake_is_zero(page, 16) || !fake_is_zero(page + 24, 4) ||
-		    !fake_is_zero(page + 40, 8))
+		if (image->thread_count == TRESOR_THREADS || !tresor_are_zeros(page, 16) || !tresor_are_zeros(page + 24, 4) ||
+		    !tresor_are_zeros(page + 40, 8))
 			return fail(EIO);
 		thread->tcs = offset;
 		memcpy(&thread->ossa, page + 16, 8);
@@ -161,7 +157,7 @@ static int add_page(struct fake_enclave *enclave, uint64_t from, uint64_t offset
 		memcpy(&thread->oentry, page + 32, 8);
 		image->thread_count++;
 	}
-	if (!fake_is_zero(page, sizeof(page)) &&
+	if (!tresor_are_zeros(page, sizeof(page)) &&
 	    pwrite(enclave->device, page, sizeof(page), (off_t)offset) != (ssize_t)sizeof(page))
 		return fail(ENOMEM);
 	*is = (uint8_t)(TRESOR_PAGE_PRESENT | (flags == SGX_SECINFO_TCS ? TRESOR_PAGE_TCS : flags & 7));
@@ -214,7 +210,7 @@ static int add_pages(struct fake_enclave *enclave, struct sgx_enclave_add_pages 
 	if (!copy_in(secinfo, argument->secinfo, sizeof(secinfo)))
 		return fail(EFAULT);
 	flags = (uint32_t)secinfo[0];
-	if (!fake_is_zero(secinfo + 1, 56) || secinfo[0] >> 32 != 0 ||
+	if (!tresor_are_zeros(secinfo + 1, 56) || secinfo[0] >> 32 != 0 ||
 	    (flags != SGX_SECINFO_TCS && (flags & ~7u) != SGX_SECINFO_REG) ||
 	    (flags & (SGX_SECINFO_W | SGX_SECINFO_R)) == SGX_SECINFO_W)
 		return fail(EINVAL);
@@ -257,7 +253,7 @@ static int init(struct fake_enclave *enclave, const struct sgx_enclave_init *arg
 	return 0;
 }
 
-static int fake_ioctl(int device, unsigned long request, void *argument)
+int fake_ioctl(int device, unsigned long request, void *argument)
 {
 	struct fake_enclave *enclave = of_device(device);
 
@@ -280,7 +276,7 @@ static int fake_ioctl(int device, unsigned long request, void *argument)
 }
 
 /* A TCS is mapped like data and can be read by nobody. Pages to come by EAUG cannot either, until EACCEPT. */
-static void *fake_mmap(void *address, size_t size, int protection, int flags, int device, off_t at)
+void *fake_mmap(void *address, size_t size, int protection, int flags, int device, off_t at)
 {
 	struct fake_enclave *enclave = of_device(device);
 	struct tresor_image *image = &enclave->image;
@@ -320,12 +316,3 @@ static void *fake_mmap(void *address, size_t size, int protection, int flags, in
 	}
 	return mmap(address, size, is_tcs || absent != 0 ? PROT_NONE : protection, flags, device, (off_t)offset);
 }
-
-const struct tresor_sgx_system fake_system = {
-	.open_device = fake_open,
-	.ioctl = fake_ioctl,
-	.mmap = fake_mmap,
-	.close = fake_close,
-	.find_enter = fake_find_enter,
-	.cpuid = fake_cpuid,
-};
