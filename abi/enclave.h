@@ -2,7 +2,7 @@
 /*
  * abi/enclave.h - the boundary between the host and the enclave.
  *
- * Compiled by both sides; src/enclave/abi.ts repeats the numbers for
+ * Compiled by both sides; src/abi/enclave.ts repeats the numbers for
  * TypeScript and a test compares the two.
  *
  * One entry point. The host enters with RDI = address of a request in host

@@ -17,7 +17,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { parseArgs, promisify } from "node:util"
-import { peerCredentials } from "../src/enclave/native.ts"
+import { peerCredentials } from "../src/native/addon.ts"
 import { NbdClient } from "../src/nbd/client.ts"
 import { LANE, type SoakCounters, SoakLane } from "./soak-lane.ts"
 

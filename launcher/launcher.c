@@ -26,7 +26,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* cryptsetup's exit codes, as src/errors.ts. */
+/* cryptsetup's exit codes, as src/base/errors.ts. */
 #define EXIT_ARGUMENTS	1
 #define EXIT_DENIED	2
 #define EXIT_BROKEN	4

@@ -118,7 +118,7 @@ async function bundle() {
   })
   // The programs start as often as somebody types: one file each, and V8's code of it, because
   // dozens of modules take longer to find and compile than Node to start.
-  const programs = { tresor: "src/cli", tresord: "src/daemon" }
+  const programs = { tresor: "src/cli", tresord: "src/tresord" }
   const url = 'const __url = require("node:url").pathToFileURL(__filename).href'
   // A Script has neither import.meta nor import(); the latter becomes a lazy part of the bundle.
   const script = {

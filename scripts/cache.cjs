@@ -1,4 +1,4 @@
-/** node scripts/cache.cjs BUNDLE CACHE: V8's code of all functions, for src/bundle.ts. */
+/** node scripts/cache.cjs BUNDLE CACHE: V8's code of all functions, for src/base/bundle.ts. */
 "use strict"
 const { readFileSync, writeFileSync } = require("node:fs")
 const { setFlagsFromString } = require("node:v8")

@@ -31,7 +31,7 @@ import {
   recognise,
   withPin,
 } from "./known-enclaves.ts"
-import type { Askable, Surroundings } from "./surroundings.ts"
+import type { Attester, Surroundings } from "./surroundings.ts"
 import { tcbNumbersPath } from "./tcb-numbers.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-assess-"))
@@ -88,12 +88,12 @@ function reportOf(is: EnclaveIdentity, nonce: Uint8Array, change: (bytes: Uint8A
   return bytes
 }
 
-function enclave(is: EnclaveIdentity = identity, change?: (bytes: Uint8Array) => void): Askable {
+function enclave(is: EnclaveIdentity = identity, change?: (bytes: Uint8Array) => void): Attester {
   return { identity: is, report: async (_, nonce) => reportOf(is, nonce, change) }
 }
 
 /** One whose machine makes quotes. */
-const quoting = (is: EnclaveIdentity, change?: (bytes: Uint8Array) => void, on = platform): Askable => ({
+const quoting = (is: EnclaveIdentity, change?: (bytes: Uint8Array) => void, on = platform): Attester => ({
   ...enclave(is, change),
   quote: async (nonce) => on.quote(reportOf(is, nonce, change)),
 })
@@ -166,12 +166,12 @@ test("a report that does not bind key and nonce, or tells of another enclave, is
     })
     await assert.rejects(assessEnclave(lying, {}, world(true, { own })), { code, exitCode: 2 })
   }
-  const replayed: Askable = { identity, report: async () => reportOf(identity, new Uint8Array(32)) }
+  const replayed: Attester = { identity, report: async () => reportOf(identity, new Uint8Array(32)) }
   await assert.rejects(assessEnclave(replayed, {}, world(true, { own })), { code: "ATTEST_NOT_BOUND" })
   const other = { ...identity, publicKey: randomBytes(32) }
-  const swapped: Askable = { identity: other, report: async (_, nonce) => reportOf(identity, nonce) }
+  const swapped: Attester = { identity: other, report: async (_, nonce) => reportOf(identity, nonce) }
   await assert.rejects(assessEnclave(swapped, {}, world(true, { own })), { code: "ATTEST_NOT_BOUND" })
-  const short: Askable = { identity, report: async () => new Uint8Array(100) }
+  const short: Attester = { identity, report: async () => new Uint8Array(100) }
   await assert.rejects(assessEnclave(short, {}, world(true, { own })), { code: "ATTEST_BAD_REPORT" })
   assert.equal(pinned(), null)
 })

@@ -12,12 +12,10 @@
  */
 import { createHash, randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
-import { ask } from "../cli/confirm.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { installed } from "../base/installation.ts"
 import { parseSigstruct } from "../enclave/image/sigstruct.ts"
-import { installed } from "../enclave/installation.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
-import { Exit, TresorError } from "../errors.ts"
-import { err } from "../output/output.ts"
 import { isSystemError } from "./config-file.ts"
 import { equal } from "./judge/bytes.ts"
 import { type Policy, parsePolicy, policyFor } from "./judge/policy.ts"
@@ -25,7 +23,7 @@ import { parseReportBody, REPORT_BODY_SIZE, TARGET_INFO_SIZE } from "./judge/quo
 import { refuse } from "./judge/refusal.ts"
 import { type Binding, reportDataFor } from "./judge/report-data.ts"
 import { hostName, knownEnclavesPath, LOCAL, pin, readKnown, recognise, type Seen } from "./known-enclaves.ts"
-import type { Askable, Surroundings } from "./surroundings.ts"
+import type { Attester, Surroundings } from "./surroundings.ts"
 
 export interface AssessOptions {
   /** Policy file; then nothing is pinned or asked. */
@@ -44,25 +42,9 @@ function ownImage(): Surroundings["own"] {
   }
 }
 
-async function askOnTerminal(text: string, question: string): Promise<boolean> {
-  err.text(text)
-  for (;;) {
-    const answer = (await ask(question)).trim().toLowerCase()
-    if (answer === "yes") return true
-    if (answer === "no" || answer === "") return false
-    err.line("Please type yes or no.")
-  }
-}
-
-function surroundings(): Surroundings {
-  return {
-    ask: process.stdin.isTTY && process.stderr.isTTY ? askOnTerminal : null,
-    tell: (line) => err.line(`tresor: ${line}`),
-    now: () => new Date(),
-    aesmSocket: null,
-    own: ownImage(),
-    rootKey: null,
-  }
+/** Nobody is asked or told anything. */
+function silence(): Surroundings {
+  return { ask: null, tell: () => {}, now: () => new Date(), aesmSocket: null, own: ownImage(), rootKey: null }
 }
 
 /** The report's facts, after it is clear that they are about the key we would seal to. */
@@ -106,10 +88,11 @@ function readPolicy(path: string): Policy {
 
 /** Resolves when a passphrase may be sealed to `enclave.identity.publicKey`; else throws TresorError, exit 2. */
 export async function assessEnclave(
-  enclave: Askable,
+  enclave: Attester,
   options: AssessOptions = {},
-  world: Surroundings = surroundings(),
+  given: Partial<Surroundings> = {},
 ): Promise<void> {
+  const world: Surroundings = { ...silence(), ...given }
   const { identity } = enclave
   const binding: Binding = { publicKey: identity.publicKey, nonce: randomBytes(32) }
   const asked: Asked = { identity, binding }
@@ -137,7 +120,7 @@ export async function assessEnclave(
   }
   if (!remote && world.own?.mrenclave === seen.mrenclave && world.own.mrsigner === seen.mrsigner) {
     // Nothing vouches for the report of a process that was there before: accepted, since only this user and root can be
-    // behind that socket (cli/find.ts), but not remembered as if somebody had looked at it.
+    // behind that socket (control/find.ts), but not remembered as if somebody had looked at it.
     if (options.startedHere === true) pinOwn(path, seen)
     return
   }

@@ -2,9 +2,9 @@
 import { closeSync, constants, mkdirSync, openSync, readFileSync } from "node:fs"
 import { homedir } from "node:os"
 import { dirname, isAbsolute, join } from "node:path"
-import { flock } from "../enclave/native.ts"
-import { Exit, TresorError } from "../errors.ts"
-import { replaceFile } from "../replace-file.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { replaceFile } from "../base/replace-file.ts"
+import { flock } from "../native/addon.ts"
 
 /** $XDG_CONFIG_HOME/tresor, else ~/.config/tresor. */
 export function configDir(): string {

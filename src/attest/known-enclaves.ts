@@ -7,8 +7,8 @@
  * `host` is as named to --remote, without the user; "local" is this machine.
  */
 import { join } from "node:path"
-import type { Backend } from "../enclave/types.ts"
-import { Exit, TresorError } from "../errors.ts"
+import type { Backend } from "../abi/enclave.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import { changeList, configDir, readList } from "./config-file.ts"
 import type { Identity } from "./judge/policy.ts"
 

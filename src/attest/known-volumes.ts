@@ -8,7 +8,7 @@
  * made itself, cheap to guess. It can do so at the first contact only.
  */
 import { join } from "node:path"
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import { changeList, configDir, readList } from "./config-file.ts"
 
 export interface KnownVolume {

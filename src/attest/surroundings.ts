@@ -2,7 +2,7 @@
 import type { EnclaveIdentity } from "../enclave/types.ts"
 
 /** What is asked of an enclave; a superset is fine. */
-export interface Askable {
+export interface Attester {
   readonly identity: EnclaveIdentity
   /** EREPORT, 432 bytes. */
   report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>

@@ -7,7 +7,7 @@
  *   <fmspc> <pceid> <number>
  */
 import { join } from "node:path"
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import { changeList, configDir, isSystemError, readList } from "./config-file.ts"
 import type { PlatformType, SeenNumber, Verdict } from "./judge/verify.ts"
 

@@ -1,7 +1,7 @@
 /** Questions whose answer destroys something. */
 import { createInterface } from "node:readline"
-import { Exit, TresorError } from "../errors.ts"
-import { err } from "../output/output.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { err } from "./output/output.ts"
 import { endSilence } from "./terminal.ts"
 
 /** One line of standard input, echoed by the terminal; "" at its end. */

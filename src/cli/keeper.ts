@@ -1,21 +1,24 @@
 /** What the keyslot commands share: a volume's header, an enclave to ask, and how passphrases are asked for. */
 import { availableParallelism, hostname, totalmem } from "node:os"
+import type { Backend } from "../abi/enclave.ts"
+import { askEnclave, TrustedEnclave } from "../attest/trusted-enclave.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import { openEnclave } from "../enclave/loader.ts"
-import type { Backend, Enclave, Kdf, SealPolicy } from "../enclave/types.ts"
-import { Exit, TresorError } from "../errors.ts"
-import { readCopies } from "../luks2/copies.ts"
+import type { Enclave, SealPolicy } from "../enclave/types.ts"
+import { readCopies } from "../header/copies.ts"
+import { brokenWords, HeaderStore } from "../header/header-store.ts"
+import { openForHeader } from "../header/open.ts"
+import { type KdfRequest, portableKdf, tresorKdf } from "../keyslots/kdf.ts"
+import type { FreshKeyslot, Keeper, VolumeKeeper } from "../keyslots/parts.ts"
+import { proveKeyslot } from "../keyslots/prove.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
-import { brokenWords, HeaderStore } from "../luks2/header-store.ts"
 import type { Metadata } from "../luks2/metadata.ts"
-import { type KdfRequest, portableKdf, tresorKdf } from "../luks2/operations/kdf.ts"
-import type { FreshKeyslot, Keeper, VolumeKeeper } from "../luks2/operations/parts.ts"
-import { proveKeyslot } from "../luks2/operations/prove.ts"
 import { checkTampering, tampering, tamperingWords } from "../luks2/tampering.ts"
-import { err } from "../output/output.ts"
-import { openHeaderDevice } from "../store/header-device.ts"
+import type { Kdf } from "../luks2/types.ts"
+import { err } from "./output/output.ts"
 import { withClock } from "./progress.ts"
-import { askEnclave, TrustedEnclave } from "./sealed.ts"
 import { isInteractive, readSecret, type SecretSource } from "./secrets.ts"
+import { atTerminal } from "./trust.ts"
 import { withPassphrase } from "./unlock.ts"
 
 export interface EnclaveChoice {
@@ -44,7 +47,8 @@ export interface ExistingOptions extends SecretSource {
 /** An enclave that has been assessed, and what seals to it. */
 export async function withEnclave<T>(choice: EnclaveChoice, work: (keeper: Keeper) => Promise<T>): Promise<T> {
   await using enclave = await openEnclave({ backend: choice.backend })
-  const trusted = await TrustedEnclave.assess(askEnclave(enclave), { policy: choice.policy, startedHere: true })
+  const options = { policy: choice.policy, startedHere: true }
+  const trusted = await TrustedEnclave.assess(askEnclave(enclave), options, atTerminal())
   return await work({ enclave, seal: (asked, secrets) => trusted.seal(asked, secrets) })
 }
 
@@ -61,7 +65,7 @@ export async function withHeader<T>(
   { readOnly }: { readonly readOnly: boolean },
   work: (store: HeaderStore) => Promise<T>,
 ): Promise<T> {
-  const device = await openHeaderDevice(header ?? path, { readOnly })
+  const device = await openForHeader(header ?? path, { readOnly })
   try {
     const store = await HeaderStore.open(device)
     const warn = (stale: typeof store.stale) => {

@@ -3,9 +3,9 @@
  * command line is even loaded, so that both Nodes start side by side.
  */
 import { fileURLToPath } from "node:url"
-import { runBundle } from "../bundle.ts"
-import { startHardened } from "../hardening.ts"
-import { type DaemonProcess, spawnDaemon } from "./daemon-process.ts"
+import { runBundle } from "../base/bundle.ts"
+import { type DaemonProcess, spawnDaemon } from "../control/daemon-process.ts"
+import { startHardened } from "../native/hardening.ts"
 
 function early(words: readonly string[]): DaemonProcess | null {
   const [command, ...rest] = words

@@ -1,12 +1,12 @@
 /** `tresor`: words in, one exit code out. */
 import { CommanderError } from "commander"
-import { Exit } from "../errors.ts"
-import { err, out } from "../output/output.ts"
-import { type DaemonProcess, discardEarly, keepEarly } from "./daemon-process.ts"
+import { Exit } from "../base/errors.ts"
+import { VERSION } from "../base/version.ts"
+import { type DaemonProcess, discardEarly, keepEarly } from "../control/daemon-process.ts"
 import { tell } from "./messages.ts"
+import { err, out } from "./output/output.ts"
 import { buildProgram, TresorCommand } from "./program.ts"
 import { endSilence } from "./terminal.ts"
-import { VERSION } from "./version.ts"
 
 /** One line, with an example instead of a page of usage. */
 function refuse(program: TresorCommand): void {

@@ -1,6 +1,7 @@
 /** What people read. One line each: what could not be done, the fact, the way out. */
 import { CommanderError } from "commander"
-import { Exit, type ExitCode, TresorError } from "../errors.ts"
+import { Exit, type ExitCode, TresorError } from "../base/errors.ts"
+import { IoError } from "../base/io-error.ts"
 
 /** cryptsetup's own words; scripts look for them. */
 export const NO_KEY = "No key available with this passphrase."
@@ -59,7 +60,7 @@ export function tell(error: unknown): Told {
     return { line: NO_KEY, exitCode: Exit.denied }
   if (error instanceof TresorError)
     return { line: `tresor: error: ${oneLine(error.message)}`, exitCode: error.exitCode }
-  const { code, path, syscall } = error as NodeJS.ErrnoException
+  const { code, path, syscall } = (error instanceof IoError ? error.cause : error) as NodeJS.ErrnoException
   if (typeof code === "string" && typeof syscall === "string") {
     const fact = WORDS[code] ?? code
     const what = path === undefined ? `${syscall} failed` : `Cannot use ${path}`
@@ -84,21 +85,3 @@ export function recoveryKeyNotice(): readonly string[] {
 }
 
 export const nothingOpen = "No volumes are open."
-
-/** A volume whose tresord ended without closing it. */
-export function dead(name: string, state: { readonly pid: number } | "damaged"): TresorError {
-  const who = state === "damaged" ? "its state cannot be read" : `its tresord, process ${state.pid}, died`
-  return new TresorError(
-    "VOLUME_DEAD",
-    Exit.wrongDevice,
-    `Cannot reach ${name}: ${who}; \`tresor umount\` undoes a mount that is left, the next \`tresor open\` takes the name over`,
-  )
-}
-
-export function notOpen(name: string): TresorError {
-  return new TresorError(
-    "NOT_OPEN",
-    Exit.wrongDevice,
-    `Cannot find ${name}: not open; \`tresor list\` names the open volumes`,
-  )
-}

@@ -130,7 +130,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
     const { adoptCaller } = await import("../enclave/sudo-caller.ts")
     const caller = adoptCaller(path)
     if (caller === null) return
-    const { err } = await import("../output/output.ts")
+    const { err } = await import("./output/output.ts")
     err.line(`tresor: ${path} belongs to ${caller.name}: using that user's machine secret, in ${caller.state}`)
   })
 
@@ -583,17 +583,17 @@ export async function buildProgram(version: string, words: readonly string[]): P
     enclave: [
       "inspect, measure, sign and verify the enclave image",
       "tresor enclave info",
-      async () => (await import("../enclave/image/commands.ts")).registerEnclaveCommands,
+      async () => (await import("./commands/enclave.ts")).registerEnclaveCommands,
     ],
     attest: [
       "quotes, policies, known enclaves",
       "tresor attest show",
-      async () => (await import("../attest/commands.ts")).registerAttestCommands,
+      async () => (await import("./commands/attest.ts")).registerAttestCommands,
     ],
     kernel: [
       "tresor.ko: build, install, load, status, unload",
       "tresor kernel status",
-      async () => (await import("../kernel/commands.ts")).registerKernelCommands,
+      async () => (await import("./commands/kernel.ts")).registerKernelCommands,
     ],
   }
   for (const [name, [description, first, load]] of Object.entries(areas)) {

@@ -5,11 +5,11 @@
  */
 import { randomFillSync } from "node:crypto"
 import { closeSync, existsSync, fsyncSync, openSync, rmSync, writeSync } from "node:fs"
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import { encodeRecoveryKey, recoveryKeyFaults } from "../luks2/modhex.ts"
-import { err } from "../output/output.ts"
 import { undoneWhenInterrupted } from "./interrupted.ts"
 import { recoveryKeyNotice } from "./messages.ts"
+import { err } from "./output/output.ts"
 import { qrCode } from "./qr.ts"
 import { readShown, wipe, withSecret } from "./secrets.ts"
 import { syncDirectory } from "./target.ts"

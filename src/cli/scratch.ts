@@ -2,9 +2,9 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { liveNames } from "../daemon/runtime.ts"
-import { runtimeRoot } from "../daemon/runtime-root.ts"
-import { abandonDaemons, closeVolume } from "./daemon.ts"
+import { abandonDaemons, closeVolume } from "../control/daemon.ts"
+import { liveNames } from "../control/runtime.ts"
+import { runtimeRoot } from "../control/runtime-root.ts"
 
 /** Runs `story` in folders of its own, and removes all of it however that ends, Ctrl-C included. */
 export async function inScratchFolders(

@@ -6,9 +6,9 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { isatty } from "node:tty"
-import { readPassphrase, restoreTerminal } from "../enclave/native.ts"
-import { Exit, TresorError } from "../errors.ts"
-import { visibleLine } from "../output/visible.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { visibleLine } from "../base/visible.ts"
+import { readPassphrase, restoreTerminal } from "../native/addon.ts"
 import { echoIsOff } from "./terminal.ts"
 
 /** cryptsetup's compiled-in limits. */

@@ -1,7 +1,8 @@
 /** Text in columns, for people. Cells hold text of others: nothing in one ends its line. */
-import { outside } from "../output/style.ts"
-import { visibleLine } from "../output/visible.ts"
-import { pad, width, wrapLine } from "../output/wrap.ts"
+
+import { visibleLine } from "../base/visible.ts"
+import { outside } from "./output/style.ts"
+import { pad, width, wrapLine } from "./output/wrap.ts"
 
 /** A last column narrower than this is not worth wrapping into. */
 const NARROW = 24

@@ -11,12 +11,14 @@ import {
   statSync,
 } from "node:fs"
 import { dirname, resolve } from "node:path"
-import { isLive, liveNames, readState, storeIdentity } from "../daemon/runtime.ts"
-import { runtimeRoot } from "../daemon/runtime-root.ts"
-import { Exit, TresorError } from "../errors.ts"
-import type { HeaderDevice } from "../luks2/device.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { isLive, liveNames, readState, storeIdentity } from "../control/runtime.ts"
+import { runtimeRoot } from "../control/runtime-root.ts"
+import { readBytes } from "../header/bytes.ts"
+import { openForHeader } from "../header/open.ts"
 import { isNbdUri } from "../nbd/uri.ts"
-import { openHeaderDevice } from "../store/header-device.ts"
+import { signatureOn } from "../store/signature.ts"
+import type { Store } from "../store/store.ts"
 import { undoneWhenInterrupted } from "./interrupted.ts"
 import { formatSize } from "./options.ts"
 
@@ -73,10 +75,10 @@ function physicalSectorSize(rdev: bigint): number | null {
 }
 
 /** Why what is there should stay; `null` when nothing is. A device may hold noise, a file of somebody's may not. */
-async function found(device: HeaderDevice, isFile: boolean): Promise<string | null> {
-  const signature = await device.signature({ luks: true })
+async function found(device: Store, isFile: boolean): Promise<string | null> {
+  const signature = await signatureOn(device, { luks: true })
   if (signature !== null) return `it holds ${signature}`
-  const start = await device.read(0, Math.min(await device.size(), PROBE))
+  const start = await readBytes(device, 0, Math.min(device.size, PROBE))
   return isFile && start.some((byte) => byte !== 0) ? "the file holds data" : null
 }
 
@@ -106,9 +108,9 @@ export async function examineTarget(
   }
   checkNotOpen(path, "create a volume on")
   const isFile = stat?.isFile() === true
-  const device = await openHeaderDevice(path, { readOnly: true, exclusive: !isFile })
+  const device = await openForHeader(path, { readOnly: true, exclusive: !isFile })
   try {
-    const present = BigInt(await device.size())
+    const present = BigInt(device.size)
     if (!isFile && size !== undefined && size !== present) {
       throw new TresorError(
         "SIZE_FIXED",
@@ -156,7 +158,7 @@ function sizeRefused(path: string, size: bigint, error: NodeJS.ErrnoException): 
 }
 
 /** Makes or sizes the file of `target`, and runs `work` on it; a file made here goes when that fails or is interrupted. */
-export async function withTarget<T>(target: Target, work: (device: HeaderDevice) => Promise<T>): Promise<T> {
+export async function withTarget<T>(target: Target, work: (device: Store) => Promise<T>): Promise<T> {
   if (target.kind !== "new") return onTarget(target, work)
   let made = false
   const undo = () => {
@@ -171,7 +173,7 @@ export async function withTarget<T>(target: Target, work: (device: HeaderDevice)
 
 async function onTarget<T>(
   target: Target,
-  work: (device: HeaderDevice) => Promise<T>,
+  work: (device: Store) => Promise<T>,
   isMade: () => void = () => {},
 ): Promise<T> {
   const { path, kind } = target
@@ -189,7 +191,7 @@ async function onTarget<T>(
     }
   }
   try {
-    const device = await openHeaderDevice(path, { readOnly: false, exclusive: true })
+    const device = await openForHeader(path, { readOnly: false, exclusive: true })
     try {
       return await work(device)
     } finally {

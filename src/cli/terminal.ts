@@ -1,7 +1,7 @@
 /** The controlling terminal: for what must not go into a pipe or a file, and the silence between prompts. */
 import { closeSync, openSync } from "node:fs"
 import { isatty } from "node:tty"
-import { writeAll } from "../output/output.ts"
+import { writeAll } from "./output/output.ts"
 
 let restore: (() => void) | null = null
 

@@ -1,14 +1,17 @@
 /** Asking for a passphrase and giving it to a waiting volume. */
+
+import { TrustedEnclave } from "../attest/trusted-enclave.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { askVolume } from "../control/enclave.ts"
 import { LEGACY_CIPHER, type VolumeStatus } from "../control/volume.ts"
 import type { VolumeClient } from "../control/volume-client.ts"
 import { type Asked, admitted } from "../enclave/asked.ts"
 import { decodeLegacyParameters, decodePublicHeader } from "../enclave/marshal.ts"
-import type { PublicHeader } from "../enclave/types.ts"
-import { Exit, TresorError } from "../errors.ts"
-import { err } from "../output/output.ts"
+import type { PublicHeader } from "../luks2/types.ts"
 import { mayBeMistyped, NO_KEY } from "./messages.ts"
-import { askVolume, TrustedEnclave } from "./sealed.ts"
+import { err } from "./output/output.ts"
 import { isInteractive, readSecret, type SecretSource, withSecret } from "./secrets.ts"
+import { atTerminal } from "./trust.ts"
 
 export interface UnlockOptions extends SecretSource {
   readonly tries: number
@@ -112,19 +115,20 @@ export async function unlockVolume(
   const status = await client.status()
   const legacy = options.legacy === true
   checkKind(status, legacy)
-  const enclave = await TrustedEnclave.assess(await askVolume(client), {
-    policy: options.policy,
-    startedHere,
-    ...(host === undefined ? {} : { host }),
-  })
+  const world = atTerminal()
+  const enclave = await TrustedEnclave.assess(
+    await askVolume(client),
+    { policy: options.policy, startedHere, ...(host === undefined ? {} : { host }) },
+    world,
+  )
   const prompt = `Enter passphrase for ${status.path}`
   // On this machine the header is ours to read; elsewhere the host says what it is.
   const unsealed = host === undefined || options.unsealed === true
   let remember = () => {}
   const check = async (header: PublicHeader): Promise<void> => {
     if (host === undefined) return
-    const { checkRemoteHeader } = await import("./remote-header.ts")
-    remember = await checkRemoteHeader(header, { name: status.name, host })
+    const { checkRemoteHeader } = await import("../attest/remote-header.ts")
+    remember = await checkRemoteHeader(header, { name: status.name, host, tell: world.tell })
   }
   return withPassphrase(prompt, { ...options, verify: options.verifyPassphrase === true }, async (existing) => {
     const sealed = await enclave.sealFor(

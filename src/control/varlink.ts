@@ -4,7 +4,7 @@
  * sockets are server.ts's and client.ts's.
  */
 import * as v from "valibot"
-import { parseJson } from "../json.ts"
+import { parseJson } from "../base/json.ts"
 
 /** Room for an 8 MiB key file, sealed and in base64, and the JSON around it. */
 export const MESSAGE_LIMIT = 12 * 1024 * 1024

@@ -1,6 +1,6 @@
 /** Asks a tresord: typed calls, answers checked, refusals as TresorError. */
 import * as v from "valibot"
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import type { ControlClient } from "./client.ts"
 import { FramingError, type Parameters, VarlinkError } from "./varlink.ts"
 import {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { createHash } from "node:crypto"
 import { test } from "node:test"
 import fc from "fast-check"
+import type { Hash, Header, Kdf, KeyslotParameters, PublicHeader, PublicKeyslot } from "../luks2/types.ts"
 import { type Asked, admitted, bindingOf, headerDigest } from "./asked.ts"
 import {
   decodeLegacyParameters,
@@ -10,7 +11,6 @@ import {
   encodePublicHeader,
   publicHeader,
 } from "./marshal.ts"
-import type { Hash, Header, Kdf, KeyslotParameters, PublicHeader, PublicKeyslot } from "./types.ts"
 
 const UUID = "9c1f1ee9-6b5e-4a1e-a63c-cf6c2b4b2b35"
 const hash = fc.constantFrom<Hash>("sha1", "sha224", "sha256", "sha384", "sha512")

@@ -3,7 +3,9 @@
  * sealed request names it (abi/enclave.h, struct tresor_context): the enclave
  * refuses any other request. Pure; runs in a browser too.
  */
-import * as abi from "./abi.ts"
+import * as abi from "../abi/enclave.ts"
+import { type Encodable, encode, type Struct } from "../abi/struct.ts"
+import type { Digest, Header, Kdf, KeyslotParameters, PublicHeader, Segment } from "../luks2/types.ts"
 import {
   digestFields,
   freshDigestFields,
@@ -13,17 +15,7 @@ import {
   publicHeader,
   segmentFields,
 } from "./marshal.ts"
-import { type Encodable, encode, type Struct } from "./struct.ts"
-import type {
-  Digest,
-  Header,
-  Kdf,
-  KeyslotParameters,
-  PublicHeader,
-  RequestContext,
-  SealPolicy,
-  Segment,
-} from "./types.ts"
+import type { RequestContext, SealPolicy } from "./types.ts"
 
 /** A request about a header: which keyslots are tried is in it. */
 interface AskedOfHeader {

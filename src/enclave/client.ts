@@ -5,7 +5,12 @@
  */
 import { availableParallelism } from "node:os"
 import { setTimeout as delay } from "node:timers/promises"
-import * as abi from "./abi.ts"
+import type { Backend } from "../abi/enclave.ts"
+import * as abi from "../abi/enclave.ts"
+import { decode, type Encodable, encode } from "../abi/struct.ts"
+import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
+import type { FileSectors } from "../native/addon.ts"
+import { addressOf, cpuFeatures, createSectors, type NativeEnclave } from "../native/addon.ts"
 import { EnclaveError, enclaveLost, statusName } from "./error.ts"
 import {
   decodeMacs,
@@ -20,30 +25,18 @@ import {
   segmentFields,
   slotsOf,
 } from "./marshal.ts"
-import { addressOf, cpuFeatures, createSectors, type NativeEnclave } from "./native.ts"
 import { type Arena, Request } from "./request.ts"
 import { contextFields } from "./seal-request.ts"
-import { decode, type Encodable, encode } from "./struct.ts"
 import type {
   Authenticated,
-  Backend,
   Block,
-  Digest,
   Enclave,
   EnclaveIdentity,
-  FileSectors,
-  Hash,
-  Header,
   HeaderFacts,
-  HeaderMacs,
-  Kdf,
-  KeyslotParameters,
-  MadeKeyslot,
   Purpose,
   Range,
   SealedRequest,
   SealPolicy,
-  Segment,
   Unlocked,
   VolumeHandle,
 } from "./types.ts"

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { afterEach, describe, test } from "node:test"
-import type { EnclaveClient } from "./client.ts"
-import { EnclaveError } from "./error.ts"
-import { createFake, EFAULT, Errno, fake, type Wrong } from "./fake-sgx.testing.ts"
-import { decryptXts } from "./luks.testing.ts"
+import type { Backend } from "../abi/enclave.ts"
+import { createEnclave, type NativeEnclave } from "../native/addon.ts"
+import { createFake, EFAULT, Errno, fake, type Wrong } from "../testing/fake-sgx.ts"
+import { decryptXts } from "../testing/luks.ts"
 import {
   call,
   callRequest,
@@ -19,10 +19,10 @@ import {
   SIZE,
   type TestEnclave,
   WINDOW,
-} from "./native.testing.ts"
-import { createEnclave, type NativeEnclave } from "./native.ts"
-import { makeHeader, makeVolume, real, SLOT, startImage, unlock } from "./real-image.testing.ts"
-import type { Backend } from "./types.ts"
+} from "../testing/native.ts"
+import { makeHeader, makeVolume, real, SLOT, startImage, unlock } from "../testing/real-image.ts"
+import type { EnclaveClient } from "./client.ts"
+import { EnclaveError } from "./error.ts"
 
 const withCode = (code: string) => (error: NodeJS.ErrnoException) => {
   assert.equal(error.code, code, error.message)

@@ -1,6 +1,7 @@
 /** Statuses of the enclave as errors: ENCLAVE_<STATUS>, one line each. */
-import { Exit, type ExitCode, TresorError } from "../errors.ts"
-import { Status } from "./abi.ts"
+
+import { Status } from "../abi/enclave.ts"
+import { Exit, type ExitCode, TresorError } from "../base/errors.ts"
 import type { HeaderFacts } from "./types.ts"
 
 export type StatusName = Exclude<keyof typeof Status, "ok">

@@ -2,16 +2,17 @@
 import { randomBytes } from "node:crypto"
 import { accessSync, constants, existsSync, readFileSync } from "node:fs"
 import { release } from "node:os"
-import { Exit, TresorError } from "../errors.ts"
-import { Cpu } from "./abi.ts"
+import type { Backend } from "../abi/enclave.ts"
+import { Cpu } from "../abi/enclave.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { installed } from "../base/installation.ts"
+import { cpuFeatures, createEnclave, type NativeEnclave, sgxCpu } from "../native/addon.ts"
 import { EnclaveClient } from "./client.ts"
 import { parseConf } from "./image/conf.ts"
 import { type EnclaveImage, parseImage } from "./image/elf.ts"
-import { installed } from "./installation.ts"
 import { readMachineSecret, SECRET_SIZE, secretDir } from "./machine-secret.ts"
-import { cpuFeatures, createEnclave, type NativeEnclave, sgxCpu } from "./native.ts"
 import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
-import type { Backend, EnclaveOptions } from "./types.ts"
+import type { EnclaveOptions } from "./types.ts"
 
 /** This machine, as it is at the time of asking. */
 export const thisMachine: SgxMachine = {

@@ -18,7 +18,7 @@ import {
 } from "node:fs"
 import { homedir } from "node:os"
 import { isAbsolute, join, resolve } from "node:path"
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import { sudoCaller } from "./sudo-caller.ts"
 
 /** Bytes. */

@@ -1,6 +1,6 @@
 /** The product's types as the fields of abi/enclave.h, and back. Pure. */
-import * as abi from "./abi.ts"
-import { decode, type Encodable, encode } from "./struct.ts"
+import * as abi from "../abi/enclave.ts"
+import { decode, type Encodable, encode } from "../abi/struct.ts"
 import type {
   Digest,
   Hash,
@@ -10,9 +10,9 @@ import type {
   KeyslotParameters,
   PublicHeader,
   PublicKeyslot,
-  SealPolicy,
   Segment,
-} from "./types.ts"
+} from "../luks2/types.ts"
+import type { SealPolicy } from "./types.ts"
 
 const SALT_SIZE = 32
 export const SEALED_SIZE = abi.sealedSalt.size

@@ -13,14 +13,19 @@ import { join } from "node:path"
 import { test } from "node:test"
 import { fileURLToPath } from "node:url"
 import fc from "fast-check"
-import { ABI_VERSION } from "./abi.ts"
-import { parseConf } from "./image/conf.ts"
-import { parseImage } from "./image/elf.ts"
-import { newSha256 } from "./image/keys.ts"
-import { measureImage } from "./image/sgxs.ts"
-import { checkSigstruct } from "./image/sigstruct.ts"
-import { tcsPage } from "./image/testing.ts"
-import { installed } from "./installation.ts"
+import { ABI_VERSION } from "../abi/enclave.ts"
+import { installed } from "../base/installation.ts"
+import {
+  addressOf,
+  createEnclave,
+  flock,
+  type NativeEnclave,
+  type NativeEnclaveOptions,
+  notifySystemd,
+  peerCredentials,
+  readPassphrase,
+} from "../native/addon.ts"
+import { tcsPage } from "../testing/image.ts"
 import {
   call,
   callRequest,
@@ -35,17 +40,12 @@ import {
   SIZE,
   startEnclave,
   WINDOW,
-} from "./native.testing.ts"
-import {
-  addressOf,
-  createEnclave,
-  flock,
-  type NativeEnclave,
-  type NativeEnclaveOptions,
-  notifySystemd,
-  peerCredentials,
-  readPassphrase,
-} from "./native.ts"
+} from "../testing/native.ts"
+import { parseConf } from "./image/conf.ts"
+import { parseImage } from "./image/elf.ts"
+import { newSha256 } from "./image/keys.ts"
+import { measureImage } from "./image/sgxs.ts"
+import { checkSigstruct } from "./image/sigstruct.ts"
 
 const MEMORY_KINDS = ["memfd_secret", "mlock", "plain"]
 
@@ -641,7 +641,7 @@ function spawn(script: string) {
 
 test("a signal sent from outside keeps its effect", () => {
   const { signal } = spawn(`
-    const { startEnclave } = await import("./native.testing.ts")
+    const { startEnclave } = await import("../testing/native.ts")
     startEnclave()
     process.kill(process.pid, "SIGSEGV")
     setTimeout(() => {}, 5000)`)
@@ -752,7 +752,7 @@ test("flock excludes, shares and does not wait when told so", () => {
 test("a hardened process leaves no core", () => {
   const { stdout, stderr } = spawn(`
     import { readFileSync } from "node:fs"
-    const { hardenProcess } = await import("./native.ts")
+    const { hardenProcess } = await import("../native/addon.ts")
     hardenProcess("test")
     process.stdout.write(readFileSync("/proc/self/limits", "utf8"))`)
   assert.match(stdout, /^Max core file size +0 +0 /m, stderr)

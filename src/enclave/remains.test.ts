@@ -3,13 +3,13 @@ import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
 import { afterEach, test } from "node:test"
 import { fileURLToPath } from "node:url"
+import type { NativeEnclave } from "../native/addon.ts"
+import { createFake, fake } from "../testing/fake-sgx.ts"
+import { callRequest, LOST, loadEnclave, SITE, startEnclave } from "../testing/native.ts"
+import { real } from "../testing/real-image.ts"
 import { EnclaveClient } from "./client.ts"
-import { createFake, fake } from "./fake-sgx.testing.ts"
-import { callRequest, LOST, loadEnclave, SITE, startEnclave } from "./native.testing.ts"
-import type { NativeEnclave } from "./native.ts"
-import { real } from "./real-image.testing.ts"
 
-const program = fileURLToPath(new URL("remains.testing.ts", import.meta.url))
+const program = fileURLToPath(new URL("../testing/remains.ts", import.meta.url))
 
 /** `locked`: bytes that may be locked, and no right to have more. */
 function run(args: readonly string[], { locked }: { readonly locked?: number } = {}) {

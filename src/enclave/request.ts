@@ -2,8 +2,8 @@
  * The memory of one entry: the request struct and every buffer it points to,
  * in one allocation that does not move, 8-byte aligned as the enclave wants.
  */
-import { Status } from "./abi.ts"
-import { type Decoded, decode, type Encodable, encode, type Struct } from "./struct.ts"
+import { Status } from "../abi/enclave.ts"
+import { type Decoded, decode, type Encodable, encode, type Struct } from "../abi/struct.ts"
 
 /** Host address of a buffer's first byte; the buffer must be kept alive meanwhile. */
 export type AddressOf = (bytes: Uint8Array) => bigint

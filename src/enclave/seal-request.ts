@@ -4,8 +4,8 @@
  * request's context as associated data. Runs in a browser too.
  */
 import { AEAD_AES_256_GCM, CipherSuite, KDF_HKDF_SHA256, KEM_DHKEM_X25519_HKDF_SHA256 } from "hpke"
-import { ABI_VERSION, Admit, ANY_SLOT, context as contextStruct, Limit, Purpose } from "./abi.ts"
-import { encode } from "./struct.ts"
+import { ABI_VERSION, Admit, ANY_SLOT, context as contextStruct, Limit, Purpose } from "../abi/enclave.ts"
+import { encode } from "../abi/struct.ts"
 import type { RequestContext, SealedRequest } from "./types.ts"
 
 const INFO = new TextEncoder().encode("tresor sealed request v2")

@@ -2,11 +2,12 @@
 import assert from "node:assert/strict"
 import { generateKeyPairSync } from "node:crypto"
 import { afterEach, test } from "node:test"
+import type { Header } from "../luks2/types.ts"
+import { createEnclave } from "../native/addon.ts"
+import { createFake, fake } from "../testing/fake-sgx.ts"
+import { makeHeader, type Release, released, SLOT, startImage, unlock } from "../testing/real-image.ts"
 import type { EnclaveClient } from "./client.ts"
-import { createFake, fake } from "./fake-sgx.testing.ts"
-import { createEnclave } from "./native.ts"
-import { makeHeader, type Release, released, SLOT, startImage, unlock } from "./real-image.testing.ts"
-import type { Header, SealPolicy } from "./types.ts"
+import type { SealPolicy } from "./types.ts"
 
 const SEALED = { ...SLOT, passphraseKdf: { type: "argon2id", time: 2, memoryKib: 64, lanes: 2 } } as const
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
+import { sgxMachine as machine } from "../testing/sgx-state.ts"
 import { chooseBackend, explain } from "./loader.ts"
-import { sgxMachine as machine } from "./sgx-state.testing.ts"
 import { sgxState } from "./sgx-state.ts"
 
 test("what is missing is named, with what to do about it", () => {

@@ -3,16 +3,7 @@
  * auto`, the errors of a refused start and `tresor doctor` all say what is decided here. Pure.
  */
 
-/** What CPUID says of SGX, whatever the kernel made of it. */
-export interface SgxCpu {
-  readonly sgx: boolean
-  /** The signer's hash can be written; the BIOS may lock it all the same. */
-  readonly launchControl: boolean
-  /** Pages can be added to a running enclave. */
-  readonly sgx2: boolean
-  /** EPC, bytes; 0 also where the BIOS has it switched off. */
-  readonly epcBytes: number
-}
+import type { SgxCpu } from "../native/addon.ts"
 
 /** What is looked at. */
 export interface SgxMachine {

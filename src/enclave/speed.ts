@@ -1,8 +1,9 @@
 /** How fast an enclave is, with a throw-away key; nothing is stored. */
 import { randomBytes, randomUUID } from "node:crypto"
+import type { KeyslotParameters, Segment } from "../luks2/types.ts"
 import { type Asked, bindingOf } from "./asked.ts"
 import { sealRequest } from "./seal-request.ts"
-import type { Enclave, KeyslotParameters, Segment, VolumeHandle } from "./types.ts"
+import type { Enclave, VolumeHandle } from "./types.ts"
 
 const KEYSLOT: KeyslotParameters = {
   slot: 0,

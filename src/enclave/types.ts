@@ -4,78 +4,16 @@
  * Shapes mirror abi/enclave.h; all sizes are bytes.
  */
 
-export type Backend = "software" | "sgx"
-export type Hash = "sha1" | "sha224" | "sha256" | "sha384" | "sha512"
+import type { Backend } from "../abi/enclave.ts"
+import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
+import type { FileSectors, MemoryKinds } from "../native/addon.ts"
+
 export type SealPolicy = "mrsigner" | "mrenclave"
 export type Purpose = "create" | "unlock" | "enrol" | "authenticate" | "legacy"
 export type BlockMode = "xts" | "cbc" | "ctr" | "ecb" | "cbc-essiv"
 
 /** Names a volume key held inside the enclave. Carries no key material. */
 export type VolumeHandle = number & { readonly __handle: true }
-
-export type Kdf =
-  | { readonly type: "pbkdf2"; readonly hash: Hash; readonly iterations: number }
-  | { readonly type: "argon2i" | "argon2id"; readonly time: number; readonly memoryKib: number; readonly lanes: number }
-
-export interface Segment {
-  readonly cipher: "aes-xts-plain64"
-  readonly sectorSize: 512 | 1024 | 2048 | 4096
-  readonly keySize: 32 | 64
-  readonly offset: bigint
-  /** `null`: follows the device. */
-  readonly size: bigint | null
-  readonly ivTweak: bigint
-}
-
-export interface Digest {
-  readonly hash: Hash
-  readonly iterations: number
-  readonly salt: Uint8Array
-  readonly digest: Uint8Array
-}
-
-/** A keyslot's public parameters, without its key material. */
-export interface KeyslotParameters {
-  readonly slot: number
-  readonly kdf: Kdf
-  readonly afHash: Hash
-  readonly areaKeySize: 32 | 64
-  readonly keySize: 32 | 64
-  readonly areaOffset: bigint
-  readonly areaSize: bigint
-  /** Tresor slot: KDF of the typed passphrase over the sealed salt. */
-  readonly passphraseKdf: Kdf | null
-}
-
-/** A keyslot as found on disk. */
-export interface Keyslot extends KeyslotParameters {
-  readonly salt: Uint8Array
-  /** AF material as on disk: keySize * 4000, rounded up to 512. */
-  readonly area: Uint8Array
-  /** Tresor slot: struct tresor_sealed_salt, 768 bytes. */
-  readonly sealed: Uint8Array | null
-  /** Whether the passphrase is tried on it; array order is try order. */
-  readonly tried: boolean
-}
-
-/** The same without what is secret or large: what a client sees and asks for. */
-export interface PublicKeyslot extends Omit<Keyslot, "area" | "sealed"> {
-  /** Bytes of the sealed salt; 0: a keyslot that is not sealed. */
-  readonly sealedSize: number
-}
-
-/** A keyslot the enclave has just made. */
-export interface MadeKeyslot {
-  readonly salt: Uint8Array
-  readonly area: Uint8Array
-  readonly sealed: Uint8Array | null
-}
-
-/** The token's MACs; keyslot number -> 32 bytes. */
-export interface HeaderMacs {
-  readonly segment: Uint8Array
-  readonly keyslots: ReadonlyMap<number, Uint8Array>
-}
 
 /** Associated data of a sealed request. */
 export interface RequestContext {
@@ -106,16 +44,6 @@ export interface HeaderFacts {
   readonly macsMissing?: true
 }
 
-/** Kind of memory each region lies in: "EPC", "memfd_secret", "mlock" or "plain"; the weakest there has been so far. */
-export interface MemoryKinds {
-  /** The image's data and its threads' stacks. */
-  readonly keys: string
-  /** Outside the image: where a signal or the emulator saves the enclave's registers. */
-  readonly stacks: string
-  /** Passphrases, slot keys, memory of a KDF. */
-  readonly heap: string
-}
-
 export interface EnclaveIdentity {
   readonly backend: Backend
   readonly mrenclave: string
@@ -132,24 +60,6 @@ export interface EnclaveIdentity {
   /** Largest memory a KDF can have, KiB. */
   readonly kdfMemoryKib: number
   readonly memory: MemoryKinds
-}
-
-export interface Header {
-  readonly uuid: string
-  readonly segment: Segment
-  readonly digest: Digest
-  readonly keyslots: readonly Keyslot[]
-  readonly macs: HeaderMacs | null
-}
-
-/** What a client sees of a header before it seals a passphrase for it. */
-export interface PublicHeader {
-  readonly uuid: string
-  readonly segment: Segment
-  readonly digest: Digest
-  readonly keyslots: readonly PublicKeyslot[]
-  /** Whether it has MACs. */
-  readonly authenticated: boolean
 }
 
 export interface Unlocked extends HeaderFacts {
@@ -180,17 +90,6 @@ export interface Range {
   readonly output: Uint8Array
   /** 512-byte units from the segment's start. */
   readonly sector: bigint
-}
-
-/**
- * Whole sectors between a file and memory, many in one entry, as far as that
- * does not wait for a disk: see addon/io/sectors.c for the table, and
- * src/volume/sector-batch.ts. Both return 0, or the status of an entry that
- * failed: then no row is valid.
- */
-export interface FileSectors {
-  read(buffer: ArrayBuffer, table: Float64Array, rows: number): number
-  write(buffer: ArrayBuffer, table: Float64Array, rows: number): number
 }
 
 /**

@@ -2,7 +2,7 @@
  * The 4096-byte binary header (LUKS2 On-Disk Format Specification 1.1, chapter
  * 2), with the checksum over itself and the JSON area. Pure: hashes by WebCrypto.
  */
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import { Odd } from "./reader.ts"
 import { bytesToText, textToBytes } from "./text.ts"
 

@@ -2,7 +2,7 @@
  * JSON of which only a part is ours: objects are taken apart into the text of
  * their members, so that what we do not know is written back byte for byte.
  */
-import { endOfString, parseJson } from "../json.ts"
+import { endOfString, parseJson } from "../base/json.ts"
 
 /** Members of an object that are not ours: name -> text of the value. */
 export const extra: unique symbol = Symbol("members we do not know")

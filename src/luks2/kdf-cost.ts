@@ -3,7 +3,7 @@
  * anybody's to write, and 2^32-1 iterations would hold the enclave's heap for
  * hours; a keyslot beyond these bounds is tried only when it is named. Pure.
  */
-import type { Digest, Kdf } from "../enclave/types.ts"
+import type { Digest, Kdf } from "./types.ts"
 
 /** PBKDF2 iterations: about a minute of SHA-256 on one core; cryptsetup's default aims at two seconds. */
 const MOST_ITERATIONS = 1 << 27

@@ -4,8 +4,9 @@
  * are bigints here. Members we do not know are kept (json.ts: `extra`) and
  * written back unchanged.
  */
-import type { Kdf } from "../enclave/types.ts"
+
 import type { Extensible } from "./json.ts"
+import type { Kdf } from "./types.ts"
 
 /** Why an object is kept and not used. */
 export interface Fault {

@@ -4,7 +4,7 @@
  * token that passes these and that we still cannot use is kept as it is, with
  * its fault; the others go on working (docs/decisions/0533). Pure.
  */
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import { checkMetadata } from "./consistency.ts"
 import type {
   Fault,

@@ -1,5 +1,5 @@
 /** One JSON object of a LUKS2 header, read member by member, with names for messages. Pure. */
-import { AmbiguousJson } from "../json.ts"
+import { AmbiguousJson } from "../base/json.ts"
 import { type Extensible, members, unknownMembers } from "./json.ts"
 import type { Fault } from "./metadata.ts"
 

@@ -4,9 +4,10 @@
  * ones that make another program write plaintext, or for another's key
  * (CVE-2025-59054): nobody is sent to another program with such a header. Pure.
  */
-import type { Hash } from "../enclave/types.ts"
-import { Exit, TresorError } from "../errors.ts"
+
+import { Exit, TresorError } from "../base/errors.ts"
 import type { Metadata } from "./metadata.ts"
+import type { Hash } from "./types.ts"
 
 /** The only cipher of the data and of the keyslots that the enclave opens. */
 export const CIPHER = "aes-xts-plain64"

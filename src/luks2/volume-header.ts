@@ -1,15 +1,25 @@
 /** A LUKS2 header as the enclave takes it: what it can open, in the order cryptsetup would try. Pure. */
-import type { Backend, Hash, Header, HeaderMacs, Kdf, Keyslot, Segment } from "../enclave/types.ts"
-import { Exit, TresorError } from "../errors.ts"
-import { unmet } from "./header-store.ts"
+import type { Backend } from "../abi/enclave.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import { tooCostly } from "./kdf-cost.ts"
 import type { LuksHeader, LuksKdf, LuksKeyslot, Metadata, TresorToken } from "./metadata.ts"
 import { CIPHER, checkTampering, isHash, isKeySize, unsupported } from "./tampering.ts"
+import type { Hash, Header, HeaderMacs, Kdf, Keyslot, Segment } from "./types.ts"
 
 const STRIPES = 4000
 
 function refuse(fact: string): TresorError {
   return new TresorError("LUKS2_UNSUPPORTED", Exit.wrongDevice, `Cannot open this volume: ${fact}; cryptsetup opens it`)
+}
+
+/** A mandatory requirement we do not know, or one that only cryptsetup can meet. */
+export function unmet({ metadata }: LuksHeader): TresorError {
+  return new TresorError(
+    "LUKS2_REQUIREMENTS",
+    Exit.wrongDevice,
+    `Cannot use this volume: it requires ${metadata.config.requirements.join(", ")}, which Tresor does not support; ` +
+      "finish a pending reencryption with `cryptsetup reencrypt`",
+  )
 }
 
 /** Throws LUKS2_TAMPERED, LUKS2_REQUIREMENTS or LUKS2_UNSUPPORTED (exit 4). */

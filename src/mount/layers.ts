@@ -8,9 +8,9 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import * as v from "valibot"
-import { checkRoot } from "../daemon/runtime-root.ts"
-import { parseJson } from "../json.ts"
-import { replaceFile } from "../replace-file.ts"
+import { parseJson } from "../base/json.ts"
+import { replaceFile } from "../base/replace-file.ts"
+import { checkRoot } from "../control/runtime-root.ts"
 
 const layerSchema = v.variant("kind", [
   v.object({ kind: v.literal("volume"), name: v.string() }),

@@ -1,9 +1,9 @@
 /** Builds and undoes the layers of layers.ts with the kernel's and util-linux' tools. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { has, run, start, tryRun } from "../base/programs.ts"
 import { fuseDirectory, type Layer, type MountRecord, removeRecord, saveRecord, undoLayers } from "./layers.ts"
-import { has, run, start, tryRun } from "./run.ts"
 
 export const FILESYSTEMS = ["ext4", "xfs", "btrfs"] as const
 export type Filesystem = (typeof FILESYSTEMS)[number]

@@ -6,10 +6,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { test } from "node:test"
 import fc from "fast-check"
-import type { IoError } from "../store/store.ts"
+import type { IoError } from "../base/io-error.ts"
+import { type Asked, FakeServer } from "../testing/fake-nbd-server.ts"
 import { NbdClient } from "./client.ts"
 import { negotiate, Pending, replies } from "./conversation.ts"
-import { type Asked, FakeServer } from "./fake-server.ts"
 import { Receiver } from "./receiver.ts"
 
 // Numbers are written out, as in RawPeer.

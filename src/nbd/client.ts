@@ -4,8 +4,8 @@
  * has not, it may still do what it was asked to. Answers that come meanwhile count.
  */
 import { createConnection, type Socket } from "node:net"
-import { deferred } from "../deferred.ts"
-import { IoError } from "../store/store.ts"
+import { deferred } from "../base/deferred.ts"
+import { IoError } from "../base/io-error.ts"
 import { type Export, negotiate, Pending, ProtocolError, replies } from "./conversation.ts"
 import { Command, CommandFlag, REQUEST_BYTES, REQUEST_MAGIC, Transmission } from "./protocol.ts"
 import { Receiver } from "./receiver.ts"

@@ -4,7 +4,7 @@
  * server has them, for without them nothing can go wrong after a read's first
  * byte, and servers read all of it before they send any. Pure.
  */
-import { IoError } from "../store/store.ts"
+import { IoError } from "../base/io-error.ts"
 import { Coverage } from "./coverage.ts"
 import {
   CHUNK_DONE,

@@ -12,10 +12,10 @@ import { after, test } from "node:test"
 import { fileURLToPath } from "node:url"
 import fc from "fast-check"
 import { NbdStore } from "../store/nbd-store.ts"
-import { HANDLE, TestEnclave, xts } from "../volume/testing.ts"
+import { type Asked, big, FakeServer } from "../testing/fake-nbd-server.ts"
+import { HANDLE, TestEnclave, xts } from "../testing/test-enclave.ts"
 import { Volume } from "../volume/volume.ts"
 import { Coverage, MOST_PIECES } from "./coverage.ts"
-import { type Asked, big, FakeServer } from "./fake-server.ts"
 
 const SECTOR = 4096
 const SIZE = 1 << 20

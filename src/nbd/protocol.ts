@@ -1,5 +1,5 @@
 /** Numbers of the NBD protocol (doc/proto.md of the NBD project); everything on the wire is big endian. */
-import type { Errno } from "../store/store.ts"
+import type { Errno } from "../base/io-error.ts"
 
 export const NBDMAGIC = 0x4e42444d41474943n
 export const IHAVEOPT = 0x49484156454f5054n

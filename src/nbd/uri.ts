@@ -1,5 +1,5 @@
 /** NBD URIs (doc/uri.md of the NBD project): nbd://host[:port]/export, nbd+unix:///export?socket=PATH. */
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 
 export interface NbdTarget {
   readonly at: { readonly path: string } | { readonly host: string; readonly port: number }

@@ -3,7 +3,8 @@
  * `demo`. The weakest memory a secret can lie in decides: nothing is promised
  * beyond it. Pure.
  */
-import type { Backend, MemoryKinds } from "../enclave/types.ts"
+import type { Backend } from "../abi/enclave.ts"
+import type { MemoryKinds } from "../native/addon.ts"
 
 export interface Protection {
   readonly protected: readonly string[]

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
 import { setTimeout as sleep } from "node:timers/promises"
-import { byteClaimed, claimByte } from "./native-file.ts"
+import { byteClaimed, claimByte } from "../native/file.ts"
 import { openStore } from "./open.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-claim-"))

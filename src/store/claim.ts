@@ -8,9 +8,9 @@
 import { constants, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs"
 import { type FileHandle, open } from "node:fs/promises"
 import { setTimeout as sleep } from "node:timers/promises"
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { byteClaimed, claimByte, hasWriter } from "../native/file.ts"
 import { blockDevice } from "./block-device.ts"
-import { byteClaimed, claimByte, hasWriter } from "./native-file.ts"
 
 /** A byte each for what one does oneself, and for what one denies to others. */
 const [DOES, DENIES] = [100, 200]

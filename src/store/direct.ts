@@ -1,6 +1,6 @@
 /** Moves whole blocks past the page cache, over buffers that O_DIRECT accepts. */
 import type { FileHandle } from "node:fs/promises"
-import { IoError } from "./store.ts"
+import { IoError } from "../base/io-error.ts"
 
 /** Fits every device's logical block and every memory alignment a driver asks for. */
 export const DIRECT_BLOCK = 4096
@@ -8,7 +8,7 @@ const SLICE = 1 << 20
 /** Buffers kept for the next request. */
 const KEPT = 4
 
-type Native = Pick<typeof import("./native-file.ts"), "alignedBuffer" | "writeInside">
+type Native = Pick<typeof import("../native/file.ts"), "alignedBuffer" | "writeInside">
 
 export class DirectFile {
   readonly #handle: FileHandle

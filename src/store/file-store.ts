@@ -5,13 +5,20 @@
  */
 import { constants } from "node:fs"
 import { type FileHandle, open } from "node:fs/promises"
+import { asIoError, IoError } from "../base/io-error.ts"
 import { blockDevice, blockDeviceSize, isWriteProtected } from "./block-device.ts"
 import { DIRECT_BLOCK, DirectFile } from "./direct.ts"
-import { asIoError, checkRange, IoError, type Store } from "./store.ts"
+import type { LockMode } from "./header-lock.ts"
+import { checkRange, type Store } from "./store.ts"
 
 export interface FileStoreOptions {
   readonly readOnly?: boolean
   readonly direct?: boolean
+  /**
+   * "all": it is claimed for as long as it is open (claim.ts), a block device with O_EXCL as well. "device": a block device with
+   * O_EXCL only. "none": others may have it too, as while a command changes the header of a volume in use.
+   */
+  readonly claim?: "all" | "device" | "none"
 }
 
 /** Discards go in parts: one of a large file system may take seconds, and a request may be given up between two. */
@@ -37,7 +44,7 @@ async function openDirect(path: string, access: number, native: Native): Promise
   return new DirectFile(await open(path, access | constants.O_DIRECT), native)
 }
 
-type Native = typeof import("./native-file.ts")
+type Native = typeof import("../native/file.ts")
 
 export class FileStore implements Store {
   readonly discards = true
@@ -47,7 +54,7 @@ export class FileStore implements Store {
   #claims: readonly FileHandle[] = []
   #direct: DirectFile | null = null
   readonly #native: Native
-  readonly #path: string
+  readonly path: string
   #size = 0
   /** Bytes; discards start and end on it. */
   #discardUnit = 1
@@ -59,28 +66,32 @@ export class FileStore implements Store {
   private constructor(handle: FileHandle, native: Native, path: string, readOnly: boolean) {
     this.#handle = handle
     this.#native = native
-    this.#path = path
+    this.path = path
     this.readOnly = readOnly
   }
 
   /**
-   * Takes it for itself (claim.ts), a block device with O_EXCL as well: EBUSY when it
-   * is mounted or claimed. Rejects with Node's errors, or TresorError STORE_BUSY.
+   * Rejects with Node's errors (EBUSY: mounted, or claimed by another program), EINVAL for what is neither a
+   * regular file nor a block device, EROFS; or with TresorError STORE_BUSY.
    */
-  static async open(path: string, { readOnly = false, direct = false }: FileStoreOptions = {}): Promise<FileStore> {
+  static async open(
+    path: string,
+    { readOnly = false, direct = false, claim = "all" }: FileStoreOptions = {},
+  ): Promise<FileStore> {
     const access = readOnly ? constants.O_RDONLY : constants.O_RDWR
-    const [native, { claimStore, refuseWriters }] = await Promise.all([
-      import("./native-file.ts"),
-      import("./claim.ts"),
+    const [native, claims] = await Promise.all([
+      import("../native/file.ts"),
+      claim === "all" ? import("./claim.ts") : null,
     ])
-    await refuseWriters(path)
+    await claims?.refuseWriters(path)
     // O_EXCL without O_CREAT has a meaning for block devices only; a FIFO must not make us wait for its other end.
-    const handle = await open(path, access | constants.O_EXCL | constants.O_NONBLOCK)
+    const exclusive = claim === "none" ? 0 : constants.O_EXCL
+    const handle = await open(path, access | exclusive | constants.O_NONBLOCK)
     const store = new FileStore(handle, native, path, readOnly)
     try {
       store.#size = await fileSize(handle)
       if (!readOnly) await checkWritable(handle)
-      store.#claims = await claimStore(path, handle, !readOnly)
+      if (claims !== null) store.#claims = await claims.claimStore(path, handle, !readOnly)
       const stat = await handle.stat()
       if (stat.isBlockDevice()) store.#discardUnit = blockDevice(stat.rdev).logicalBlock
       if (direct) store.#direct = await openDirect(path, access, native)
@@ -107,7 +118,7 @@ export class FileStore implements Store {
   async #readCached(offset: number, into: Uint8Array): Promise<void> {
     for (let done = 0; done < into.length; ) {
       const { bytesRead } = await this.#handle.read(into, done, into.length - done, offset + done)
-      if (bytesRead === 0) throw new IoError("EIO", `${this.#path} ends before byte ${offset + into.length}`)
+      if (bytesRead === 0) throw new IoError("EIO", `${this.path} ends before byte ${offset + into.length}`)
       done += bytesRead
     }
   }
@@ -139,7 +150,7 @@ export class FileStore implements Store {
   }
 
   async write(offset: number, from: Uint8Array): Promise<void> {
-    if (this.readOnly) throw new IoError("EPERM", `${this.#path} is open read-only`)
+    if (this.readOnly) throw new IoError("EPERM", `${this.path} is open read-only`)
     if (this.#failed !== null) throw this.#failed
     checkRange(this.#size, offset, from.length)
     if (from.length === 0) return
@@ -174,7 +185,7 @@ export class FileStore implements Store {
       const { code, message } = error as NodeJS.ErrnoException
       this.#failed ??= new IoError(
         "EIO",
-        `a flush of ${this.#path} failed (${code ?? message}), and what was written before it may be lost; ` +
+        `a flush of ${this.path} failed (${code ?? message}), and what was written before it may be lost; ` +
           "reading goes on, for writing it must be closed and opened again",
       )
       throw this.#failed
@@ -183,7 +194,7 @@ export class FileStore implements Store {
 
   /** Punches a hole, rounded inwards to the device's blocks; a filesystem that has none keeps its blocks. */
   async discard(offset: number, length: number): Promise<void> {
-    if (this.readOnly) throw new IoError("EPERM", `${this.#path} is open read-only`)
+    if (this.readOnly) throw new IoError("EPERM", `${this.path} is open read-only`)
     checkRange(this.#size, offset, length)
     if (this.#failed !== null) throw this.#failed
     const unit = this.#discardUnit
@@ -200,6 +211,11 @@ export class FileStore implements Store {
   async refresh(): Promise<number> {
     this.#size = await fileSize(this.#handle)
     return this.#size
+  }
+
+  async locked<T>(mode: LockMode, work: () => Promise<T>): Promise<T> {
+    const { withHeaderLock } = await import("./header-lock.ts")
+    return withHeaderLock({ handle: this.#handle, path: this.path, readOnly: this.readOnly }, mode, work)
   }
 
   async close(): Promise<void> {

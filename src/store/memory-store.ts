@@ -1,7 +1,10 @@
 /** A store in memory; for tests and for nothing that must last. */
-import { checkRange, IoError, type Store } from "./store.ts"
+
+import { IoError } from "../base/io-error.ts"
+import { checkRange, type Store } from "./store.ts"
 
 export class MemoryStore implements Store {
+  readonly path: string = "memory"
   readonly fd = null
   readonly discards = true
   readonly readOnly: boolean
@@ -38,6 +41,10 @@ export class MemoryStore implements Store {
 
   async refresh(): Promise<number> {
     return this.size
+  }
+
+  locked<T>(_mode: "shared" | "exclusive", work: () => Promise<T>): Promise<T> {
+    return work()
   }
 
   async close(): Promise<void> {}

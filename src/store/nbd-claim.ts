@@ -8,8 +8,8 @@ import { createHash } from "node:crypto"
 import { readFileSync, realpathSync, statSync } from "node:fs"
 import { createConnection, createServer, type Socket } from "node:net"
 import { basename, dirname } from "node:path"
-import { peerCredentials } from "../enclave/native.ts"
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { peerCredentials } from "../native/addon.ts"
 import type { NbdTarget } from "../nbd/uri.ts"
 
 export interface ExportClaim {

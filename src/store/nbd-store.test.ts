@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
 import { setTimeout as sleep } from "node:timers/promises"
-import { type Asked, FakeServer } from "../nbd/fake-server.ts"
+import { type Asked, FakeServer } from "../testing/fake-nbd-server.ts"
 import { NbdStore, type NbdStoreOptions } from "./nbd-store.ts"
 import { openStore } from "./open.ts"
 

@@ -11,13 +11,14 @@
  * still does: then writing ends until the volume is opened again.
  */
 import { setTimeout as sleep } from "node:timers/promises"
-import { deferred } from "../deferred.ts"
+import { deferred } from "../base/deferred.ts"
+import { asIoError, IoError } from "../base/io-error.ts"
+import { RangeLock } from "../base/range-lock.ts"
 import { NbdClient } from "../nbd/client.ts"
 import type { NbdTarget } from "../nbd/uri.ts"
 import { Journal } from "./journal.ts"
 import { claimExport, type ExportClaim } from "./nbd-claim.ts"
-import { RangeLock } from "./range-lock.ts"
-import { asIoError, checkRange, IoError, type Store } from "./store.ts"
+import { checkRange, type Store } from "./store.ts"
 
 export interface NbdStoreOptions {
   readonly readOnly?: boolean
@@ -29,6 +30,8 @@ export interface NbdStoreOptions {
   readonly timeoutMs?: number
   /** Unflushed writes kept; at this many bytes the store flushes by itself. */
   readonly journalBytes?: number
+  /** The URI it was named by; default: the server's address and the export's name. */
+  readonly path?: string
   /** Told of connections lost and made again. */
   readonly log?: (message: string, facts: Record<string, unknown>) => void
 }
@@ -40,6 +43,7 @@ const FIRST_DELAY_MS = 50
 const LONGEST_DELAY_MS = 5000
 
 export class NbdStore implements Store {
+  readonly path: string
   readonly fd = null
   readonly readOnly: boolean
   readonly discards: boolean
@@ -75,6 +79,7 @@ export class NbdStore implements Store {
 
   private constructor(target: NbdTarget, client: NbdClient, claim: ExportClaim, options: NbdStoreOptions) {
     this.#target = target
+    this.path = options.path ?? describe(target)
     this.#claim = claim
     this.#log = options.log ?? (() => {})
     this.minimumBlock = client.minimumBlock
@@ -373,6 +378,11 @@ export class NbdStore implements Store {
       await this.#next.promise
     }
     return size
+  }
+
+  /** An export has no lock file: cryptsetup cannot reach it either. */
+  locked<T>(_mode: "shared" | "exclusive", work: () => Promise<T>): Promise<T> {
+    return work()
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,6 @@
 /** What the system said when a file or block device was opened, in words. Pure. */
-import { Exit, TresorError } from "../errors.ts"
-import { IoError } from "./store.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { IoError } from "../base/io-error.ts"
 
 /** `direct`: whether O_DIRECT was asked for. Codes: STORE_MISSING, STORE_DENIED, STORE_BUSY, STORE_UNFIT. */
 export function openError(

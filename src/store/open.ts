@@ -1,10 +1,11 @@
 /** The store behind a path or URI. */
-import { Exit, TresorError } from "../errors.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { IoError } from "../base/io-error.ts"
 import { isNbdUri, parseNbdUri } from "../nbd/uri.ts"
 import { FileStore } from "./file-store.ts"
 import { NbdStore, type NbdStoreOptions } from "./nbd-store.ts"
 import { openError } from "./open-error.ts"
-import { IoError, type Store } from "./store.ts"
+import type { Store } from "./store.ts"
 
 export interface OpenStoreOptions {
   readonly readOnly: boolean
@@ -49,7 +50,7 @@ async function openFile(path: string, readOnly: boolean, direct: boolean): Promi
 async function openNbd(uri: string, options: NbdStoreOptions): Promise<Store> {
   const target = parseNbdUri(uri)
   try {
-    return await NbdStore.open(target, options)
+    return await NbdStore.open(target, { ...options, path: uri })
   } catch (error) {
     if (error instanceof TresorError) throw error
     const { code, message } = error as NodeJS.ErrnoException

@@ -4,29 +4,12 @@
  * with IoError otherwise. What a store does not own it neither keeps nor wipes.
  */
 
-export type Errno = "EPERM" | "EIO" | "ENOMEM" | "EINVAL" | "ENOSPC" | "EOVERFLOW" | "ENOTSUP" | "ESHUTDOWN"
-
-export class IoError extends Error {
-  override readonly name = "IoError"
-  readonly code: Errno
-
-  constructor(code: Errno, message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.code = code
-  }
-}
-
-const KNOWN: ReadonlySet<string> = new Set(["EPERM", "ENOMEM", "EINVAL", "ENOSPC", "EOVERFLOW", "ENOTSUP", "ESHUTDOWN"])
-
-/** Anything thrown, as the errno an NBD client is told; what has no name of its own is EIO. */
-export function asIoError(error: unknown): IoError {
-  if (error instanceof IoError) return error
-  const { code, message } = error as NodeJS.ErrnoException
-  if (code === "EDQUOT" || code === "EFBIG") return new IoError("ENOSPC", message, { cause: error })
-  return new IoError(code !== undefined && KNOWN.has(code) ? (code as Errno) : "EIO", String(message), { cause: error })
-}
+import { IoError } from "../base/io-error.ts"
 
 export interface Store {
+  /** As it was named: for messages. */
+  readonly path: string
+  /** Bytes, as they were when it was opened or last refreshed. */
   readonly size: number
   readonly readOnly: boolean
   /** Whether `discard` gives space back; without it, it does nothing. */
@@ -45,6 +28,11 @@ export interface Store {
   discard(offset: number, length: number): Promise<void>
   /** Looks at the backing storage again; the size it now has. */
   refresh(): Promise<number>
+  /**
+   * Runs `work` under cryptsetup's lock of the header that lies here, shared for reading, exclusive
+   * for writing. Throws TresorError LUKS2_LOCKED (exit 5). Where cryptsetup cannot come there is no lock.
+   */
+  locked<T>(mode: "shared" | "exclusive", work: () => Promise<T>): Promise<T>
   close(): Promise<void>
 }
 

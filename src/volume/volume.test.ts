@@ -2,8 +2,8 @@ import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { test } from "node:test"
 import fc from "fast-check"
-import { WatchedStore } from "../store/testing.ts"
-import { HANDLE, TestEnclave, xts } from "./testing.ts"
+import { HANDLE, TestEnclave, xts } from "../testing/test-enclave.ts"
+import { WatchedStore } from "../testing/watched-store.ts"
 import { Volume } from "./volume.ts"
 
 const SIZE = (3 << 20) + 4096

@@ -3,10 +3,13 @@
  * Store, keys in an enclave. Any alignment is served; what is smaller than a
  * sector is read, changed and written under a lock of its range.
  */
-import type { Enclave, FileSectors, VolumeHandle } from "../enclave/types.ts"
-import { RangeLock } from "../store/range-lock.ts"
-import { checkRange, IoError, type Store } from "../store/store.ts"
-import { Budget } from "./budget.ts"
+
+import { Budget } from "../base/budget.ts"
+import { IoError } from "../base/io-error.ts"
+import { RangeLock } from "../base/range-lock.ts"
+import type { Enclave, VolumeHandle } from "../enclave/types.ts"
+import type { FileSectors } from "../native/addon.ts"
+import { checkRange, type Store } from "../store/store.ts"
 import { SectorBatch } from "./sector-batch.ts"
 
 /** "locked": no key, I/O waits. "failed": no key in time, I/O ends in EIO. */

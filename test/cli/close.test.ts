@@ -5,9 +5,9 @@ import { randomBytes } from "node:crypto"
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { before, test } from "node:test"
-import { openFileDevice } from "../../src/luks2/file-device.ts"
-import { HeaderStore } from "../../src/luks2/header-store.ts"
-import { isLuksKeyslot } from "../../src/luks2/operations/metadata-edit.ts"
+import { HeaderStore } from "../../src/header/header-store.ts"
+import { openFile } from "../../src/header/open.ts"
+import { isLuksKeyslot } from "../../src/keyslots/metadata-edit.ts"
 import { NbdClient } from "../../src/nbd/client.ts"
 import { alive, Place, until } from "./harness.ts"
 
@@ -110,7 +110,7 @@ test("close names somebody else's NBD client", async () => {
 
 test("close during a long KDF does not wait for its end", async () => {
   const slow = await place.volume("slow.img", "passphrase", ["--portable"])
-  const device = await openFileDevice(slow.path, { readOnly: false })
+  const device = await openFile(slow.path, { readOnly: false })
   const store = await HeaderStore.open(device)
   // Half a minute and more, and below what is tried only when named.
   await store.update(async (header) => {

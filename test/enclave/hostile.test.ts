@@ -8,11 +8,11 @@ import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { test } from "node:test"
-import * as abi from "../../src/enclave/abi.ts"
-import { decryptXts } from "../../src/enclave/luks.testing.ts"
-import { addressOf, createEnclave } from "../../src/enclave/native.ts"
-import { makeVolume, real, startImage, unlock } from "../../src/enclave/real-image.testing.ts"
-import { encode } from "../../src/enclave/struct.ts"
+import * as abi from "../../src/abi/enclave.ts"
+import { encode } from "../../src/abi/struct.ts"
+import { addressOf, createEnclave } from "../../src/native/addon.ts"
+import { decryptXts } from "../../src/testing/luks.ts"
+import { makeVolume, real, startImage, unlock } from "../../src/testing/real-image.ts"
 
 const CALLS = 1_000_000
 

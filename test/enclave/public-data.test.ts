@@ -3,7 +3,7 @@ import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
-import { onPublishedData, SGX_DATA } from "../../src/sgx-data.testing.ts"
+import { onPublishedData, SGX_DATA } from "../../src/testing/sgx-data.ts"
 import { Place, root } from "../cli/harness.ts"
 
 const place = new Place()

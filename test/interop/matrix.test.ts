@@ -23,11 +23,12 @@ import { after, before, test } from "node:test"
 import { bindingOf } from "../../src/enclave/asked.ts"
 import { openEnclave } from "../../src/enclave/loader.ts"
 import { sealRequest } from "../../src/enclave/seal-request.ts"
-import type { Enclave, Kdf, Segment, VolumeHandle } from "../../src/enclave/types.ts"
-import { openFileDevice } from "../../src/luks2/file-device.ts"
-import { HeaderStore } from "../../src/luks2/header-store.ts"
-import { makeVolume, writeVolume } from "../../src/luks2/operations/create.ts"
-import type { FreshKeyslot, Seal } from "../../src/luks2/operations/parts.ts"
+import type { Enclave, VolumeHandle } from "../../src/enclave/types.ts"
+import { HeaderStore } from "../../src/header/header-store.ts"
+import { openFile } from "../../src/header/open.ts"
+import { makeVolume, writeVolume } from "../../src/keyslots/create.ts"
+import type { FreshKeyslot, Seal } from "../../src/keyslots/parts.ts"
+import type { Kdf, Segment } from "../../src/luks2/types.ts"
 import { enclaveHeader } from "../../src/luks2/volume-header.ts"
 
 interface Cell {
@@ -146,7 +147,7 @@ async function opened<T>(
   passphrase: Buffer,
   work: (handle: VolumeHandle, segment: Segment) => T,
 ): Promise<{ readonly slot: number; readonly result: T }> {
-  const device = await openFileDevice(files.header, { readOnly: false })
+  const device = await openFile(files.header, { readOnly: false })
   const store = await HeaderStore.open(device)
   try {
     const areas = new Map<number, Uint8Array>()
@@ -225,7 +226,7 @@ async function ours(cell: Cell, files: Files): Promise<(copy: "first" | "second"
   const keySize = (cell.bits / 8) as 32 | 64
   const volume = { uuid: randomUUID(), label: "", sectorSize, keySize, detached, headerSize }
   const made = await makeVolume({ enclave, seal }, volume, [keyslot(0), ...others], files.header)
-  const device = await openFileDevice(files.header, { readOnly: false })
+  const device = await openFile(files.header, { readOnly: false })
   await writeVolume(device, made, { wipeOld: false, progress: () => {} })
   await device.close()
   const { result: offset } = await opened(files, first, (handle, segment) => {

@@ -5,9 +5,9 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
-import { TresorError } from "../../src/errors.ts"
-import { readCopies } from "../../src/luks2/copies.ts"
-import { openFileDevice } from "../../src/luks2/file-device.ts"
+import { TresorError } from "../../src/base/errors.ts"
+import { readCopies } from "../../src/header/copies.ts"
+import { openFile } from "../../src/header/open.ts"
 import { imageOf, vectors } from "./vector-image.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-vectors-"))
@@ -18,7 +18,7 @@ for (const vector of vectors) {
     const path = join(folder, vector.name)
     writeFileSync(path, imageOf(vector))
     truncateSync(path, 300 << 20)
-    const device = await openFileDevice(path, { readOnly: true })
+    const device = await openFile(path, { readOnly: true })
     try {
       const read = readCopies(device)
       if (vector.tresor === "accepted") assert.equal((await read).header.headerSize, vector.headerSize ?? 16384)

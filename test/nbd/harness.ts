@@ -4,9 +4,9 @@ import { randomBytes } from "node:crypto"
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { serveNbd } from "../../src/nbd/server.ts"
+import { serveNbd } from "../../src/export/server.ts"
 import { FileStore } from "../../src/store/file-store.ts"
-import { HANDLE, TestEnclave, xts } from "../../src/volume/testing.ts"
+import { HANDLE, TestEnclave, xts } from "../../src/testing/test-enclave.ts"
 import { Volume, type VolumeOptions } from "../../src/volume/volume.ts"
 
 /** Where the segment starts in the scratch file. */

@@ -14,7 +14,7 @@ import {
   report,
   serveAesmd,
   targetInfo,
-} from "./aesmd.testing.ts"
+} from "../../testing/aesmd.ts"
 import { getQuote, initQuote, quoteFrom } from "./aesmd.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-aesm-"))

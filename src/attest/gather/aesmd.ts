@@ -6,7 +6,7 @@
  */
 import { connect } from "node:net"
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire"
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 import { concat, fromHex, viewOf } from "../judge/bytes.ts"
 import { endOfQuote, TARGET_INFO_SIZE } from "../judge/quote.ts"
 

@@ -1,7 +1,7 @@
 /** Reads --collateral: a folder of PCS answers, or one JSON file with all of them. */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 import { configDir } from "../config-file.ts"
 import { type Collateral, parseBundle, parseFiles } from "../judge/collateral.ts"
 import { Refusal } from "../judge/refusal.ts"

@@ -7,7 +7,7 @@ import { parseQuote, TARGET_INFO_SIZE } from "../judge/quote.ts"
 import { type Refusal, refuse } from "../judge/refusal.ts"
 import type { Binding } from "../judge/report-data.ts"
 import { INTEL_ROOT_KEY, verifyQuote } from "../judge/verify.ts"
-import type { Askable, EvidenceSources } from "../surroundings.ts"
+import type { Attester, EvidenceSources } from "../surroundings.ts"
 import { rememberNumber, seenNumbers } from "../tcb-numbers.ts"
 import { AESM_SOCKET, quoteFrom } from "./aesmd.ts"
 import { keptCollateral } from "./collateral-files.ts"
@@ -21,7 +21,7 @@ interface Gathered {
 }
 
 async function evidenceOf(
-  enclave: Askable,
+  enclave: Attester,
   nonce: Uint8Array,
   remote: boolean,
   world: EvidenceSources,
@@ -73,7 +73,7 @@ async function judge(
  * Throws TresorError: ATTEST_REFUSED, ATTEST_NO_QUOTE, and those of aesmd.
  */
 export async function vouchedReport(
-  enclave: Askable,
+  enclave: Attester,
   policy: Policy,
   binding: Binding,
   remote: boolean,

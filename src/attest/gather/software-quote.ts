@@ -5,7 +5,7 @@
  */
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 import { viewOf } from "../judge/bytes.ts"
 import { REPORT_BODY_SIZE, ReportFlag } from "../judge/quote.ts"
 import { SOFTWARE_ROOT_NAME } from "../judge/verify.ts"

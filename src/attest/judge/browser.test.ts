@@ -4,9 +4,9 @@ import { test } from "node:test"
 import { fileURLToPath } from "node:url"
 import { createContext, runInContext } from "node:vm"
 import { build } from "esbuild"
+import { at, base, binding, body, mrenclave, policy, rootPair } from "../../testing/synthetic-quote.ts"
 import { makePlatform } from "../gather/platform.ts"
 import { toHex } from "./bytes.ts"
-import { at, base, binding, body, mrenclave, policy, rootPair } from "./synthetic.testing.ts"
 import type { Verdict } from "./verify.ts"
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url))

@@ -6,7 +6,7 @@
  * the quote and checks every signature up to the pinned root key.
  */
 import * as v from "valibot"
-import { jsonFault, parseJson } from "../../json.ts"
+import { jsonFault, parseJson } from "../../base/json.ts"
 import { fromHex } from "./bytes.ts"
 import { type Crl, parseCertificate, parseCrl, pemBlocks, type X509 } from "./certificates.ts"
 import { Refusal } from "./refusal.ts"

@@ -2,13 +2,13 @@ import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
-import { onPublishedData, SGX_DATA } from "../../sgx-data.testing.ts"
+import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
+import { base, body, judge, rootPair } from "../../testing/synthetic-quote.ts"
 import { makePlatform } from "../gather/platform.ts"
 import { concat, sha256, verifyP256 } from "./bytes.ts"
 import { parseCertificate, pemBlocks } from "./certificates.ts"
 import { whatElse } from "./file-kind.ts"
 import { endOfQuote, parseQuote } from "./quote.ts"
-import { base, body, judge, rootPair } from "./synthetic.testing.ts"
 
 const quotes = join(SGX_DATA, "public/quotes")
 const platform = await makePlatform(base, rootPair)

@@ -10,10 +10,18 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { fileURLToPath } from "node:url"
-import { onPublishedData, SGX_DATA } from "../../sgx-data.testing.ts"
+import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
+import {
+  at,
+  type Case,
+  issued,
+  judge,
+  mrsigner,
+  nextUpdate,
+  base as ofProcessor,
+} from "../../testing/synthetic-quote.ts"
 import { type PlatformSpec, qeIdentityFor, qeReport, type TcbLevelSpec, tcbInfoFor } from "../gather/platform.ts"
 import { ACCEPTABLE, type Policy } from "./policy.ts"
-import { at, type Case, issued, judge, mrsigner, nextUpdate, base as ofProcessor } from "./synthetic.testing.ts"
 import { TCB_STATUSES } from "./tcb.ts"
 import type { Verdict } from "./verify.ts"
 

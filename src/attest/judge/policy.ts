@@ -14,8 +14,8 @@
  * restriction must not be no restriction.
  */
 import * as v from "valibot"
-import { Exit, TresorError } from "../../errors.ts"
-import { jsonFault, parseJson } from "../../json.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
+import { jsonFault, parseJson } from "../../base/json.ts"
 import { TCB_STATUSES } from "./tcb.ts"
 
 const hex32 = v.pipe(v.string(), v.regex(/^[0-9a-fA-F]{64}$/, "64 hex digits are wanted"), v.toLowerCase())

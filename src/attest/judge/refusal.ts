@@ -1,4 +1,4 @@
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 
 /** Evidence that does not hold. `message` is the fact found; the verifier adds which check found it. */
 export class Refusal extends Error {

@@ -6,7 +6,7 @@
  * docs/attestation.md lists where.
  */
 import * as v from "valibot"
-import { jsonFault, parseJson } from "../../json.ts"
+import { jsonFault, parseJson } from "../../base/json.ts"
 import { equal, fromHex, viewOf } from "./bytes.ts"
 import type { PckExtension } from "./certificates.ts"
 import type { ReportBody } from "./quote.ts"

@@ -4,16 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
-import { onPublishedData, SGX_DATA } from "../../sgx-data.testing.ts"
-import { readCollateral } from "../gather/collateral-files.ts"
-import { makePlatform, newKey, type PlatformSpec, qeIdentityFor, qeReport, tcbInfoFor } from "../gather/platform.ts"
-import { softwareQuote } from "../gather/software-quote.ts"
-import { fromHex, toHex, viewOf } from "./bytes.ts"
-import { parseRootKey } from "./certificates.ts"
-import { innerObject, parseBundle, parseFiles } from "./collateral.ts"
-import { type Policy, parsePolicy, policyFor } from "./policy.ts"
-import { parseQuote } from "./quote.ts"
-import { reportDataFor } from "./report-data.ts"
+import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
 import {
   at,
   base,
@@ -27,7 +18,16 @@ import {
   nextUpdate,
   policy,
   rootPair,
-} from "./synthetic.testing.ts"
+} from "../../testing/synthetic-quote.ts"
+import { readCollateral } from "../gather/collateral-files.ts"
+import { makePlatform, newKey, type PlatformSpec, qeIdentityFor, qeReport, tcbInfoFor } from "../gather/platform.ts"
+import { softwareQuote } from "../gather/software-quote.ts"
+import { fromHex, toHex, viewOf } from "./bytes.ts"
+import { parseRootKey } from "./certificates.ts"
+import { innerObject, parseBundle, parseFiles } from "./collateral.ts"
+import { type Policy, parsePolicy, policyFor } from "./policy.ts"
+import { parseQuote } from "./quote.ts"
+import { reportDataFor } from "./report-data.ts"
 import { mergeStatus, type TcbStatus } from "./tcb.ts"
 import { type CheckName, type Evidence, INTEL_ROOT_KEY, verifyQuote } from "./verify.ts"
 

@@ -1,9 +1,8 @@
 /** `tresor adopt` and `tresor release`: volumes of cryptsetup's. */
-import { adopt as adoptVolume, checkAdoptable, hasRecoveryKey } from "../../luks2/operations/adopt.ts"
-import type { FreshKeyslot } from "../../luks2/operations/parts.ts"
-import { releasePlan, release as releaseVolume } from "../../luks2/operations/release.ts"
-import { nameSlots } from "../../luks2/operations/seal-status.ts"
-import { out } from "../../output/output.ts"
+import { adopt as adoptVolume, checkAdoptable, hasRecoveryKey } from "../../keyslots/adopt.ts"
+import type { FreshKeyslot } from "../../keyslots/parts.ts"
+import { releasePlan, release as releaseVolume } from "../../keyslots/release.ts"
+import { nameSlots } from "../../keyslots/seal-status.ts"
 import {
   type EnclaveChoice,
   type ExistingOptions,
@@ -15,6 +14,7 @@ import {
   withExisting,
   withKeeper,
 } from "../keeper.ts"
+import { out } from "../output/output.ts"
 import { startClock, withClock } from "../progress.ts"
 import { checkRecovery, type RecoveryOptions, withRecoveryKey } from "../recovery-key.ts"
 import { withSecret } from "../secrets.ts"

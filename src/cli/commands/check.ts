@@ -1,15 +1,16 @@
 /** `tresor check`: fsck for a header. */
-import { Exit } from "../../errors.ts"
+import { Exit } from "../../base/errors.ts"
+import { type FoundCopies, readCopies } from "../../header/copies.ts"
+import { examine, type Finding } from "../../header/examine.ts"
+import { HeaderStore } from "../../header/header-store.ts"
+import { openForHeader } from "../../header/open.ts"
 import type { Copy } from "../../luks2/binary-header.ts"
-import { type FoundCopies, readCopies } from "../../luks2/copies.ts"
-import type { HeaderDevice } from "../../luks2/device.ts"
-import { examine, type Finding } from "../../luks2/examine.ts"
-import { HeaderStore } from "../../luks2/header-store.ts"
 import { tampering } from "../../luks2/tampering.ts"
-import { err, out } from "../../output/output.ts"
-import { mark } from "../../output/state.ts"
-import { openHeaderDevice } from "../../store/header-device.ts"
+import { signatureOn } from "../../store/signature.ts"
+import type { Store } from "../../store/store.ts"
 import { confirm } from "../confirm.ts"
+import { err, out } from "../output/output.ts"
+import { mark } from "../output/state.ts"
 
 export interface CheckOptions {
   readonly header?: string
@@ -28,7 +29,7 @@ const mends = ({ found, other }: { readonly found: FoundCopies; readonly other: 
   found.stale.length > 0 && other === null && tampering(found.header.metadata) === null
 
 async function repair(
-  device: HeaderDevice,
+  device: Store,
   target: string,
   { stale, header }: FoundCopies,
   options: CheckOptions,
@@ -46,13 +47,13 @@ async function repair(
 /** Exit 0: sound, or made so; 4: damage is left. A header of which nothing can be read is an error. */
 export async function check(path: string, options: CheckOptions): Promise<void> {
   const target = options.header ?? path
-  const device = await openHeaderDevice(target, { readOnly: options.repair !== true })
+  const device = await openForHeader(target, { readOnly: options.repair !== true })
   try {
     const look = async () => {
       const found = await device.locked("shared", () => readCopies(device))
       // Where both copies hold, whatever else lies there is below the data.
-      const other = found.stale.length === 0 ? null : await device.signature({ luks: false })
-      return { found, other, findings: examine(found, await device.size(), other) }
+      const other = found.stale.length === 0 ? null : await signatureOn(device, { luks: false })
+      return { found, other, findings: examine(found, device.size, other) }
     }
     const before = await look()
     const repaired = options.repair === true && mends(before) ? await repair(device, target, before.found, options) : []

@@ -1,8 +1,8 @@
-import { runtimeRoot } from "../../daemon/runtime-root.ts"
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
+import { type CloseOptions, closeVolume } from "../../control/daemon.ts"
+import { runtimeRoot } from "../../control/runtime-root.ts"
 import { readRecords } from "../../mount/layers.ts"
 import { isMountPoint } from "../../mount/mount.ts"
-import { type CloseOptions, closeVolume } from "../daemon.ts"
 
 /** What a mounted filesystem writes next would be lost: exit 5, as cryptsetup. */
 function refuseMounted(name: string): void {

@@ -1,7 +1,7 @@
 /** Completion scripts, generated from the command tree itself. */
 import type { Command, Option } from "commander"
 import { CommanderError } from "commander"
-import { out } from "../../output/output.ts"
+import { out } from "../output/output.ts"
 
 /** What a value or an operand is completed with. */
 type Kind = "file" | "folder" | "name" | "none" | readonly string[]

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto"
-import type { Backend } from "../../enclave/types.ts"
-import { Exit, TresorError } from "../../errors.ts"
+import type { Backend } from "../../abi/enclave.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 import {
   checkLabel,
   checkSize,
@@ -11,12 +11,12 @@ import {
   makeVolume,
   type NewVolume,
   writeVolume,
-} from "../../luks2/operations/create.ts"
-import type { FreshKeyslot } from "../../luks2/operations/parts.ts"
-import { err, out } from "../../output/output.ts"
+} from "../../keyslots/create.ts"
+import type { FreshKeyslot } from "../../keyslots/parts.ts"
 import { isSamePath, overlap } from "../../store/extent.ts"
 import { type EnclaveChoice, type FreshOptions, freshKeyslot, readNew, withEnclave } from "../keeper.ts"
 import { formatSize } from "../options.ts"
+import { err, out } from "../output/output.ts"
 import { progressBar, withClock } from "../progress.ts"
 import { checkRecovery, type RecoveryOptions, withRecoveryKey } from "../recovery-key.ts"
 import { type SecretSource, withSecret } from "../secrets.ts"

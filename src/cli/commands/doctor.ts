@@ -5,19 +5,19 @@
 import { accessSync, constants, existsSync, readdirSync } from "node:fs"
 import { release } from "node:os"
 import { join } from "node:path"
+import { has } from "../../base/programs.ts"
 import { stateDir } from "../../enclave/machine-secret.ts"
 import { atLeast, LAUNCH_CONTROL_REMEDY, SGX_DEVICE, type SgxMachine, sgxState } from "../../enclave/sgx-state.ts"
 import type { EnclaveIdentity } from "../../enclave/types.ts"
-import { has } from "../../mount/run.ts"
-import { out } from "../../output/output.ts"
-import { mark } from "../../output/state.ts"
-import { bold, dim } from "../../output/style.ts"
 import { disksOf } from "../../protection/disks.ts"
 import { files } from "../../protection/files.ts"
 import { judge } from "../../protection/judge.ts"
 import { readMachine } from "../../protection/read.ts"
 import { describeMemory, placeOf, protection, secretRisk } from "../../protection/words.ts"
 import { formatSize } from "../options.ts"
+import { out } from "../output/output.ts"
+import { mark } from "../output/state.ts"
+import { bold, dim } from "../output/style.ts"
 
 /** "yes": there; "no": absent, something is worse for it; "info": absent or partial, nothing depends on it here. */
 type State = "yes" | "no" | "info"
@@ -384,8 +384,8 @@ export function examine(machine: Machine, identity: EnclaveIdentity | Error): Ch
 /** Through the addon, which may be what is missing. */
 async function askAddon(): Promise<Pick<Machine, "sgxCpu" | "secretMemoryFault" | "signerKey">> {
   try {
-    const { secretMemoryFault, sgxCpu } = await import("../../enclave/native.ts")
-    const { installationRoot } = await import("../../enclave/installation.ts")
+    const { secretMemoryFault, sgxCpu } = await import("../../native/addon.ts")
+    const { installationRoot } = await import("../../base/installation.ts")
     const { signerPath } = await import("../../enclave/image/build.ts")
     const key = signerPath(installationRoot)
     const signerKey = existsSync(key) ? key : null

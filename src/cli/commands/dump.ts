@@ -1,4 +1,6 @@
 /** `tresor dump`: the header as luksDump shows it, and what Tresor adds. */
+
+import { visibleLine } from "../../base/visible.ts"
 import { emitMetadata } from "../../luks2/emit.ts"
 import { type Extensible, extra } from "../../luks2/json.ts"
 import {
@@ -12,9 +14,8 @@ import {
   type Metadata,
   type TresorToken,
 } from "../../luks2/metadata.ts"
-import { out } from "../../output/output.ts"
-import { visibleLine } from "../../output/visible.ts"
 import { withHeader } from "../keeper.ts"
+import { out } from "../output/output.ts"
 
 export interface DumpOptions {
   readonly header?: string

@@ -1,19 +1,19 @@
 /** `tresor header`: backup and restore in cryptsetup's file format, and vouching for a header. */
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs"
 import { join } from "node:path"
+import { Exit, TresorError } from "../../base/errors.ts"
 import { stateDir } from "../../enclave/machine-secret.ts"
-import { Exit, TresorError } from "../../errors.ts"
+import { readBytes } from "../../header/bytes.ts"
+import { type FoundCopies, readCopies } from "../../header/copies.ts"
+import { openFile, openForHeader } from "../../header/open.ts"
+import { authenticateHeader } from "../../keyslots/authenticate.ts"
 import { encodeCopy } from "../../luks2/binary-header.ts"
-import { type FoundCopies, readCopies } from "../../luks2/copies.ts"
-import type { HeaderDevice } from "../../luks2/device.ts"
-import { openFileDevice } from "../../luks2/file-device.ts"
 import type { LuksHeader } from "../../luks2/metadata.ts"
-import { authenticateHeader } from "../../luks2/operations/authenticate.ts"
 import { checkTampering } from "../../luks2/tampering.ts"
-import { err, out } from "../../output/output.ts"
-import { openHeaderDevice } from "../../store/header-device.ts"
+import type { Store } from "../../store/store.ts"
 import { confirm } from "../confirm.ts"
 import { type EnclaveChoice, type ExistingOptions, warnOfTampering, withKeeper } from "../keeper.ts"
+import { err, out } from "../output/output.ts"
 import { progressBar, withClock } from "../progress.ts"
 import { checkNotOpen, syncDirectory } from "../target.ts"
 import { withPassphrase } from "../unlock.ts"
@@ -26,26 +26,25 @@ function wholeSize({ headerSize, metadata }: LuksHeader): number {
 }
 
 /** Where a header area is read from. */
-type Area = Pick<HeaderDevice, "read">
+type Area = (offset: number, length: number) => Promise<Uint8Array>
 
 /**
  * The header area as it should be: where a copy is broken or old, both are made
  * anew of the one that counts, and only the keyslots are read.
  */
-async function soundArea(device: HeaderDevice, { header, json, stale }: FoundCopies): Promise<Area> {
-  if (stale.length === 0) return device
+async function soundArea(device: Store, { header, json, stale }: FoundCopies): Promise<Area> {
+  const onDevice: Area = (offset, length) => readBytes(device, offset, length)
+  if (stale.length === 0) return onDevice
   const copies = new Uint8Array(2 * header.headerSize)
   copies.set(await encodeCopy(header, json, "primary"))
   copies.set(await encodeCopy(header, json, "secondary"), header.headerSize)
-  return {
-    async read(offset, length) {
-      if (offset >= copies.length) return device.read(offset, length)
-      const bytes = new Uint8Array(length)
-      const made = copies.subarray(offset, offset + length)
-      bytes.set(made)
-      if (made.length < length) bytes.set(await device.read(copies.length, length - made.length), made.length)
-      return bytes
-    },
+  return async (offset, length) => {
+    if (offset >= copies.length) return onDevice(offset, length)
+    const bytes = new Uint8Array(length)
+    const made = copies.subarray(offset, offset + length)
+    bytes.set(made)
+    if (made.length < length) bytes.set(await onDevice(copies.length, length - made.length), made.length)
+    return bytes
   }
 }
 
@@ -56,7 +55,7 @@ async function eachPiece(
   take: (offset: number, bytes: Uint8Array) => void | Promise<void>,
 ): Promise<void> {
   for (let offset = 0; offset < size; offset += CHUNK) {
-    await take(offset, await area.read(offset, Math.min(CHUNK, size - offset)))
+    await take(offset, await area(offset, Math.min(CHUNK, size - offset)))
   }
 }
 
@@ -85,7 +84,7 @@ export async function backup(path: string, file: string, options: HeaderOptions)
   if (existsSync(file)) {
     throw new TresorError("BACKUP_EXISTS", Exit.busy, `Cannot write the backup ${file}: it exists; name a new file`)
   }
-  const device = await openHeaderDevice(options.header ?? path, { readOnly: true })
+  const device = await openForHeader(options.header ?? path, { readOnly: true })
   try {
     await device.locked("shared", async () => {
       const found = await readCopies(device)
@@ -103,7 +102,7 @@ export interface RestoreOptions extends HeaderOptions {
 }
 
 /** What is on the device now; `null` when it holds no LUKS2 header that can be read. */
-async function present(device: HeaderDevice): Promise<FoundCopies | null> {
+async function present(device: Store): Promise<FoundCopies | null> {
   try {
     return await readCopies(device)
   } catch (error) {
@@ -119,24 +118,24 @@ function refuse(code: string, path: string, fact: string): TresorError {
 const dataOffset = ({ metadata }: LuksHeader) => metadata.segments.get(0)?.offset
 
 /** The old header's bytes in the state directory while the new one is written; returns the file's name. */
-async function putAside(device: HeaderDevice, size: number, uuid: string): Promise<string> {
+async function putAside(device: Store, size: number, uuid: string): Promise<string> {
   const directory = stateDir()
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   const file = join(directory, `header-${uuid}-${Date.now()}`)
-  await saveArea(device, Math.min(size, await device.size()), file)
+  await saveArea((offset, length) => readBytes(device, offset, length), Math.min(size, device.size), file)
   return file
 }
 
 export async function restore(path: string, file: string, options: RestoreOptions): Promise<void> {
   const target = options.header ?? path
   for (const each of new Set([path, target])) checkNotOpen(each, "restore the header of")
-  const source = await openFileDevice(file, { readOnly: true })
-  const device = await openHeaderDevice(target, { readOnly: false, exclusive: true })
+  const source = await openFile(file, { readOnly: true })
+  const device = await openForHeader(target, { readOnly: false, exclusive: true })
   try {
     const backup = await readCopies(source)
     const { header } = backup
     const size = wholeSize(header)
-    if ((await source.size()) < size) {
+    if (source.size < size) {
       throw refuse("BACKUP_DAMAGED", target, `${file} is cut off; use another backup`)
     }
     if (options.force !== true) checkTampering(header.metadata, `restore the header in ${file}`)
@@ -168,7 +167,7 @@ export async function restore(path: string, file: string, options: RestoreOption
           "name the file of the detached header with --header",
       )
     }
-    const room = await device.size()
+    const room = device.size
     if (room < size) {
       throw refuse("DEVICE_TOO_SMALL", target, `it ends after ${room} bytes, the header in ${file} takes ${size}`)
     }
@@ -201,7 +200,7 @@ interface Restored {
   readonly uuid: string
 }
 
-async function writeArea(area: Area, device: HeaderDevice, { size, leftover, uuid }: Restored): Promise<void> {
+async function writeArea(area: Area, device: Store, { size, leftover, uuid }: Restored): Promise<void> {
   const aside = await putAside(device, Math.max(size, leftover), uuid)
   using bar = progressBar("Restoring the header")
   try {
@@ -212,7 +211,7 @@ async function writeArea(area: Area, device: HeaderDevice, { size, leftover, uui
     const zeros = new Uint8Array(CHUNK)
     for (let at = size; at < leftover; at += CHUNK)
       await device.write(at, zeros.subarray(0, Math.min(CHUNK, leftover - at)))
-    await device.sync()
+    await device.flush()
     await readCopies(device)
   } catch (cause) {
     throw new TresorError(

@@ -1,9 +1,9 @@
+import { isLuksKeyslot, volumeSlots } from "../../keyslots/metadata-edit.ts"
+import { slotStrengths } from "../../keyslots/strength.ts"
 import type { Metadata } from "../../luks2/metadata.ts"
-import { isLuksKeyslot, volumeSlots } from "../../luks2/operations/metadata-edit.ts"
-import { slotStrengths } from "../../luks2/operations/strength.ts"
-import { out } from "../../output/output.ts"
-import { shade } from "../../output/state.ts"
 import { withHeader } from "../keeper.ts"
+import { out } from "../output/output.ts"
+import { shade } from "../output/state.ts"
 import { table } from "../table.ts"
 
 export interface ListOptions {

@@ -1,8 +1,7 @@
 /** `tresor key`: passphrases of a volume. */
-import { addKeyslot } from "../../luks2/operations/add.ts"
-import { changeKeyslot } from "../../luks2/operations/change.ts"
-import { checkRemovable, removeKeyslot } from "../../luks2/operations/remove.ts"
-import { err, out } from "../../output/output.ts"
+import { addKeyslot } from "../../keyslots/add.ts"
+import { changeKeyslot } from "../../keyslots/change.ts"
+import { checkRemovable, removeKeyslot } from "../../keyslots/remove.ts"
 import {
   type EnclaveChoice,
   type ExistingOptions,
@@ -14,6 +13,7 @@ import {
   withExisting,
   withKeeper,
 } from "../keeper.ts"
+import { err, out } from "../output/output.ts"
 import { withClock } from "../progress.ts"
 import { withSecret } from "../secrets.ts"
 import { withPassphrase } from "../unlock.ts"

@@ -1,11 +1,11 @@
 /** `tresor uuid` and `tresor label`: shown, or set. */
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
+import { checkLabel, checkUuid } from "../../keyslots/create.ts"
+import { isTresorToken } from "../../keyslots/metadata-edit.ts"
+import { sealedUuid } from "../../keyslots/seal-status.ts"
 import type { LuksHeader, Metadata } from "../../luks2/metadata.ts"
-import { checkLabel, checkUuid } from "../../luks2/operations/create.ts"
-import { isTresorToken } from "../../luks2/operations/metadata-edit.ts"
-import { sealedUuid } from "../../luks2/operations/seal-status.ts"
-import { out } from "../../output/output.ts"
 import { withHeader } from "../keeper.ts"
+import { out } from "../output/output.ts"
 import { checkNotOpen } from "../target.ts"
 
 export interface LabelOptions {

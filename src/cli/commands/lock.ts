@@ -1,5 +1,5 @@
-import { TresorError } from "../../errors.ts"
-import { connectVolume } from "../daemon.ts"
+import { TresorError } from "../../base/errors.ts"
+import { connectVolume } from "../../control/daemon.ts"
 
 const NO_PROCESS: readonly string[] = ["NOT_OPEN", "VOLUME_DEAD"]
 

@@ -1,13 +1,13 @@
 import { realpathSync, statSync } from "node:fs"
 import { basename, resolve } from "node:path"
-import { isLive, readState } from "../../daemon/runtime.ts"
-import { runtimeRoot } from "../../daemon/runtime-root.ts"
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
+import { closeVolume, connectVolume } from "../../control/daemon.ts"
+import { isLive, readState } from "../../control/runtime.ts"
+import { runtimeRoot } from "../../control/runtime-root.ts"
 import { describeHolders } from "../../mount/holders.ts"
 import { readRecords } from "../../mount/layers.ts"
 import { type Filesystem, isMountPoint, mountVolume, unmount } from "../../mount/mount.ts"
-import { out } from "../../output/output.ts"
-import { closeVolume, connectVolume } from "../daemon.ts"
+import { out } from "../output/output.ts"
 import { type OpenOptions, openVolume } from "./open.ts"
 
 interface MountOptions extends OpenOptions {

@@ -1,10 +1,10 @@
 import { resolve } from "node:path"
+import type { Backend } from "../../abi/enclave.ts"
+import { rehearse } from "../../attest/trusted-enclave.ts"
+import { connectVolume, startDaemon } from "../../control/daemon.ts"
+import { checkName } from "../../control/runtime.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
-import { checkName } from "../../daemon/runtime.ts"
-import type { Backend } from "../../enclave/types.ts"
-import { out } from "../../output/output.ts"
-import { connectVolume, startDaemon } from "../daemon.ts"
-import { rehearse } from "../sealed.ts"
+import { out } from "../output/output.ts"
 import { summary } from "../summary.ts"
 import { type UnlockOptions, unlockVolume } from "../unlock.ts"
 
@@ -54,7 +54,7 @@ export async function openVolume(path: string, name: string, options: OpenOption
 
 export async function open(path: string, name: string, options: OpenOptions): Promise<void> {
   if (options.kernel === true) {
-    const { checkKernel } = await import("../../kernel/open.ts")
+    const { checkKernel } = await import("../../mapping/check.ts")
     checkKernel(path, options)
   }
   const volume = await openVolume(path, name, options)

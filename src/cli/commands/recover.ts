@@ -1,11 +1,9 @@
+import { Exit, TresorError } from "../../base/errors.ts"
+import { visibleLine } from "../../base/visible.ts"
 import type { StatusName } from "../../enclave/error.ts"
-import { Exit, TresorError } from "../../errors.ts"
+import type { Made } from "../../keyslots/made.ts"
+import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../keyslots/recover.ts"
 import { normalizeRecoveryKey, recoveryKeyFaults } from "../../luks2/modhex.ts"
-import type { Made } from "../../luks2/operations/made.ts"
-import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../luks2/operations/recover.ts"
-import { err, out } from "../../output/output.ts"
-import { shade } from "../../output/state.ts"
-import { visibleLine } from "../../output/visible.ts"
 import {
   type EnclaveChoice,
   type FreshOptions,
@@ -16,6 +14,8 @@ import {
   withKeeper,
 } from "../keeper.ts"
 import { isWrongPassphrase } from "../messages.ts"
+import { err, out } from "../output/output.ts"
+import { shade } from "../output/state.ts"
 import { withClock } from "../progress.ts"
 import { isInteractive, readSecret, readShown, type SecretSource, wipe, withSecret } from "../secrets.ts"
 import { table } from "../table.ts"

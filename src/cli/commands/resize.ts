@@ -1,6 +1,6 @@
-import { out } from "../../output/output.ts"
-import { connectVolume } from "../daemon.ts"
+import { connectVolume } from "../../control/daemon.ts"
 import { formatSize } from "../options.ts"
+import { out } from "../output/output.ts"
 
 export async function resize(name: string): Promise<void> {
   using volume = await connectVolume(name)

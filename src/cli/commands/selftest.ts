@@ -1,8 +1,8 @@
+import { Exit } from "../../base/errors.ts"
 import { openEnclave } from "../../enclave/loader.ts"
 import type { EnclaveOptions } from "../../enclave/types.ts"
-import { Exit } from "../../errors.ts"
-import { out } from "../../output/output.ts"
-import { mark } from "../../output/state.ts"
+import { out } from "../output/output.ts"
+import { mark } from "../output/state.ts"
 
 export async function selftest(options: {
   readonly json?: true

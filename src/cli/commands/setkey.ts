@@ -2,12 +2,12 @@
 import { spawn } from "node:child_process"
 import { Duplex } from "node:stream"
 import { pipeline } from "node:stream/promises"
+import { Exit, TresorError } from "../../base/errors.ts"
 import { ControlClient } from "../../control/client.ts"
+import { connectTresord, connectVolume } from "../../control/daemon.ts"
+import { checkName } from "../../control/runtime.ts"
 import { VolumeClient } from "../../control/volume-client.ts"
-import { checkName } from "../../daemon/runtime.ts"
-import { Exit, TresorError } from "../../errors.ts"
-import { err } from "../../output/output.ts"
-import { connectTresord, connectVolume } from "../daemon.ts"
+import { err } from "../output/output.ts"
 import { type UnlockOptions, unlockVolume } from "../unlock.ts"
 
 interface SetkeyOptions extends UnlockOptions {

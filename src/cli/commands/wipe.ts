@@ -1,12 +1,12 @@
-import { Exit, TresorError } from "../../errors.ts"
-import type { HeaderDevice } from "../../luks2/device.ts"
-import { HeaderStore } from "../../luks2/header-store.ts"
-import { keyslotsArea } from "../../luks2/operations/areas.ts"
-import { wipeKeyslots } from "../../luks2/operations/wipe.ts"
-import { out } from "../../output/output.ts"
-import { visibleLine } from "../../output/visible.ts"
-import { openHeaderDevice } from "../../store/header-device.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
+import { visibleLine } from "../../base/visible.ts"
+import { HeaderStore } from "../../header/header-store.ts"
+import { openForHeader } from "../../header/open.ts"
+import { keyslotsArea } from "../../keyslots/areas.ts"
+import { wipeKeyslots } from "../../keyslots/wipe.ts"
+import type { Store } from "../../store/store.ts"
 import { ask } from "../confirm.ts"
+import { out } from "../output/output.ts"
 import { type Progress, progressBar } from "../progress.ts"
 
 export interface WipeOptions {
@@ -15,7 +15,7 @@ export interface WipeOptions {
 }
 
 /** The same device, telling how many bytes have been written. */
-function counting(device: HeaderDevice, written: (bytes: number) => void): HeaderDevice {
+function counting(device: Store, written: (bytes: number) => void): Store {
   return new Proxy(device, {
     get(target, name) {
       const value = Reflect.get(target, name, target) as unknown
@@ -34,7 +34,7 @@ export async function wipe(path: string, options: WipeOptions): Promise<void> {
   let bar: Progress | null = null
   let total = Number.POSITIVE_INFINITY
   let done = 0
-  const device = counting(await openHeaderDevice(options.header ?? path, { readOnly: false }), (bytes) => {
+  const device = counting(await openForHeader(options.header ?? path, { readOnly: false }), (bytes) => {
     done += bytes
     bar?.update(Math.min(done / total, 1))
   })

@@ -4,7 +4,7 @@
  * sizes may end in K, M or G. Every key must be given once; unknown keys are
  * refused, as a misspelt mask would sign a weaker enclave.
  */
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 
 export interface EnclaveConf {
   /** ELRANGE, bytes; a power of two. */

@@ -7,7 +7,7 @@
  * Program headers are pages in load order. OS-specific p_flags bits say what
  * SGX calls the page (see Flag below).
  */
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 import type { EnclaveConf } from "./conf.ts"
 
 export const PAGE_SIZE = 4096

@@ -1,7 +1,7 @@
 /** Enclave signing keys: RSA-3072 with exponent 3, as SIGSTRUCT demands, in PEM files. */
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto"
 import { readFileSync, writeFileSync } from "node:fs"
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 import type { NewSha256 } from "./sgxs.ts"
 
 export const newSha256: NewSha256 = () => createHash("sha256")

@@ -5,7 +5,7 @@
  * .sgxs file is this stream written down; its extended form marks data that
  * is loaded but not measured with UNMEASRD instead of EEXTEND.
  */
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 import { type EnclaveImage, PAGE_SIZE, Secinfo } from "./elf.ts"
 
 export interface Sha256 {

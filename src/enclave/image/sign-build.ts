@@ -1,5 +1,5 @@
 /** The build's last step: `node dist/sign-build.mjs [ROOT]` measures and signs the enclave of a checkout. */
-import { TresorError } from "../../errors.ts"
+import { TresorError } from "../../base/errors.ts"
 import { signBuild } from "./build.ts"
 
 try {

@@ -11,11 +11,12 @@ import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, st
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
-import { onPublishedData, SGX_DATA } from "../../sgx-data.testing.ts"
+import { info, measure, sign, verify } from "../../cli/enclave-image.ts"
+import { buildElf, CONF_TEXT, sampleParts } from "../../testing/image.ts"
+import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
 import { checkPinned, parsePins, signBuild, signerPath } from "./build.ts"
 import { parseConf } from "./conf.ts"
 import { generateSigner, loadModulus, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
-import { info, measure, sign, verify } from "./operations.ts"
 import { measureSgxs } from "./sgxs.ts"
 import {
   attach,
@@ -28,7 +29,6 @@ import {
   signedBytes,
   toHex,
 } from "./sigstruct.ts"
-import { buildElf, CONF_TEXT, sampleParts } from "./testing.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-image-"))
 after(() => rmSync(folder, { recursive: true }))

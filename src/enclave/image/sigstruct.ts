@@ -3,7 +3,7 @@
  * the key lives, parsed, and checked as EINIT checks it. Public numbers only,
  * so plain BigInt arithmetic serves; the private key never comes here.
  */
-import { Exit, TresorError } from "../../errors.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 import { Attribute, type EnclaveConf } from "./conf.ts"
 import type { NewSha256 } from "./sgxs.ts"
 

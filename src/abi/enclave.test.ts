@@ -1,0 +1,91 @@
+import assert from "node:assert/strict"
+import { readFileSync } from "node:fs"
+import { test } from "node:test"
+import * as abi from "./enclave.ts"
+import type { FieldType, Struct } from "./struct.ts"
+
+const header = readFileSync(new URL("../../abi/enclave.h", import.meta.url), "utf8").replace(/\/\*[\s\S]*?\*\//g, "")
+const constants = new Map<string, number>()
+for (const [, name, value] of header.matchAll(/^#define (TRESOR_\w+)\s+(.+?)\s*$/gm)) {
+  const number = /^\(?(\w+?)u?(?: << (\d+))?\)?$/.exec(value!)
+  if (number !== null) constants.set(name!, Number(number[1]!.replace(/u$/, "")) * 2 ** Number(number[2] ?? 0))
+}
+for (const [, body] of header.matchAll(/enum \w+ \{([^}]*)\}/g)) {
+  for (const [, name, value] of body!.matchAll(/(TRESOR_\w+)\s*=\s*(\d+)/g)) constants.set(name!, Number(value))
+}
+
+type AnyStruct = Struct<Readonly<Record<string, FieldType>>>
+const ours = new Map<string, AnyStruct>()
+for (const value of Object.values(abi)) {
+  if (typeof value === "object" && "offsets" in value) ours.set(value.name, value as AnyStruct)
+}
+
+/** "u32", a byte count or a struct's name for every field of a C struct. */
+function fieldsInC(body: string): [string, string][] {
+  return Array.from(body.matchAll(/(?:(uint\d+)_t|(char)|struct (\w+))\s+(\w+)((?:\[\w+\])*);/g), (match) => {
+    const [, integer, char, name, field, dimensions] = match
+    const type = name ?? (char !== undefined ? "u8" : integer!.replace("uint", "u"))
+    const counts = Array.from(dimensions!.matchAll(/\[(\w+)\]/g), ([, count]) => constants.get(count!) ?? Number(count))
+    if (counts.length === 0) return [field!, type]
+    const width = Number(type.slice(1)) / 8
+    return [field!, String(counts.reduce((product, count) => product * count, width))]
+  })
+}
+
+test("every struct of abi/enclave.h has the same fields here", () => {
+  const structs = Array.from(header.matchAll(/^struct (tresor_\w+) \{([^}]*)\};/gm))
+  assert.equal(structs.length, ours.size)
+  for (const [, name, body] of structs) {
+    const found = ours.get(name!)
+    assert.ok(found, `struct ${name} is missing`)
+    const fields = Object.entries(found.fields).map(([field, type]) => [
+      field,
+      typeof type === "object" ? type.name : String(type),
+    ])
+    assert.deepEqual(fields, fieldsInC(body!), `struct ${name}`)
+  }
+})
+
+test("every struct has the size the header asserts", () => {
+  const asserts = Array.from(header.matchAll(/_Static_assert\(sizeof\(struct (\w+)\) == (\d+)/g))
+  assert.equal(asserts.length, ours.size)
+  for (const [, name, size] of asserts) assert.equal(ours.get(name!)?.size, Number(size), name)
+})
+
+test("every number is the header's", () => {
+  const tables: [string, Readonly<Record<string, number>>][] = [
+    ["TRESOR_OP_", abi.Op],
+    ["TRESOR_PURPOSE_", abi.Purpose],
+    ["TRESOR_KDF_", abi.KdfType],
+    ["TRESOR_", abi.HashType],
+    ["TRESOR_", abi.CipherType],
+    ["TRESOR_POLICY_", abi.Policy],
+    ["TRESOR_", abi.Mode],
+    ["TRESOR_CPU_", abi.Cpu],
+  ]
+  for (const [prefix, table] of tables) {
+    for (const [name, value] of Object.entries(table)) {
+      const constant = prefix + name.toUpperCase().replaceAll("-", "_")
+      // The header writes CPU bits as shifts inside parentheses.
+      assert.equal(constants.get(constant), value, constant)
+    }
+  }
+  for (const [name, value] of Object.entries(abi.Status)) {
+    const constant = name === "ok" ? "TRESOR_OK" : `TRESOR_E_${name.toUpperCase()}`
+    assert.equal(constants.get(constant), value, constant)
+  }
+  const limits: [number, string][] = [
+    [abi.ABI_VERSION, "TRESOR_ABI_VERSION"],
+    [abi.ANY_SLOT, "TRESOR_ANY_SLOT"],
+    [abi.KEYSLOT_TRY, "TRESOR_KEYSLOT_TRY"],
+    [abi.Limit.threads, "TRESOR_THREADS"],
+    [abi.Limit.keyslots, "TRESOR_KEYSLOTS"],
+    [abi.Limit.volumes, "TRESOR_VOLUMES"],
+    [abi.Limit.ranges, "TRESOR_RANGES"],
+    [abi.Limit.rangeSize, "TRESOR_RANGE_SIZE"],
+    [abi.Limit.secretSize, "TRESOR_SECRET_SIZE"],
+    [abi.Limit.stripes, "TRESOR_STRIPES"],
+    [abi.SELFTESTS.length, "TRESOR_TESTS"],
+  ]
+  for (const [value, name] of limits) assert.equal(value, constants.get(name), name)
+})

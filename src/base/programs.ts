@@ -1,0 +1,86 @@
+/** Other people's programs, without a shell between. */
+import { spawn, spawnSync } from "node:child_process"
+import { Exit, TresorError } from "./errors.ts"
+
+/** Debian package of each program used here. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  "nbd-client": "nbd-client",
+  nbdfuse: "libnbd-bin",
+  losetup: "mount",
+  mount: "mount",
+  umount: "mount",
+  blkid: "util-linux",
+  fusermount3: "fuse3",
+  modprobe: "kmod",
+  "mkfs.ext4": "e2fsprogs",
+  "mkfs.xfs": "xfsprogs",
+  "mkfs.btrfs": "btrfs-progs",
+}
+
+export interface Ran {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+function missing(command: string): TresorError {
+  return new TresorError(
+    "TOOL_MISSING",
+    Exit.badArguments,
+    `Cannot run ${command}: it is not installed; install the package ${PACKAGES[command] ?? command}`,
+  )
+}
+
+/** System directories too: an unprivileged PATH often lacks /sbin. */
+function environment(): NodeJS.ProcessEnv {
+  return { ...process.env, LC_ALL: "C", PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/usr/bin:/sbin:/bin` }
+}
+
+export function has(command: string): boolean {
+  const found = spawnSync(command, ["--version"], { stdio: "ignore", env: environment() })
+  return (found.error as NodeJS.ErrnoException | undefined)?.code !== "ENOENT"
+}
+
+/** Runs to the end; any exit code. Throws when the program is not there. */
+export async function tryRun(command: string, args: readonly string[]): Promise<Ran> {
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: environment() })
+  let stdout = ""
+  let stderr = ""
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text
+  })
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text
+  })
+  const code = await new Promise<number>((resolve, reject) => {
+    child.on("error", (error: NodeJS.ErrnoException) => reject(error.code === "ENOENT" ? missing(command) : error))
+    child.on("close", (status) => resolve(status ?? 128))
+  })
+  return { code, stdout: stdout.trim(), stderr: stderr.trim() }
+}
+
+/** Runs and insists on success; `what` completes "Cannot …". */
+export async function run(what: string, command: string, args: readonly string[]): Promise<string> {
+  const ran = await tryRun(command, args)
+  if (ran.code === 0) return ran.stdout
+  // All of it: mount(8) ends with advice, and begins with the reason.
+  const lines = (ran.stderr === "" ? ran.stdout : ran.stderr).split("\n").map((line) => line.trim())
+  const said = lines.filter((line) => line !== "").join("; ")
+  throw new TresorError(
+    "TOOL_FAILED",
+    Exit.wrongDevice,
+    `Cannot ${what}: ${command} exited with ${ran.code}${said === "" ? "" : ` (${said})`}`,
+  )
+}
+
+/** Starts a program that stays; it outlives us. */
+export function start(command: string, args: readonly string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: "ignore", detached: true, env: environment() })
+    child.on("error", (error: NodeJS.ErrnoException) => reject(error.code === "ENOENT" ? missing(command) : error))
+    child.on("spawn", () => {
+      child.unref()
+      resolve(child.pid!)
+    })
+  })
+}

@@ -1,0 +1,96 @@
+/** Reading both copies of a header, and judging which one counts. */
+import { Exit, TresorError } from "../base/errors.ts"
+import {
+  BINARY_HEADER,
+  type BinaryHeader,
+  type Copy,
+  checksumHolds,
+  HEADER_SIZES,
+  jsonText,
+  notLuks2,
+  readBinaryHeader,
+} from "../luks2/binary-header.ts"
+import type { LuksHeader } from "../luks2/metadata.ts"
+import { invalid, parseMetadata } from "../luks2/parse.ts"
+import { Odd } from "../luks2/reader.ts"
+import type { Store } from "../store/store.ts"
+import { readBytes } from "./bytes.ts"
+
+export type FoundCopy =
+  | { readonly copy: Copy; readonly offset: number; readonly header: LuksHeader; readonly json: string }
+  | { readonly copy: Copy; readonly offset: number | null; readonly fault: string; readonly error: TresorError | null }
+
+export interface FoundCopies {
+  readonly primary: FoundCopy
+  readonly secondary: FoundCopy
+  /** The newer of the valid ones. */
+  readonly header: LuksHeader
+  /** Its JSON area's text. */
+  readonly json: string
+  /** Copies that have to be written anew from `header`. */
+  readonly stale: readonly Copy[]
+}
+
+async function readCopy(device: Store, copy: Copy, offset: number): Promise<FoundCopy> {
+  const fault = (text: string, error: TresorError | null = null): FoundCopy => ({ copy, offset, fault: text, error })
+  const size = device.size
+  if (offset + BINARY_HEADER > size) return fault("the device ends before it")
+  const binary = readBinaryHeader(await readBytes(device, offset, BINARY_HEADER), copy, offset)
+  if (typeof binary === "string") return fault(binary)
+  if (offset + binary.headerSize > size) return fault("the device ends within it")
+  const whole = await readBytes(device, offset, binary.headerSize)
+  if (!(await checksumHolds(whole))) return fault("its checksum does not hold")
+  try {
+    const json = jsonText(whole)
+    return { copy, offset, header: toHeader(binary, json), json }
+  } catch (error) {
+    const known = error instanceof Odd ? invalid(error.message) : error
+    if (!(known instanceof TresorError)) throw error
+    return fault(known.message, known)
+  }
+}
+
+function toHeader(binary: BinaryHeader, json: string): LuksHeader {
+  return { ...binary, metadata: parseMetadata(json, binary.headerSize) }
+}
+
+/** The second copy; where it lies is known from the first, or found by its magic. */
+async function readSecondary(device: Store, primary: FoundCopy): Promise<FoundCopy> {
+  if ("header" in primary) return readCopy(device, "secondary", primary.header.headerSize)
+  for (const offset of HEADER_SIZES) {
+    const found = await readCopy(device, "secondary", offset)
+    if ("header" in found || found.error !== null) return found
+  }
+  return { copy: "secondary", offset: null, fault: "it was not found", error: null }
+}
+
+/**
+ * Both copies. Throws NOT_LUKS, LUKS1 (exit 4) when there is no trace of
+ * LUKS2, LUKS2_BROKEN or LUKS2_INVALID when neither copy is valid.
+ */
+export async function readCopies(device: Store): Promise<FoundCopies> {
+  const primary = await readCopy(device, "primary", 0)
+  const secondary = await readSecondary(device, primary)
+  const valid = [primary, secondary].filter((found) => "header" in found)
+  if (valid.length === 0) throw await whyNone(device, primary, secondary)
+  const best = valid.reduce((a, b) => (b.header.sequenceId > a.header.sequenceId ? b : a))
+  const current = (found: FoundCopy) =>
+    "header" in found && found.header.sequenceId === best.header.sequenceId && found.json === best.json
+  const stale = [primary, secondary].filter((found) => !current(found)).map(({ copy }) => copy)
+  return { primary, secondary, header: best.header, json: best.json, stale }
+}
+
+async function whyNone(device: Store, primary: FoundCopy, secondary: FoundCopy): Promise<TresorError> {
+  const size = device.size
+  const start = await readBytes(device, 0, Math.min(size, BINARY_HEADER))
+  const other = notLuks2(start, device.path)
+  if (other !== null && (other.code === "LUKS1" || !("fault" in secondary && secondary.offset !== null))) return other
+  for (const found of [primary, secondary]) if ("fault" in found && found.error !== null) return found.error
+  const fault = "fault" in primary ? primary.fault : ""
+  return new TresorError(
+    "LUKS2_BROKEN",
+    Exit.wrongDevice,
+    `Cannot read the header of ${device.path}: both copies are broken (the first: ${fault}); ` +
+      `\`tresor header restore ${device.path} FILE\` puts a backup back`,
+  )
+}

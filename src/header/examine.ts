@@ -1,0 +1,87 @@
+/** What `tresor check` finds in a header, beyond what makes it invalid. Pure. */
+
+import { faultsOf, faultWords } from "../luks2/faults.ts"
+import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
+import { tampering, tamperingWords } from "../luks2/tampering.ts"
+import type { FoundCopies, FoundCopy } from "./copies.ts"
+
+export interface Finding {
+  /** "damage" wants repair; "remark" is worth knowing and no fault. */
+  readonly kind: "sound" | "damage" | "remark"
+  readonly text: string
+}
+
+const sound = (text: string): Finding => ({ kind: "sound", text })
+const damage = (text: string): Finding => ({ kind: "damage", text })
+const remark = (text: string): Finding => ({ kind: "remark", text })
+
+function ofCopy(found: FoundCopy, { header: newest, json }: FoundCopies): Finding {
+  const name = found.copy === "primary" ? "first header" : "second header"
+  const where = found.offset === null ? "" : ` at ${found.offset}`
+  if ("fault" in found) return damage(`${name}${where}: ${found.fault}`)
+  const { sequenceId } = found.header
+  if (sequenceId < newest.sequenceId) {
+    return damage(`${name}${where}: older than the other (sequence id ${sequenceId}, newest ${newest.sequenceId})`)
+  }
+  if (found.json !== json) return damage(`${name}${where}: not the same as the other, with the same sequence id`)
+  return sound(`${name}${where}: checksum holds, sequence id ${sequenceId}`)
+}
+
+/** Keyslots nothing opens, tokens and digests nothing uses. */
+function ofReferences({ keyslots, digests, tokens }: Metadata): Finding[] {
+  const findings: Finding[] = []
+  for (const [slot, keyslot] of keyslots) {
+    const digest = [...digests.values()].find((each) => each.keyslots.includes(slot))
+    if (digest?.segments.length === 0) findings.push(remark(`keyslot ${slot}: unbound, its key opens no segment`))
+    if ("foreign" in keyslot && keyslot.fault === undefined)
+      findings.push(remark(`keyslot ${slot}: of type ${keyslot.type}, which another program uses`))
+  }
+  for (const [number, digest] of digests) {
+    if (digest.keyslots.length === 0)
+      findings.push(remark(`digest ${number}: no keyslot left; only its volume key opens it`))
+  }
+  for (const [number, token] of tokens) {
+    if (token.keyslots.length === 0) findings.push(remark(`token ${number} (${token.type}): names no keyslot`))
+    if ("foreign" in token) continue
+    for (const slot of token.mac.keyslots.keys()) {
+      if (!keyslots.has(slot)) findings.push(remark(`token ${number}: has a MAC of keyslot ${slot}, which was removed`))
+    }
+    for (const slot of keyslots.keys()) {
+      if (!token.mac.keyslots.has(slot)) findings.push(remark(`keyslot ${slot}: not authenticated by token ${number}`))
+    }
+  }
+  return findings
+}
+
+/** The keyslots area reaches past the end of what holds it. */
+function ofSize({ headerSize, metadata }: LuksHeader, deviceSize: number): Finding[] {
+  const end = 2 * headerSize + Number(metadata.config.keyslotsSize)
+  const findings: Finding[] = []
+  if (end > deviceSize) findings.push(damage(`the keyslots area ends at ${end}, the device at ${deviceSize}`))
+  for (const [number, { offset, size }] of metadata.segments) {
+    if (size !== null && offset !== 0n && Number(offset + size) > deviceSize) {
+      findings.push(damage(`segment ${number} ends at ${offset + size}, the device at ${deviceSize}`))
+    }
+  }
+  return findings
+}
+
+/** `other`: another format found where a copy is broken. A header that could be read: checksums, references, overlaps (those make a copy invalid), reachability. */
+export function examine(found: FoundCopies, deviceSize: number, other: string | null = null): readonly Finding[] {
+  const { header } = found
+  const { keyslots, tokens, config } = header.metadata
+  const tampered = tampering(header.metadata)
+  return [
+    ...(tampered === null ? [] : [damage(tamperingWords(tampered))]),
+    ofCopy(found.primary, found),
+    ofCopy(found.secondary, found),
+    ...(other === null ? [] : [damage(`it holds ${other} too: ambiguous signatures, nothing is written over it`)]),
+    sound(
+      `keyslots: ${keyslots.size}, tokens: ${tokens.size}; areas apart from each other, every reference leads somewhere`,
+    ),
+    ...ofSize(header, deviceSize),
+    ...faultsOf(header.metadata).map((fault) => (fault.damaged ? damage : remark)(faultWords(fault))),
+    ...ofReferences(header.metadata),
+    ...config.requirements.map((name) => remark(`requires ${name}, which Tresor does not support`)),
+  ]
+}

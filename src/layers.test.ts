@@ -1,0 +1,123 @@
+/** The layers of ARCHITECTURE.md: who imports whom, and what imports no Node. */
+import assert from "node:assert/strict"
+import { globSync, readFileSync } from "node:fs"
+import { dirname, join, normalize } from "node:path"
+import { test } from "node:test"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+/** What each room may import of; with that, all that those may. */
+const BELOW: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  abi: ["base"],
+  native: ["abi"],
+  luks2: ["abi"],
+  enclave: ["native", "luks2"],
+  attest: ["enclave"],
+  nbd: ["base"],
+  store: ["nbd", "native"],
+  header: ["store", "luks2"],
+  volume: ["store", "enclave"],
+  export: ["volume"],
+  keyslots: ["header", "enclave"],
+  mapping: ["volume"],
+  control: ["attest"],
+  protection: ["enclave"],
+  mount: ["control"],
+  tresord: ["control", "export", "mapping", "keyslots"],
+  cli: ["control", "keyslots", "mapping", "mount", "protection", "volume"],
+}
+
+/** No `node:` module, no addon, nor anything that has one: they run in a browser. */
+const PURE = ["abi", "luks2", "attest/judge"]
+
+/** Every import of a source file, `import(...)` and types among them. */
+function importsOf(file: string): readonly string[] {
+  const text = readFileSync(join(root, file), "utf8")
+  return [...text.matchAll(/^(?:import|export)\b[^"]*?from "([^"]+)"|\bimport\("([^"]+)"\)|^import "([^"]+)"/gm)].map(
+    ([, from, lazy, bare]) => {
+      const name = from ?? lazy ?? bare!
+      return name.startsWith(".") ? normalize(join(dirname(file), name)) : name
+    },
+  )
+}
+
+const files = globSync("src/**/*.ts", { cwd: root })
+  .map((file) => file.replaceAll("\\", "/"))
+  .filter((file) => !file.endsWith(".test.ts") && !file.startsWith("src/testing/"))
+const imports = new Map(files.map((file) => [file, importsOf(file)]))
+const roomOf = (file: string): string => file.split("/")[1]!
+
+function allowed(room: string): ReadonlySet<string> {
+  const all = new Set([room])
+  for (const each of BELOW[room] ?? []) for (const below of allowed(each)) all.add(below)
+  return all
+}
+
+test("ARCHITECTURE.md shows the same list", () => {
+  const text = readFileSync(join(root, "ARCHITECTURE.md"), "utf8")
+  const shown = [...text.matchAll(/^(\w+)\/ +<- ([\w, ]*?) {2}/gm)].map(([, room, below]) => [
+    room,
+    below!.split(", ").filter((each) => each !== ""),
+  ])
+  assert.deepEqual(Object.fromEntries(shown), BELOW)
+})
+
+test("each room imports only what lies below it", () => {
+  assert.ok(files.length > 200 && [...imports.values()].flat().length > 1000, "what is read is not the source")
+  assert.deepEqual([...new Set(files.map(roomOf))].sort(), Object.keys(BELOW).sort())
+  const turned = [...imports].flatMap(([file, names]) =>
+    names
+      .filter((name) => name.startsWith("src/") && !allowed(roomOf(file)).has(roomOf(name)))
+      .map((name) => `${file} -> ${name}`),
+  )
+  assert.deepEqual(turned, [])
+})
+
+test("pure rooms import no Node and no addon, themselves or by way of others", () => {
+  const seen = new Map<string, string>()
+  const visit = (file: string, from: string): void => {
+    if (seen.has(file)) return
+    seen.set(file, from)
+    for (const name of imports.get(file) ?? []) visit(name, file)
+  }
+  for (const file of files.filter((each) => PURE.some((room) => each.startsWith(`src/${room}/`)))) visit(file, "")
+  const impure = [...seen].filter(([name]) => name.startsWith("node:") || name.startsWith("src/native/"))
+  assert.deepEqual(impure, [])
+})
+
+test("only src/native loads the addon", () => {
+  const loaders = files.filter((file) =>
+    /tresor\.node|\baddon\b as unknown/.test(readFileSync(join(root, file), "utf8")),
+  )
+  assert.deepEqual(
+    loaders.filter((file) => roomOf(file) !== "native"),
+    [],
+  )
+})
+
+test("no two files import each other, by however many steps", () => {
+  const done = new Set<string>()
+  const circles: string[] = []
+  const visit = (file: string, path: readonly string[]): void => {
+    const start = path.indexOf(file)
+    if (start >= 0) {
+      circles.push([...path.slice(start), file].join(" -> "))
+      return
+    }
+    if (done.has(file)) return
+    for (const name of imports.get(file) ?? []) if (imports.has(name)) visit(name, [...path, file])
+    done.add(file)
+  }
+  for (const file of files) visit(file, [])
+  assert.deepEqual(circles, [])
+})
+
+test("nothing of the product imports what only tests use", () => {
+  const found = [...imports].filter(([, names]) => names.some((name) => name.startsWith("src/testing/")))
+  assert.deepEqual(
+    found.map(([file]) => file),
+    [],
+  )
+})

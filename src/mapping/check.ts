@@ -1,0 +1,27 @@
+/** `tresor open --kernel`: what can be known before a daemon is started. */
+import { Exit, TresorError } from "../base/errors.ts"
+import { isLoaded } from "./attach.ts"
+
+interface Options {
+  readonly direct?: true
+  readonly grace?: number
+}
+
+/** Throws what would fail later, in words that name the way out. */
+export function checkKernel(path: string, options: Options): void {
+  const refuse = (code: string, exitCode: TresorError["exitCode"], reason: string): never => {
+    throw new TresorError(code, exitCode, `Cannot open ${path} with --kernel: ${reason}`)
+  }
+  if (/^nbd(\+unix|s|s\+unix)?:\/\//.test(path)) refuse("USAGE", Exit.badArguments, "it is no file and no block device")
+  if (options.direct === true) refuse("USAGE", Exit.badArguments, "--direct is for volumes served over NBD")
+  if (options.grace !== undefined) {
+    refuse(
+      "USAGE",
+      Exit.badArguments,
+      "how long I/O waits is grace_seconds of tresor.ko: /sys/module/tresor/parameters",
+    )
+  }
+  if (process.getuid?.() !== 0)
+    refuse("NOT_ROOT", Exit.denied, "device-mapper is root's alone; run as root, or open it over NBD")
+  if (!isLoaded()) refuse("MODULE_MISSING", Exit.wrongDevice, "tresor.ko is not loaded; `tresor kernel load` loads it")
+}

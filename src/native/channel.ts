@@ -1,0 +1,24 @@
+/** A connected socket with memory of its own; addon/io/channel.c. */
+import { addon } from "./addon.ts"
+
+/** `receive`, `send`: bytes moved, or a negative errno. `at`, `length`: bytes of `buffer`. */
+export interface NativeChannel {
+  readonly buffer: ArrayBuffer
+  receive(at: number, length: number, microseconds: number): number
+  /** Rows of two: where in the buffer, and how many bytes. */
+  send(table: Float64Array, rows: number): number
+  poll(events: number): void
+  forget(at: number, length: number): void
+  hungUp(): boolean
+  close(): void
+}
+
+interface ChannelFunctions {
+  /** `fd` is duplicated; `size`: of the buffer, bytes. `onEvent`: READABLE, WRITABLE or both, as `poll` asked for. */
+  createChannel(fd: number, size: number, onEvent: (events: number) => void): NativeChannel
+}
+
+export const { createChannel } = addon as unknown as ChannelFunctions
+
+export const READABLE = 1
+export const WRITABLE = 2

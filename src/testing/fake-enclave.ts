@@ -1,0 +1,305 @@
+/**
+ * An enclave for tests: it keeps the rules of the real one (what a request may
+ * be used for, which keyslots are tried, what the MACs cover) without its
+ * cryptography. Keyslot areas are masked by a hash of passphrase and salt, so
+ * a torn, stale or wiped one does not open.
+ */
+import { createHash, randomBytes } from "node:crypto"
+import { type Asked, bindingOf } from "../enclave/asked.ts"
+import { EnclaveError, type StatusName } from "../enclave/error.ts"
+import type {
+  Authenticated,
+  Enclave,
+  EnclaveIdentity,
+  Purpose,
+  SealedRequest,
+  SealPolicy,
+  Unlocked,
+  VolumeHandle,
+} from "../enclave/types.ts"
+import type { Secrets } from "../keyslots/parts.ts"
+import type {
+  Digest,
+  Header,
+  HeaderMacs,
+  Kdf,
+  Keyslot,
+  KeyslotParameters,
+  MadeKeyslot,
+  Segment,
+} from "../luks2/types.ts"
+
+const hash = (...parts: readonly (Uint8Array | string)[]): Uint8Array => {
+  const state = createHash("sha256")
+  for (const part of parts) state.update(part).update("\0")
+  return new Uint8Array(state.digest())
+}
+const same = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0
+const text = (value: unknown) =>
+  JSON.stringify(value, (_, each) =>
+    typeof each === "bigint" ? String(each) : each instanceof Uint8Array ? Buffer.from(each).toString("hex") : each,
+  )
+
+/** As if encrypted: existing || fresh behind the length of the first. */
+function pack(secrets: Secrets): Uint8Array {
+  const existing = secrets.existing ?? new Uint8Array(0)
+  const bytes = Buffer.concat([Buffer.alloc(4), existing, secrets.fresh ?? new Uint8Array(0)])
+  bytes.writeUInt32LE(existing.length)
+  return bytes
+}
+
+const SEALED_SIZE = 768
+const MACHINE = 64
+const ISV_SVN = 634
+
+export interface FakeOptions {
+  readonly machine?: string
+  readonly isvSvn?: number
+}
+
+export class FakeEnclave implements Enclave {
+  readonly alive = true
+  readonly identity: EnclaveIdentity
+  /** KDFs run, in order. */
+  readonly benchmarked: Kdf[] = []
+  /** Milliseconds per KiB and pass (Argon2) or per 1000 iterations (PBKDF2). */
+  speed = { argon2: 1 / 1500, pbkdf2: 1 / 4 }
+  readonly #machine: string
+  readonly #nonces = new Set<string>()
+  readonly #handles = new Map<number, Uint8Array>()
+  #next = 1
+
+  constructor({ machine = "this", isvSvn = 1 }: FakeOptions = {}) {
+    this.#machine = machine
+    this.identity = {
+      backend: "software",
+      mrenclave: "e".repeat(64),
+      mrsigner: "5".repeat(64),
+      isvProdId: 1,
+      isvSvn,
+      cpuSvn: "0".repeat(32),
+      debug: false,
+      xfrm: 7n,
+      publicKey: new Uint8Array(32),
+      aes: "aesni",
+      kdfMemoryKib: 1 << 20,
+      memory: { keys: "memfd_secret", stacks: "memfd_secret", heap: "memfd_secret" },
+    }
+  }
+
+  /** What `TrustedEnclave.seal` is to the real one. */
+  readonly seal = async (asked: Asked, secrets: Secrets): Promise<SealedRequest> => {
+    const nonce = await this.challenge(asked.purpose)
+    return { context: { ...(await bindingOf(asked)), nonce }, bytes: pack(secrets) }
+  }
+
+  /** Handles that were not closed. */
+  get open(): number {
+    return this.#handles.size
+  }
+
+  async challenge(purpose: Purpose): Promise<Uint8Array> {
+    const nonce = new Uint8Array(randomBytes(32))
+    this.#nonces.add(`${purpose} ${Buffer.from(nonce).toString("hex")}`)
+    return nonce
+  }
+
+  async #secrets({ context, bytes }: SealedRequest, asked: Asked): Promise<Required<Secrets>> {
+    const known = this.#nonces.delete(`${context.purpose} ${Buffer.from(context.nonce).toString("hex")}`)
+    const ours = await bindingOf(asked)
+    if (
+      !known ||
+      context.purpose !== asked.purpose ||
+      context.uuid !== ours.uuid ||
+      !same(context.request, ours.request)
+    )
+      throw new EnclaveError("message")
+    if (ours.unsealed && !context.unsealed) throw new EnclaveError("request")
+    const size = Buffer.from(bytes).readUInt32LE()
+    return { existing: bytes.subarray(4, 4 + size), fresh: bytes.subarray(4 + size) }
+  }
+
+  #seal(slot: number, uuid: string): Uint8Array {
+    const sealed = new Uint8Array(SEALED_SIZE)
+    sealed.set(new TextEncoder().encode("TRSRSEAL"))
+    sealed.set(hash("seal", this.#machine, uuid, String(slot)), MACHINE)
+    new DataView(sealed.buffer).setUint16(ISV_SVN, this.identity.isvSvn, true)
+    sealed.set(hash(sealed), 16)
+    return sealed
+  }
+
+  #sealProblem({ sealed, slot }: Keyslot, uuid: string): StatusName | null {
+    if (sealed === null) return null
+    const plain = sealed.slice()
+    plain.fill(0, 16, 48)
+    if (!same(sealed.subarray(16, 48), hash(plain))) return "seal_damaged"
+    if (new DataView(plain.buffer).getUint16(ISV_SVN, true) > this.identity.isvSvn) return "seal_version"
+    const ours = hash("seal", this.#machine, uuid, String(slot))
+    return same(plain.subarray(MACHINE, MACHINE + 32), ours) ? null : "seal_machine"
+  }
+
+  #mask(secret: Uint8Array, salt: Uint8Array, sealed: Uint8Array | null, kdfs: readonly (Kdf | null)[]): Uint8Array {
+    return hash("area", secret, salt, sealed ?? "", text(kdfs))
+  }
+
+  #make(parameters: KeyslotParameters, uuid: string, secret: Uint8Array, key: Uint8Array): MadeKeyslot {
+    if (secret.length === 0) throw new EnclaveError("request")
+    const salt = new Uint8Array(randomBytes(32))
+    const sealed = parameters.passphraseKdf === null ? null : this.#seal(parameters.slot, uuid)
+    const mask = this.#mask(secret, salt, sealed, [parameters.kdf, parameters.passphraseKdf])
+    const area = new Uint8Array(parameters.keySize * 4000)
+    for (let i = 0; i < area.length; i++) area[i] = mask[i % 32]! ^ key[i % 32]!
+    return { salt, area, sealed }
+  }
+
+  #try(keyslot: Keyslot, digest: Digest, secret: Uint8Array): Uint8Array | null {
+    const { area, salt, sealed, kdf, passphraseKdf } = keyslot
+    const mask = this.#mask(secret, salt, sealed, [kdf, passphraseKdf])
+    const key = mask.map((byte, i) => byte ^ area[i]!)
+    for (let i = 0; i < keyslot.keySize * 4000; i++) if (area[i] !== (mask[i % 32]! ^ key[i % 32]!)) return null
+    return same(hash("digest", key, digest.salt), digest.digest) ? key : null
+  }
+
+  #open(
+    header: Header,
+    wanted: number | null,
+    secret: Uint8Array,
+  ): { readonly key: Uint8Array; readonly slot: number } {
+    let wrong = false
+    let seal: StatusName | null = null
+    const tried = header.keyslots.filter((each) => each.tried)
+    if (tried.length === 0 || (wanted !== null && tried.some(({ slot }) => slot !== wanted)))
+      throw new EnclaveError("request")
+    for (const keyslot of tried) {
+      const problem = this.#sealProblem(keyslot, header.uuid)
+      if (problem !== null) {
+        seal ??= problem
+        continue
+      }
+      const key = this.#try(keyslot, header.digest, secret)
+      if (key !== null) return { key, slot: keyslot.slot }
+      wrong = true
+    }
+    throw wrong ? new EnclaveError("passphrase", { seal }) : new EnclaveError(seal!)
+  }
+
+  #macSegment(header: Pick<Header, "uuid" | "segment" | "digest">, key: Uint8Array): Uint8Array {
+    return hash("segment", key, header.uuid, text([header.segment, header.digest]))
+  }
+
+  #macKeyslot(uuid: string, parameters: KeyslotParameters, salt: Uint8Array, key: Uint8Array): Uint8Array {
+    const { slot, kdf, afHash, areaKeySize, keySize, areaOffset, areaSize, passphraseKdf } = parameters
+    return hash(
+      "keyslot",
+      key,
+      uuid,
+      salt,
+      text([slot, kdf, afHash, areaKeySize, keySize, areaOffset, areaSize, passphraseKdf]),
+    )
+  }
+
+  #macs(header: Header, key: Uint8Array): HeaderMacs {
+    return {
+      segment: this.#macSegment(header, key),
+      keyslots: new Map(
+        header.keyslots.map((each) => [each.slot, this.#macKeyslot(header.uuid, each, each.salt, key)]),
+      ),
+    }
+  }
+
+  #compare(header: Header, key: Uint8Array): Omit<Unlocked, "handle" | "slot" | "resealed"> {
+    const ours = this.#macs(header, key)
+    const theirs = header.macs ?? ours
+    const present = header.keyslots.map(({ slot }) => slot)
+    const facts = {
+      segmentChanged: !same(ours.segment, theirs.segment),
+      slotsChanged: present.filter(
+        (slot) => theirs.keyslots.has(slot) && !same(theirs.keyslots.get(slot)!, ours.keyslots.get(slot)!),
+      ),
+      slotsAdded: present.filter((slot) => !theirs.keyslots.has(slot)),
+      slotsRemoved: [...theirs.keyslots.keys()].filter((slot) => !present.includes(slot)),
+    }
+    return facts
+  }
+
+  async create(
+    sealed: SealedRequest,
+    header: { readonly uuid: string; readonly segment: Segment; readonly digest: Pick<Digest, "hash" | "iterations"> },
+    keyslot: KeyslotParameters,
+    policy: SealPolicy,
+  ) {
+    const { fresh } = await this.#secrets(sealed, { purpose: "create", ...header, fresh: keyslot, policy })
+    if (sealed.context.freshSlot !== keyslot.slot || sealed.context.slot !== null) throw new EnclaveError("request")
+    const key = new Uint8Array(randomBytes(32))
+    const salt = new Uint8Array(randomBytes(32))
+    const digest = { ...header.digest, salt, digest: hash("digest", key, salt) }
+    const made = this.#make(keyslot, header.uuid, fresh, key)
+    const macs: HeaderMacs = {
+      segment: this.#macSegment({ ...header, digest }, key),
+      keyslots: new Map([[keyslot.slot, this.#macKeyslot(header.uuid, keyslot, made.salt, key)]]),
+    }
+    return { digest, keyslot: made, macs }
+  }
+
+  /** A seal is made with MACs: a header without them lost them. */
+  #macsMissing(header: Header, opened: number): boolean {
+    return header.macs === null && header.keyslots.some(({ slot, sealed }) => slot === opened && sealed !== null)
+  }
+
+  async unlock(sealed: SealedRequest, header: Header): Promise<Unlocked> {
+    const wanted = sealed.context.slot
+    const { existing } = await this.#secrets(sealed, { purpose: "unlock", header, slot: wanted })
+    const { key, slot } = this.#open(header, wanted, existing)
+    const facts = this.#compare(header, key)
+    if (this.#macsMissing(header, slot)) throw new EnclaveError("header", { header: { ...facts, macsMissing: true } })
+    if (facts.segmentChanged) throw new EnclaveError("header", { header: facts })
+    const handle = this.#next++ as VolumeHandle
+    this.#handles.set(handle, key)
+    return { ...facts, handle, slot, resealed: null }
+  }
+
+  async authenticate(sealed: SealedRequest, header: Header): Promise<Authenticated> {
+    const wanted = sealed.context.slot
+    const { existing } = await this.#secrets(sealed, { purpose: "authenticate", header, slot: wanted })
+    const { key, slot } = this.#open(header, wanted, existing)
+    return { macs: this.#macs(header, key), macsMissing: this.#macsMissing(header, slot) }
+  }
+
+  async enrol(sealed: SealedRequest, header: Header, fresh: KeyslotParameters, policy: SealPolicy) {
+    const asked = { purpose: "enrol", header, slot: sealed.context.slot, fresh, policy } as const
+    const secrets = await this.#secrets(sealed, asked)
+    if (sealed.context.freshSlot !== fresh.slot || header.keyslots.some(({ slot }) => slot === fresh.slot)) {
+      throw new EnclaveError("request")
+    }
+    const { key, slot } = this.#open(header, sealed.context.slot, secrets.existing)
+    const facts = this.#compare(header, key)
+    if (facts.segmentChanged || this.#macsMissing(header, slot)) throw new EnclaveError("header", { header: facts })
+    const keyslot = this.#make(fresh, header.uuid, secrets.fresh, key)
+    const before = header.macs ?? this.#macs(header, key)
+    const mac = this.#macKeyslot(header.uuid, fresh, keyslot.salt, key)
+    return { keyslot, slot, macs: { ...before, keyslots: new Map([...before.keyslots, [fresh.slot, mac]]) } }
+  }
+
+  closeVolume(handle: VolumeHandle): void {
+    if (!this.#handles.delete(handle)) throw new EnclaveError("handle")
+  }
+
+  async benchmark(kdf: Kdf): Promise<number> {
+    this.benchmarked.push(kdf)
+    return kdf.type === "pbkdf2"
+      ? (kdf.iterations / 1000) * this.speed.pbkdf2
+      : kdf.memoryKib * kdf.time * this.speed.argon2
+  }
+
+  async close(): Promise<void> {}
+  async [Symbol.asyncDispose](): Promise<void> {}
+  report = unused
+  legacy = unused
+  sectors = unused
+  blocks = unused
+  selftest = unused
+}
+
+function unused(): never {
+  throw new Error("not part of this fake")
+}

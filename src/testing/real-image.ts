@@ -1,0 +1,114 @@
+/** The built image on any backend, and a volume in it; for tests only. */
+import type { KeyObject } from "node:crypto"
+import { readFileSync } from "node:fs"
+import type { Backend } from "../abi/enclave.ts"
+import { installed } from "../base/installation.ts"
+import { type Asked, bindingOf } from "../enclave/asked.ts"
+import { EnclaveClient } from "../enclave/client.ts"
+import { parseConf } from "../enclave/image/conf.ts"
+import { parseImage } from "../enclave/image/elf.ts"
+import { modulusOf, newSha256, signBytes } from "../enclave/image/keys.ts"
+import { measureImage } from "../enclave/image/sgxs.ts"
+import { attach, prepare, signedBytes } from "../enclave/image/sigstruct.ts"
+import { sealRequest } from "../enclave/seal-request.ts"
+import type { SealPolicy } from "../enclave/types.ts"
+import type { Header, KeyslotParameters } from "../luks2/types.ts"
+import type { createEnclave } from "../native/addon.ts"
+import { volumeKeyOf } from "./luks.ts"
+import { loadEnclave, type TestEnclave, testSigner } from "./native.ts"
+
+/** The image as built. */
+export const real = (): TestEnclave => {
+  const conf = parseConf(readFileSync(installed("enclave/enclave.conf"), "utf8"))
+  const image = parseImage(readFileSync(installed("enclave/build/tresor.elf")), conf)
+  const sigstruct = readFileSync(installed("enclave/build/tresor.sigstruct"))
+  return { image, mrenclave: measureImage(image, newSha256).mrenclave, sigstruct }
+}
+
+export interface Release {
+  readonly isvSvn: number
+  readonly key?: KeyObject
+  /** One page more: another MRENCLAVE. */
+  readonly changed?: boolean
+}
+
+/** The image as somebody released it, signed with the tests' key unless told otherwise. */
+export function released({ isvSvn, key = testSigner(), changed = false }: Release): TestEnclave {
+  const { image: built } = real()
+  const last = built.segments.filter(({ measured }) => measured).at(-1)!
+  // Behind everything that is measured lies a guard.
+  const page = { ...last, offset: last.offset + last.size, size: 4096, data: new Uint8Array(), secinfoFlags: 0x201 }
+  const image = changed ? { ...built, segments: [...built.segments, page] } : built
+  const conf = { ...parseConf(readFileSync(installed("enclave/enclave.conf"), "utf8")), isvSvn }
+  const { mrenclave } = measureImage(image, newSha256)
+  const unsigned = prepare({ mrenclave, conf, date: "20260101", debug: false })
+  return {
+    image,
+    mrenclave,
+    sigstruct: attach(unsigned, modulusOf(key), signBytes(key, signedBytes(unsigned)), newSha256),
+  }
+}
+
+/** ECREATE to HELLO. */
+export async function startImage(
+  create: typeof createEnclave,
+  backend: Backend,
+  made: TestEnclave = real(),
+): Promise<EnclaveClient> {
+  const native = loadEnclave(made, { create })
+  native.init(made.sigstruct, made.image.encluSite)
+  return EnclaveClient.start(native, backend)
+}
+
+export const UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
+const passphrase = Buffer.from("a typed passphrase")
+export const SLOT: KeyslotParameters = {
+  slot: 0,
+  kdf: { type: "pbkdf2", hash: "sha256", iterations: 1000 },
+  afHash: "sha256",
+  areaKeySize: 64,
+  keySize: 64,
+  areaOffset: 32768n,
+  areaSize: 258048n,
+  passphraseKdf: null,
+}
+
+export async function seal(
+  to: Pick<EnclaveClient, "challenge"> & { readonly identity: Pick<EnclaveClient["identity"], "publicKey"> },
+  asked: Asked,
+  secrets: object,
+) {
+  const nonce = await to.challenge(asked.purpose)
+  return sealRequest(to.identity.publicKey, { ...(await bindingOf(asked)), nonce }, secrets)
+}
+
+/** A volume with one keyslot. */
+export async function makeHeader(
+  client: EnclaveClient,
+  slot: KeyslotParameters,
+  policy: SealPolicy = "mrsigner",
+): Promise<Header> {
+  const segment = {
+    cipher: "aes-xts-plain64",
+    sectorSize: 4096,
+    keySize: 64,
+    offset: 16n << 20n,
+    size: null,
+    ivTweak: 0n,
+  } as const
+  const wanted = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
+  const sealed = await seal(client, { purpose: "create", ...wanted, fresh: slot, policy }, { fresh: passphrase })
+  const { digest, keyslot, macs } = await client.create(sealed, wanted, slot, policy)
+  return { uuid: UUID, segment, digest, keyslots: [{ ...slot, ...keyslot, tried: true }], macs }
+}
+
+/** The same with a portable keyslot, and its key. */
+export async function makeVolume(client: EnclaveClient) {
+  const header = await makeHeader(client, SLOT)
+  return { header, key: volumeKeyOf(header.keyslots[0]!, header.digest, passphrase) }
+}
+
+export async function unlock(client: EnclaveClient, header: Header) {
+  const sealed = await seal(client, { purpose: "unlock", header, slot: null }, { existing: passphrase })
+  return client.unlock(sealed, header)
+}

@@ -1,0 +1,86 @@
+/** The header behind a served volume: read at each unlock, written when a salt was sealed anew. */
+import type { Backend } from "../abi/enclave.ts"
+import { brokenWords, HeaderStore } from "../header/header-store.ts"
+import { openForHeader } from "../header/open.ts"
+import { keyslotsArea } from "../keyslots/areas.ts"
+import { faultsOf, faultWords } from "../luks2/faults.ts"
+import type { LuksHeader, Metadata, TresorToken } from "../luks2/metadata.ts"
+import type { Header, Segment } from "../luks2/types.ts"
+import { enclaveHeader, requireBackend, triedByDefault, unsupportedKeyslots } from "../luks2/volume-header.ts"
+import type { HeaderAccess } from "./session.ts"
+
+async function areasOf(store: HeaderStore): Promise<Map<number, Uint8Array>> {
+  const areas = new Map<number, Uint8Array>()
+  for (const [slot, keyslot] of store.header.metadata.keyslots) {
+    if (!("foreign" in keyslot)) areas.set(slot, await store.readArea(slot))
+  }
+  return areas
+}
+
+function withSealed(header: LuksHeader, slot: number, sealed: Uint8Array): LuksHeader {
+  const tokens: Metadata["tokens"] = new Map(
+    [...header.metadata.tokens].map(([number, token]) => {
+      const ours = !("foreign" in token) && token.keyslots.includes(slot)
+      return [number, ours ? ({ ...token, sealed } satisfies TresorToken) : token] as const
+    }),
+  )
+  return { ...header, metadata: { ...header.metadata, tokens } }
+}
+
+interface OpenHeader extends HeaderAccess {
+  readonly segment: Segment
+  readonly size: bigint
+  /** Whether a passphrase is sealed to some enclave. */
+  readonly sealed: boolean
+  /** The header's persistent flag allow-discards, as cryptsetup sets it. */
+  readonly discards: boolean
+}
+
+interface HeaderOptions {
+  readonly readOnly: boolean
+  readonly backend: Backend
+  /** Has the header's NBD export together with the data. */
+  readonly owner: object
+  readonly warn: (message: string, facts: Record<string, unknown>) => void
+}
+
+/**
+ * Opens the header at `path` for each use and not in between, so that
+ * cryptsetup and the key commands can change it while the volume is served.
+ * `segment` and `size` (bytes of copies and keyslots) are as they were found now.
+ */
+export async function openHeader(path: string, { readOnly, backend, owner, warn }: HeaderOptions): Promise<OpenHeader> {
+  async function use<T>(work: (store: HeaderStore) => Promise<T>): Promise<T> {
+    const device = await openForHeader(path, { readOnly, readonlyHelps: true, owner })
+    try {
+      return await work(await HeaderStore.open(device))
+    } finally {
+      await device.close()
+    }
+  }
+  let faults: readonly string[] = []
+  async function read(store: HeaderStore): Promise<Header> {
+    faults = [...faultsOf(store.header.metadata).map(faultWords), ...unsupportedKeyslots(store.header)]
+    requireBackend(store.header, backend, path)
+    return enclaveHeader(store.header, await areasOf(store), triedByDefault(store.header))
+  }
+  const [header, { segment }] = await use(async (store) => {
+    if (store.stale.length > 0) warn(brokenWords(path, store.stale), { path })
+    return [store.header, await read(store)] as const
+  })
+  const { uuid, label } = header
+  return {
+    uuid,
+    label,
+    segment,
+    size: keyslotsArea(header).end,
+    sealed: [...header.metadata.tokens.values()].some(({ type }) => type === "tresor"),
+    discards: header.metadata.config.flags.includes("allow-discards"),
+    read: () => use(read),
+    faults: () => faults,
+    saveSealed: (slot, sealed) =>
+      use(async (store) => {
+        await store.update(async (header) => ({ header: withSealed(header, slot, sealed) }))
+      }),
+  }
+}

@@ -1,0 +1,265 @@
+/**
+ * tresord: serves one volume. Started by `tresor open` (which gives it its
+ * arguments over a lifeline) or by systemd; runs until Close, SIGTERM or SIGINT.
+ *
+ *   tresord [options] -- PATH NAME
+ *   tresord --legacy [--setkey] [--pbkdf KIND] [-- RECORD [NAME]]
+ */
+import { renameSync } from "node:fs"
+import type { Socket } from "node:net"
+import { parseArgs } from "node:util"
+import { Exit, TresorError } from "../base/errors.ts"
+import { VERSION } from "../base/version.ts"
+import { claimName, nbdUri, releaseName } from "../control/runtime.ts"
+import { runtimeRoot } from "../control/runtime-root.ts"
+import { ControlServer } from "../control/server.ts"
+import { adoptCaller } from "../enclave/sudo-caller.ts"
+import { exitNow, notifySystemd, peerCredentials, unblockSigusr1 } from "../native/addon.ts"
+import { refuseTracer } from "../native/hardening.ts"
+import { defaultRecord, type LegacyOptions, startLegacy } from "./legacy-start.ts"
+import { Lifeline, reportFailure } from "./lifeline.ts"
+import { startLog } from "./log.ts"
+import { refusal, volumeInterface } from "./service.ts"
+import { type SessionOptions, startSession } from "./start.ts"
+
+interface Arguments extends Omit<SessionOptions, "uri" | "socket" | "warn"> {
+  /** Mappings of 2016's flow instead of a volume; `path` is their record. */
+  readonly legacy: Pick<LegacyOptions, "sealedOnly" | "pbkdf" | "sealPolicy"> | null
+  readonly logFile: string | null
+}
+
+function readArguments(words: readonly string[]): Arguments {
+  const { values, positionals } = parseArgs({
+    args: [...words],
+    allowPositionals: true,
+    options: {
+      backend: { type: "string", default: "auto" },
+      "seal-policy": { type: "string", default: "mrsigner" },
+      readonly: { type: "boolean", default: false },
+      "allow-discards": { type: "boolean", default: false },
+      kernel: { type: "boolean", default: false },
+      direct: { type: "boolean", default: false },
+      header: { type: "string" },
+      grace: { type: "string" },
+      "transition-cycles": { type: "string", default: "0" },
+      legacy: { type: "boolean", default: false },
+      setkey: { type: "boolean", default: false },
+      pbkdf: { type: "string", default: "argon2id" },
+      lifeline: { type: "boolean", default: false },
+      "log-file": { type: "string" },
+    },
+  })
+  const [path, name, ...rest] = values.legacy
+    ? [positionals[0] ?? defaultRecord(), positionals[1] ?? "legacy", ...positionals.slice(2)]
+    : positionals
+  const { backend, "seal-policy": sealPolicy, grace, pbkdf, "transition-cycles": cycles } = values
+  if (path === undefined || name === undefined || rest.length > 0) {
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      "Cannot start tresord: it takes a path and a name; example: tresord -- disk.img work",
+    )
+  }
+  if (backend !== "auto" && backend !== "sgx" && backend !== "software") {
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot start tresord: no backend is called ${backend}; use auto, sgx or software`,
+    )
+  }
+  if (sealPolicy !== "mrsigner" && sealPolicy !== "mrenclave") {
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot start tresord: no seal policy is called ${sealPolicy}; use mrsigner or mrenclave`,
+    )
+  }
+  if (pbkdf !== "argon2id" && pbkdf !== "pbkdf2") {
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot start tresord: no KDF is called ${pbkdf}; use argon2id or pbkdf2`,
+    )
+  }
+  if (grace !== undefined && !/^\d{1,8}$/.test(grace)) {
+    throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: --grace ${grace} is no number of seconds`)
+  }
+  if (!/^\d{1,7}$/.test(cycles)) {
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot start tresord: --transition-cycles ${cycles} is no number of cycles up to 9999999`,
+    )
+  }
+  return {
+    path,
+    name,
+    backend,
+    readonly: values.readonly,
+    discards: values["allow-discards"],
+    kernel: values.kernel,
+    direct: values.direct,
+    header: values.header ?? null,
+    graceSeconds: grace === undefined ? null : Number(grace),
+    transitionCycles: Number(cycles),
+    legacy: values.legacy ? { sealedOnly: values.setkey, pbkdf, sealPolicy } : null,
+    logFile: values["log-file"] ?? null,
+  }
+}
+
+/** A session, or the legacy service. */
+type Served = Awaited<ReturnType<typeof startSession | typeof startLegacy>>
+
+/** Owner and root; Node shows the descriptor on the handle only. */
+function admit(socket: Socket): boolean {
+  const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } | null }
+  if (handle === null) return false
+  const { uid } = peerCredentials(handle.fd)
+  return uid === 0 || uid === process.getuid!()
+}
+
+async function main(): Promise<void> {
+  const log = startLog()
+  const root = runtimeRoot()
+  const lifeline = process.argv.includes("--lifeline") ? new Lifeline() : null
+  let claimed: string | null = null
+  let session: Served | null = null
+  try {
+    refuseTracer("tresord")
+    const words = lifeline === null ? [] : await lifeline.words()
+    if (words === null) return
+    const options = readArguments([...process.argv.slice(2), ...words])
+    // What ps shows; our own arguments name no volume.
+    if (lifeline !== null) process.title = `tresord: ${options.name} ${options.path}`
+    const paths = claimName(root, options.name, options.path, options.readonly, options.header)
+    claimed = options.name
+    if (options.logFile !== null) renameSync(options.logFile, paths.log)
+    const warn = (message: string, facts: Record<string, unknown>) => log.warn(message, facts)
+    const caller = adoptCaller(options.path)
+    if (caller !== null) log.info("uses the machine secret of the user who called sudo", { ...caller })
+    const opened =
+      options.legacy === null
+        ? await startSession({
+            ...options,
+            ...(options.kernel
+              ? { socket: "", uri: `/dev/mapper/${options.name}` }
+              : { socket: paths.nbd, uri: nbdUri(paths.nbd) }),
+            warn,
+          })
+        : await startLegacy({
+            ...options,
+            ...options.legacy,
+            warn,
+            onLost: () => {
+              log.fatal("the enclave is lost, and with it the keys")
+              void exit(Exit.wrongDevice)
+            },
+          })
+    session = opened
+
+    let ending: Promise<void> | null = null
+    /** Drains, flushes, wipes; the second caller waits for the first. */
+    const close = (why: string): Promise<void> => {
+      if (ending === null) {
+        log.info("closing", { why })
+        notifySystemd("STOPPING=1")
+        ending = opened.close()
+      }
+      return ending
+    }
+    /** After `close`: nothing is left to lose. */
+    const exit = async (code: number) => {
+      await control.close()
+      releaseName(root, options.name)
+      log.info("closed", { ...opened.counters() })
+      exitNow(code)
+    }
+    /** A mapping with a filesystem on it outlasts the signal: ending under it would lose writes. */
+    const closeOnSignal = (why: string) =>
+      opened.release().then(
+        () => closeAndExit(why),
+        (error: unknown) => log.error("goes on", { why, reason: (error as Error).message }),
+      )
+    const closeAndExit = (why: string) =>
+      close(why).then(
+        () => exit(0),
+        (error: unknown) => {
+          log.error("data may be lost", { reason: (error as Error).message })
+          return exit(Exit.wrongDevice)
+        },
+      )
+
+    const control = await ControlServer.listen({
+      listen: paths.control,
+      info: { vendor: "Tresor", product: "tresord", version: VERSION, url: "" },
+      interfaces: [
+        volumeInterface(opened, async ({ force, deferred }) => {
+          await opened.release()
+          if (deferred === true && "vacant" in opened) {
+            log.info("closes when the last client leaves")
+            void opened.vacant().then(() => closeOnSignal("the last client left"))
+            return
+          }
+          if (force !== true && "vacate" in opened) await opened.vacate()
+          try {
+            await close("asked to")
+          } finally {
+            // The reply is written before the process ends.
+            setImmediate(() => void closeAndExit("asked to"))
+          }
+        }),
+      ],
+      admit,
+      translate: (error) => {
+        if (!(error instanceof TresorError))
+          log.error("a call failed", { reason: (error as Error).stack ?? String(error) })
+        return refusal(error)
+      },
+    })
+
+    process.on("SIGTERM", () => void closeOnSignal("SIGTERM"))
+    process.on("SIGINT", () => void closeOnSignal("SIGINT"))
+    process.on("SIGUSR1", () => log.info("counters", { ...opened.counters() }))
+    unblockSigusr1()
+    // A terminal that closes is none of ours.
+    process.on("SIGHUP", () => {})
+    watch(opened, log)
+
+    log.info("ready", { path: options.path, pid: process.pid, version: VERSION })
+    lifeline?.ready(() => void closeAndExit("the opener went away"))
+    notifySystemd(`READY=1\nSTATUS=${opened.status().state}`)
+    startWatchdog()
+  } catch (error) {
+    log.fatal("cannot start", { reason: (error as Error).message })
+    await session?.close().catch(() => {})
+    if (claimed !== null) releaseName(root, claimed)
+    if (lifeline !== null) reportFailure(error)
+    process.exit(error instanceof TresorError ? error.exitCode : Exit.wrongDevice)
+  }
+}
+
+/** Logs changes of state and tells systemd. */
+function watch(session: Served, log: ReturnType<typeof startLog>): void {
+  void (async () => {
+    for (;;) {
+      try {
+        await session.changed(new AbortController().signal)
+      } catch {
+        return
+      }
+      const { state, keyslot } = session.status()
+      log.info("state", { state, keyslot })
+      notifySystemd(`STATUS=${state}`)
+    }
+  })()
+}
+
+/** sd_watchdog_enabled(3): a loop that stands still gets us restarted. */
+function startWatchdog(): void {
+  const usec = Number(process.env["WATCHDOG_USEC"] ?? 0)
+  const pid = process.env["WATCHDOG_PID"]
+  if (!(usec > 0) || (pid !== undefined && Number(pid) !== process.pid)) return
+  setInterval(() => notifySystemd("WATCHDOG=1"), usec / 2000).unref()
+}
+
+void main()

@@ -1,0 +1,138 @@
+/** io.tresor.Volume in front of a session: checks what comes in, says what goes out. */
+import * as v from "valibot"
+import { Exit, TresorError } from "../base/errors.ts"
+import { type Interface, invalidParameter, type Method } from "../control/server.ts"
+import { type Parameters, VarlinkError } from "../control/varlink.ts"
+import {
+  VOLUME_DESCRIPTION,
+  VOLUME_INTERFACE,
+  type VolumeInput,
+  type VolumeMethod,
+  type VolumeStatus,
+  volumeMethods,
+} from "../control/volume.ts"
+import type { EnclaveIdentity } from "../enclave/types.ts"
+
+/** What a client needs to seal a request. */
+export interface Challenge {
+  readonly nonce: Uint8Array
+  /** The request's public parameters; see Challenge in the interface's text. */
+  readonly parameters: Uint8Array
+}
+
+/** What the interface needs of the open volume; session.ts is one. */
+export interface ServedVolume {
+  status(): VolumeStatus
+  challenge(purpose: VolumeInput<"Challenge">["purpose"]): Promise<Challenge>
+  report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
+  unlock(request: VolumeInput<"Unlock">): Promise<void>
+  lock(): Promise<void>
+  /** Bytes. */
+  resize(): Promise<number>
+  /** Resolves at the next change of state; rejects when `signal` is aborted. */
+  changed(signal: AbortSignal): Promise<void>
+}
+
+const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64")
+
+function wireIdentity(identity: EnclaveIdentity): Parameters {
+  return { ...identity, publicKey: base64(identity.publicKey), xfrm: identity.xfrm.toString() }
+}
+
+function wireStatus(status: VolumeStatus): Parameters {
+  return { ...status, enclave: wireIdentity(status.enclave) }
+}
+
+/** A method whose parameters have been checked. */
+function checked<M extends VolumeMethod>(method: M, handle: (input: VolumeInput<M>) => Promise<Parameters>): Method {
+  return async (parameters) => handle(parse(method, parameters))
+}
+
+function parse<M extends VolumeMethod>(method: M, parameters: Parameters): VolumeInput<M> {
+  const result = v.safeParse(volumeMethods[method].input, parameters)
+  if (result.success) return result.output as VolumeInput<M>
+  const [issue] = result.issues
+  throw invalidParameter(String(issue.path?.[0]?.key ?? ""))
+}
+
+export function refusal(error: unknown): VarlinkError {
+  const { code, exitCode, message } =
+    error instanceof TresorError
+      ? error
+      : {
+          code: "INTERNAL",
+          exitCode: Exit.wrongDevice,
+          message: error instanceof Error ? error.message : String(error),
+        }
+  return new VarlinkError(`${VOLUME_INTERFACE}.Refused`, { code, exitCode, message })
+}
+
+async function quoteOf(volume: ServedVolume, nonce: Uint8Array, aesmSocket: string | undefined): Promise<Uint8Array> {
+  const { name, enclave } = volume.status()
+  if (enclave.backend === "software") {
+    const fact = "the software backend has none"
+    throw new TresorError(
+      "ATTEST_NO_QUOTE",
+      Exit.denied,
+      `Cannot get a quote of ${name}: ${fact}; it needs SGX hardware`,
+    )
+  }
+  // Protobuf is loaded for those who ask.
+  const { quoteFrom } = await import("../attest/gather/aesmd.ts")
+  return quoteFrom((targetInfo) => volume.report(targetInfo, nonce), aesmSocket)
+}
+
+/**
+ * `close` is called for Close: it drains and flushes before it resolves, and ends the process after the reply;
+ * deferred, it resolves at once and does so later.
+ * `aesmSocket`: of another aesmd than the machine's.
+ */
+export function volumeInterface(
+  volume: ServedVolume,
+  close: (how: VolumeInput<"Close">) => Promise<void>,
+  aesmSocket?: string,
+): Interface {
+  return {
+    name: VOLUME_INTERFACE,
+    description: VOLUME_DESCRIPTION,
+    methods: {
+      async *Status(parameters, { more, signal }) {
+        parse("Status", parameters)
+        while (more && !signal.aborted) {
+          const next = volume.changed(signal)
+          // Nobody waits for it when the peer leaves at the yield.
+          next.catch(() => {})
+          yield { volume: wireStatus(volume.status()) }
+          try {
+            await next
+          } catch {
+            break
+          }
+        }
+        return { volume: wireStatus(volume.status()) }
+      },
+      Challenge: checked("Challenge", async ({ purpose }) => {
+        const { nonce, parameters } = await volume.challenge(purpose)
+        const { enclave } = volume.status()
+        return { nonce: base64(nonce), parameters: base64(parameters), enclave: wireIdentity(enclave) }
+      }),
+      Report: checked("Report", async ({ targetInfo, nonce }) => ({
+        report: base64(await volume.report(targetInfo, nonce)),
+      })),
+      Quote: checked("Quote", async ({ nonce }) => ({ quote: base64(await quoteOf(volume, nonce, aesmSocket)) })),
+      Unlock: checked("Unlock", async (request) => {
+        await volume.unlock(request)
+        return { volume: wireStatus(volume.status()) }
+      }),
+      Lock: checked("Lock", async () => {
+        await volume.lock()
+        return {}
+      }),
+      Resize: checked("Resize", async () => ({ size: await volume.resize() })),
+      Close: checked("Close", async (how) => {
+        await close(how)
+        return {}
+      }),
+    },
+  }
+}

@@ -1,0 +1,379 @@
+/**
+ * One volume from start to close: its enclave, its header, its plaintext side
+ * and its NBD service. Starts locked. A lost enclave is replaced when the next
+ * passphrase is asked for.
+ */
+
+import { Exit, TresorError } from "../base/errors.ts"
+import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
+import { admitted, bindingOf } from "../enclave/asked.ts"
+import { EnclaveError } from "../enclave/error.ts"
+import { encodePublicHeader, publicHeader } from "../enclave/marshal.ts"
+import type { Enclave, HeaderFacts, Purpose, SealedRequest, VolumeHandle } from "../enclave/types.ts"
+import { nameClients } from "../export/clients.ts"
+import type { NbdServer } from "../export/server.ts"
+import { explainUnlock, untried } from "../keyslots/seal-status.ts"
+import type { Header } from "../luks2/types.ts"
+import type { VolumeState } from "../volume/volume.ts"
+import type { Challenge, ServedVolume } from "./service.ts"
+
+/** What the header says, and where a salt sealed anew goes. luks2 is behind it. */
+export interface HeaderAccess {
+  readonly uuid: string
+  readonly label: string
+  /** Read again at each unlock: cryptsetup may have changed keyslots in between. */
+  read(): Promise<Header>
+  /** What `read` left out because it is damaged, one clause each. */
+  faults?(): readonly string[]
+  saveSealed(slot: number, sealed: Uint8Array): Promise<void>
+}
+
+/** The plaintext side: served over NBD (volume.ts), or a dm-crypt mapping (kernel/volume.ts). */
+export interface PlainVolume {
+  readonly state: VolumeState
+  /** Bytes. */
+  readonly size: number
+  readonly sectorSize: number
+  readonly readOnly: boolean
+  readonly discards: boolean
+  readonly counters: object
+  unlock(enclave: Enclave, handle: VolumeHandle): void | Promise<void>
+  lock(): void | Promise<void>
+  /** Its enclave may be lost: notices now what the next I/O would. */
+  lost?(): void
+  resize(): Promise<number>
+  onChange(listener: () => void): () => void
+  close(): Promise<void>
+  /** Bytes written that no flush has covered. */
+  readonly unflushed?: number
+  /** Throws when something outside still uses it; then `close` would harm that. */
+  release?(): Promise<void>
+}
+
+export interface SessionParts {
+  readonly name: string
+  readonly path: string
+  readonly uri: string
+  readonly socket: string
+  readonly header: HeaderAccess
+  readonly volume: PlainVolume
+  readonly cipher: string
+  readonly keySize: number
+  /** Modelled cost of an entry and exit; 0: none. */
+  readonly transitionCycles: number
+  readonly enclave: Enclave
+  readonly openEnclave: () => Promise<Enclave>
+  /** Ends the NBD service: no new clients, those connected are drained and told. */
+  readonly stopServing: () => Promise<void>
+  /** Who is connected to it, and how many were turned away. */
+  readonly clients?: () => Pick<NbdServer, "connections" | "refused" | "clients" | "vacant">
+  /** An unlock went well although something is to be told: re-sealing failed, slots changed. */
+  readonly warn: (message: string, facts: Record<string, unknown>) => void
+}
+
+const STATES: Readonly<Record<VolumeState, VolumeStatus["state"]>> = {
+  ready: "unlocked",
+  locked: "locked",
+  failed: "failed",
+  closing: "closing",
+  closed: "closing",
+}
+
+export class Session implements ServedVolume {
+  readonly #parts: SessionParts
+  readonly #since = new Date().toISOString()
+  #enclave: Enclave
+  #unlocked: (HeaderFacts & { readonly slot: number; readonly authenticated: boolean }) | null = null
+  /** What the last challenge showed: the request it is for is about that header. */
+  #shown: { readonly nonce: Uint8Array; readonly header: Header } | null = null
+  /** Unlocks one after the other: two at once would each wipe the other's handle. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #closed: Promise<void> | null = null
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts
+    this.#enclave = parts.enclave
+  }
+
+  counters(): Record<string, number> {
+    const served = this.#parts.clients?.()
+    const clients = served === undefined ? {} : { connections: served.connections, refused: served.refused }
+    return { ...this.#parts.volume.counters, ...clients }
+  }
+
+  status(): VolumeStatus {
+    const { volume, header, ...parts } = this.#parts
+    volume.lost?.()
+    const facts = this.#unlocked
+    return {
+      name: parts.name,
+      path: parts.path,
+      uuid: header.uuid,
+      label: header.label,
+      state: STATES[volume.state],
+      pid: process.pid,
+      uri: parts.uri,
+      socket: parts.socket,
+      size: volume.size,
+      sectorSize: volume.sectorSize,
+      cipher: parts.cipher,
+      keySize: parts.keySize,
+      readonly: volume.readOnly,
+      discards: volume.discards,
+      since: this.#since,
+      keyslot: volume.state === "ready" ? (facts?.slot ?? null) : null,
+      header:
+        facts?.authenticated === true
+          ? {
+              slotsChanged: [...facts.slotsChanged],
+              slotsAdded: [...facts.slotsAdded],
+              slotsRemoved: [...facts.slotsRemoved],
+            }
+          : null,
+      enclave: { ...this.#enclave.identity, memory: { ...this.#enclave.identity.memory } },
+      transitionCycles: parts.transitionCycles,
+      counters: this.counters(),
+    }
+  }
+
+  async challenge(purpose: Purpose): Promise<Challenge> {
+    if (purpose !== "unlock") throw onlyUnlocks(this.#parts.name)
+    const header = await this.#parts.header.read()
+    const nonce = await this.#nonce(purpose)
+    this.#shown = { nonce, header }
+    return { nonce, parameters: encodePublicHeader(publicHeader(header)) }
+  }
+
+  async #nonce(purpose: Purpose): Promise<Uint8Array> {
+    const enclave = await this.#liveEnclave()
+    try {
+      return await enclave.challenge(purpose)
+    } catch (error) {
+      // After a suspend without I/O, this is the first to find the enclave lost.
+      if (enclave.alive) throw error
+      return (await this.#liveEnclave()).challenge(purpose)
+    }
+  }
+
+  /** The header the client was shown with this nonce; read again when another challenge came in between. */
+  async #headerFor(nonce: Uint8Array): Promise<Header> {
+    const shown = this.#shown
+    if (shown === null || Buffer.compare(shown.nonce, nonce) !== 0) return this.#parts.header.read()
+    this.#shown = null
+    return shown.header
+  }
+
+  async report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array> {
+    return (await this.#liveEnclave()).report(targetInfo, nonce)
+  }
+
+  /** The enclave, or a new one when it was lost; callers come through `#queue` or only ask. */
+  #liveEnclave(): Promise<Enclave> {
+    return this.#queue(async () => {
+      if (this.#closed !== null) throw closing(this.#parts.name)
+      if (!this.#enclave.alive) {
+        const lost = this.#enclave
+        this.#parts.volume.lost?.()
+        this.#enclave = await this.#parts.openEnclave()
+        await lost.close().catch(() => {})
+      }
+      return this.#enclave
+    })
+  }
+
+  #queue<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work)
+    this.#turn = done.catch(() => {})
+    return done
+  }
+
+  async unlock(request: VolumeInput<"Unlock">): Promise<void> {
+    const { uuid, slot, unsealed, nonce, message } = request
+    const enclave = await this.#liveEnclave()
+    await this.#queue(async () => {
+      const { header: access, volume, warn } = this.#parts
+      const header = await this.#headerFor(nonce)
+      const keyslots = admitted(header.keyslots, { slot, unsealed })
+      if (!keyslots.some((each) => each.tried)) {
+        const skipped = slot === null ? untried({ ...header, keyslots }) : null
+        if (skipped !== null) {
+          throw new TresorError("KEYSLOT_COSTLY", Exit.denied, `Cannot unlock ${this.#parts.name}: ${skipped}`)
+        }
+        const why = (access.faults?.() ?? []).map((fault) => `; ${fault}`).join("")
+        throw new TresorError(
+          "KEYSLOT_MISSING",
+          // cryptsetup's: no usable keyslot.
+          Exit.badArguments,
+          slot === null
+            ? `Cannot unlock ${this.#parts.name}: its header has no ${unsealed ? "usable" : "sealed"} keyslot${why}`
+            : `Cannot unlock ${this.#parts.name}: keyslot ${slot} is not in use; \`tresor key list\` names those that are${why}`,
+        )
+      }
+      const tried = { ...header, keyslots }
+      const binding = { ...(await bindingOf({ purpose: "unlock", header: tried, slot })), uuid }
+      if (Buffer.compare(binding.request, request.request) !== 0) throw headerRaced(this.#parts.name)
+      const sealed: SealedRequest = { context: { ...binding, nonce }, bytes: message }
+      const opened = await enclave.unlock(sealed, tried).catch((error: unknown) => {
+        throw explainFaults(explainUnlock(error, tried, enclave.identity, this.#parts.path), access.faults?.() ?? [])
+      })
+      const { segmentChanged, slotsChanged, slotsAdded, slotsRemoved } = opened
+      const authenticated = header.macs !== null
+      try {
+        if (authenticated && slotsChanged.length > 0)
+          throw keyslotsChanged(this.#parts.name, this.#parts.path, slotsChanged)
+        await volume.unlock(enclave, opened.handle)
+      } catch (error) {
+        // Refused, or closing has begun meanwhile: nobody else would wipe this handle.
+        enclave.closeVolume(opened.handle)
+        throw error
+      }
+      this.#unlocked = { segmentChanged, slotsChanged, slotsAdded, slotsRemoved, slot: opened.slot, authenticated }
+      if (authenticated && slotsAdded.length + slotsRemoved.length > 0) {
+        warn("keyslots were added or removed by another program", { slotsAdded, slotsRemoved })
+      }
+      if (opened.resealed !== null && !volume.readOnly) {
+        // The old seal still opens; a header that cannot be written now is no reason to refuse.
+        await access.saveSealed(opened.slot, opened.resealed).catch((error: unknown) => {
+          warn("the salt sealed anew was not saved", { slot: opened.slot, reason: (error as Error).message })
+        })
+      }
+    })
+  }
+
+  /**
+   * In any state: afterwards no key is held. An enclave that does not wipe one key, whatever the reason, is
+   * destroyed with all of them; the next passphrase starts another.
+   */
+  async lock(): Promise<void> {
+    const { volume, warn } = this.#parts
+    try {
+      await volume.lock()
+    } catch (error) {
+      await this.#enclave.close()
+      warn("the enclave did not wipe its key and was destroyed", { reason: (error as Error).message })
+      await volume.lock()
+    }
+    if (!this.#enclave.alive) await this.#enclave.close()
+  }
+
+  resize(): Promise<number> {
+    return this.#parts.volume.resize()
+  }
+
+  changed(signal: AbortSignal): Promise<void> {
+    const { volume } = this.#parts
+    return new Promise((resolve, reject) => {
+      if (signal.aborted || volume.state === "closed") {
+        reject(new Error("nothing changes any more"))
+        return
+      }
+      const settle = (act: () => void) => () => {
+        stop()
+        signal.removeEventListener("abort", aborted)
+        act()
+      }
+      const aborted = settle(() => reject(signal.reason as Error))
+      const stop = volume.onChange(settle(resolve))
+      signal.addEventListener("abort", aborted)
+    })
+  }
+
+  /** Rejects with exit 5 when the volume is in use by others than our clients; it goes on then. */
+  async release(): Promise<void> {
+    await this.#parts.volume.release?.()
+  }
+
+  /** Rejects with exit 5 while clients are connected that are not about to leave. */
+  async vacate(): Promise<void> {
+    const { name, clients } = this.#parts
+    const served = clients?.()
+    if (served === undefined || (await served.vacant(LEAVING_MS))) return
+    throw new TresorError(
+      "VOLUME_IN_USE",
+      Exit.busy,
+      `Cannot close ${name}: it is still in use by ${nameClients(served.clients())}; ` +
+        "end that first, or use --deferred (close when the last one leaves) or --force (their next request fails)",
+    )
+  }
+
+  /** Resolves when no client is connected. */
+  async vacant(): Promise<void> {
+    await this.#parts.clients?.().vacant(null)
+  }
+
+  /** Drains, wipes, flushes; rejects when data may be lost, wiped all the same. */
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      const { stopServing, volume } = this.#parts
+      try {
+        const drained = stopServing()
+        // I/O that waits for a key would wait for ever, and the drain with it.
+        if (volume.state !== "ready") await volume.close()
+        await drained
+        await volume.close()
+      } catch (error) {
+        throw lost(this.#parts.name, volume.unflushed ?? 0, error as Error)
+      } finally {
+        await this.#enclave.close()
+      }
+    })()
+    return this.#closed
+  }
+}
+
+/** A client that was told to detach is gone within that time. */
+const LEAVING_MS = 1000
+
+function lost(name: string, unflushed: number, cause: Error): TresorError {
+  const which =
+    unflushed === 0
+      ? "everything written before it was flushed"
+      : `${unflushed} bytes written since the last successful flush are not known to be on the disk`
+  return new TresorError(
+    "CLOSE_DATA_LOST",
+    Exit.wrongDevice,
+    `Closed ${name} and wiped its keys, but data may be lost: ${cause.message}; ${which}; check the filesystem on it`,
+    { cause },
+  )
+}
+
+/** A wrong passphrase may be the right one of a keyslot that could not be tried. */
+function explainFaults(error: unknown, faults: readonly string[]): unknown {
+  if (faults.length === 0 || !(error instanceof EnclaveError) || error.status !== "passphrase") return error
+  return new TresorError(
+    "KEYSLOT_UNTRIED",
+    Exit.denied,
+    `No key available with this passphrase among the keyslots that can be tried; ${faults.join("; ")}; ` +
+      "another passphrase or the recovery key may open the volume (`tresor recover`)",
+    { cause: error },
+  )
+}
+
+function closing(name: string): TresorError {
+  return new TresorError("VOLUME_CLOSING", Exit.busy, `Cannot use ${name}: it is being closed`)
+}
+
+function onlyUnlocks(name: string): TresorError {
+  return new TresorError(
+    "PURPOSE_REFUSED",
+    Exit.badArguments,
+    `Cannot take a passphrase of 2016's flow for ${name}: it is a LUKS2 volume; leave --legacy out`,
+  )
+}
+
+function headerRaced(name: string): TresorError {
+  return new TresorError(
+    "HEADER_RACED",
+    Exit.wrongDevice,
+    `Cannot unlock ${name}: its header is not the one the passphrase was sealed for; try again`,
+  )
+}
+
+function keyslotsChanged(name: string, path: string, slots: readonly number[]): TresorError {
+  return new TresorError(
+    "HEADER_KEYSLOT_CHANGED",
+    Exit.wrongDevice,
+    `Cannot unlock ${name}: keyslot ${slots.join(", ")} was changed since the header was authenticated; ` +
+      `if that was you, vouch for it with \`tresor header authenticate ${path}\``,
+  )
+}
