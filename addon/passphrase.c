@@ -188,7 +188,11 @@ static int read_line(struct prompt *prompt, int tty, int64_t deadline, uint8_t *
 
 	for (;;) {
 		int64_t left = deadline - now_ms();
-		int ready = poll(polled, 2, prompt->timeout == 0 ? -1 : left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left);
+		int ready = poll(polled, 2,
+				 prompt->timeout == 0 ? -1 :
+				 left < 0	      ? 0 :
+				 left > 3600000	      ? 3600000 :
+							(int)left);
 		ssize_t n;
 
 		if (ready < 0 && errno != EINTR)
@@ -366,9 +370,9 @@ static void deliver(napi_env env, napi_value callback, void *context, void *data
 		if (array != NULL) {
 			napi_resolve_deferred(env, prompt->deferred, array);
 		} else {
-			napi_reject_deferred(env, prompt->deferred,
-					     js_error(env, js_errno_name(prompt->error),
-						      "cannot read a line from the terminal"));
+			napi_reject_deferred(
+				env, prompt->deferred,
+				js_error(env, js_errno_name(prompt->error), "cannot read a line from the terminal"));
 		}
 		napi_release_threadsafe_function(done, napi_tsfn_release);
 	}

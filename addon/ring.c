@@ -113,7 +113,9 @@ static bool work(struct queue *queue, uint32_t fetched)
 
 		*result = (struct tresor_result){
 			.slot = queue->slots[i],
-			.status = each == TRESOR_OK ? 0 : each == TRESOR_E_HANDLE ? -ENOKEY : -EIO,
+			.status = each == TRESOR_OK	  ? 0 :
+				  each == TRESOR_E_HANDLE ? -ENOKEY :
+							    -EIO,
 		};
 		memcpy(result->iv, block->iv, sizeof(result->iv));
 		failures += each != TRESOR_OK;
@@ -332,8 +334,7 @@ static int map_queue(struct tresor_ring *ring, uint32_t index)
 	queue->index = index;
 	queue->head_size = (size + page - 1) & ~(page - 1);
 	queue->data_size = (size_t)ring->options.depth * TRESOR_SLOT_SIZE;
-	area = mmap(NULL, queue->head_size, PROT_READ, MAP_SHARED, ring->device,
-		    (off_t)TRESOR_MMAP_DESCRIPTORS(index));
+	area = mmap(NULL, queue->head_size, PROT_READ, MAP_SHARED, ring->device, (off_t)TRESOR_MMAP_DESCRIPTORS(index));
 	if (area == MAP_FAILED)
 		return -1;
 	queue->head = area;

@@ -98,7 +98,12 @@ static bool is_utf8(const char *text)
 
 	while (*at != 0) {
 		unsigned char first = *at++, low = 0x80, high = 0xbf;
-		int more = first < 0x80 ? 0 : first < 0xc2 ? -1 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : first < 0xf5 ? 3 : -1;
+		int more = first < 0x80 ? 0 :
+			   first < 0xc2 ? -1 :
+			   first < 0xe0 ? 1 :
+			   first < 0xf0 ? 2 :
+			   first < 0xf5 ? 3 :
+					  -1;
 
 		if (more < 0)
 			return false;
@@ -122,7 +127,8 @@ static void need_text(char **argv)
 {
 	for (int i = 1; argv[i] != NULL; i++)
 		if (!is_utf8(argv[i]))
-			fail(EXIT_ARGUMENTS, "argument %d is not UTF-8; rename the file, or name it by a symbolic link", i);
+			fail(EXIT_ARGUMENTS, "argument %d is not UTF-8; rename the file, or name it by a symbolic link",
+			     i);
 }
 
 /*
@@ -132,7 +138,7 @@ static void need_text(char **argv)
  */
 static const char *const prefixes[] = { "LD_", "GLIBC_", "MALLOC_", "NODE_", "UV_", "V8_", "OPENSSL_", "SSL_" };
 static const char *const names[] = {
-	"GCONV_PATH", "GETCONF_DIR", "HOSTALIASES", "ICU_DATA",	 "LOCALDOMAIN", "LOCPATH",
+	"GCONV_PATH", "GETCONF_DIR", "HOSTALIASES", "ICU_DATA",		"LOCALDOMAIN",	 "LOCPATH",
 	"NIS_PATH",   "NLSPATH",     "RES_OPTIONS", "RESOLV_HOST_CONF", "SSLKEYLOGFILE", "TZDIR",
 };
 

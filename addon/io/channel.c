@@ -266,7 +266,8 @@ static napi_value create_channel(napi_env env, napi_callback_info info)
 
 	napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
 	if (count < 3 || napi_get_value_int32(env, arguments[0], &fd) != napi_ok ||
-	    napi_get_value_uint32(env, arguments[1], &size) != napi_ok || napi_get_uv_event_loop(env, &loop) != napi_ok) {
+	    napi_get_value_uint32(env, arguments[1], &size) != napi_ok ||
+	    napi_get_uv_event_loop(env, &loop) != napi_ok) {
 		napi_throw_type_error(env, NULL, "createChannel(fd, size, onEvent)");
 		return NULL;
 	}

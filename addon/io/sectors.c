@@ -65,8 +65,8 @@ static bool begin(napi_env env, napi_callback_info info, struct call *call)
 	napi_get_cb_info(env, info, &count, call->arguments, &self, NULL);
 	if (count < 3 || napi_unwrap(env, self, (void **)&call->sectors) != napi_ok ||
 	    napi_get_arraybuffer_info(env, call->arguments[0], &memory, &call->slab.size) != napi_ok ||
-	    napi_get_value_uint32(env, call->arguments[2], &call->rows) != napi_ok ||
-	    call->rows == 0 || call->rows > TRESOR_RANGES)
+	    napi_get_value_uint32(env, call->arguments[2], &call->rows) != napi_ok || call->rows == 0 ||
+	    call->rows > TRESOR_RANGES)
 		goto refuse;
 	call->slab.memory = memory;
 	call->table = slab_table(env, call->arguments[1], call->rows, COLUMNS);
@@ -108,8 +108,10 @@ static uint32_t enter(struct call *call, bool decrypt)
 			in = at;
 		}
 		ranges[request.count++] = (struct tresor_range){
-			.in = (uintptr_t)in, .out = (uintptr_t)at,
-			.sector = (uint64_t)fields[SECTOR], .length = (uint32_t)fields[LENGTH],
+			.in = (uintptr_t)in,
+			.out = (uintptr_t)at,
+			.sector = (uint64_t)fields[SECTOR],
+			.length = (uint32_t)fields[LENGTH],
 		};
 	}
 	return request.count == 0 ? TRESOR_OK : tresor_enclave_enter(call->sectors->enclave, &request);

@@ -64,8 +64,7 @@ bool js_get_bytes(napi_env env, napi_value value, uint8_t **bytes, size_t *size)
 	void *data;
 
 	if (napi_is_typedarray(env, value, &is_array) != napi_ok || !is_array ||
-	    napi_get_typedarray_info(env, value, &type, size, &data, NULL, NULL) != napi_ok ||
-	    type != napi_uint8_array)
+	    napi_get_typedarray_info(env, value, &type, size, &data, NULL, NULL) != napi_ok || type != napi_uint8_array)
 		return false;
 	*bytes = data != NULL ? data : &nothing;
 	return true;

@@ -7,8 +7,7 @@
 #include "addon/addon.h"
 #include "addon/napi/values.h"
 
-__attribute__((target("xsave")))
-static uint64_t read_xcr0(void)
+static __attribute__((target("xsave"))) uint64_t read_xcr0(void)
 {
 	return _xgetbv(0);
 }

@@ -361,8 +361,8 @@ static uint32_t backend_enter(struct tresor_backend *backend, uint32_t thread, v
 	if ((int32_t)result < 0)
 		tresor_image_not_entered(image, -(int32_t)result);
 	else
-		tresor_image_fault(image, run.function == ENCLU_EENTER ? "EENTER" : "the enclave",
-				   run.exception_vector, run.exception_error_code, run.exception_addr);
+		tresor_image_fault(image, run.function == ENCLU_EENTER ? "EENTER" : "the enclave", run.exception_vector,
+				   run.exception_error_code, run.exception_addr);
 	return TRESOR_ENTER_LOST;
 }
 

@@ -67,11 +67,13 @@ static void derive(const struct tresor_machine *machine, const struct dependenci
 }
 
 /* The key under which reports to one enclave are MACed, of its own identity or of a TARGETINFO. */
-static void report_key(const struct tresor_machine *machine, const uint8_t mrenclave[32],
-		       const uint64_t attributes[2], uint32_t misc_select, const uint8_t key_id[32],
-		       const uint8_t config_id[64], uint16_t config_svn, uint8_t key[16])
+static void report_key(const struct tresor_machine *machine, const uint8_t mrenclave[32], const uint64_t attributes[2],
+		       uint32_t misc_select, const uint8_t key_id[32], const uint8_t config_id[64], uint16_t config_svn,
+		       uint8_t key[16])
 {
-	struct dependencies inputs = { .key_name = SGX_KEYNAME_REPORT, .misc_select = misc_select, .config_svn = config_svn };
+	struct dependencies inputs = { .key_name = SGX_KEYNAME_REPORT,
+				       .misc_select = misc_select,
+				       .config_svn = config_svn };
 
 	memcpy(inputs.attributes, attributes, sizeof(inputs.attributes));
 	memcpy(inputs.cpu_svn, tresor_cpu_svn, sizeof(inputs.cpu_svn));
@@ -219,8 +221,8 @@ static uint64_t egetkey(const struct tresor_emulator *emulator, uint64_t request
 	    !reachable(emulator, key_at, 16, 16, SGX_SECINFO_W))
 		return TRESOR_EMULATOR_FAULT;
 	memcpy(&request, (const void *)request_at, sizeof(request));
-	if ((request.key_policy & ~(SGX_KEYPOLICY_MRENCLAVE | SGX_KEYPOLICY_MRSIGNER | SGX_KEYPOLICY_KSS)) != 0 || request.reserved1 != 0 ||
-	    !tresor_are_zeros(request.reserved2, sizeof(request.reserved2)))
+	if ((request.key_policy & ~(SGX_KEYPOLICY_MRENCLAVE | SGX_KEYPOLICY_MRSIGNER | SGX_KEYPOLICY_KSS)) != 0 ||
+	    request.reserved1 != 0 || !tresor_are_zeros(request.reserved2, sizeof(request.reserved2)))
 		return TRESOR_EMULATOR_FAULT;
 	/* No enclave of this backend has KSS: create refuses the attribute. */
 	if ((request.key_policy & SGX_KEYPOLICY_KSS) != 0 || request.config_svn != 0)
@@ -231,8 +233,8 @@ static uint64_t egetkey(const struct tresor_emulator *emulator, uint64_t request
 		refused = seal_key(emulator->machine, secs, &request, key);
 		break;
 	case SGX_KEYNAME_REPORT:
-		report_key(emulator->machine, secs->mrenclave, attributes, secs->misc_select, request.key_id,
-			   no_config, 0, key);
+		report_key(emulator->machine, secs->mrenclave, attributes, secs->misc_select, request.key_id, no_config,
+			   0, key);
 		break;
 	case SGX_KEYNAME_EINITTOKEN:
 	case SGX_KEYNAME_PROVISION:
@@ -306,8 +308,7 @@ static uint64_t eaccept(const struct tresor_emulator *emulator, uint64_t secinfo
 	return 0;
 }
 
-uint64_t tresor_emulate(const struct tresor_emulator *emulator, uint32_t leaf, uint64_t rbx, uint64_t rcx,
-			uint64_t rdx)
+uint64_t tresor_emulate(const struct tresor_emulator *emulator, uint32_t leaf, uint64_t rbx, uint64_t rcx, uint64_t rdx)
 {
 	switch (leaf) {
 	case ENCLU_EREPORT:

@@ -120,8 +120,7 @@ bool tresor_enclave_add_pages(struct tresor_enclave *enclave, uint64_t offset, u
 	return true;
 }
 
-bool tresor_enclave_reserve(struct tresor_enclave *enclave, uint64_t offset, uint64_t size,
-			    struct tresor_error *error)
+bool tresor_enclave_reserve(struct tresor_enclave *enclave, uint64_t offset, uint64_t size, struct tresor_error *error)
 {
 	struct tresor_image *image = &enclave->image;
 

@@ -34,8 +34,7 @@ struct tresor_enclave *tresor_enclave_create(const struct tresor_secs *secs, con
 /* One thread makes an enclave; false with the error filled in. In order: pages and the dynamic range, then EINIT. */
 bool tresor_enclave_add_pages(struct tresor_enclave *enclave, uint64_t offset, uint64_t size, const uint8_t *data,
 			      size_t data_size, uint32_t flags, bool measure, struct tresor_error *error);
-bool tresor_enclave_reserve(struct tresor_enclave *enclave, uint64_t offset, uint64_t size,
-			    struct tresor_error *error);
+bool tresor_enclave_reserve(struct tresor_enclave *enclave, uint64_t offset, uint64_t size, struct tresor_error *error);
 bool tresor_enclave_init(struct tresor_enclave *enclave, const uint8_t *sigstruct, uint64_t enclu,
 			 struct tresor_error *error);
 

@@ -74,8 +74,7 @@ static napi_value enclave_add_pages(napi_env env, napi_callback_info info)
 	    !js_get_bytes(env, argv[2], &data, &data_size) || !js_get_uint32(env, argv[3], &flags) ||
 	    !js_get_bool(env, argv[4], &measure))
 		return js_throw_arguments(env, "enclave");
-	return outcome(env,
-		       tresor_enclave_add_pages(enclave, offset, size, data, data_size, flags, measure, &error),
+	return outcome(env, tresor_enclave_add_pages(enclave, offset, size, data, data_size, flags, measure, &error),
 		       &error);
 }
 
@@ -302,7 +301,8 @@ static bool get_options(napi_env env, napi_value object, struct tresor_secs *sec
 		return false;
 	if (strcmp(backend, "software") == 0) {
 		*ops = &tresor_software_ops;
-		if (!js_get_bytes(env, js_property(env, object, "machineSecret"), &secret, &secret_size) || secret_size != 32)
+		if (!js_get_bytes(env, js_property(env, object, "machineSecret"), &secret, &secret_size) ||
+		    secret_size != 32)
 			return false;
 		options->machine_secret = secret;
 		return true;

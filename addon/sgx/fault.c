@@ -41,7 +41,8 @@ static bool is_permitted(const struct tresor_image *image, uint16_t error_code, 
 {
 	const uint64_t offset = address - image->secs.base;
 	const uint8_t needed = error_code & PF_FETCH ? SGX_SECINFO_X :
-			       error_code & PF_WRITE ? SGX_SECINFO_W : SGX_SECINFO_R;
+			       error_code & PF_WRITE ? SGX_SECINFO_W :
+						       SGX_SECINFO_R;
 	uint8_t page;
 
 	if (address < image->secs.base || offset >= image->secs.size)
@@ -54,7 +55,7 @@ void tresor_image_fault(struct tresor_image *image, const char *where, uint16_t 
 			uint64_t address)
 {
 	static const char *const names[] = {
-		[0] = "#DE", [1] = "#DB", [3] = "#BP", [5] = "#BR", [6] = "#UD",
+		[0] = "#DE",  [1] = "#DB",  [3] = "#BP",  [5] = "#BR",	[6] = "#UD",
 		[13] = "#GP", [14] = "#PF", [16] = "#MF", [17] = "#AC", [19] = "#XM",
 	};
 	const char *name = vector < sizeof(names) / sizeof(names[0]) ? names[vector] : NULL;

@@ -17,7 +17,8 @@ bool tresor_check_create(const struct tresor_secs *secs, struct tresor_error *er
 		return tresor_refuse(error, "SGX_SIZE", "the enclave's size 0x%llx is no power of two in range",
 				     (unsigned long long)secs->size);
 	if (secs->attributes & ~(SGX_ATTR_MODE64BIT | SGX_ATTR_DEBUG) || !(secs->attributes & SGX_ATTR_MODE64BIT))
-		return tresor_refuse(error, "SGX_ATTRIBUTES", "ATTRIBUTES 0x%llx are not MODE64BIT, with or without DEBUG",
+		return tresor_refuse(error, "SGX_ATTRIBUTES",
+				     "ATTRIBUTES 0x%llx are not MODE64BIT, with or without DEBUG",
 				     (unsigned long long)secs->attributes);
 	if ((secs->xfrm & 3) != 3 || (secs->xfrm & ~(3ull | SGX_XFRM_AVX | SGX_XFRM_AVX512)) != 0 ||
 	    ((secs->xfrm & SGX_XFRM_AVX512) != 0 &&
@@ -25,7 +26,8 @@ bool tresor_check_create(const struct tresor_secs *secs, struct tresor_error *er
 		return tresor_refuse(error, "SGX_XFRM", "XFRM 0x%llx is not x87 and SSE, with AVX or AVX-512 whole",
 				     (unsigned long long)secs->xfrm);
 	if (secs->misc_select > 1)
-		return tresor_refuse(error, "SGX_MISC_SELECT", "MISCSELECT 0x%x has more than EXINFO", secs->misc_select);
+		return tresor_refuse(error, "SGX_MISC_SELECT", "MISCSELECT 0x%x has more than EXINFO",
+				     secs->misc_select);
 	if (secs->ssa_frame_size > 16 || (uint64_t)secs->ssa_frame_size * SGX_PAGE_SIZE < area + gprs + exinfo)
 		return tresor_refuse(error, "SGX_SSA_FRAME_SIZE", "SSAFRAMESIZE %u pages does not fit XFRM 0x%llx",
 				     secs->ssa_frame_size, (unsigned long long)secs->xfrm);
@@ -118,7 +120,8 @@ bool tresor_check_threads(const struct tresor_image *image, struct tresor_error 
 					     (unsigned long long)thread->tcs);
 		for (uint64_t page = 0; page < frames; page++) {
 			if (image->pages[thread->ossa / SGX_PAGE_SIZE + page] != writable)
-				return tresor_refuse(error, "SGX_TCS", "the TCS at 0x%llx has an SSA that is not writable",
+				return tresor_refuse(error, "SGX_TCS",
+						     "the TCS at 0x%llx has an SSA that is not writable",
 						     (unsigned long long)thread->tcs);
 		}
 	}

@@ -56,8 +56,9 @@ static void compress_plain(uint32_t state[8], const uint8_t *data, size_t blocks
 	}
 }
 
-__attribute__((target("sha,ssse3,sse4.1")))
-static void compress_sha_ni(uint32_t state[8], const uint8_t *data, size_t blocks)
+#define SHA_NI	__attribute__((target("sha,ssse3,sse4.1")))
+
+SHA_NI static void compress_sha_ni(uint32_t state[8], const uint8_t *data, size_t blocks)
 {
 	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
 	__m128i low = _mm_loadu_si128((const __m128i *)state);		/* d c b a */
@@ -76,8 +77,7 @@ static void compress_sha_ni(uint32_t state[8], const uint8_t *data, size_t block
 			w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)data + i), swap);
 		for (int i = 0; i < 16; i++) {
 			__m128i next;
-			__m128i sum = _mm_add_epi32(
-				w[0], _mm_load_si128((const __m128i *)(round_constants + 4 * i)));
+			__m128i sum = _mm_add_epi32(w[0], _mm_load_si128((const __m128i *)(round_constants + 4 * i)));
 
 			cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
 			abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0e));

@@ -38,8 +38,8 @@ static bool below(const uint64_t *a, const uint64_t *b, int limbs)
 }
 
 /* a * b - q * m, which is the remainder modulo m when q is the right quotient. */
-static bool remainder_by(uint64_t out[LIMBS], const uint64_t a[LIMBS], const uint64_t b[LIMBS],
-			 const uint64_t q[LIMBS], const uint64_t m[LIMBS])
+static bool remainder_by(uint64_t out[LIMBS], const uint64_t a[LIMBS], const uint64_t b[LIMBS], const uint64_t q[LIMBS],
+			 const uint64_t m[LIMBS])
 {
 	uint64_t product[2 * LIMBS], multiple[2 * LIMBS];
 	uint64_t borrow = 0;
@@ -118,20 +118,23 @@ bool tresor_check_sigstruct(const uint8_t *bytes, struct tresor_secs *secs, stru
 		return tresor_refuse(error, invalid, "the SIGSTRUCT's VENDOR is 0x%x, not 0 or 0x8086", s.vendor);
 	if (s.exponent != 3)
 		return tresor_refuse(error, invalid, "the SIGSTRUCT's EXPONENT is %u, not 3", s.exponent);
-	if (!tresor_are_zeros(s.reserved1, sizeof(s.reserved1)) || !tresor_are_zeros(s.reserved2, sizeof(s.reserved2)) ||
-	    !tresor_are_zeros(s.reserved3, sizeof(s.reserved3)) || !tresor_are_zeros(s.reserved4, sizeof(s.reserved4)) ||
-	    s.cet_attributes != 0 || s.cet_attributes_mask != 0)
+	if (!tresor_are_zeros(s.reserved1, sizeof(s.reserved1)) ||
+	    !tresor_are_zeros(s.reserved2, sizeof(s.reserved2)) ||
+	    !tresor_are_zeros(s.reserved3, sizeof(s.reserved3)) ||
+	    !tresor_are_zeros(s.reserved4, sizeof(s.reserved4)) || s.cet_attributes != 0 || s.cet_attributes_mask != 0)
 		return tresor_refuse(error, invalid, "a reserved field of the SIGSTRUCT is not zero");
 	if (!is_signed(&s))
 		return tresor_refuse(error, "SGX_INVALID_SIGNATURE",
 				     "the SIGSTRUCT's SIGNATURE, Q1 or Q2 is not its key's over these fields");
-	if ((s.attributes[0] & SGX_ATTR_KSS) == 0 && (!tresor_are_zeros(s.isv_family_id, 16) || !tresor_are_zeros(s.isv_ext_prod_id, 16)))
+	if ((s.attributes[0] & SGX_ATTR_KSS) == 0 &&
+	    (!tresor_are_zeros(s.isv_family_id, 16) || !tresor_are_zeros(s.isv_ext_prod_id, 16)))
 		return tresor_refuse(error, invalid, "the SIGSTRUCT uses KSS fields without the KSS attribute");
 	if (memcmp(s.enclave_hash, secs->mrenclave, 32) != 0)
 		return tresor_refuse(error, "SGX_INVALID_MEASUREMENT",
 				     "the image measures otherwise than the SIGSTRUCT's ENCLAVEHASH");
 	if ((secs->attributes & s.attributes_mask[0]) != (s.attributes[0] & s.attributes_mask[0]))
-		return tresor_refuse(error, attribute, "ATTRIBUTES 0x%llx is not what was signed, 0x%llx under mask 0x%llx",
+		return tresor_refuse(error, attribute,
+				     "ATTRIBUTES 0x%llx is not what was signed, 0x%llx under mask 0x%llx",
 				     (unsigned long long)secs->attributes, (unsigned long long)s.attributes[0],
 				     (unsigned long long)s.attributes_mask[0]);
 	if ((secs->xfrm & s.attributes_mask[1]) != (s.attributes[1] & s.attributes_mask[1]))

@@ -17,8 +17,8 @@
 
 uint32_t tresor_software_eenter(struct software_thread *thread, void *request);
 void tresor_software_abort(void);
-uint64_t tresor_software_leaf(struct software_thread *thread, uint32_t leaf, uint64_t rbx, uint64_t rcx,
-			      uint64_t rdx) __attribute__((visibility("hidden")));
+uint64_t tresor_software_leaf(struct software_thread *thread, uint32_t leaf, uint64_t rbx, uint64_t rcx, uint64_t rdx)
+	__attribute__((visibility("hidden")));
 
 /* The thread of an enclave that this thread of ours is in. Read by the signal handler. */
 __thread struct software_thread *tresor_software_current
@@ -86,8 +86,7 @@ void tresor_software_catch_faults(void)
 		sigaction(fault_signals[i], &action, &previous[i]);
 }
 
-uint64_t tresor_software_leaf(struct software_thread *thread, uint32_t leaf, uint64_t rbx, uint64_t rcx,
-			      uint64_t rdx)
+uint64_t tresor_software_leaf(struct software_thread *thread, uint32_t leaf, uint64_t rbx, uint64_t rcx, uint64_t rdx)
 {
 	return tresor_emulate(thread->emulator, leaf, rbx, rcx, rdx);
 }
@@ -114,14 +113,12 @@ static bool has_pkru(void)
 	return which == 2;
 }
 
-__attribute__((target("pku")))
-static uint32_t read_pkru(void)
+static __attribute__((target("pku"))) uint32_t read_pkru(void)
 {
 	return _rdpkru_u32();
 }
 
-__attribute__((target("pku")))
-static void write_pkru(uint32_t pkru)
+static __attribute__((target("pku"))) void write_pkru(uint32_t pkru)
 {
 	_wrpkru(pkru);
 }

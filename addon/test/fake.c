@@ -68,9 +68,13 @@ static napi_value js_configure(napi_env env, napi_callback_info info)
 /* Since the last call; `open` is what is open now. */
 static napi_value js_counters(napi_env env, napi_callback_info info)
 {
-	const struct { const char *name; uint32_t value; } all[] = {
-		{ "open", fake_counters.open }, { "addCalls", fake_counters.add_calls }, { "pages", fake_counters.pages },
-		{ "initCalls", fake_counters.init_calls }, { "entries", fake_counters.entries },
+	const struct {
+		const char *name;
+		uint32_t value;
+	} all[] = {
+		{ "open", fake_counters.open },	      { "addCalls", fake_counters.add_calls },
+		{ "pages", fake_counters.pages },     { "initCalls", fake_counters.init_calls },
+		{ "entries", fake_counters.entries },
 	};
 	napi_value object;
 
@@ -148,10 +152,8 @@ static napi_value js_vdso_has(napi_env env, napi_callback_info info)
 static napi_value register_all(napi_env env, napi_value exports)
 {
 	static const napi_property_descriptor functions[] = {
-		{ .utf8name = "configure", .method = js_configure },
-		{ .utf8name = "counters", .method = js_counters },
-		{ .utf8name = "lose", .method = js_lose },
-		{ .utf8name = "hold", .method = js_hold },
+		{ .utf8name = "configure", .method = js_configure }, { .utf8name = "counters", .method = js_counters },
+		{ .utf8name = "lose", .method = js_lose },	     { .utf8name = "hold", .method = js_hold },
 		{ .utf8name = "vdsoHas", .method = js_vdso_has },
 	};
 

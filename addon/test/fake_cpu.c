@@ -29,13 +29,12 @@ static __thread struct visit visit __attribute__((tls_model("initial-exec")));
 
 int tresor_fake_begin(struct sgx_enclave_run *run, uint32_t function) __attribute__((visibility("hidden")));
 void tresor_fake_end(void) __attribute__((visibility("hidden")));
-int tresor_fake_vdso(unsigned long rdi, unsigned long rsi, unsigned long rdx, unsigned int function,
-		     unsigned long r8, unsigned long r9, struct sgx_enclave_run *run);
+int tresor_fake_vdso(unsigned long rdi, unsigned long rsi, unsigned long rdx, unsigned int function, unsigned long r8,
+		     unsigned long r9, struct sgx_enclave_run *run);
 extern const uint8_t tresor_fake_aep[], tresor_fake_exception[];
 
 /* As the kernel's fixup leaves things: out of the enclave, the registers synthetic. */
-static void leave_by_exception(ucontext_t *frame, uint32_t leaf, uint16_t vector, uint16_t error_code,
-			       uint64_t address)
+static void leave_by_exception(ucontext_t *frame, uint32_t leaf, uint16_t vector, uint16_t error_code, uint64_t address)
 {
 	greg_t *registers = frame->uc_mcontext.gregs;
 
@@ -124,7 +123,7 @@ static bool enclu(greg_t *registers)
 	    mprotect((void *)(uintptr_t)page, SGX_PAGE_SIZE, PROT_READ | PROT_WRITE) != 0)
 		return false;
 	registers[REG_RAX] = (greg_t)result;
-	registers[REG_EFL] = (greg_t)((registers[REG_EFL] & (greg_t)~(zero_flag | other_flags)) |
+	registers[REG_EFL] = (greg_t)((registers[REG_EFL] & (greg_t) ~(zero_flag | other_flags)) |
 				      (greg_t)(result != 0 ? zero_flag : 0));
 	registers[REG_RIP] += ENCLU_SIZE;
 	return true;
@@ -186,13 +185,15 @@ int tresor_fake_begin(struct sgx_enclave_run *run, uint32_t function)
 	stack_t stack = { .ss_size = FAKE_SIGNAL_STACK };
 
 	__atomic_fetch_add(&fake_counters.entries, 1, __ATOMIC_RELAXED);
-	if ((function != ENCLU_EENTER && function != ENCLU_ERESUME) || !tresor_are_zeros(run->reserved, sizeof(run->reserved)))
+	if ((function != ENCLU_EENTER && function != ENCLU_ERESUME) ||
+	    !tresor_are_zeros(run->reserved, sizeof(run->reserved)))
 		return -EINVAL;
 	if (fake_faults.enter_result != 0)
 		return fake_faults.enter_result;
 	visit.enclave = NULL;
 	for (int i = 0; i < FAKE_ENCLAVES && visit.enclave == NULL; i++) {
-		if (fake_enclaves[i].open && fake_enclaves[i].initialised && fake_is_inside(&fake_enclaves[i], run->tcs))
+		if (fake_enclaves[i].open && fake_enclaves[i].initialised &&
+		    fake_is_inside(&fake_enclaves[i], run->tcs))
 			visit.enclave = &fake_enclaves[i];
 	}
 	if (visit.enclave == NULL)

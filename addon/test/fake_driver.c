@@ -148,8 +148,8 @@ static int add_page(struct fake_enclave *enclave, uint64_t from, uint64_t offset
 		struct tresor_thread *thread = &image->threads[image->thread_count];
 
 		/* STATE, FLAGS, CSSA and AEP. */
-		if (image->thread_count == TRESOR_THREADS || !tresor_are_zeros(page, 16) || !tresor_are_zeros(page + 24, 4) ||
-		    !tresor_are_zeros(page + 40, 8))
+		if (image->thread_count == TRESOR_THREADS || !tresor_are_zeros(page, 16) ||
+		    !tresor_are_zeros(page + 24, 4) || !tresor_are_zeros(page + 40, 8))
 			return fail(EIO);
 		thread->tcs = offset;
 		memcpy(&thread->ossa, page + 16, 8);
@@ -177,8 +177,8 @@ static int add_from(struct fake_enclave *enclave, struct sgx_enclave_add_pages *
 	int result = 0;
 
 	for (argument->count = 0; argument->count < argument->length; argument->count += SGX_PAGE_SIZE) {
-		const bool signal = fake_faults.signal_every > 0 &&
-				    ++page_attempts % (uint32_t)fake_faults.signal_every == 0;
+		const bool signal =
+			fake_faults.signal_every > 0 && ++page_attempts % (uint32_t)fake_faults.signal_every == 0;
 
 		if (signal)
 			return fake_faults.epc_full || argument->count == 0 ? fail(ERESTARTSYS) : 0;
@@ -203,9 +203,8 @@ static int add_pages(struct fake_enclave *enclave, struct sgx_enclave_add_pages 
 	if (interrupted(&fake_faults.interrupt_add))
 		return -1;
 	if (!enclave->created || enclave->initialised || argument->length == 0 ||
-	    (argument->src | argument->offset | argument->length) % SGX_PAGE_SIZE != 0 ||
-	    argument->offset >= size || argument->length > size - argument->offset ||
-	    argument->flags & ~(uint64_t)SGX_PAGE_MEASURE)
+	    (argument->src | argument->offset | argument->length) % SGX_PAGE_SIZE != 0 || argument->offset >= size ||
+	    argument->length > size - argument->offset || argument->flags & ~(uint64_t)SGX_PAGE_MEASURE)
 		return fail(EINVAL);
 	if (!copy_in(secinfo, argument->secinfo, sizeof(secinfo)))
 		return fail(EFAULT);
@@ -295,10 +294,11 @@ void *fake_mmap(void *address, size_t size, int protection, int flags, int devic
 	if (!enclave->created || offset >= image->secs.size || size > image->secs.size - offset)
 		return MAP_FAILED;
 	for (uint64_t i = offset / SGX_PAGE_SIZE; i < (offset + size) / SGX_PAGE_SIZE; i++) {
-		const int allowed = image->pages[i] & TRESOR_PAGE_TCS ? PROT_READ | PROT_WRITE :
-			(image->pages[i] & SGX_SECINFO_R ? PROT_READ : 0) |
-			(image->pages[i] & SGX_SECINFO_W ? PROT_WRITE : 0) |
-			(image->pages[i] & SGX_SECINFO_X ? PROT_EXEC : 0);
+		const int allowed = image->pages[i] & TRESOR_PAGE_TCS ?
+					    PROT_READ | PROT_WRITE :
+					    (image->pages[i] & SGX_SECINFO_R ? PROT_READ : 0) |
+						    (image->pages[i] & SGX_SECINFO_W ? PROT_WRITE : 0) |
+						    (image->pages[i] & SGX_SECINFO_X ? PROT_EXEC : 0);
 
 		is_tcs |= (image->pages[i] & TRESOR_PAGE_TCS) != 0;
 		absent += image->pages[i] == 0;
