@@ -44,6 +44,7 @@ const nbdkitHas = (kind, names) =>
 const unit = {
   gcc: () => links("gcc", ["-static-pie"]),
   make: () => works("make", ["--version"]),
+  "clang-format-14": () => works("clang-format-14", ["--version"]),
   python3: () => works("python3", ["-c", "import ctypes, json, socket"]),
   "libssl-dev": () => links("gcc", ["-lcrypto"], "#include <openssl/evp.h>"),
   "libargon2-dev": () => links("gcc", ["-largon2"], "#include <argon2.h>"),

@@ -100,6 +100,7 @@ if (wanted.includes("unit")) {
   if (filter.length === 0) {
     await step("types: tsc --noEmit", bin("tsc"), ["--noEmit"])
     await step("style: biome check", bin("biome"), ["check", "--error-on-warnings"])
+    await step("style: clang-format", process.execPath, ["scripts/format-c.mjs"])
     await step("enclave: image holds nothing SGX forbids", "make", ["-s", "-C", "enclave", "check"])
     await step("enclave: crypto against OpenSSL and libargon2", "make", ["-s", "-C", "enclave/test", "check"])
   }

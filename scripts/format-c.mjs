@@ -1,0 +1,75 @@
+#!/usr/bin/env node
+/**
+ * The layout of the C sources, by clang-format 14 (others lay out otherwise)
+ * and the .clang-format at the top.
+ *
+ *   node scripts/format-c.mjs           names the lines that are laid out otherwise; exits 1 if there are any
+ *   node scripts/format-c.mjs --write   lays them out
+ *
+ * Two things stand as their author set them, because clang-format knows no way
+ * to say "one tab": the gap before a comment at a line's end, and the one
+ * between a macro's name and its value.
+ */
+import { execFileSync, spawnSync } from "node:child_process"
+import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { root } from "./runtime.mjs"
+
+/**
+ * Not kernel/: its layout is the kernel's own, whose macros that look like
+ * loops and qualifiers clang-format has to be told one by one.
+ */
+const folders = ["addon", "launcher"]
+
+/** What clang-format would put in place of which bytes: white space both. */
+function replacementsOf(file) {
+  const ran = spawnSync("clang-format-14", ["--style=file", "--output-replacements-xml", file], { cwd: root })
+  if (ran.status !== 0) throw new Error(`clang-format-14: ${ran.error?.message ?? ran.stderr}`)
+  return [...String(ran.stdout).matchAll(/<replacement offset='(\d+)' length='(\d+)'>([^<]*)<\/replacement>/g)].map(
+    ([, offset, length, text]) => ({
+      start: Number(offset),
+      end: Number(offset) + Number(length),
+      text: text.replaceAll("&#10;", "\n").replaceAll("&#13;", "\r"),
+    }),
+  )
+}
+
+/** Whether the author's gap stands. */
+function stands(source, { start, end, text }) {
+  const before = source.subarray(source.lastIndexOf("\n", start - 1) + 1, start).toString()
+  if (text.includes("\n") || source.subarray(start, end).includes("\n") || before.trim() === "") return false
+  const after = source.subarray(end, end + 2).toString()
+  return (end > start && after === "/*") || /^#define\s+\w+(\([^)]*\))?$/.test(before)
+}
+
+const lineOf = (source, offset) => source.subarray(0, offset).toString().split("\n").length
+
+const write = process.argv.includes("--write")
+const files = execFileSync("git", ["ls-files", "--", ...folders], { cwd: root, encoding: "utf8" })
+  .split("\n")
+  .filter((file) => /\.[ch]$/.test(file))
+let wrong = 0
+for (const file of files) {
+  const path = join(root, file)
+  const source = readFileSync(path)
+  const changes = replacementsOf(path).filter((each) => !stands(source, each))
+  if (changes.length === 0) continue
+  if (write) {
+    const parts = []
+    let at = 0
+    for (const { start, end, text } of changes) {
+      parts.push(source.subarray(at, start), Buffer.from(text))
+      at = end
+    }
+    writeFileSync(path, Buffer.concat([...parts, source.subarray(at)]))
+    continue
+  }
+  for (const line of new Set(changes.map(({ end }) => lineOf(source, end)))) {
+    wrong++
+    console.error(`${file}:${line}: clang-format lays this line out otherwise`)
+  }
+}
+if (wrong > 0) {
+  console.error("node scripts/format-c.mjs --write lays them out")
+  process.exit(1)
+}
