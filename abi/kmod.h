@@ -50,7 +50,7 @@
 #define TRESOR_CHECK_SIZE	32	/* tells one key from another, and nothing of either */
 #define TRESOR_BYTES_MAX	64	/* what dm-crypt's setkey may deliver */
 
-/* Modes; the numbers are enum tresor_mode of abi/enclave.h. */
+/* Modes; the numbers are enum tresor_mode of abi/enclave.h, see the end. */
 #define TRESOR_KMODE_XTS	1
 #define TRESOR_KMODE_CBC	2
 #define TRESOR_KMODE_CTR	3
@@ -257,5 +257,14 @@ _Static_assert(sizeof(struct tresor_exchange) == 40, "abi");
 _Static_assert(sizeof(struct tresor_key_handle) == 72, "abi");
 _Static_assert(sizeof(struct tresor_event) == 96, "abi");
 _Static_assert(sizeof(struct tresor_answer) == 48, "abi");
+
+/* Where a daemon's side includes both, enclave.h first. */
+#ifdef TRESOR_ABI_ENCLAVE_H
+_Static_assert(TRESOR_KMODE_XTS == (int)TRESOR_XTS, "enclave.h");
+_Static_assert(TRESOR_KMODE_CBC == (int)TRESOR_CBC, "enclave.h");
+_Static_assert(TRESOR_KMODE_CTR == (int)TRESOR_CTR, "enclave.h");
+_Static_assert(TRESOR_KMODE_ECB == (int)TRESOR_ECB, "enclave.h");
+_Static_assert(TRESOR_KMODE_CBC_ESSIV == (int)TRESOR_CBC_ESSIV, "enclave.h");
+#endif
 
 #endif /* TRESOR_ABI_KMOD_H */

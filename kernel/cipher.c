@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * The ciphers as the Crypto API sees them. All work is done elsewhere; here a
- * request is checked, and its memory is read and written.
- */
+/* The ciphers as the Crypto API sees them: a request is checked, all work is done elsewhere. */
 #include <crypto/aes.h>
 #include <crypto/internal/skcipher.h>
-#include <linux/bottom_half.h>
 #include <linux/capability.h>
 #include <linux/err.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/scatterlist.h>
 
 #include "tresor.h"
@@ -23,62 +20,6 @@ struct tresor_algorithm {
 	struct skcipher_alg base;
 	u8 mode;
 };
-
-static struct skcipher_request *api_request(struct tresor_request *request)
-{
-	return container_of((void *)request, struct skcipher_request, __ctx);
-}
-
-void tresor_request_read(struct tresor_request *request, u8 *to, u32 length)
-{
-	sg_pcopy_to_buffer(api_request(request)->src, request->src_nents, to, length,
-			   request->done);
-}
-
-void tresor_request_write(struct tresor_request *request, const u8 *from, u32 length)
-{
-	sg_pcopy_from_buffer(api_request(request)->dst, request->dst_nents, from, length,
-			     request->done);
-}
-
-/*
- * dm-crypt's callback may submit a bio, which may sleep; callers that do not
- * know a backlog (networking) expect a callback with bottom halves off.
- */
-static void deliver(struct skcipher_request *api, bool may_backlog, int error)
-{
-	if (may_backlog) {
-		skcipher_request_complete(api, error);
-		return;
-	}
-	local_bh_disable();
-	skcipher_request_complete(api, error);
-	local_bh_enable();
-}
-
-void tresor_request_progress(struct tresor_request *request)
-{
-	if (!request->owed)
-		return;
-	request->owed = false;
-	deliver(api_request(request), true, -EINPROGRESS);
-}
-
-void tresor_request_deliver(struct tresor_request *request)
-{
-	struct skcipher_request *api = api_request(request);
-	bool may_backlog = request->may_backlog;
-	int error = request->error;
-
-	if (error)
-		tresor_count(TRESOR_COUNT_FAILURES, 1);
-	else
-		tresor_count(request->decrypt ? TRESOR_COUNT_DECRYPT : TRESOR_COUNT_ENCRYPT, 1);
-	if (!error && request->mode != TRESOR_KMODE_ECB)
-		memcpy(api->iv, request->iv, sizeof(request->iv));
-	tresor_key_put(request->key);
-	deliver(api, may_backlog, error);
-}
 
 static struct tresor_key *get_key(struct tresor_tfm *tfm)
 {
@@ -125,7 +66,7 @@ static int crypt(struct skcipher_request *api, bool decrypt)
 		return -ENOKEY;
 	}
 	request->key = key;
-	ret = tresor_key_submit(request);
+	ret = tresor_route_submit(request);
 	/* Accepted: the request may be gone by now. */
 	if (ret == -EINPROGRESS || ret == -EBUSY)
 		return ret;
@@ -234,7 +175,11 @@ static struct tresor_algorithm algorithms[] = {
 		  AES_BLOCK_SIZE, AES_BLOCK_SIZE),
 };
 
-int tresor_cipher_register(void)
+static DEFINE_MUTEX(register_lock);
+static bool registered;
+
+/* Holds register_lock. */
+static int register_all(void)
 {
 	int ret, i;
 
@@ -250,10 +195,25 @@ undo:
 	return ret;
 }
 
-void tresor_cipher_unregister(void)
+int tresor_ciphers_register(void)
+{
+	int ret = 0;
+
+	mutex_lock(&register_lock);
+	if (!registered)
+		ret = register_all();
+	if (!ret)
+		registered = true;
+	mutex_unlock(&register_lock);
+	return ret;
+}
+
+void tresor_ciphers_unregister(void)
 {
 	int i;
 
+	if (!registered)
+		return;
 	for (i = ARRAY_SIZE(algorithms) - 1; i >= 0; i--)
 		crypto_unregister_skcipher(&algorithms[i].base);
 }

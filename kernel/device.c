@@ -5,16 +5,13 @@
 #include <linux/capability.h>
 #include <linux/freezer.h>
 #include <linux/fs.h>
-#include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/log2.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
-#include <linux/pid.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
@@ -24,47 +21,18 @@
 /* Results copied in, and completed, at once: kernel stack is dear. */
 #define CHUNK	16u
 
-/* A parameter's bound: longer is no poll. */
+static unsigned int poll_us;
+module_param(poll_us, uint, 0644);
+MODULE_PARM_DESC(poll_us, "busy-poll for requests before a daemon sleeps (0: off)");
+
+/* Its bound: longer is no poll. */
 #define POLL_US_MAX	10000u
 
-/* A daemon that stopped taking part (SIGSTOP, deadlock) is never released. Its queues tell. */
-static void watch(struct work_struct *work)
+/* 0: not attached. Else queues, legacy and process are there to stay. */
+static u32 attached(const struct tresor_daemon *daemon)
 {
-	struct tresor_daemon *daemon =
-		container_of(to_delayed_work(work), struct tresor_daemon, watchdog);
-	unsigned int seconds = READ_ONCE(tresor_hang_seconds);
-	bool busy = false;
-	u32 i;
-
-	if (READ_ONCE(daemon->stopped))
-		return;
-	for (i = 0; i < daemon->queue_count; i++) {
-		switch (tresor_queue_check(&daemon->queues[i], tresor_jiffies(seconds))) {
-		case TRESOR_QUEUE_IDLE:
-			continue;
-		case TRESOR_QUEUE_BUSY:
-			busy = true;
-			continue;
-		case TRESOR_QUEUE_HUNG:
-			busy = true;
-			if (!seconds)
-				continue;
-		}
-		pr_warn("daemon %d has left requests unanswered for %u s, treating it as dead\n",
-			daemon->pid, seconds);
-		tresor_key_detach(daemon);
-		return;
-	}
-	/* Else the next request's submission starts it again. */
-	if (busy)
-		queue_delayed_work(tresor_timers, &daemon->watchdog, HZ);
-}
-
-void tresor_queue_busy(struct tresor_queue *queue)
-{
-	struct tresor_daemon *daemon = queue->owner;
-
-	queue_delayed_work(tresor_timers, &daemon->watchdog, HZ);
+	/* Pairs with the release in tresor_daemon_attach(). */
+	return smp_load_acquire(&daemon->queue_count);
 }
 
 static int device_open(struct inode *inode, struct file *file)
@@ -73,24 +41,11 @@ static int device_open(struct inode *inode, struct file *file)
 
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
-	daemon = kzalloc(sizeof(*daemon), GFP_KERNEL);
+	daemon = tresor_daemon_make();
 	if (!daemon)
 		return -ENOMEM;
-	INIT_LIST_HEAD(&daemon->node);
-	INIT_LIST_HEAD(&daemon->keys);
-	INIT_LIST_HEAD(&daemon->events);
-	init_waitqueue_head(&daemon->event_wait);
-	mutex_init(&daemon->attach_lock);
-	INIT_DELAYED_WORK(&daemon->watchdog, watch);
 	file->private_data = daemon;
 	return 0;
-}
-
-static void free_queues(struct tresor_queue *queues, u32 count)
-{
-	while (count--)
-		tresor_queue_exit(&queues[count]);
-	kvfree(queues);
 }
 
 /*
@@ -101,77 +56,20 @@ static int device_flush(struct file *file, fl_owner_t id)
 {
 	struct tresor_daemon *daemon = file->private_data;
 
-	if (smp_load_acquire(&daemon->queue_count) && task_tgid(current) == daemon->process)
-		tresor_key_detach(daemon);
+	if (attached(daemon) && task_tgid(current) == daemon->process)
+		tresor_daemon_detach(daemon);
 	return 0;
 }
 
 static int device_release(struct inode *inode, struct file *file)
 {
-	struct tresor_daemon *daemon = file->private_data;
-
-	if (daemon->queue_count) {
-		tresor_key_detach(daemon);
-		/* Not before: a submission starts it. */
-		cancel_delayed_work_sync(&daemon->watchdog);
-		spin_lock_bh(&tresor_lock);
-		list_del_init(&daemon->node);
-		spin_unlock_bh(&tresor_lock);
-		free_queues(daemon->queues, daemon->queue_count);
-		put_pid(daemon->process);
-	}
-	kfree(daemon);
+	tresor_daemon_free(file->private_data);
 	return 0;
-}
-
-/* Holds daemon->attach_lock. */
-static int attach(struct tresor_daemon *daemon, const struct tresor_attach *arg)
-{
-	struct tresor_queue *queues;
-	u32 i;
-	int ret;
-
-	if (daemon->queue_count)
-		return -EBUSY;
-	queues = kvcalloc(arg->queues, sizeof(*queues), GFP_KERNEL);
-	if (!queues)
-		return -ENOMEM;
-	for (i = 0; i < arg->queues; i++) {
-		ret = tresor_queue_init(&queues[i], arg->depth);
-		if (ret)
-			goto free;
-		queues[i].owner = daemon;
-	}
-	ret = tresor_register_ciphers();
-	if (ret)
-		goto free;
-
-	spin_lock_bh(&tresor_lock);
-	if ((arg->flags & TRESOR_ATTACH_LEGACY) && tresor_legacy_daemon()) {
-		spin_unlock_bh(&tresor_lock);
-		ret = -EBUSY;
-		goto free;
-	}
-	daemon->legacy = arg->flags & TRESOR_ATTACH_LEGACY;
-	daemon->queues = queues;
-	daemon->process = get_pid(task_tgid(current));
-	daemon->pid = pid_nr(daemon->process);
-	smp_store_release(&daemon->queue_count, arg->queues);
-	list_add_tail(&daemon->node, &tresor_daemons);
-	/* Under the same lock: a STOP from another thread comes before or after, with all its keys. */
-	if (daemon->legacy)
-		tresor_legacy_offer_orphans(daemon);
-	spin_unlock_bh(&tresor_lock);
-	return 0;
-free:
-	free_queues(queues, i);
-	return ret;
 }
 
 static long ioctl_attach(struct tresor_daemon *daemon, void __user *user)
 {
 	struct tresor_attach arg;
-	long ret;
 
 	if (copy_from_user(&arg, user, sizeof(arg)))
 		return -EFAULT;
@@ -181,10 +79,7 @@ static long ioctl_attach(struct tresor_daemon *daemon, void __user *user)
 	    arg.depth > TRESOR_DEPTH_MAX || !is_power_of_2(arg.depth) ||
 	    (arg.flags & ~TRESOR_ATTACH_LEGACY))
 		return -EINVAL;
-	mutex_lock(&daemon->attach_lock);
-	ret = attach(daemon, &arg);
-	mutex_unlock(&daemon->attach_lock);
-	return ret;
+	return tresor_daemon_attach(daemon, &arg);
 }
 
 static int commit(struct tresor_queue *queue, const struct tresor_exchange *arg)
@@ -217,7 +112,7 @@ static bool has_news(struct tresor_daemon *daemon, struct tresor_queue *queue)
 
 static void poll_briefly(struct tresor_daemon *daemon, struct tresor_queue *queue)
 {
-	unsigned int us = min(READ_ONCE(tresor_poll_us), POLL_US_MAX);
+	unsigned int us = min(READ_ONCE(poll_us), POLL_US_MAX);
 	ktime_t end = ktime_add_us(ktime_get(), us);
 
 	while (!has_news(daemon, queue) && !need_resched() && !signal_pending(current) &&
@@ -238,7 +133,7 @@ static int fetch(struct tresor_daemon *daemon, struct tresor_queue *queue,
 		count = tresor_queue_fetch(queue, slots, arg->fetch, arg->bytes);
 		if (count || !arg->fetch || (arg->flags & TRESOR_EXCHANGE_NOWAIT))
 			break;
-		if (READ_ONCE(tresor_poll_us))
+		if (READ_ONCE(poll_us))
 			poll_briefly(daemon, queue);
 		/* -EINTR, not a restart: results must not be taken a second time. */
 		if (wait_event_interruptible(queue->wait, has_news(daemon, queue)))
@@ -346,7 +241,7 @@ static long device_ioctl(struct file *file, unsigned int command, unsigned long 
 
 	if (command == TRESOR_IOC_ATTACH)
 		return ioctl_attach(daemon, user);
-	if (!smp_load_acquire(&daemon->queue_count))
+	if (!attached(daemon))
 		return -ENOTCONN;
 	switch (command) {
 	case TRESOR_IOC_EXCHANGE:
@@ -362,7 +257,7 @@ static long device_ioctl(struct file *file, unsigned int command, unsigned long 
 	case TRESOR_IOC_RELEASE:
 		return ioctl_answer(daemon, user, tresor_legacy_release);
 	case TRESOR_IOC_STOP:
-		tresor_key_detach(daemon);
+		tresor_daemon_detach(daemon);
 		return 0;
 	}
 	return -ENOTTY;
@@ -373,7 +268,7 @@ static int device_mmap(struct file *file, struct vm_area_struct *vma)
 	struct tresor_daemon *daemon = file->private_data;
 	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
 	unsigned long size = vma->vm_end - vma->vm_start;
-	u32 count = smp_load_acquire(&daemon->queue_count);
+	u32 count = attached(daemon);
 	u64 index = offset >> 24;
 	struct tresor_queue *queue;
 

@@ -1,63 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Keys as the kernel knows them: which daemon serves which, where requests wait
- * while none does, and who is told when they are done.
+ * Keys as the kernel knows them: their lives and names, and who is told when
+ * their requests are done.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/crypto.h>
 #include <crypto/algapi.h>
-#include <linux/jiffies.h>
-#include <linux/module.h>
+#include <linux/random.h>
 #include <linux/slab.h>
-#include <linux/smp.h>
-#include <linux/srcu.h>
+#include <linux/string.h>
 
+#include "compat.h"
 #include "tresor.h"
 
-/* Protects tresor_daemons, tresor_keys, waiting and what tresor.h says of their members. */
 DEFINE_SPINLOCK(tresor_lock);
 LIST_HEAD(tresor_daemons);
 LIST_HEAD(tresor_keys);
 
-/* Keys with a deadline, the next one first; a reference each. */
-static LIST_HEAD(waiting);
-static void expire(struct work_struct *work);
-/* One timer for all of them: no key can leave one behind. */
-static DECLARE_DELAYED_WORK(expiry, expire);
-
-/* Slots in use from which on another queue may be the better one. */
-#define PILE	4u
-
-/* Daemons that may die, one after the other, below one request before it fails. */
-#define TRIES	8u
-
+/* Callbacks of dm-crypt's, which may wait for one another. */
+static struct workqueue_struct *completions;
 static u64 last_id;
-
-/* Holds a daemon's queues while requests move to them in process context. */
-DEFINE_STATIC_SRCU(adopting);
-
-/*
- * Ours, as long as it keeps up: one worker of dm-crypt submits a whole bio
- * before its first sector is done, and the other queues' threads would idle.
- * The loads are read without the locks, as hints.
- */
-static struct tresor_queue *choose_queue(struct tresor_daemon *daemon)
-{
-	struct tresor_queue *queue = &daemon->queues[raw_smp_processor_id() % daemon->queue_count];
-	u32 i, load, least = tresor_queue_load(queue);
-
-	if (least < PILE)
-		return queue;
-	for (i = 0; i < daemon->queue_count; i++) {
-		load = tresor_queue_load(&daemon->queues[i]);
-		if (load < least) {
-			least = load;
-			queue = &daemon->queues[i];
-		}
-	}
-	return queue;
-}
 
 bool tresor_key_tryget(struct tresor_key *key)
 {
@@ -91,6 +52,56 @@ void tresor_key_put(struct tresor_key *key)
 		kfree_rcu(key, rcu);
 }
 
+/* ---- names ---- */
+
+/*
+ * The last handles that died. Set as a key once more they name nothing, and are
+ * not for the legacy daemon, which would make a key of them. Under tresor_lock.
+ */
+#define GRAVES	256u
+static u8 graves[GRAVES][TRESOR_HANDLE_SIZE];
+static u32 buried;
+
+struct tresor_key *tresor_key_find(const u8 *handle)
+{
+	struct tresor_key *key;
+
+	list_for_each_entry(key, &tresor_keys, node)
+		if (!key->legacy && !crypto_memneq(key->handle, handle, sizeof(key->handle)))
+			return key;
+	return NULL;
+}
+
+/* Must hold tresor_lock. NULL: it is in none. */
+static u8 *find_grave(const u8 *handle)
+{
+	u32 i;
+
+	for (i = 0; i < min(buried, GRAVES); i++)
+		if (!crypto_memneq(graves[i], handle, sizeof(graves[i])))
+			return graves[i];
+	return NULL;
+}
+
+bool tresor_key_buried(const u8 *handle)
+{
+	return find_grave(handle);
+}
+
+void tresor_key_exhume(const u8 *handle)
+{
+	u8 *grave = find_grave(handle);
+
+	if (grave)
+		get_random_bytes(grave, TRESOR_HANDLE_SIZE);
+}
+
+void tresor_key_bury(const u8 *handle)
+{
+	if (!find_grave(handle))
+		memcpy(graves[buried++ % GRAVES], handle, TRESOR_HANDLE_SIZE);
+}
+
 /* ---- completion ---- */
 
 /*
@@ -109,6 +120,8 @@ static void tell(struct work_struct *work)
 	spin_unlock_bh(&key->finished_lock);
 	list_for_each_entry_safe(request, next, &requests, node) {
 		list_del_init(&request->node);
+		/* The request's, which may be gone when its caller knows; ours stays. */
+		tresor_key_put(key);
 		tresor_request_deliver(request);
 	}
 	tresor_key_put(key);
@@ -127,7 +140,7 @@ static void complete_some(struct list_head *requests)
 			break;
 		list_move_tail(&request->node, &key->finished);
 	}
-	if (queue_work(tresor_completions, &key->tell))
+	if (queue_work(completions, &key->tell))
 		refcount_inc(&key->refs);
 	spin_unlock_bh(&key->finished_lock);
 }
@@ -149,116 +162,7 @@ void tresor_requests_fail(struct list_head *requests, int error)
 	tresor_requests_complete(requests);
 }
 
-/* ---- deadlines ---- */
-
-static void count_and_fail(struct list_head *requests)
-{
-	struct tresor_request *request;
-	u64 count = 0;
-
-	list_for_each_entry(request, requests, node)
-		count++;
-	tresor_count(TRESOR_COUNT_EXPIRED, count);
-	tresor_requests_fail(requests, -EIO);
-}
-
-/* Must hold tresor_lock. The deadline of an orphan that somebody may wait for. */
-void tresor_key_arm(struct tresor_key *key)
-{
-	struct tresor_key *before;
-
-	if (key->expired || !list_empty(&key->waiting))
-		return;
-	refcount_inc(&key->refs);
-	key->deadline = jiffies + tresor_jiffies(READ_ONCE(tresor_grace_seconds));
-	list_for_each_entry_reverse(before, &waiting, waiting)
-		if (!time_before(key->deadline, before->deadline))
-			break;
-	list_add(&key->waiting, &before->waiting);
-	if (list_is_first(&key->waiting, &waiting))
-		mod_delayed_work(tresor_timers, &expiry, key->deadline - jiffies);
-}
-
-/* Must hold tresor_lock. Returns true when the caller has to put a reference. */
-bool tresor_key_disarm(struct tresor_key *key)
-{
-	if (list_empty(&key->waiting))
-		return false;
-	list_del_init(&key->waiting);
-	return true;
-}
-
-/* Must hold tresor_lock. NULL when the next deadline, if any, is to come. */
-static struct tresor_key *next_due(void)
-{
-	struct tresor_key *key = list_first_entry_or_null(&waiting, struct tresor_key, waiting);
-
-	if (!key)
-		return NULL;
-	if (time_before(jiffies, key->deadline)) {
-		mod_delayed_work(tresor_timers, &expiry, key->deadline - jiffies);
-		return NULL;
-	}
-	list_del_init(&key->waiting);
-	return key;
-}
-
-/*
- * Must hold tresor_lock. A handle that no daemon serves and no cipher holds can
- * not come back. Returns true when the caller has to put the table's reference.
- */
-static bool unlist_unused(struct tresor_key *key)
-{
-	if (key->users || key->owner || key->legacy || list_empty(&key->node))
-		return false;
-	tresor_handle_bury(key->handle);
-	list_del_init(&key->node);
-	return true;
-}
-
-static void expire(struct work_struct *work)
-{
-	struct tresor_key *key;
-	bool unlisted;
-
-	for (;;) {
-		LIST_HEAD(requests);
-
-		unlisted = false;
-		spin_lock_bh(&tresor_lock);
-		key = next_due();
-		if (key && !rcu_access_pointer(key->daemon)) {
-			key->expired = true;
-			list_splice_init(&key->parked, &requests);
-			unlisted = unlist_unused(key);
-		}
-		spin_unlock_bh(&tresor_lock);
-		if (!key)
-			return;
-		if (!list_empty(&requests))
-			pr_warn("no daemon took over key %llu in time, its requests fail\n", key->id);
-		count_and_fail(&requests);
-		if (unlisted)
-			tresor_key_put(key);
-		tresor_key_put(key);
-	}
-}
-
-void tresor_key_fail_parked(void)
-{
-	struct tresor_key *key;
-	LIST_HEAD(requests);
-
-	spin_lock_bh(&tresor_lock);
-	list_for_each_entry(key, &tresor_keys, node) {
-		if (rcu_access_pointer(key->daemon) || (list_empty(&key->parked) && !key->users))
-			continue;
-		key->expired = true;
-		list_splice_tail_init(&key->parked, &requests);
-	}
-	spin_unlock_bh(&tresor_lock);
-	count_and_fail(&requests);
-}
+/* ---- making ---- */
 
 struct tresor_key *tresor_key_make(gfp_t flags)
 {
@@ -278,239 +182,25 @@ struct tresor_key *tresor_key_make(gfp_t flags)
 	return key;
 }
 
-/* Must hold tresor_lock. */
 void tresor_key_list(struct tresor_key *key)
 {
 	key->id = ++last_id;
 	list_add_tail(&key->node, &tresor_keys);
 }
 
-void tresor_key_exit(void)
-{
-	struct tresor_key *key, *next;
-	LIST_HEAD(left);
-
-	cancel_delayed_work_sync(&expiry);
-	spin_lock_bh(&tresor_lock);
-	list_splice_init(&waiting, &left);
-	spin_unlock_bh(&tresor_lock);
-	list_for_each_entry_safe(key, next, &left, waiting) {
-		list_del_init(&key->waiting);
-		tresor_key_put(key);
-	}
-	/* Handles that only the table knows. */
-	list_for_each_entry_safe(key, next, &tresor_keys, node) {
-		list_del_init(&key->node);
-		tresor_key_put(key);
-	}
-}
-
-/* ---- requests ---- */
-
 u32 tresor_key_cookie(const struct tresor_key *key)
 {
 	return READ_ONCE(key->cookie);
 }
 
-/* Must hold tresor_lock. 0: parked. Else what became of the key. */
-static int park(struct tresor_key *key, struct tresor_request *request)
+int tresor_keys_init(void)
 {
-	if (key->dead)
-		return -ENOKEY;
-	if (key->expired)
-		return -EIO;
-	list_add_tail(&request->node, &key->parked);
-	tresor_key_arm(key);
-	tresor_count(TRESOR_COUNT_PARKED, 1);
-	return 0;
+	/* Writeback may wait for it. Bound: the daemon's CPU has the data, and soon sleeps. */
+	completions = alloc_workqueue("tresor", WQ_MEM_RECLAIM | WQ_HIGHPRI | TRESOR_WQ_BOUND, 0);
+	return completions ? 0 : -ENOMEM;
 }
 
-/* Must hold tresor_lock, with no daemon there. */
-static int submit_orphan(struct tresor_key *key, struct tresor_request *request)
+void tresor_keys_exit(void)
 {
-	int ret;
-
-	if (!request->may_backlog)
-		return key->dead ? -ENOKEY : key->expired ? -EIO : -ENOSPC;
-	request->owed = true;
-	ret = park(key, request);
-	if (!ret)
-		return -EBUSY;
-	request->owed = false;
-	return ret;
-}
-
-int tresor_key_submit(struct tresor_request *request)
-{
-	struct tresor_key *key = request->key;
-	struct tresor_daemon *daemon;
-	u32 tries;
-	int ret;
-
-	/* A queue dies after its keys were detached: each try is another daemon's. */
-	for (tries = 0; tries < TRIES; tries++) {
-		ret = -ESHUTDOWN;
-		rcu_read_lock();
-		daemon = rcu_dereference(key->daemon);
-		if (daemon)
-			ret = tresor_queue_submit(choose_queue(daemon), request);
-		rcu_read_unlock();
-		if (ret != -ESHUTDOWN)
-			return ret;
-
-		spin_lock_bh(&tresor_lock);
-		daemon = rcu_dereference_protected(key->daemon, lockdep_is_held(&tresor_lock));
-		if (!daemon)
-			ret = submit_orphan(key, request);
-		spin_unlock_bh(&tresor_lock);
-		if (!daemon)
-			return ret;
-	}
-	return -EIO;
-}
-
-/* One that was accepted before. It is parked, with a daemon, failed or in @left. */
-static void place(struct tresor_request *request, struct list_head *left)
-{
-	struct tresor_key *key = request->key;
-	struct tresor_daemon *daemon;
-	LIST_HEAD(one);
-	int ret = 0, index;
-
-	index = srcu_read_lock(&adopting);
-	spin_lock_bh(&tresor_lock);
-	daemon = rcu_dereference_protected(key->daemon, lockdep_is_held(&tresor_lock));
-	if (!daemon)
-		ret = park(key, request);
-	spin_unlock_bh(&tresor_lock);
-	if (daemon || ret)
-		list_add(&request->node, &one);
-	if (daemon)
-		tresor_queue_adopt(choose_queue(daemon), &one, left);
-	srcu_read_unlock(&adopting, index);
-	if (ret)
-		tresor_requests_fail(&one, ret);
-}
-
-void tresor_requests_place(struct list_head *requests)
-{
-	struct tresor_request *request, *next;
-	u32 tries;
-
-	for (tries = 0; tries < TRIES && !list_empty(requests); tries++) {
-		LIST_HEAD(left);
-
-		list_for_each_entry_safe(request, next, requests, node) {
-			list_del_init(&request->node);
-			place(request, &left);
-		}
-		list_splice_init(&left, requests);
-	}
-	tresor_requests_fail(requests, -EIO);
-}
-
-/* ---- ciphers ---- */
-
-void tresor_key_release(struct tresor_key *key)
-{
-	bool unlisted, disarmed = false;
-
-	spin_lock_bh(&tresor_lock);
-	key->users--;
-	unlisted = unlist_unused(key);
-	/* Nobody waits for it, whoever owns it. */
-	if (!key->users && list_empty(&key->parked))
-		disarmed = tresor_key_disarm(key);
-	spin_unlock_bh(&tresor_lock);
-	if (disarmed)
-		tresor_key_put(key);
-	if (unlisted)
-		tresor_key_put(key);
-	tresor_key_put(key);
-}
-
-/* ---- daemons ---- */
-
-/*
- * Must hold tresor_lock. Requests flow from here on; those that waited are the
- * caller's to move, and a reference to put when *@disarmed.
- */
-int tresor_key_serve(struct tresor_key *key, struct tresor_daemon *daemon, u32 cookie,
-		     const u8 *check, struct list_head *waited, bool *disarmed)
-{
-	*disarmed = false;
-	if (key->owner != daemon || daemon->stopped)
-		return -ESHUTDOWN;
-	/* Another key under the same name would ruin what the first one wrote. */
-	if (key->checked && crypto_memneq(key->check, check, sizeof(key->check)))
-		return -EKEYREJECTED;
-	memcpy(key->check, check, sizeof(key->check));
-	key->checked = true;
-	WRITE_ONCE(key->cookie, cookie);
-	rcu_assign_pointer(key->daemon, daemon);
-	list_splice_init(&key->parked, waited);
-	key->expired = false;
-	*disarmed = tresor_key_disarm(key);
-	return 0;
-}
-
-/* The caller is an ioctl of this daemon: its queues stay until it returns. */
-void tresor_key_move(struct tresor_daemon *daemon, struct list_head *waited)
-{
-	LIST_HEAD(left);
-
-	tresor_queue_adopt(choose_queue(daemon), waited, &left);
-	tresor_requests_place(&left);
-}
-
-/* Must hold tresor_lock. Moves handles nobody holds to the list. */
-static void detach_keys(struct tresor_daemon *daemon, struct list_head *unused)
-{
-	struct tresor_key *key, *next;
-
-	list_for_each_entry_safe(key, next, &daemon->keys, mine) {
-		RCU_INIT_POINTER(key->daemon, NULL);
-		key->owner = NULL;
-		key->event = TRESOR_KEY_QUIET;
-		list_del_init(&key->mine);
-		list_del_init(&key->event_node);
-		tresor_legacy_reply(key, -ESHUTDOWN);
-		if (key->users || !list_empty(&key->parked)) {
-			tresor_key_arm(key);
-		} else if (!key->legacy) {
-			tresor_handle_bury(key->handle);
-			list_del_init(&key->node);
-			list_add(&key->mine, unused);
-		}
-	}
-}
-
-void tresor_key_detach(struct tresor_daemon *daemon)
-{
-	struct tresor_key *key, *next;
-	LIST_HEAD(requests);
-	LIST_HEAD(unused);
-	LIST_HEAD(forgotten);
-	u32 i;
-
-	spin_lock_bh(&tresor_lock);
-	WRITE_ONCE(daemon->stopped, true);
-	detach_keys(daemon, &unused);
-	/* What is left are keys whose last reference is gone already. */
-	list_splice_init(&daemon->events, &forgotten);
-	spin_unlock_bh(&tresor_lock);
-	wake_up_all(&daemon->event_wait);
-
-	for (i = 0; i < daemon->queue_count; i++)
-		tresor_queue_kill(&daemon->queues[i], &requests);
-	tresor_requests_place(&requests);
-	list_for_each_entry_safe(key, next, &forgotten, event_node)
-		kfree_rcu(key, rcu);
-	list_for_each_entry_safe(key, next, &unused, mine) {
-		list_del_init(&key->mine);
-		tresor_key_put(key);
-	}
-	/* Nobody is about to use the queues any more. */
-	synchronize_rcu();
-	synchronize_srcu(&adopting);
+	destroy_workqueue(completions);
 }

@@ -6,12 +6,17 @@
 #include <crypto/algapi.h>
 #include <linux/err.h>
 #include <linux/jiffies.h>
+#include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "tresor.h"
 
-/* A setkey that waits for a legacy daemon; lives on the caller's stack. */
+static unsigned int setkey_seconds = 60;
+module_param(setkey_seconds, uint, 0644);
+MODULE_PARM_DESC(setkey_seconds, "how long setkey waits for a legacy daemon (60)");
+
+/* A setkey that waits; lives on the caller's stack. */
 struct tresor_key_ask {
 	struct completion done;
 	int status;
@@ -29,7 +34,6 @@ struct tresor_daemon *tresor_legacy_daemon(void)
 	return NULL;
 }
 
-/* Must hold tresor_lock. To the setkey that waits, if one does. */
 void tresor_legacy_reply(struct tresor_key *key, int status)
 {
 	if (!key->ask)
@@ -77,7 +81,7 @@ struct tresor_key *tresor_legacy_ask(const u8 *bytes, u32 size, u8 mode)
 	}
 
 	left = wait_for_completion_killable_timeout(&ask.done,
-						    tresor_jiffies(READ_ONCE(tresor_setkey_seconds)));
+						    tresor_jiffies(READ_ONCE(setkey_seconds)));
 	spin_lock_bh(&tresor_lock);
 	/* An answer from here on finds nobody; one just given makes a FORGET. */
 	key->ask = NULL;
@@ -86,7 +90,7 @@ struct tresor_key *tresor_legacy_ask(const u8 *bytes, u32 size, u8 mode)
 	/* A daemon that stopped while it was asked left a deadline behind. */
 	if (ask.status) {
 		key->users = 0;
-		disarmed = tresor_key_disarm(key);
+		disarmed = tresor_orphan_disarm(key);
 	}
 	spin_unlock_bh(&tresor_lock);
 	memzero_explicit(ask.bytes, sizeof(ask.bytes));
@@ -157,7 +161,7 @@ static struct tresor_key *get_legacy(struct tresor_daemon *daemon, u64 id)
 static int serve(struct tresor_key *key, struct tresor_daemon *daemon,
 		 const struct tresor_answer *answer, struct list_head *waited, bool *disarmed)
 {
-	int ret = tresor_key_serve(key, daemon, answer->cookie, answer->check, waited, disarmed);
+	int ret = tresor_route_serve(key, daemon, answer->cookie, answer->check, waited, disarmed);
 
 	if (ret)
 		return ret;
@@ -166,41 +170,11 @@ static int serve(struct tresor_key *key, struct tresor_daemon *daemon,
 	return 0;
 }
 
-int tresor_legacy_answer(struct tresor_daemon *daemon, const struct tresor_answer *answer)
-{
-	struct tresor_key *key = get_legacy(daemon, answer->id);
-	bool disarmed = false;
-	LIST_HEAD(waited);
-	int ret = 0;
+/* What an ioctl does to its key, with tresor_lock held. */
+typedef int (*act_fn)(struct tresor_key *key, struct tresor_daemon *daemon,
+		      const struct tresor_answer *answer, struct list_head *waited, bool *disarmed);
 
-	if (!key)
-		return -ENOENT;
-	spin_lock_bh(&tresor_lock);
-	/* Not a second time, not for a setkey that gave up, not when STOP came first. */
-	if (key->owner != daemon || key->event != TRESOR_KEY_ASKED || !key->users) {
-		ret = -ENOENT;
-	} else if (answer->status < 0) {
-		/* Refused; an orphan offered again keeps its deadline. */
-		key->owner = NULL;
-		key->event = TRESOR_KEY_QUIET;
-		list_del_init(&key->mine);
-		tresor_legacy_reply(key, answer->status);
-	} else if (answer->status == TRESOR_ANSWER_HELD) {
-		key->event = TRESOR_KEY_QUIET;
-		tresor_key_arm(key);
-		tresor_legacy_reply(key, 0);
-	} else {
-		ret = serve(key, daemon, answer, &waited, &disarmed);
-	}
-	spin_unlock_bh(&tresor_lock);
-	tresor_key_move(daemon, &waited);
-	if (disarmed)
-		tresor_key_put(key);
-	tresor_key_put(key);
-	return ret;
-}
-
-int tresor_legacy_release(struct tresor_daemon *daemon, const struct tresor_answer *answer)
+static int act_on_key(struct tresor_daemon *daemon, const struct tresor_answer *answer, act_fn act)
 {
 	struct tresor_key *key = get_legacy(daemon, answer->id);
 	bool disarmed = false;
@@ -210,17 +184,55 @@ int tresor_legacy_release(struct tresor_daemon *daemon, const struct tresor_answ
 	if (!key)
 		return -ENOENT;
 	spin_lock_bh(&tresor_lock);
-	if (key->owner != daemon || key->event != TRESOR_KEY_QUIET || rcu_access_pointer(key->daemon) ||
-	    !key->users)
-		ret = -ENOENT;
-	else
-		ret = serve(key, daemon, answer, &waited, &disarmed);
+	ret = act(key, daemon, answer, &waited, &disarmed);
 	spin_unlock_bh(&tresor_lock);
-	tresor_key_move(daemon, &waited);
+	tresor_route_move(daemon, &waited);
 	if (disarmed)
 		tresor_key_put(key);
 	tresor_key_put(key);
 	return ret;
+}
+
+static int answer_setkey(struct tresor_key *key, struct tresor_daemon *daemon,
+			 const struct tresor_answer *answer, struct list_head *waited,
+			 bool *disarmed)
+{
+	/* Not a second time, not for a setkey that gave up, not when STOP came first. */
+	if (key->owner != daemon || key->event != TRESOR_KEY_ASKED || !key->users)
+		return -ENOENT;
+	if (!answer->status)
+		return serve(key, daemon, answer, waited, disarmed);
+	key->event = TRESOR_KEY_QUIET;
+	if (answer->status == TRESOR_ANSWER_HELD) {
+		tresor_orphan_arm(key);
+		tresor_legacy_reply(key, 0);
+		return 0;
+	}
+	/* Refused; an orphan offered again keeps its deadline. */
+	key->owner = NULL;
+	list_del_init(&key->mine);
+	tresor_legacy_reply(key, answer->status);
+	return 0;
+}
+
+static int release_held(struct tresor_key *key, struct tresor_daemon *daemon,
+			const struct tresor_answer *answer, struct list_head *waited,
+			bool *disarmed)
+{
+	if (key->owner != daemon || key->event != TRESOR_KEY_QUIET ||
+	    rcu_access_pointer(key->daemon) || !key->users)
+		return -ENOENT;
+	return serve(key, daemon, answer, waited, disarmed);
+}
+
+int tresor_legacy_answer(struct tresor_daemon *daemon, const struct tresor_answer *answer)
+{
+	return act_on_key(daemon, answer, answer_setkey);
+}
+
+int tresor_legacy_release(struct tresor_daemon *daemon, const struct tresor_answer *answer)
+{
+	return act_on_key(daemon, answer, release_held);
 }
 
 /* Must hold tresor_lock. To a daemon that has just come. */

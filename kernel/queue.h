@@ -131,7 +131,7 @@ static inline bool tresor_queue_ready(const struct tresor_queue *queue)
 	return READ_ONCE(queue->ready_head) != READ_ONCE(queue->ready_tail);
 }
 
-/* Given by cipher.c, key.c and device.c (and by the model). */
+/* Given by request.c, key.c, route.c and daemon.c (and by the model). */
 void tresor_request_read(struct tresor_request *request, u8 *to, u32 length);
 void tresor_request_write(struct tresor_request *request, const u8 *from, u32 length);
 /* Delivers the owed -EINPROGRESS, if one is owed. */

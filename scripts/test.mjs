@@ -104,7 +104,8 @@ if (wanted.includes("unit")) {
     await step("enclave: image holds nothing SGX forbids", "make", ["-s", "-C", "enclave", "check"])
     await step("enclave: crypto against OpenSSL and libargon2", "make", ["-s", "-C", "enclave/test", "check"])
   }
-  await nodeTests([...testFiles("src"), ...testFiles("bench")], { concurrency: 2, seconds: 120, fileSeconds: 300 })
+  const files = ["src", "bench", "kernel"].flatMap((directory) => testFiles(directory))
+  await nodeTests(files, { concurrency: 2, seconds: 120, fileSeconds: 300 })
 }
 if (wanted.includes("integration")) {
   if (filter.length === 0) {

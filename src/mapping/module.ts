@@ -7,7 +7,7 @@ const DEVICE = "/sys/class/misc/tresor"
 
 export interface ModuleStatus {
   readonly version: string
-  /** Counts since the module was loaded, of all daemons; kernel/stats.c. */
+  /** Counts since the module was loaded, of all daemons; kernel/counters.c. */
   readonly counters: Readonly<Record<string, number>>
   /** Requests inside now. */
   readonly queueDepth: number

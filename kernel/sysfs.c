@@ -2,21 +2,9 @@
 /* /sys/class/misc/tresor: counters/, daemons, queue_depth, fail_now. */
 #include <linux/device.h>
 #include <linux/kstrtox.h>
-#include <linux/percpu.h>
 #include <linux/sysfs.h>
 
 #include "tresor.h"
-
-struct counters {
-	u64 value[TRESOR_COUNTERS];
-};
-
-static DEFINE_PER_CPU(struct counters, counters);
-
-void tresor_count(enum tresor_counter counter, u64 by)
-{
-	this_cpu_add(counters.value[counter], by);
-}
 
 struct counter_attribute {
 	struct device_attribute base;
@@ -27,12 +15,8 @@ static ssize_t show_counter(struct device *device, struct device_attribute *attr
 {
 	enum tresor_counter counter =
 		container_of(attribute, struct counter_attribute, base)->counter;
-	u64 sum = 0;
-	int cpu;
 
-	for_each_possible_cpu(cpu)
-		sum += READ_ONCE(per_cpu(counters, cpu).value[counter]);
-	return sysfs_emit(buf, "%llu\n", sum);
+	return sysfs_emit(buf, "%llu\n", tresor_counted(counter));
 }
 
 #define COUNTER(name_, value_)						\
@@ -110,7 +94,7 @@ static ssize_t fail_now_store(struct device *device, struct device_attribute *at
 	if (ret)
 		return ret;
 	if (yes)
-		tresor_key_fail_parked();
+		tresor_orphans_fail();
 	return size;
 }
 static DEVICE_ATTR_WO(fail_now);
