@@ -28,10 +28,10 @@ export class TresorCommand extends Command {
   /** Where a passphrase comes from. */
   secrets(): this {
     return this.option("-d, --key-file <file>", "read the passphrase from a file, whole; - is standard input")
-      .option("-l, --keyfile-size <bytes>", "read that many bytes of the key file", integer(0, 8 << 20))
-      .option("--keyfile-offset <bytes>", "skip that many bytes of the key file", integer(0, Number.MAX_SAFE_INTEGER))
-      .option("-t, --timeout <seconds>", "wait that long for a passphrase to be typed", integer(0, 86400))
-      .option("-T, --tries <n>", "how often a passphrase may be typed", integer(1, 1000), 3)
+      .option("-l, --keyfile-size <bytes>", "read at most this many bytes of the key file", integer(0, 8 << 20))
+      .option("--keyfile-offset <bytes>", "skip this many bytes of the key file", integer(0, Number.MAX_SAFE_INTEGER))
+      .option("-t, --timeout <seconds>", "give up after this many seconds at the prompt", integer(0, 86400))
+      .option("-T, --tries <n>", "number of attempts", integer(1, 1000), 3)
   }
 
   slot(text = "try this keyslot only"): this {
@@ -45,39 +45,37 @@ export class TresorCommand extends Command {
   }
 
   header(): this {
-    return this.option("--header <file>", "the header lies apart from the data")
+    return this.option("--header <file>", "use a detached header")
   }
 
   pbkdf(): this {
-    return this.addOption(
-      new Option("--pbkdf <kind>", "how the passphrase is stretched").choices(["argon2id", "argon2i", "pbkdf2"]),
-    )
-      .option("--pbkdf-memory <KiB>", "memory of Argon2", integer(32, 4 << 20))
+    return this.addOption(new Option("--pbkdf <kind>", "KDF of the keyslot").choices(["argon2id", "argon2i", "pbkdf2"]))
+      .option("--pbkdf-memory <KiB>", "memory of Argon2, in KiB", integer(32, 4 << 20))
       .option("--pbkdf-parallel <n>", "lanes of Argon2", integer(1, 4))
       .option(
         "--pbkdf-force-iterations <n>",
-        "iterations (pbkdf2) or passes (Argon2), instead of measuring",
+        "iterations of PBKDF2 or passes of Argon2; skips the benchmark",
         integer(1, 0xffffffff),
       )
-      .option("--iter-time <ms>", "time a passphrase should take, when measuring", integer(1, 600_000))
+      .option("--iter-time <ms>", "target time of the KDF, in milliseconds", integer(1, 600_000))
   }
 
   recoveryKey(): this {
-    return this.option("--recovery-key-file <file>", "write the recovery key there instead of showing it")
-      .option("--qr", "show the recovery key as a QR code too")
-      .option("--confirm-recovery-key", "ask for the recovery key to be typed back before anything is written")
+    return this.option("--recovery-key-file <file>", "write the recovery key to this file instead of the terminal")
+      .option("--qr", "also show the recovery key as a QR code")
+      .option("--confirm-recovery-key", "ask you to type the recovery key back before anything is written")
   }
 
   sealPolicy(): this {
     return this.addOption(
-      new Option("--seal-policy <policy>", "whom the seal opens for: this enclave only, or its upgrades too")
+      new Option("--seal-policy <policy>", "who may unseal: this exact image, or later versions by the same signer")
         .choices(["mrsigner", "mrenclave"])
         .default("mrsigner"),
     )
   }
 
   batch(): this {
-    return this.option("-q, --batch-mode", "ask nothing")
+    return this.option("-q, --batch-mode", "do not ask for confirmation")
   }
 
   json(): this {
@@ -87,13 +85,17 @@ export class TresorCommand extends Command {
   opening(): this {
     return this.slot()
       .option("-r, --readonly", "refuse writes")
-      .option("--allow-discards", "pass TRIM on: shows which blocks are used")
+      .option("--allow-discards", "pass TRIM through (reveals which blocks are in use)")
       .option("--direct", "open the backing store with O_DIRECT")
-      .option("--grace <seconds>", "how long I/O waits while locked; for ever when absent", integer(0, 31_536_000))
+      .option(
+        "--grace <seconds>",
+        "limit of the time I/O waits while the volume is locked (default: no limit)",
+        integer(0, 31_536_000),
+      )
   }
 
   verify(): this {
-    return this.option("-y, --verify-passphrase", "ask twice for a passphrase that is only used")
+    return this.option("-y, --verify-passphrase", "ask for the passphrase twice")
   }
 }
 
@@ -137,12 +139,12 @@ export async function buildProgram(version: string, words: readonly string[]): P
   const command = (name: string, description: string, group: string) =>
     (program.command(name) as TresorCommand).description(description).helpGroup(group)
 
-  const daily = "Every day:"
+  const daily = "Volumes:"
   const keys = "Keys and recovery:"
   const header = "Header:"
   const machine = "This machine and its enclave:"
 
-  command("demo", "the whole story on a scratch volume; no root, nothing left behind", daily)
+  command("demo", "run every step on a scratch volume; needs no root, leaves nothing behind", daily)
     .enclave()
     .examples("tresor demo")
     .action(
@@ -152,30 +154,30 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("create", "make an encrypted volume", daily)
+  command("create", "create an encrypted volume", daily)
     .argument("<path>", "a new file, or a block device")
-    .option("--size <size>", 'size of the volume: "64M", "1G"; the whole device when absent', parseSize)
+    .option("--size <size>", "volume size, such as 64M or 1G (default: the whole device)", parseSize)
     .option("--label <label>", "label in the header (blkid LABEL)")
-    .option("--uuid <uuid>", "instead of a random one")
-    .option("--sector-size <bytes>", "encryption sector: 512, 1024, 2048 or 4096", (text: string) =>
+    .option("--uuid <uuid>", "UUID of the volume (default: random)")
+    .option("--sector-size <bytes>", "size of an encryption sector: 512, 1024, 2048 or 4096", (text: string) =>
       Number(oneOf("512", "1024", "2048", "4096")(text)),
     )
     .option(
       "-s, --key-size <bits>",
-      "512 (AES-256) or 256 (AES-128)",
+      "size of the volume key: 512 (AES-256) or 256 (AES-128)",
       (text: string) => Number(oneOf("256", "512")(text)),
       512,
     )
     .pbkdf()
     .secrets()
-    .slot("number of the passphrase's keyslot")
+    .slot("keyslot of the passphrase")
     .recoveryKey()
-    .option("--no-recovery", "make no recovery key: when this machine dies, the data is lost")
-    .option("--portable", "a passphrase slot that cryptsetup opens too, without the sealed salt")
+    .option("--no-recovery", "make no recovery key: if this machine fails, the data is lost")
+    .option("--portable", "make a keyslot without sealed salt, which cryptsetup can open too")
     .header()
     .sealPolicy()
     .enclave()
-    .option("--force", "overwrite what is there")
+    .option("--force", "overwrite existing data")
     .batch()
     .json()
     .examples("tresor create disk.img --size 1G", "tresor create /dev/sdx1 --label backup")
@@ -188,17 +190,17 @@ export async function buildProgram(version: string, words: readonly string[]): P
 
   command("open", "unlock a volume and serve it over NBD", daily)
     .argument("<path>", "file, block device or NBD URI")
-    .argument("<name>", "what to call it")
+    .argument("<name>", "name for the open volume")
     .secrets()
     .verify()
     .opening()
     .header()
     .enclave()
-    .option("--locked", "start without a passphrase; `tresor setkey` brings it")
+    .option("--locked", "start locked; give the passphrase later with `tresor setkey`")
     .option("--kernel", "map it as /dev/mapper/NAME through tresor.ko")
     .option(
       "--transition-cycles <n>",
-      "software backend: burn that many cycles per entry and exit, to model SGX (14000 is usual)",
+      "software backend: burn this many cycles per entry and exit, to model SGX (typical: 14000)",
       integer(0, 9_999_999),
     )
     .json()
@@ -210,9 +212,9 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("close", "flush, wipe the keys, end the service", daily)
+  command("close", "flush, wipe the keys and stop the service", daily)
     .argument("<name>")
-    .option("--force", "close although it is in use")
+    .option("--force", "close even if the volume is in use")
     .option("--deferred", "close when the last client leaves")
     .examples("tresor close work")
     .action(
@@ -222,7 +224,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("list", "name the open volumes", daily)
+  command("list", "list open volumes", daily)
     .alias("ls")
     .json()
     .examples("tresor list")
@@ -233,7 +235,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("status", "what is open, what protects it, what it has done", daily)
+  command("status", "show an open volume: state, protection, counters", daily)
     .argument("<name>")
     .json()
     .examples("tresor status work")
@@ -244,9 +246,9 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("lock", "wipe the keys, let I/O wait", daily)
+  command("lock", "wipe the keys and suspend I/O", daily)
     .argument("<name>")
-    .option("--if-open", "succeed when the volume is not open")
+    .option("--if-open", "succeed if the volume is not open")
     .examples("tresor lock work")
     .action(
       lazy(
@@ -255,19 +257,16 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("setkey", "give a waiting volume its passphrase", daily)
+  command("setkey", "unlock a locked volume", daily)
     .argument("<name>")
     .secrets()
     .slot()
     .option("--policy <file>", "what the enclave must prove before it gets a passphrase (see `tresor attest`)")
-    .option("--remote <user@host>", "the volume waits on another machine, reached by ssh")
-    .option(
-      "--unsealed",
-      "with --remote: also try keyslots that are not sealed to the enclave (recovery key, portable)",
-    )
-    .option("--legacy", "for a mapping made by the commands of 2016")
-    .option("--rsh <command>", "instead of ssh", "ssh")
-    .option("--remote-tresor <command>", "how tresor is called over there", "tresor")
+    .option("--remote <user@host>", "the volume is on another machine, reached by ssh")
+    .option("--unsealed", "with --remote: also try keyslots not sealed to that enclave (recovery key, portable)")
+    .option("--legacy", "unlock a mapping made by the commands of 2016")
+    .option("--rsh <command>", "remote shell", "ssh")
+    .option("--remote-tresor <command>", "tresor command on the other machine", "tresor")
     .examples("tresor setkey work", "tresor setkey work --remote root@server")
     .action(
       lazy(
@@ -289,11 +288,11 @@ export async function buildProgram(version: string, words: readonly string[]): P
 
   command("mount", "open a volume and mount its filesystem", daily)
     .argument("<path>", "file, block device or NBD URI")
-    .argument("<dir>", "where")
-    .option("--name <name>", "what to call the volume; its file's name when absent")
-    .addOption(new Option("--mkfs <type>", "make a filesystem first").choices(["ext4", "xfs", "btrfs"]))
-    .option("--force", "with --mkfs: destroy what is there")
-    .option("-C, --connections <n>", "NBD connections of the kernel's driver", integer(1, 16), 4)
+    .argument("<dir>", "mount point")
+    .option("--name <name>", "name for the open volume (default: name of the file)")
+    .addOption(new Option("--mkfs <type>", "make a filesystem before mounting").choices(["ext4", "xfs", "btrfs"]))
+    .option("--force", "with --mkfs: overwrite existing data")
+    .option("-C, --connections <n>", "number of NBD connections of the kernel's driver", integer(1, 16), 4)
     .secrets()
     .opening()
     .header()
@@ -306,7 +305,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("umount", "unmount and close", daily)
+  command("umount", "unmount a filesystem and close its volume", daily)
     .argument("<dir>")
     .examples("tresor umount /mnt")
     .action(
@@ -316,7 +315,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("resize", "take over the backing store's new size", daily)
+  command("resize", "grow to the backing store's new size", daily)
     .argument("<name>")
     .examples("truncate -s 2G disk.img && tresor resize work")
     .action(
@@ -326,16 +325,20 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  const key = command("key", "passphrases of a volume", keys)
+  const key = command("key", "add, change, remove or list passphrases", keys)
   const keyCommand = (name: string, description: string) =>
     (key.command(name) as TresorCommand).description(description).argument("<path>").header()
   const fresh = (each: TresorCommand) =>
     each
       .option("--new-key-file <file>", "read the new passphrase from a file, whole; - is standard input")
-      .option("--new-keyfile-size <bytes>", "read that many bytes of it", integer(0, 8 << 20))
-      .option("--new-keyfile-offset <bytes>", "skip that many bytes of it", integer(0, Number.MAX_SAFE_INTEGER))
-      .option("--new-key-slot <n>", "keyslot of the new passphrase; a free one when absent", parseSlot)
-      .option("--portable", "a slot that cryptsetup opens too, without the sealed salt")
+      .option("--new-keyfile-size <bytes>", "read at most this many bytes of the new key file", integer(0, 8 << 20))
+      .option(
+        "--new-keyfile-offset <bytes>",
+        "skip this many bytes of the new key file",
+        integer(0, Number.MAX_SAFE_INTEGER),
+      )
+      .option("--new-key-slot <n>", "keyslot of the new passphrase (default: a free one)", parseSlot)
+      .option("--portable", "make a keyslot without sealed salt, which cryptsetup can open too")
       .pbkdf()
       .sealPolicy()
   fresh(keyCommand("add", "add a passphrase"))
@@ -365,8 +368,8 @@ export async function buildProgram(version: string, words: readonly string[]): P
   keyCommand("remove", "destroy a keyslot")
     .alias("rm")
     .secrets()
-    .slot("the keyslot to destroy; the one the passphrase opens when absent")
-    .option("--force", "also the last one: the data is lost")
+    .slot("keyslot to destroy (default: the one the passphrase opens)")
+    .option("--force", "also remove the last keyslot: the data is lost")
     .enclave()
     .batch()
     .examples("tresor key remove disk.img --key-slot 2")
@@ -393,8 +396,8 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .option("--recovery-key-file <file>", "read the recovery key from a file; - is standard input")
     .option("--new-key-file <file>", "read the new passphrase from a file, whole")
     .option("--new-key-slot <n>", "keyslot of the new passphrase", parseSlot)
-    .option("--check-only", "only test the recovery key and report on the other slots")
-    .option("-t, --timeout <seconds>", "wait that long for a passphrase to be typed", integer(0, 86400))
+    .option("--check-only", "only test the recovery key and report on the other keyslots")
+    .option("-t, --timeout <seconds>", "give up after this many seconds at the prompt", integer(0, 86400))
     .pbkdf()
     .sealPolicy()
     .header()
@@ -409,12 +412,12 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("adopt", "add a Tresor passphrase to a volume of cryptsetup's", keys)
+  command("adopt", "add a Tresor passphrase to a volume made by cryptsetup", keys)
     .argument("<path>")
     .option("--new-key-file <file>", "read the new passphrase from a file, whole")
     .option("--new-key-slot <n>", "keyslot of the new passphrase", parseSlot)
     .recoveryKey()
-    .option("--no-recovery", "add no recovery key")
+    .option("--no-recovery", "make no recovery key")
     .secrets()
     .slot()
     .pbkdf()
@@ -430,7 +433,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("release", "undo adopt: leave a volume to cryptsetup again", keys)
+  command("release", "undo adopt: remove what it added", keys)
     .argument("<path>")
     .secrets()
     .header()
@@ -444,7 +447,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("wipe", "destroy every keyslot: the data is lost for ever", keys)
+  command("wipe", "destroy all keyslots: the data is lost permanently", keys)
     .argument("<path>")
     .header()
     .batch()
@@ -468,7 +471,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  const head = command("header", "back a header up, restore it, vouch for it", header)
+  const head = command("header", "back up, restore or authenticate a header", header)
   const headCommand = (name: string, description: string) =>
     (head.command(name) as TresorCommand).description(description).argument("<path>").header()
   headCommand("backup", "copy the header to a file, in cryptsetup's format")
@@ -480,9 +483,9 @@ export async function buildProgram(version: string, words: readonly string[]): P
         (m) => m.backup,
       ),
     )
-  headCommand("restore", "put a backup back")
+  headCommand("restore", "restore the header from a backup")
     .argument("<file>")
-    .option("--force", "although the UUIDs differ")
+    .option("--force", "restore even if the UUIDs differ")
     .batch()
     .examples("tresor header restore disk.img disk.header")
     .action(
@@ -491,7 +494,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
         (m) => m.restore,
       ),
     )
-  headCommand("authenticate", "vouch with a passphrase for a header that cryptsetup changed")
+  headCommand("authenticate", "recompute the header's MACs after cryptsetup changed it")
     .secrets()
     .slot()
     .enclave()
@@ -504,9 +507,9 @@ export async function buildProgram(version: string, words: readonly string[]): P
     )
   head.examples("tresor header backup disk.img disk.header")
 
-  command("check", "examine a header; repair what can be", header)
+  command("check", "examine a header; repair a damaged copy", header)
     .argument("<path>")
-    .option("--repair", "write a broken copy anew from the good one")
+    .option("--repair", "rewrite a damaged copy from the intact one")
     .batch()
     .header()
     .json()
@@ -520,7 +523,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
 
   command("uuid", "print a volume's UUID, or set it", header)
     .argument("<path>")
-    .argument("[uuid]", "the new one")
+    .argument("[uuid]", "new UUID")
     .header()
     .examples("tresor uuid disk.img")
     .action(
@@ -532,7 +535,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
 
   command("label", "print a volume's label, or set it", header)
     .argument("<path>")
-    .argument("[label]", "the new one")
+    .argument("[label]", "new label")
     .header()
     .examples("tresor label disk.img backup")
     .action(
@@ -542,7 +545,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("selftest", "run every enclave operation against published vectors", machine)
+  command("selftest", "test every enclave operation with published vectors", machine)
     .enclave()
     .json()
     .examples("tresor selftest")
@@ -553,7 +556,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("doctor", "what this machine offers, what is missing, what it means", machine)
+  command("doctor", "check what this machine offers and what is missing", machine)
     .json()
     .examples("tresor doctor")
     .action(
@@ -563,8 +566,8 @@ export async function buildProgram(version: string, words: readonly string[]): P
       ),
     )
 
-  command("bench", "how fast this machine and its enclave are", machine)
-    .argument("[path]", "folder for a scratch volume of 80 MiB; the temporary folder when absent")
+  command("bench", "measure the speed of this machine and its enclave", machine)
+    .argument("[path]", "directory for a scratch volume of 80 MiB (default: the temporary directory)")
     .addOption(
       new Option("--backend <kind>", "where the enclave runs").choices(["auto", "sgx", "software"]).default("auto"),
     )
@@ -586,12 +589,12 @@ export async function buildProgram(version: string, words: readonly string[]): P
       async () => (await import("./commands/enclave.ts")).registerEnclaveCommands,
     ],
     attest: [
-      "quotes, policies, known enclaves",
+      "quotes and policies of enclaves",
       "tresor attest show",
       async () => (await import("./commands/attest.ts")).registerAttestCommands,
     ],
     kernel: [
-      "tresor.ko: build, install, load, status, unload",
+      "build, install, load, show or unload tresor.ko",
       "tresor kernel status",
       async () => (await import("./commands/kernel.ts")).registerKernelCommands,
     ],

@@ -61,7 +61,7 @@ test("no arguments show the help on stderr and exit 1", async () => {
   const { code, stdout, stderr } = await place.tresor([])
   assert.equal(code, 1)
   assert.equal(stdout, "")
-  assert.match(stderr, /Every day:/)
+  assert.match(stderr, /Volumes:/)
 })
 
 test("every command's help has an example", async () => {

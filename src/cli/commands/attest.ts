@@ -28,17 +28,17 @@ async function showEnclave(name: string | undefined, { backend, save }: ShowWord
 }
 
 export function registerAttestCommands(program: Command): void {
-  const attest = program.command("attest").description("quotes, policies, known enclaves")
+  const attest = program.command("attest").description("quotes and policies of enclaves")
 
   attest
     .command("show")
-    .description("show what an enclave says of itself, and get a quote of it")
-    .argument("[name]", "an open volume; default: an enclave started for this")
+    .description("show an enclave's identity and get a quote of it")
+    .argument("[name]", "open volume (default: an enclave started for this)")
     .addOption(
       new Option("--backend <kind>", "where the enclave runs").choices(["auto", "sgx", "software"]).default("auto"),
     )
-    .option("--quote <file>", "show what this quote says instead, unverified")
-    .option("--save <folder>", "write the quote there, and what else `verify` needs of the software backend")
+    .option("--quote <file>", "show this quote instead, unverified")
+    .option("--save <folder>", "write the quote to this directory, with the files `verify` needs")
     .option("--json", "print JSON")
     .action(async (name: string | undefined, options: ShowWords) => {
       emit(options.quote === undefined ? await showEnclave(name, options) : showQuote(options.quote), options)
@@ -46,14 +46,14 @@ export function registerAttestCommands(program: Command): void {
 
   attest
     .command("verify")
-    .description("judge a quote offline; exit 0 when it is accepted, 1 when it is refused")
+    .description("verify a quote offline; exit status 0: accepted, 1: refused")
     .requiredOption("--quote <file>", "ECDSA quote of an SGX enclave, version 3, 4 or 5")
-    .requiredOption("--collateral <path>", "folder of what Intel's PCS returns, or one JSON file")
-    .option("--policy <file>", "which enclaves and platforms are accepted; without: genuine and up to date")
-    .option("--at <time>", "judge as of then: ISO 8601 or seconds since 1970; default: now")
+    .requiredOption("--collateral <path>", "directory of responses of Intel's PCS, or one JSON file")
+    .option("--policy <file>", "accepted enclaves and platforms (default: any genuine one that is up to date)")
+    .option("--at <time>", "time of verification: ISO 8601 or seconds since 1970 (default: now)")
     .option("--root <file>", "root certificate or key instead of Intel's, for tests")
-    .option("--public-key <hex>", "with --nonce: the key REPORTDATA must bind")
-    .option("--nonce <hex>", "with --public-key: the nonce REPORTDATA must bind")
+    .option("--public-key <hex>", "with --nonce: public key that REPORTDATA must bind")
+    .option("--nonce <hex>", "with --public-key: nonce that REPORTDATA must bind")
     .option("--json", "print JSON")
     .addHelpText(
       "after",
@@ -64,20 +64,20 @@ export function registerAttestCommands(program: Command): void {
     )
     .action(async (options: VerifyOptions & Json) => emit(await verify(options), options))
 
-  const policy = attest.command("policy").description("files that say which enclaves get a passphrase")
+  const policy = attest.command("policy").description("policies that decide which enclaves get a passphrase")
   policy
     .command("init")
     .description("print a policy for this installation's enclave, or for that of a quote or SIGSTRUCT")
     .addOption(
-      new Option("--by <what>", "this image only, or its signer's later versions too")
+      new Option("--by <what>", "accept this exact image, or later versions by the same signer")
         .choices(["mrenclave", "mrsigner"])
         .default("mrsigner"),
     )
-    .option("--quote <file>", "the enclave that this quote is of")
-    .option("--sigstruct <file>", "the enclave that this SIGSTRUCT is for")
-    .option("--collateral <path>", "take the lowest TCB evaluation data number from it; default: that which is kept")
+    .option("--quote <file>", "take the enclave from this quote")
+    .option("--sigstruct <file>", "take the enclave from this SIGSTRUCT")
+    .option("--collateral <path>", "take the lowest TCB evaluation data number from this (default: the remembered one)")
     .option("--testing", "accept DEBUG enclaves and the software backend")
-    .option("--out <file>", "write it there")
+    .option("--out <file>", "write the policy to this file")
     .option("--force", "overwrite --out")
     .option("--json", "print JSON")
     .action(async (options: PolicyOptions & Json) => emit(await policyInit(options), options))

@@ -36,12 +36,12 @@ interface VerifyWords extends Json {
 
 export function registerEnclaveCommands(program: Command): void {
   const enclave = program.command("enclave").description("inspect, measure, sign and verify the enclave image")
-  const conf = ["--conf <file>", "enclave.conf of an ELF image, when not beside it"] as const
+  const conf = ["--conf <file>", "enclave.conf of the ELF image (default: beside it)"] as const
 
   enclave
     .command("info")
-    .description("show what an ELF image, an SGXS stream or a SIGSTRUCT says")
-    .argument("[file]", "default: this installation's enclave")
+    .description("show an ELF image, an SGXS stream or a SIGSTRUCT")
+    .argument("[file]", "image (default: this installation's enclave)")
     .option(...conf)
     .option("--json", "print JSON")
     .action((file: string | undefined, options: Json & { conf?: string }) => {
@@ -51,7 +51,7 @@ export function registerEnclaveCommands(program: Command): void {
   enclave
     .command("measure")
     .description("print the MRENCLAVE of an ELF image or an SGXS stream")
-    .argument("[file]", "default: this installation's enclave")
+    .argument("[file]", "image (default: this installation's enclave)")
     .option(...conf)
     .option("--json", "print JSON")
     .action((file: string | undefined, options: Json & { conf?: string }) => {
@@ -60,16 +60,16 @@ export function registerEnclaveCommands(program: Command): void {
 
   enclave
     .command("sign")
-    .description("make the SIGSTRUCT of an image, with a key file or in two steps with a key kept elsewhere")
+    .description("make the SIGSTRUCT of an image, with a key file, or in two steps with a key kept elsewhere")
     .argument("<image>")
     .option(...conf)
-    .option("--key <file>", "RSA-3072 key with exponent 3, PEM; with --attach its public half will do")
-    .option("--out <file>", "where to write; default: beside the image")
-    .option("--date <YYYYMMDD>", "signing date; default: today")
+    .option("--key <file>", "RSA-3072 key with exponent 3, PEM; with --attach the public key is enough")
+    .option("--out <file>", "output file (default: beside the image)")
+    .option("--date <YYYYMMDD>", "signing date (default: today)")
     .option("--debug", "sign a DEBUG enclave, whose memory the host can read")
-    .option("--prepare", "write the 256 bytes that the key's holder has to sign")
+    .option("--prepare", "write the 256 bytes that the key's holder must sign")
     .option("--attach <signature>", "complete a prepared SIGSTRUCT with this signature")
-    .option("--prepared <file>", "what --prepare wrote; default: beside the image")
+    .option("--prepared <file>", "output of --prepare (default: beside the image)")
     .option("--json", "print JSON")
     .addHelpText(
       "after",
@@ -81,11 +81,11 @@ export function registerEnclaveCommands(program: Command): void {
 
   enclave
     .command("verify")
-    .description("repeat EINIT's checks of a SIGSTRUCT, or build the sources and compare")
-    .option("--sigstruct <file>", "the SIGSTRUCT to check")
-    .option("--image <file>", "the image it must belong to")
+    .description("verify a SIGSTRUCT as EINIT does, or build the sources and compare")
+    .option("--sigstruct <file>", "SIGSTRUCT to verify")
+    .option("--image <file>", "image that the SIGSTRUCT must match")
     .option(...conf)
-    .option("--source", "build this checkout's enclave anew and compare the image with it")
+    .option("--source", "build this checkout's enclave and compare the image with it")
     .option("--json", "print JSON")
     .action(async (options: VerifyWords) => {
       if (options.source) return emit(await verifySource(checkout(), options), options)

@@ -13,7 +13,7 @@ const seconds = (text: string): number => {
 }
 
 export function registerKernelCommands(program: Command): void {
-  const kernel = program.command("kernel").description("tresor.ko: build, install, load, status, unload")
+  const kernel = program.command("kernel").description("build, install, load, show or unload tresor.ko")
   const release = ["--release <version>", "for this kernel instead of the running one"] as const
 
   kernel
@@ -27,7 +27,7 @@ export function registerKernelCommands(program: Command): void {
 
   kernel
     .command("install")
-    .description("put it under /lib/modules, by DKMS where that is installed, and the udev rule in place")
+    .description("install it under /lib/modules, with DKMS where available, and its udev rule")
     .option(...release)
     .addHelpText("after", "\nExample:\n  tresor kernel install")
     .action(async (options: Target) => {
@@ -36,23 +36,27 @@ export function registerKernelCommands(program: Command): void {
 
   kernel
     .command("load")
-    .description("load the installed module, else the one built here")
-    .option("--grace <seconds>", "how long I/O waits for a tresord that died to come back (30)", seconds)
-    .option("--hang <seconds>", "silence after which a tresord counts as dead; 0: never (60)", seconds)
-    .option("--daemon <command>", "started with the module, e.g. '/usr/bin/tresord --legacy'")
+    .description("load the installed module, or else the one built here")
+    .option("--grace <seconds>", "time I/O waits for a tresord that died to return (default: 30)", seconds)
+    .option(
+      "--hang <seconds>",
+      "time without an answer after which a tresord counts as dead; 0: never (default: 60)",
+      seconds,
+    )
+    .option("--daemon <command>", "command started with the module, such as '/usr/bin/tresord --legacy'")
     .addHelpText("after", "\nExample:\n  tresor kernel load")
     .action((options: LoadOptions) => load(options))
 
   kernel
     .command("status")
-    .description("whether it is loaded, who is attached, what it has done")
+    .description("show whether it is loaded, what is attached, and counters")
     .option("--json", "print JSON")
     .addHelpText("after", "\nExample:\n  tresor kernel status")
     .action((options: { readonly json?: true }) => status(options.json === true))
 
   kernel
     .command("unload")
-    .description("unload it; refused while a mapping or a tresord uses it")
+    .description("unload it (refused while a mapping or a tresord uses it)")
     .addHelpText("after", "\nExample:\n  tresor kernel unload")
     .action(() => unload())
 }
