@@ -1,5 +1,5 @@
 /**
- * node --import tsx bench/enclave.ts [--json]
+ * node_modules/.bin/node bench/enclave.ts [--json]
  *
  * AES-256-XTS inside the enclave on one core, at each level of instructions
  * the CPU has, beside `openssl speed`; its KDFs beside libcryptsetup's with the

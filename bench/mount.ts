@@ -1,5 +1,5 @@
 /**
- * node --import tsx bench/mount.ts [--json]      (as root)
+ * node_modules/.bin/node bench/mount.ts [--json]      (as root)
  *
  * ext4 through `tresor mount` beside ext4 on a loop device of a plain file:
  * dd with fdatasync, reading after mounting anew, hdparm -t, fio 4 KiB.

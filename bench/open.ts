@@ -1,5 +1,5 @@
 /**
- * node --import tsx bench/open.ts [--json]
+ * node_modules/.bin/node bench/open.ts [--json]
  *
  * What an open volume costs: from `tresor open` to ready with a KDF that costs
  * nothing, memory while serving, CPU while idle; for 1 GiB and, sparse, 8 TiB.

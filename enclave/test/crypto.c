@@ -65,9 +65,12 @@ static const struct {
 };
 #define HASHES (sizeof(hashes) / sizeof(hashes[0]))
 
+/* Every how many of the random inputs are tried. */
+static int part = 1;
+
 static void test_hash(void)
 {
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 2000 / part; i++) {
 		const size_t h = below(HASHES), size = below(i % 10 ? 600 : 9000);
 		const EVP_MD *md = EVP_get_digestbyname(hashes[h].name);
 		const size_t key_size = below(300), split = size ? below((uint32_t)size + 1) : 0;
@@ -96,7 +99,7 @@ static void test_hash(void)
 
 static void test_kdf(void)
 {
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 300 / part; i++) {
 		const size_t h = below(HASHES), pass = below(200), salt = below(100), size = 1 + below(200);
 		const size_t digest = hash_size(hashes[h].algorithm);
 		const EVP_MD *md = EVP_get_digestbyname(hashes[h].name);
@@ -141,7 +144,7 @@ static void test_modes(void)
 	static const EVP_CIPHER *(*const cbc[])(void) = { EVP_aes_128_cbc, EVP_aes_192_cbc, EVP_aes_256_cbc };
 	static const EVP_CIPHER *(*const ctr[])(void) = { EVP_aes_128_ctr, EVP_aes_192_ctr, EVP_aes_256_ctr };
 
-	for (int i = 0; i < 600; i++) {
+	for (int i = 0; i < 600 / part; i++) {
 		const uint32_t strength = below(3), key_size = 16 + 8 * strength;
 		const size_t size = 16 * (1 + below(i % 20 ? 200 : 4096)), cut = 16 * below((uint32_t)size / 16);
 		const size_t odd = size - below(16);
@@ -195,7 +198,7 @@ static void test_modes(void)
 
 static void test_xts(void)
 {
-	for (int i = 0; i < 600; i++) {
+	for (int i = 0; i < 600 / part; i++) {
 		const bool decrypt = below(2), large = below(2);
 		const EVP_CIPHER *cipher = large ? EVP_aes_256_xts() : EVP_aes_128_xts();
 		const uint32_t sector_size = 512u << below(4);
@@ -244,7 +247,7 @@ static void test_xts(void)
 
 static void test_gcm(void)
 {
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 500 / part; i++) {
 		const uint32_t key_size = below(2) ? 32 : 16;
 		const size_t size = below(i % 20 ? 600 : BIG), aad = below(200);
 		EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
@@ -282,7 +285,7 @@ static void test_gcm(void)
 
 static void test_x25519(void)
 {
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 300 / part; i++) {
 		uint8_t secret[32], peer[32], public_key[32], expected[32];
 		EVP_PKEY *mine, *theirs_key;
 		EVP_PKEY_CTX *context;
@@ -333,7 +336,7 @@ static void test_argon2(int threads)
 	helping = true;
 	for (int i = 0; i < threads; i++)
 		pthread_create(&helpers[i], NULL, helper, NULL);
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 60 / part; i++) {
 		const uint32_t type = below(2) ? TRESOR_KDF_ARGON2I : TRESOR_KDF_ARGON2ID;
 		const uint32_t lanes = 1 + below(i % 10 ? 5 : 20), time = 1 + below(3);
 		const uint32_t memory_kib = 8 * lanes + below(i % 10 ? 600 : 5000);
@@ -385,7 +388,7 @@ static void af_reference(const char *name, uint8_t *key, size_t size, uint32_t s
 
 static void test_af(void)
 {
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 200 / part; i++) {
 		const size_t h = below(HASHES), size = 1 + below(AF_KEY_MAX);
 		const uint32_t stripes = 1 + below(i % 20 ? 20 : 1000);
 		uint8_t key[64], merged[64];
@@ -421,7 +424,7 @@ static void test_random(void)
 
 static void test_ct(void)
 {
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 1000 / part; i++) {
 		const size_t size = below(100);
 
 		fill_random(ours, size);
@@ -437,8 +440,10 @@ static void test_ct(void)
 	CHECK(ct_select(ct_mask(1), 3, 4) == 3 && ct_select(ct_mask(0), 3, 4) == 4);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc > 1)
+		part = (int)strtol(argv[1], NULL, 10);
 	const uint32_t all = host_features();
 	const uint32_t sets[] = { 0, TRESOR_CPU_SHA, TRESOR_CPU_AVX2, TRESOR_CPU_AVX2 | TRESOR_CPU_VAES256, all };
 

@@ -354,7 +354,7 @@ test("two that write a list at once lose no line of the other", async () => {
     const seen = { backend: "sgx", mrenclave: "ab".repeat(32), mrsigner: "cd".repeat(32), isvProdId: 1, isvSvn: 1 }
     for (let i = 0; i < 20; i++) pin(process.argv[1], process.argv[2] + i, seen)`
   const run = promisify(execFile)
-  const flags = ["--import", "tsx", "--input-type=module", "-e", code, path]
+  const flags = ["--input-type=module", "-e", code, path]
   await Promise.all(["a", "b", "c"].map((name) => run(process.execPath, [...flags, name])))
   assert.equal(readKnown(path).length, 60)
   assert.deepEqual(readdirSync(dirname(path)).sort(), ["known-enclaves", "known-enclaves.lock"])
@@ -419,7 +419,7 @@ test("pins of several processes are all kept", async () => {
     ["a", "b"].map(
       (name) =>
         new Promise<void>((resolve, reject) => {
-          const child = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script, path, name], {
+          const child = spawn(process.execPath, ["--input-type=module", "-e", script, path, name], {
             stdio: "inherit",
           })
           child.once("close", (code) => (code === 0 ? resolve() : reject(new Error(`exit ${code}`))))

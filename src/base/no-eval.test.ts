@@ -10,7 +10,7 @@ function afterwards(expression: string): string {
     const before = Function
     forbidEval()
     try { console.log(String(${expression})) } catch (error) { console.log(error.name) }`
-  const args = ["--import", "tsx", "--input-type=module", "-e", program]
+  const args = ["--input-type=module", "-e", program]
   return spawnSync(process.execPath, args, { encoding: "utf8" }).stdout.trim()
 }
 

@@ -13,7 +13,7 @@ async function interrupt(signal: NodeJS.Signals, program: string): Promise<reado
       await new Promise((resolve) => setTimeout(resolve, 60_000))
     }
     ${program}`
-  const args = ["--import", "tsx", "--input-type=module", "-e", text]
+  const args = ["--input-type=module", "-e", text]
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
   let said = ""
   child.stdout.on("data", (chunk: Buffer) => {

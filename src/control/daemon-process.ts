@@ -19,13 +19,7 @@ export interface DaemonProcess {
 /** tresord as a program of this build, or of the sources when those run; program first. */
 function command(): [string, ...string[]] {
   const here = import.meta.url
-  if (here.endsWith(".ts"))
-    return [
-      process.execPath,
-      "--import",
-      import.meta.resolve("tsx"),
-      fileURLToPath(new URL("../tresord/main.ts", here)),
-    ]
+  if (here.endsWith(".ts")) return [process.execPath, fileURLToPath(new URL("../tresord/main.ts", here))]
   return [fileURLToPath(new URL("./tresord", here))]
 }
 

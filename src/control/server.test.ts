@@ -207,7 +207,7 @@ test("a client over a pair of pipes is closed quietly, whichever end left first"
       process.exitCode = 7
       setTimeout(() => child.kill(), 100)
     `
-    const { status, stderr } = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], {
+    const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
       encoding: "utf8",
     })
     assert.deepEqual([status, stderr], [7, ""], left)

@@ -633,7 +633,7 @@ test("Node's own use of SIGSEGV survives", () => {
 
 /** Runs a module's text in a process of its own. */
 function spawn(script: string) {
-  return spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], {
+  return spawnSync(process.execPath, ["--input-type=module", "-e", script], {
     cwd: fileURLToPath(new URL(".", import.meta.url)),
     encoding: "utf8",
   })

@@ -13,7 +13,7 @@ const program = fileURLToPath(new URL("../testing/remains.ts", import.meta.url))
 
 /** `locked`: bytes that may be locked, and no right to have more. */
 function run(args: readonly string[], { locked }: { readonly locked?: number } = {}) {
-  const node = [process.execPath, "--import", "tsx", program, ...args]
+  const node = [process.execPath, program, ...args]
   const bounded = process.getuid!() === 0 ? ["setpriv", "--bounding-set=-sys_resource,-ipc_lock"] : []
   const limits = ["prlimit", "--nofile=200:200", ...(locked === undefined ? [] : [`--memlock=${locked}:${locked}`])]
   const [command = "", ...rest] = [...limits, ...(locked === undefined ? [] : bounded), ...node]

@@ -9,6 +9,7 @@ import { setImmediate, setTimeout as sleep } from "node:timers/promises"
 import fc from "fast-check"
 import { FileStore } from "../store/file-store.ts"
 import { KEY, RawPeer } from "../testing/nbd-export.ts"
+import { runs } from "../testing/runs.ts"
 import { HANDLE, TestEnclave, xts } from "../testing/test-enclave.ts"
 import { Volume } from "../volume/volume.ts"
 import { serveNbd } from "./server.ts"
@@ -164,7 +165,7 @@ for (const structured of [true, false]) {
               })
             },
           ),
-          { numRuns: 60 },
+          { numRuns: runs(60, 10) },
         )
         client.close()
         assert.ok(enclave.moved > 20, "little was moved at once")

@@ -30,7 +30,7 @@ for (const limited of [true, false])
   test(`200 clients of a server with ${LIMIT} descriptors, ${limited ? "limited by itself" : "limited by the system"}`, async () => {
     const folder = mkdtempSync(join(tmpdir(), "tresor-nbd-"))
     const [path, control] = [join(folder, "nbd.sock"), join(folder, "control.sock")]
-    const node = `exec "${process.execPath}" --import tsx --input-type=module -e "$0" "$@"`
+    const node = `exec "${process.execPath}" --input-type=module -e "$0" "$@"`
     const child = spawn("sh", ["-c", `ulimit -n ${LIMIT}; ${node}`, SERVER, path, control, limited ? "few" : "many"], {
       stdio: ["pipe", "pipe", "inherit"],
     })

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import fc from "fast-check"
 import { NbdClient } from "../nbd/client.ts"
 import { RawPeer, type Scratch, STALL_MS, served } from "../testing/nbd-export.ts"
+import { runs } from "../testing/runs.ts"
 
 const MIB = 1 << 20
 const [EPERM, EINVAL, ENOSPC] = [1, 22, 28]
@@ -215,7 +216,7 @@ test("garbage of any kind ends its own connection only", () =>
           await peer.cutOff()
         },
       ),
-      { numRuns: 150 },
+      { numRuns: runs(150, 30) },
     )
     while (server.connections > 1) await sleep(5)
   }))

@@ -11,6 +11,7 @@ import { encodeRecoveryKey, normalizeRecoveryKey } from "../luks2/modhex.ts"
 import { parseMetadata } from "../luks2/parse.ts"
 import { bytesToText, textToBytes } from "../luks2/text.ts"
 import { Crash, CrashingStore } from "../testing/crashing-store.ts"
+import { runs } from "../testing/runs.ts"
 import { readCopies } from "./copies.ts"
 import { HeaderStore } from "./header-store.ts"
 
@@ -177,7 +178,7 @@ test("bytes become text and the same bytes again; UTF-8 is read as TextDecoder r
       if (valid === null) assert.match(bytesToText(bytes), /[\udc80-\udcff]/u)
       else assert.equal(bytesToText(bytes), valid)
     }),
-    { numRuns: 5000 },
+    { numRuns: runs(5000, 500) },
   )
 })
 
@@ -222,7 +223,7 @@ test("a header changed anywhere is read, or refused by a TresorError", async () 
         }
       },
     ),
-    { numRuns: 3000 },
+    { numRuns: runs(3000, 300) },
   )
 })
 
@@ -236,7 +237,7 @@ test("JSON changed anywhere, with a checksum that holds, is read or refused by a
         assert.ok(error instanceof TresorError, String(error))
       }
     }),
-    { numRuns: 8000 },
+    { numRuns: runs(8000, 800) },
   )
 })
 
@@ -332,7 +333,7 @@ test("a crash at any step, with any of the unsynced blocks lost, leaves the old 
         )
       }
     }),
-    { numRuns: 400 },
+    { numRuns: runs(400, 60) },
   )
   assert.deepEqual([...seen].sort(), ["a label", "changed"])
 })

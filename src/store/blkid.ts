@@ -24,8 +24,6 @@ function start(command: string, args: readonly string[], fd: number): ChildProce
     return spawn(command, args, {
       env: { PATH, LC_ALL: "C" },
       stdio: ["ignore", "pipe", "ignore", fd],
-      timeout: PATIENCE_MS,
-      killSignal: "SIGKILL",
     })
   } catch {
     return null
@@ -50,8 +48,14 @@ export async function probeByBlkid(
     child.stdout?.on("data", (chunk: Buffer) => {
       output += chunk.toString("latin1")
     })
-    child.on("error", () => resolve(null))
+    // Not spawn's own: it would go on for a program that could not be started.
+    const late = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS)
+    child.on("error", () => {
+      clearTimeout(late)
+      resolve(null)
+    })
     child.on("close", (code) => {
+      clearTimeout(late)
       if (code === FOUND) resolve(nameOf(output))
       else if (code === AMBIVALENT) resolve("more than one format")
       else resolve(code === NOTHING ? "nothing" : null)

@@ -89,7 +89,7 @@ test("a tresord that was killed leaves no claim", async () => {
     import { openStore } from "${import.meta.dirname}/open.ts"
     await openStore(process.argv[1], { readOnly: false, direct: false })
     process.kill(process.pid, "SIGKILL")`
-  const ran = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script, path])
+  const ran = spawnSync(process.execPath, ["--input-type=module", "-e", script, path])
   assert.equal(ran.signal, "SIGKILL")
   await (await openStore(path, writing)).close()
 })

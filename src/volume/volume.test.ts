@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { test } from "node:test"
 import fc from "fast-check"
+import { runs } from "../testing/runs.ts"
 import { HANDLE, TestEnclave, xts } from "../testing/test-enclave.ts"
 import { WatchedStore } from "../testing/watched-store.ts"
 import { Volume } from "./volume.ts"
@@ -46,7 +47,7 @@ for (const sectorSize of [512, 4096] as const) {
         assert.ok(store.bytes.subarray(0, OFFSET).every((byte) => byte === 0))
         await volume.close()
       }),
-      { numRuns: 12 },
+      { numRuns: runs(12, 3) },
     )
   })
 }

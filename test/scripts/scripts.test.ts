@@ -40,6 +40,19 @@ test("a compiler that finds headers and no libraries, and an nbdkit without a fi
   ])
 })
 
+/** What the runner says of one file. */
+async function runFile(file: string, limits: { seconds: number; fileSeconds: number }) {
+  const program = `import { runTestFiles } from ${JSON.stringify(join(root, "scripts/test-files.mjs"))}
+    const result = await runTestFiles([${JSON.stringify(relative(root, file))}], ${JSON.stringify({ concurrency: 1, ...limits })})
+    console.log(JSON.stringify(result))`
+  const { stdout } = await run(process.execPath, ["--input-type=module", "-e", program], {
+    cwd: root,
+    // Else the runner thinks that it runs inside a test file, and runs nothing.
+    env: { NODE_TEST_CONTEXT: undefined },
+  })
+  return { stdout, ...(JSON.parse(stdout.trim().split("\n").at(-1)!) as { passed: number; failed: number }) }
+}
+
 test("a test file that never ends is stopped with all it started, and counts as failed", async () => {
   const mark = join(folder, "started")
   const file = join(folder, "endless.test.ts")
@@ -56,16 +69,45 @@ test("a test file that never ends is stopped with all it started, and counts as 
       await new Promise(() => {})
     })`,
   )
-  const program = `import { runTestFiles } from ${JSON.stringify(join(root, "scripts/test-files.mjs"))}
-    const result = await runTestFiles([${JSON.stringify(relative(root, file))}], { concurrency: 1, seconds: 3, fileSeconds: 8 })
-    console.log(JSON.stringify(result))`
-  const { stdout } = await run(process.execPath, ["--input-type=module", "-e", program], {
-    cwd: root,
-    // Else the runner thinks that it runs inside a test file, and runs nothing.
-    env: { NODE_TEST_CONTEXT: undefined },
-  })
-  assert.match(stdout, /✖ .*endless\.test\.ts was stopped: it took longer than 8 s/)
-  assert.equal(JSON.parse(stdout.trim().split("\n").at(-1)!).failed, 1)
+  const { stdout, failed } = await runFile(file, { seconds: 60, fileSeconds: 5 })
+  assert.match(stdout, /✖ .*endless\.test\.ts was stopped: it took longer than 5 s/)
+  assert.equal(failed, 1)
   const pid = (await run("cat", [mark])).stdout
   await until("the child has ended", async () => (await run("sh", ["-c", `kill -0 ${pid}`])).code !== 0)
+})
+
+test("a test file whose tests are over and leave something open ends, and is told what", async () => {
+  const file = join(folder, "open.test.ts")
+  for (const failing of [false, true]) {
+    writeFileSync(
+      file,
+      `import { createServer } from "node:net"
+      import { test } from "node:test"
+      test("leaves a server", async () => {
+        createServer().listen(0)
+        ${failing ? 'throw new Error("on purpose")' : ""}
+      })
+      test("another", async () => {})`,
+    )
+    const { stdout, failed } = await runFile(file, { seconds: 60, fileSeconds: 60 })
+    assert.match(stdout, /✖ the tests are over, and the process is kept by: .*TCPServerWrap/)
+    assert.equal(failed, 1)
+    if (failing) assert.match(stdout, /on purpose/)
+  }
+})
+
+test("a test that takes longer than its limit fails, and a file without tests does", async () => {
+  const file = join(folder, "late.test.ts")
+  writeFileSync(
+    file,
+    `import { test } from "node:test"
+    import { setTimeout } from "node:timers/promises"
+    test("late", () => setTimeout(4000))
+    test("good", () => {})`,
+  )
+  const { stdout, passed, failed } = await runFile(file, { seconds: 1, fileSeconds: 60 })
+  assert.match(stdout, /timed out after 1000ms/)
+  assert.deepEqual([passed, failed], [1, 1])
+  writeFileSync(file, "export {}")
+  assert.equal((await runFile(file, { seconds: 1, fileSeconds: 60 })).failed, 1)
 })

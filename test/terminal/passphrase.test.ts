@@ -18,7 +18,7 @@ const ASK = `
 
 test("echo is off while asked and on whenever the shell has the terminal", { timeout: 60_000 }, async () => {
   const script = fileURLToPath(new URL("./terminal.py", import.meta.url))
-  const command = [process.execPath, "--import", "tsx", "--input-type=module", "-e", ASK.replaceAll("\n", ";")]
+  const command = [process.execPath, "--input-type=module", "-e", ASK.replaceAll("\n", ";")]
   const { stdout } = await promisify(execFile)("python3", [script, ...command], {
     cwd: fileURLToPath(new URL("../..", import.meta.url)),
   })

@@ -1,6 +1,6 @@
 /**
  * Boots a machine, runs parts of checks/ in it and gathers what it reports.
- * By itself, for a part under work: node --import tsx test/vm/checks.ts PART...
+ * By itself, for a part under work: node_modules/.bin/node test/vm/checks.ts PART...
  */
 import { mkdirSync, rmSync } from "node:fs"
 import { join } from "node:path"

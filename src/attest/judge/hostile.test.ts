@@ -9,6 +9,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import fc from "fast-check"
+import { runs } from "../../testing/runs.ts"
 import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
 import { at, base, binding, body, mrenclave, policy, rootPair } from "../../testing/synthetic-quote.ts"
 import { makePlatform } from "../gather/platform.ts"
@@ -22,7 +23,7 @@ import { parseQeIdentity, parseTcbInfo } from "./tcb.ts"
 import { type Evidence, verifyQuote } from "./verify.ts"
 import { derOfText, splitAnswer } from "./wrapping.ts"
 
-const RUNS = 600
+const RUNS = runs(600, 100)
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 const bytes = (value: string): Uint8Array => new TextEncoder().encode(value)
 
@@ -221,7 +222,7 @@ test("a quote and its folder, both altered: a verdict, and none on another encla
       assert.deepEqual(parseQuote(quote).reportBytes, await body())
     },
   )
-  await fc.assert(property, { numRuns: 150 })
+  await fc.assert(property, { numRuns: runs(150, 40) })
   assert.ok(accepted > 0, "some alterations are of no account")
 })
 
@@ -243,6 +244,6 @@ test("published evidence, altered: a verdict", onPublishedData, async () => {
       }
       await verifyQuote({ quote, collateral: parsed, policy: null, at: new Date(1_748_600_000_000), binding: null })
     }),
-    { numRuns: 30 },
+    { numRuns: runs(30, 6) },
   )
 })

@@ -285,7 +285,7 @@ test("through the command line: show, policy init and verify agree; the software
     const env = { ...process.env, TRESOR_STATE_DIR: join(folder, "state"), XDG_CONFIG_HOME: join(folder, "config") }
     const { status, stdout, stderr } = spawnSync(
       process.execPath,
-      ["--import", "tsx", "--input-type=module", "-e", main, "attest", ...words],
+      ["--input-type=module", "-e", main, "attest", ...words],
       {
         encoding: "utf8",
         env,
