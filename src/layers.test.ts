@@ -4,6 +4,7 @@ import { globSync, readFileSync } from "node:fs"
 import { dirname, join, normalize } from "node:path"
 import { test } from "node:test"
 import { fileURLToPath } from "node:url"
+import { circlesOf } from "./testing/circles.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
@@ -98,20 +99,7 @@ test("only src/native loads the addon", () => {
 })
 
 test("no two files import each other, by however many steps", () => {
-  const done = new Set<string>()
-  const circles: string[] = []
-  const visit = (file: string, path: readonly string[]): void => {
-    const start = path.indexOf(file)
-    if (start >= 0) {
-      circles.push([...path.slice(start), file].join(" -> "))
-      return
-    }
-    if (done.has(file)) return
-    for (const name of imports.get(file) ?? []) if (imports.has(name)) visit(name, [...path, file])
-    done.add(file)
-  }
-  for (const file of files) visit(file, [])
-  assert.deepEqual(circles, [])
+  assert.deepEqual(circlesOf(imports), [])
 })
 
 test("nothing of the product imports what only tests use", () => {

@@ -64,6 +64,7 @@ struct fake_counters {
 extern struct fake_counters fake_counters;
 
 extern struct tresor_machine fake_machine;
+void fake_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 
 /* The driver. */
 int fake_open(void);
@@ -71,11 +72,8 @@ int fake_ioctl(int device, unsigned long request, void *argument);
 void *fake_mmap(void *address, size_t size, int protection, int flags, int device, off_t offset);
 int fake_close(int device);
 
-/* The CPU. */
-bool fake_is_inside(const struct fake_enclave *enclave, uint64_t address);
-/* Its handler of its own faults; what it does not know goes to whom it was before. */
+/* The CPU: its handler of its own faults; what it does not know goes to whom it was before. */
 void fake_catch_faults(void);
 vdso_sgx_enter_enclave_t fake_find_enter(void);
-void fake_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 
 #endif

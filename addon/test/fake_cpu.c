@@ -85,7 +85,7 @@ static void eenter(ucontext_t *frame)
 	leave_by_exception(frame, ENCLU_EENTER, VECTOR_GP, 0, 0);
 }
 
-bool fake_is_inside(const struct fake_enclave *enclave, uint64_t address)
+static bool is_inside(const struct fake_enclave *enclave, uint64_t address)
 {
 	return address - enclave->image.secs.base < enclave->image.secs.size;
 }
@@ -165,7 +165,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 		return;
 	}
 	/* Without SGX #UD, with it #GP: this "enclave" is none. */
-	is_enclu = (vector == VECTOR_UD || vector == VECTOR_GP) && fake_is_inside(enclave, rip) &&
+	is_enclu = (vector == VECTOR_UD || vector == VECTOR_GP) && is_inside(enclave, rip) &&
 		   memcmp((const void *)rip, "\x0f\x01\xd7", ENCLU_SIZE) == 0;
 	if (is_enclu && enclu(registers))
 		return;
@@ -192,8 +192,7 @@ int tresor_fake_begin(struct sgx_enclave_run *run, uint32_t function)
 		return fake_faults.enter_result;
 	visit.enclave = NULL;
 	for (int i = 0; i < FAKE_ENCLAVES && visit.enclave == NULL; i++) {
-		if (fake_enclaves[i].open && fake_enclaves[i].initialised &&
-		    fake_is_inside(&fake_enclaves[i], run->tcs))
+		if (fake_enclaves[i].open && fake_enclaves[i].initialised && is_inside(&fake_enclaves[i], run->tcs))
 			visit.enclave = &fake_enclaves[i];
 	}
 	if (visit.enclave == NULL)
@@ -221,17 +220,6 @@ void tresor_fake_end(void)
 vdso_sgx_enter_enclave_t fake_find_enter(void)
 {
 	return fake_faults.no_vdso ? NULL : tresor_fake_vdso;
-}
-
-void fake_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4])
-{
-	memset(registers, 0, 4 * sizeof(registers[0]));
-	if (leaf != 0x12)
-		return;
-	if (subleaf == 0)
-		registers[3] = (uint32_t)(fake_faults.size_bits != 0 ? fake_faults.size_bits : 36) << 8 | 31;
-	else if (subleaf == 1)
-		registers[2] = fake_faults.xfrm != 0 ? (uint32_t)fake_faults.xfrm : 0xe7;
 }
 
 void fake_catch_faults(void)

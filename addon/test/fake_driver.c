@@ -16,11 +16,6 @@
 /* Within the kernel only. */
 #define ERESTARTSYS	512
 
-struct fake_enclave fake_enclaves[FAKE_ENCLAVES];
-struct fake_faults fake_faults;
-struct fake_counters fake_counters;
-struct tresor_machine fake_machine = { .secret = { 0x5a } };
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t page_attempts;	/* for signal_every */
 
