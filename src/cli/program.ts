@@ -28,7 +28,7 @@ export class TresorCommand extends Command {
   /** Where a passphrase comes from. */
   secrets(): this {
     return this.option("-d, --key-file <file>", "read the passphrase from a file, whole; - is standard input")
-      .option("-l, --keyfile-size <bytes>", "read at most this many bytes of the key file", integer(0, 8 << 20))
+      .option("-l, --keyfile-size <bytes>", "read exactly this many bytes of the key file", integer(0, 8 << 20))
       .option("--keyfile-offset <bytes>", "skip this many bytes of the key file", integer(0, Number.MAX_SAFE_INTEGER))
       .option("-t, --timeout <seconds>", "give up after this many seconds at the prompt", integer(0, 86400))
       .option("-T, --tries <n>", "number of attempts", integer(1, 1000), 3)
@@ -331,7 +331,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
   const fresh = (each: TresorCommand) =>
     each
       .option("--new-key-file <file>", "read the new passphrase from a file, whole; - is standard input")
-      .option("--new-keyfile-size <bytes>", "read at most this many bytes of the new key file", integer(0, 8 << 20))
+      .option("--new-keyfile-size <bytes>", "read exactly this many bytes of the new key file", integer(0, 8 << 20))
       .option(
         "--new-keyfile-offset <bytes>",
         "skip this many bytes of the new key file",

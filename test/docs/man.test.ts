@@ -1,18 +1,95 @@
 import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
-import { readFileSync } from "node:fs"
+import { globSync, readFileSync } from "node:fs"
 import { test } from "node:test"
+import { fileURLToPath } from "node:url"
+import type { Command } from "commander"
+import { entries, markdown, roff } from "../../scripts/man.ts"
+import { buildProgram } from "../../src/cli/program.ts"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const built = (page: string) => readFileSync(`${root}/docs/man/${page}`, "utf8")
+
+/** As man(1) shows it, without bold and underline; hyphens as they are typed. */
+const shown = (page: string) =>
+  execFileSync("mandoc", ["-Tutf8", "-Owidth=500"], { input: built(page), encoding: "utf8" })
+    .replace(/.[\b]/g, "")
+    .replace(/[\u2010\u2011\u2212]/g, "-")
 
 for (const page of ["tresor.1", "tresord.8"]) {
-  const source = new URL(`../../docs/man/${page}.md`, import.meta.url)
-  const built = new URL(`../../docs/man/${page}`, import.meta.url)
-
-  test(`docs/man/${page} is what its Markdown builds`, () => {
-    const fresh = execFileSync("lowdown", ["-s", "-Tman", "--out-no-smarty", source.pathname], { encoding: "utf8" })
-    assert.equal(readFileSync(built, "utf8"), fresh)
+  test(`docs/man/${page} is what \`npm run man\` makes of its Markdown and the command tree`, async () => {
+    assert.equal(built(page), roff(await markdown(page)))
   })
 
   test(`docs/man/${page} has no error mandoc knows of`, () => {
-    execFileSync("mandoc", ["-Tlint", "-W", "error", built.pathname])
+    execFileSync("mandoc", ["-Tlint", "-W", "error", `${root}/docs/man/${page}`])
   })
 }
+
+test("tresor.1 as it is read has every command and every option of --help", async () => {
+  const text = shown("tresor.1")
+  const commands = text.slice(text.indexOf("\nCOMMANDS\n"), text.indexOf("\nOPTIONS\n"))
+  const options = text.slice(text.indexOf("\nOPTIONS\n"), text.indexOf("\nOUTPUT\n"))
+  const all = entries(await buildProgram("", ["completion"]))
+  assert.ok(all.length >= 42, String(all.length))
+  let flags = 0
+  for (const { path, command } of all) {
+    const start = commands.search(new RegExp(`^ +${path}( |$)`, "m"))
+    assert.ok(start >= 0, `no command ${path}`)
+    for (const option of visible(command)) {
+      flags++
+      assert.match(options, new RegExp(`^ +(-\\w, )?${option}( |$)`, "m"), `${path} ${option}`)
+    }
+  }
+  assert.ok(flags >= 200, String(flags))
+})
+
+function visible(command: Command): string[] {
+  return command
+    .createHelp()
+    .visibleOptions(command)
+    .map((option) => option.long ?? option.short!)
+    .filter((name) => name !== "--help")
+}
+
+test("an addition to a command or an option that is not there stops `npm run man`", async () => {
+  const source = readFileSync(`${root}/docs/man/tresor.1.md`, "utf8")
+  await assert.rejects(
+    markdown("tresor.1", source.replace("\n**lock**\n", "\n**lokc**\n")),
+    /not in the command tree: lokc/,
+  )
+  await assert.rejects(
+    markdown("tresor.1", source.replace("\n**--grace**\n", "\n**--grease**\n")),
+    /not in the command tree: --grease/,
+  )
+})
+
+test("every environment variable that the programs read is in a man page", () => {
+  const sources = globSync(["src/**/*.ts", "launcher/*.c"], { cwd: root }).filter(
+    (path) => !path.endsWith(".test.ts") && !path.startsWith("src/testing/"),
+  )
+  const names = new Set(
+    sources.flatMap((path) =>
+      [...readFileSync(`${root}/${path}`, "utf8").matchAll(/env\["(TRESOR_\w+)"\]/g)].map(([, name]) => name!),
+    ),
+  )
+  assert.ok(names.has("TRESOR_DEBUG") && names.size >= 3, [...names].join(" "))
+  const pages = `${shown("tresor.1")}${shown("tresord.8")}`
+  for (const name of names) assert.ok(pages.includes(name), name)
+})
+
+test("tresord.8 has the options that tresord takes, and no others", () => {
+  // Where tresord's options are declared, in one object literal.
+  const declared = globSync(["src/tresord/main.ts", "src/control/*.ts"], { cwd: root }).flatMap((path) =>
+    [...readFileSync(`${root}/${path}`, "utf8").matchAll(/^ +"?([a-z][a-z-]*)"?: \{ type: "(?:string|boolean)"/gm)].map(
+      ([, name]) => `--${name}`,
+    ),
+  )
+  assert.ok(declared.length >= 10, declared.join(" "))
+  const page = built("tresord.8")
+  const options = page.slice(page.indexOf("\nOPTIONS\n"))
+  const listed = [...options.slice(0, options.indexOf("\n.SH", 1)).matchAll(/^\\fB(--[a-z-]+)\\fR/gm)].map(
+    ([, name]) => name!,
+  )
+  assert.deepEqual(listed.toSorted(), declared.toSorted())
+})

@@ -27,7 +27,7 @@ export function registerKernelCommands(program: Command): void {
 
   kernel
     .command("install")
-    .description("install it under /lib/modules, with DKMS where available, and its udev rule")
+    .description("install tresor.ko under /lib/modules, with DKMS where available, and its udev rule")
     .option(...release)
     .addHelpText("after", "\nExample:\n  tresor kernel install")
     .action(async (options: Target) => {
@@ -56,7 +56,7 @@ export function registerKernelCommands(program: Command): void {
 
   kernel
     .command("unload")
-    .description("unload it (refused while a mapping or a tresord uses it)")
+    .description("unload tresor.ko (refused while a mapping or a tresord uses it)")
     .addHelpText("after", "\nExample:\n  tresor kernel unload")
     .action(() => unload())
 }
