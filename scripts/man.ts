@@ -167,7 +167,7 @@ export async function markdown(name: string, source = readFileSync(page(`${name}
 }
 
 export function roff(source: string): string {
-  return execFileSync("lowdown", ["-s", "-Tman", "--out-no-smarty"], { input: source, encoding: "utf8" })
+  return execFileSync("lowdown", ["-s", "-Tman", "--out-no-smarty", "--parse-no-intraemph"], { input: source, encoding: "utf8" })
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
