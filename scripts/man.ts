@@ -167,7 +167,9 @@ export async function markdown(name: string, source = readFileSync(page(`${name}
 }
 
 export function roff(source: string): string {
-  return execFileSync("lowdown", ["-s", "-Tman", "--out-no-smarty", "--parse-no-intraemph"], { input: source, encoding: "utf8" })
+  // An underscore within a word is no emphasis, as in other Markdown.
+  const input = source.replace(/(?<=[A-Za-z0-9])_(?=[A-Za-z0-9\\])/g, "\\_")
+  return execFileSync("lowdown", ["-s", "-Tman", "--out-no-smarty"], { input, encoding: "utf8" })
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {

@@ -26,6 +26,16 @@ for (const page of ["tresor.1", "tresord.8"]) {
   })
 }
 
+for (const page of ["tresor.1", "tresord.8"]) {
+  test(`docs/man/${page} as it is read keeps underscores and has no asterisk of its Markdown`, async () => {
+    const source = await markdown(page)
+    const text = shown(page)
+    const names = [...source.replaceAll("\\", "").matchAll(/[A-Za-z0-9]+_[A-Za-z0-9_]+/g)].map(([name]) => name)
+    for (const name of names) assert.ok(text.includes(name), name)
+    assert.doesNotMatch(text, /\*[A-Za-z-]+\*/)
+  })
+}
+
 test("tresor.1 as it is read has every command and every option of --help", async () => {
   const text = shown("tresor.1")
   const commands = text.slice(text.indexOf("\nCOMMANDS\n"), text.indexOf("\nOPTIONS\n"))
