@@ -23,6 +23,13 @@ for (const text of ["", "-1", "1P", "G", "1 G", "0x10", "1.5", "1e9", "9999999T"
   test(`${JSON.stringify(text)} is no size`, () => assert.throws(() => parseSize(text), InvalidArgumentError))
 }
 
+test("a size of 2^53 bytes or more is refused, and the limit named", () => {
+  assert.equal(parseSize("9007199254740991"), 2n ** 53n - 1n)
+  for (const text of ["9007199254740992", "8192T", "9999999999999999999", "9000T", "9999999999TB"]) {
+    assert.throws(() => parseSize(text), /smaller than 8192T/, text)
+  }
+})
+
 test("a number and its unit are the product", () => {
   fc.assert(
     fc.property(

@@ -11,8 +11,8 @@ const UNITS: Readonly<Record<string, bigint>> = {
 }
 const DECIMAL: Readonly<Record<string, bigint>> = { KB: 1000n, MB: 1000n ** 2n, GB: 1000n ** 3n, TB: 1000n ** 4n }
 
-/** Largest size a file can have (off_t). */
-const SIZE_LIMIT = 1n << 63n
+/** Offsets are JavaScript's safe integers (store.ts), below 2^53. */
+const SIZE_LIMIT = 1n << 53n
 
 /**
  * Bytes of "4096", "64K", "1G", "1.5G", "10MiB" (1024-based) or "10MB"
@@ -27,7 +27,7 @@ export function parseSize(text: string): bigint {
   if (fraction !== "" && unit === 1n) throw new InvalidArgumentError("There are no fractions of a byte.")
   const scale = 10n ** BigInt(fraction.length)
   const size = ((BigInt(whole) * scale + BigInt(fraction === "" ? "0" : fraction)) * unit) / scale
-  if (size >= SIZE_LIMIT) throw new InvalidArgumentError("No file can be that large.")
+  if (size >= SIZE_LIMIT) throw new InvalidArgumentError("A volume is smaller than 8192T.")
   return size
 }
 

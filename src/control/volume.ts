@@ -36,6 +36,9 @@ type Header (slotsChanged: []int, slotsAdded: []int, slotsRemoved: []int)
 type Volume (
   name: string,
   path: string,
+  # Data and detached header, where they are no NBD exports, as they were found at the start: "file DEV INO" or
+  # "device RDEV", in decimal. Both stay in use when the path comes to lead elsewhere.
+  opened: [](path: string, identity: string),
   uuid: string,
   label: string,
   # "locked": waits for Unlock, I/O waits. "unlocked": serves. "failed": no key in time, I/O
@@ -133,6 +136,7 @@ export const identitySchema = v.object({
 export const volumeSchema = v.object({
   name: v.string(),
   path: v.string(),
+  opened: v.array(v.object({ path: v.string(), identity: v.string() })),
   uuid: v.string(),
   label: v.string(),
   state: v.picklist(["locked", "unlocked", "failed", "closing"]),

@@ -12,6 +12,8 @@ export interface HeaderStoreOptions {
   readonly exclusive?: boolean
   /** The command has --readonly, which may be advised. */
   readonly readonlyHelps?: boolean
+  /** What is opened instead of the path, where that is no URI. */
+  readonly at?: string
   /** Of an NBD export, which the volume's data have with it. */
   readonly owner?: object
 }
@@ -19,10 +21,10 @@ export interface HeaderStoreOptions {
 /** A file or block device; rejects with Node's errors, or TresorError NOT_A_DEVICE (exit 4). */
 export async function openFile(
   path: string,
-  { readOnly, exclusive = false }: Pick<HeaderStoreOptions, "readOnly" | "exclusive">,
+  { readOnly, exclusive = false, at = path }: Pick<HeaderStoreOptions, "readOnly" | "exclusive" | "at">,
 ): Promise<Store> {
   try {
-    return await FileStore.open(path, { readOnly, claim: exclusive ? "device" : "none" })
+    return await FileStore.open(path, { readOnly, claim: exclusive ? "device" : "none", at })
   } catch (error) {
     if (!(error instanceof IoError)) throw error
     throw new TresorError(

@@ -91,10 +91,10 @@ function busy(path: string, dev: number, ino: number): TresorError {
 
 /**
  * Before a regular file is opened for writing. Throws STORE_BUSY when a program that
- * takes no locks has it open for writing: nbdkit, a loop device, an editor.
+ * takes no locks has it open for writing: nbdkit, a loop device, an editor. `at` is what is opened, `path` its name.
  */
-export async function refuseWriters(path: string): Promise<void> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => null)
+export async function refuseWriters(at: string, path: string): Promise<void> {
+  const handle = await open(at, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => null)
   // Not readable for us: what follows says so.
   if (handle === null) return
   try {

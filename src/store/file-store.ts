@@ -19,6 +19,8 @@ export interface FileStoreOptions {
    * O_EXCL only. "none": others may have it too, as while a command changes the header of a volume in use.
    */
   readonly claim?: "all" | "device" | "none"
+  /** What is opened instead of the path, which is only named then. */
+  readonly at?: string
 }
 
 /** Discards go in parts: one of a large file system may take seconds, and a request may be given up between two. */
@@ -76,17 +78,17 @@ export class FileStore implements Store {
    */
   static async open(
     path: string,
-    { readOnly = false, direct = false, claim = "all" }: FileStoreOptions = {},
+    { readOnly = false, direct = false, claim = "all", at = path }: FileStoreOptions = {},
   ): Promise<FileStore> {
     const access = readOnly ? constants.O_RDONLY : constants.O_RDWR
     const [native, claims] = await Promise.all([
       import("../native/file.ts"),
       claim === "all" ? import("./claim.ts") : null,
     ])
-    await claims?.refuseWriters(path)
+    await claims?.refuseWriters(at, path)
     // O_EXCL without O_CREAT has a meaning for block devices only; a FIFO must not make us wait for its other end.
     const exclusive = claim === "none" ? 0 : constants.O_EXCL
-    const handle = await open(path, access | exclusive | constants.O_NONBLOCK)
+    const handle = await open(at, access | exclusive | constants.O_NONBLOCK)
     const store = new FileStore(handle, native, path, readOnly)
     try {
       store.#size = await fileSize(handle)
@@ -94,7 +96,7 @@ export class FileStore implements Store {
       if (claims !== null) store.#claims = await claims.claimStore(path, handle, !readOnly)
       const stat = await handle.stat()
       if (stat.isBlockDevice()) store.#discardUnit = blockDevice(stat.rdev).logicalBlock
-      if (direct) store.#direct = await openDirect(path, access, native)
+      if (direct) store.#direct = await openDirect(at, access, native)
       return store
     } catch (error) {
       await store.close()

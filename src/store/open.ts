@@ -2,7 +2,7 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import { isNbdUri, parseNbdUri } from "../nbd/uri.ts"
-import { FileStore } from "./file-store.ts"
+import { FileStore, type FileStoreOptions } from "./file-store.ts"
 import { NbdStore, type NbdStoreOptions } from "./nbd-store.ts"
 import { openError } from "./open-error.ts"
 import type { Store } from "./store.ts"
@@ -11,6 +11,8 @@ export interface OpenStoreOptions {
   readonly readOnly: boolean
   /** O_DIRECT; means nothing to an NBD server. */
   readonly direct: boolean
+  /** What is opened instead of the path, where that is no URI. */
+  readonly at?: string
   /** Of an NBD export, which stores of one owner share. */
   readonly owner?: object
   /** Told of connections to an NBD server that are lost and made again. */
@@ -25,10 +27,10 @@ const SMALLEST = 512
  * TresorError: STORE_MISSING, STORE_DENIED, STORE_BUSY, STORE_UNFIT, STORE_TOO_SMALL,
  * STORE_UNREACHABLE, NBD_URI.
  */
-export async function openStore(path: string, { readOnly, direct, owner, log }: OpenStoreOptions): Promise<Store> {
+export async function openStore(path: string, { readOnly, direct, at, owner, log }: OpenStoreOptions): Promise<Store> {
   const store = await (isNbdUri(path)
     ? openNbd(path, { readOnly, ...(owner && { owner }), ...(log && { log }) })
-    : openFile(path, readOnly, direct))
+    : openFile(path, { readOnly, direct, ...(at !== undefined && { at }) }))
   if (store.size >= SMALLEST) return store
   await store.close()
   throw new TresorError(
@@ -38,12 +40,12 @@ export async function openStore(path: string, { readOnly, direct, owner, log }: 
   )
 }
 
-async function openFile(path: string, readOnly: boolean, direct: boolean): Promise<Store> {
+async function openFile(path: string, options: FileStoreOptions & { direct: boolean }): Promise<Store> {
   try {
-    return await FileStore.open(path, { readOnly, direct })
+    return await FileStore.open(path, options)
   } catch (error) {
     if (error instanceof TresorError) throw error
-    throw openError(path, direct, error as NodeJS.ErrnoException)
+    throw openError(path, options.direct, error as NodeJS.ErrnoException)
   }
 }
 

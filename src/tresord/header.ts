@@ -39,6 +39,8 @@ interface OpenHeader extends HeaderAccess {
 interface HeaderOptions {
   readonly readOnly: boolean
   readonly backend: Backend
+  /** What is opened at each use; the path when absent, as for NBD. */
+  readonly at?: string
   /** Has the header's NBD export together with the data. */
   readonly owner: object
   readonly warn: (message: string, facts: Record<string, unknown>) => void
@@ -49,9 +51,12 @@ interface HeaderOptions {
  * cryptsetup and the key commands can change it while the volume is served.
  * `segment` and `size` (bytes of copies and keyslots) are as they were found now.
  */
-export async function openHeader(path: string, { readOnly, backend, owner, warn }: HeaderOptions): Promise<OpenHeader> {
+export async function openHeader(
+  path: string,
+  { readOnly, backend, at, owner, warn }: HeaderOptions,
+): Promise<OpenHeader> {
   async function use<T>(work: (store: HeaderStore) => Promise<T>): Promise<T> {
-    const device = await openForHeader(path, { readOnly, readonlyHelps: true, owner })
+    const device = await openForHeader(path, { readOnly, readonlyHelps: true, owner, ...(at !== undefined && { at }) })
     try {
       return await work(await HeaderStore.open(device))
     } finally {

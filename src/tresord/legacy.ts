@@ -283,6 +283,7 @@ export class LegacyService implements ServedVolume {
     return {
       name,
       path,
+      opened: [],
       uuid: this.#record.uuid,
       label: "",
       state: this.#closed ? "closing" : this.#held.length > 0 ? "locked" : "unlocked",

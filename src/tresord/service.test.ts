@@ -26,6 +26,7 @@ class Recorder implements ServedVolume {
     return {
       name: "work",
       path: "/disk.img",
+      opened: [{ path: "/disk.img", identity: "file 7 9" }],
       uuid: "9c1f1ee9-6b5e-4a1e-a63c-cf6c2b4b2b35",
       label: "",
       state: this.state,

@@ -14,6 +14,7 @@ import { nameClients } from "../export/clients.ts"
 import type { NbdServer } from "../export/server.ts"
 import { explainUnlock, untried } from "../keyslots/seal-status.ts"
 import type { Header } from "../luks2/types.ts"
+import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume.ts"
 import type { Challenge, ServedVolume } from "./service.ts"
 
@@ -57,6 +58,8 @@ export interface SessionParts {
   readonly socket: string
   readonly header: HeaderAccess
   readonly volume: PlainVolume
+  /** Data and detached header where they are no NBD exports; closed with the session. */
+  readonly held?: readonly Pick<HeldPath, "path" | "identity" | "close">[]
   readonly cipher: string
   readonly keySize: number
   /** Modelled cost of an entry and exit; 0: none. */
@@ -108,6 +111,7 @@ export class Session implements ServedVolume {
     return {
       name: parts.name,
       path: parts.path,
+      opened: (parts.held ?? []).map(({ path, identity }) => ({ path, identity })),
       uuid: header.uuid,
       label: header.label,
       state: STATES[volume.state],
@@ -315,6 +319,7 @@ export class Session implements ServedVolume {
         throw lost(this.#parts.name, volume.unflushed ?? 0, error as Error)
       } finally {
         await this.#enclave.close()
+        for (const each of this.#parts.held ?? []) each.close()
       }
     })()
     return this.#closed

@@ -6,8 +6,11 @@ import { IoError } from "../base/io-error.ts"
 import { chooseBackend, openEnclave } from "../enclave/loader.ts"
 import { serveNbd } from "../export/server.ts"
 import type { Segment } from "../luks2/types.ts"
+import { isNbdUri } from "../nbd/uri.ts"
 import { overlap } from "../store/extent.ts"
+import { HeldPath } from "../store/held-path.ts"
 import { openStore } from "../store/open.ts"
+import { openError } from "../store/open-error.ts"
 import { Volume } from "../volume/volume.ts"
 import { openHeader } from "./header.ts"
 import { Session, type SessionParts } from "./session.ts"
@@ -61,13 +64,25 @@ function checkApart({ path, header }: SessionOptions, { offset, size }: Segment,
   )
 }
 
+function hold(path: string, { direct }: SessionOptions): HeldPath {
+  try {
+    return new HeldPath(path)
+  } catch (error) {
+    throw openError(path, direct, error as NodeJS.ErrnoException)
+  }
+}
+
 type Served = Pick<SessionParts, "volume" | "stopServing" | "clients">
 
 type Undo = (() => Promise<void>)[]
 
-async function overNbd(options: SessionOptions & { owner: object }, segment: Segment, undo: Undo): Promise<Served> {
-  const { readonly, direct, owner, warn } = options
-  const store = await openStore(options.path, { readOnly: readonly, direct, owner, log: warn })
+async function overNbd(
+  options: SessionOptions & { owner: object; at: { at?: string } },
+  segment: Segment,
+  undo: Undo,
+): Promise<Served> {
+  const { readonly, direct, owner, at, warn } = options
+  const store = await openStore(options.path, { readOnly: readonly, direct, owner, log: warn, ...at })
   undo.push(() => store.close())
   const { minimumBlock = 1 } = store
   if (segment.sectorSize % minimumBlock !== 0 || segment.offset % BigInt(minimumBlock) !== 0n) {
@@ -108,7 +123,21 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const backend = chooseBackend(options.backend)
     const { warn } = options
     const owner = {}
-    const header = await openHeader(options.header ?? options.path, {
+    // What is found now is meant by all that follows, whatever becomes of the paths.
+    const held = new Map<string, HeldPath>()
+    for (const path of [options.header, options.path]) {
+      if (path === null || isNbdUri(path) || held.has(path)) continue
+      const place = hold(path, options)
+      undo.push(async () => place.close())
+      held.set(path, place)
+    }
+    const at = (path: string) => {
+      const place = held.get(path)
+      return place === undefined ? {} : { at: place.at }
+    }
+    const headerPath = options.header ?? options.path
+    const header = await openHeader(headerPath, {
+      ...at(headerPath),
       readOnly: options.readonly,
       backend,
       owner,
@@ -120,11 +149,12 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
     // cryptsetup's persistent flag counts as if it were given.
-    const asked = { ...options, owner, discards: options.discards || header.discards }
+    const asked = { ...options, owner, at: at(options.path), discards: options.discards || header.discards }
     const served = options.kernel ? await asMapping(asked, header.uuid, segment) : await overNbd(asked, segment, undo)
     return new Session({
       ...options,
       ...served,
+      held: [...held.values()],
       header,
       cipher: segment.cipher,
       keySize: segment.keySize,

@@ -9,6 +9,7 @@ import { files } from "../../protection/files.ts"
 import { judge } from "../../protection/judge.ts"
 import { readMachine } from "../../protection/read.ts"
 import { describeMemory, placeOf, protection, secretRisk } from "../../protection/words.ts"
+import { fateOf } from "../../store/held-path.ts"
 import { formatSize } from "../options.ts"
 import { out } from "../output/output.ts"
 import { shade, type Worth } from "../output/state.ts"
@@ -49,11 +50,29 @@ function secretFile({ enclave, path, pid }: VolumeStatus): string | null {
 }
 
 /** What clients have, and for a file what it takes: its header lies in it. */
-function describeSize({ path, size }: VolumeStatus): string {
+function describeSize(volume: VolumeStatus): string {
+  const { path, size } = volume
+  if (lostPaths(volume).some((each) => each.path === path)) return `${formatSize(size)} usable`
   const stat = statSync(path, { throwIfNoEntry: false })
   return stat?.isFile() === true && stat.size !== size
     ? `${formatSize(size)} usable, in a file of ${formatSize(stat.size)}`
     : `${formatSize(size)} usable`
+}
+
+const FATES = {
+  deleted: (path: string) =>
+    `${path} is deleted: tresord still has it open, and it is lost when the volume is closed; copy the data before`,
+  replaced: (path: string) =>
+    `${path} is another file by now: tresord still has the one open that it began with, which is lost when the volume ` +
+    "is closed unless it has another name; copy the data before",
+}
+
+/** Of data and detached header. */
+function lostPaths({ opened }: VolumeStatus) {
+  return opened.flatMap(({ path, identity }) => {
+    const fate = fateOf(path, identity)
+    return fate === null ? [] : [{ path, fate }]
+  })
 }
 
 export async function status(name: string, options: { readonly json?: true }): Promise<void> {
@@ -64,7 +83,15 @@ export async function status(name: string, options: { readonly json?: true }): P
     const printable = { ...enclave, publicKey: Buffer.from(publicKey).toString("hex"), xfrm: `0x${xfrm.toString(16)}` }
     const safe = { ...protection(enclave.backend, enclave.memory), machine: judgements(volume) }
     const machineSecret = secretFile(volume)
-    out.json({ ...summary(volume), ...volume, enclave: printable, backend: enclave.backend, ...safe, machineSecret })
+    out.json({
+      ...summary(volume),
+      ...volume,
+      enclave: printable,
+      backend: enclave.backend,
+      ...safe,
+      machineSecret,
+      lostPaths: lostPaths(volume),
+    })
     return
   }
   const { enclave } = volume
@@ -78,6 +105,7 @@ export async function status(name: string, options: { readonly json?: true }): P
         ["name", volume.name],
         ["state", shade(stateWorth(volume.state), STATES[volume.state])],
         ["path", volume.path],
+        ...lostPaths(volume).map(({ path, fate }) => [shade("bad", "warning"), FATES[fate](path)] as const),
         ["uri", volume.uri],
         ["uuid", volume.uuid],
         ...(volume.label === "" ? [] : [["label", volume.label] as const]),

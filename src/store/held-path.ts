@@ -1,0 +1,46 @@
+/**
+ * A file or device that is opened again and again and must stay the same one,
+ * wherever its path leads by then: deleted, replaced, or hidden by a mount.
+ */
+import { closeSync, fstatSync, openSync, statSync } from "node:fs"
+
+/** Linux; Node does not name it. Neither reads, writes, nor counts as one who does. */
+const O_PATH = 0o10000000
+
+/** Equal for what is the same file or device; decimal. */
+function identityOf(stat: { dev: bigint; ino: bigint; rdev: bigint; isBlockDevice(): boolean }): string {
+  // udev may make a device's node anew.
+  return stat.isBlockDevice() ? `device ${stat.rdev}` : `file ${stat.dev} ${stat.ino}`
+}
+
+export class HeldPath {
+  readonly path: string
+  readonly identity: string
+  readonly #fd: number
+
+  /** Throws Node's errors. */
+  constructor(path: string) {
+    this.path = path
+    this.#fd = openSync(path, O_PATH)
+    this.identity = identityOf(fstatSync(this.#fd, { bigint: true }))
+  }
+
+  /** A path of this process only, and until `close`. */
+  get at(): string {
+    return `/proc/self/fd/${this.#fd}`
+  }
+
+  close(): void {
+    closeSync(this.#fd)
+  }
+}
+
+/** What became of the path of something that is open; `null`: it still leads there, or cannot be looked at. */
+export function fateOf(path: string, identity: string): "deleted" | "replaced" | null {
+  try {
+    return identityOf(statSync(path, { bigint: true })) === identity ? null : "replaced"
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code === "ENOENT" || code === "ENOTDIR" ? "deleted" : null
+  }
+}
