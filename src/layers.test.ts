@@ -27,7 +27,8 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   protection: ["enclave"],
   mount: ["control"],
   tresord: ["control", "export", "mapping", "keyslots"],
-  cli: ["control", "keyslots", "mapping", "mount", "protection", "volume"],
+  library: ["control", "export", "keyslots", "mapping", "mount", "protection"],
+  cli: ["library"],
 }
 
 /** No `node:` module, no addon, nor anything that has one: they run in a browser. */

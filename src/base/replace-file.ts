@@ -1,7 +1,7 @@
 /** Replacing a file. Every rewritten file of ours goes through here. */
 import { randomBytes } from "node:crypto"
 import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs"
-import { basename, dirname, join } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 
 /**
  * Whole or not at all, and on stable storage when it returns. What it is called in between cannot be
@@ -23,7 +23,12 @@ export function replaceFile(path: string, content: string | Uint8Array, mode = 0
     rmSync(temporary, { force: true })
     throw error
   }
-  const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  syncDirectory(path)
+}
+
+/** Puts the entry of `path` in its directory on stable storage. Throws the system's errors. */
+export function syncDirectory(path: string): void {
+  const directory = openSync(dirname(resolve(path)), constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     fsyncSync(directory)
   } finally {

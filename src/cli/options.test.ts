@@ -2,7 +2,8 @@ import assert from "node:assert/strict"
 import { test } from "node:test"
 import { InvalidArgumentError } from "commander"
 import fc from "fast-check"
-import { formatSize, integer, oneOf, parseSize } from "./options.ts"
+import { formatSize } from "../base/size.ts"
+import { integer, oneOf, parseSize } from "./options.ts"
 
 for (const [text, bytes] of [
   ["0", 0n],

@@ -7,13 +7,13 @@ export interface Progress extends Disposable {
 
 const SHOW_AFTER_MS = 1000
 
-/** Work that says how far it is: a bar. */
+/** Work that says how far it is: a bar, a second after it first did. */
 export function progressBar(label: string, stream: NodeJS.WriteStream = process.stderr): Progress {
   if (stream.isTTY !== true) return { update() {}, [Symbol.dispose]() {} }
   let bar: { update(value: number): void; stop(): void } | null = null
   let latest = 0
   let over = false
-  const timer = setTimeout(async () => {
+  const show = async () => {
     const { SingleBar } = (await import("cli-progress")).default
     if (over) return
     const shown = new SingleBar({
@@ -26,10 +26,12 @@ export function progressBar(label: string, stream: NodeJS.WriteStream = process.
     })
     shown.start(1, latest)
     bar = shown
-  }, SHOW_AFTER_MS)
+  }
+  let timer: NodeJS.Timeout | undefined
   return {
     update(fraction) {
       latest = fraction
+      timer ??= setTimeout(show, SHOW_AFTER_MS)
       bar?.update(fraction)
     },
     [Symbol.dispose]() {

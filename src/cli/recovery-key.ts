@@ -3,29 +3,16 @@
  * spelling, shown once on the terminal or written to a file only its owner reads. Bytes
  * throughout, wiped at the end.
  */
-import { randomFillSync } from "node:crypto"
 import { closeSync, existsSync, fsyncSync, openSync, rmSync, writeSync } from "node:fs"
 import { Exit, TresorError } from "../base/errors.ts"
-import { encodeRecoveryKey, recoveryKeyFaults } from "../luks2/modhex.ts"
-import { undoneWhenInterrupted } from "./interrupted.ts"
+import { undoneWhenInterrupted } from "../base/interrupted.ts"
+import { syncDirectory } from "../base/replace-file.ts"
+import { makeRecoveryKey, recoveryKeyFaults } from "../luks2/recovery-key.ts"
 import { recoveryKeyNotice } from "./messages.ts"
 import { err } from "./output/output.ts"
 import { qrCode } from "./qr.ts"
 import { readShown, wipe, withSecret } from "./secrets.ts"
-import { syncDirectory } from "./target.ts"
 import { Terminal } from "./terminal.ts"
-
-const KEY_SIZE = 32
-
-/** 71 bytes of text, in a buffer of its own. */
-export function makeRecoveryKey(): Uint8Array {
-  const random = Buffer.alloc(KEY_SIZE)
-  try {
-    return encodeRecoveryKey(randomFillSync(random))
-  } finally {
-    wipe(random)
-  }
-}
 
 /** Throws RECOVERY_FILE_EXISTS (exit 5): an older key may be in it. */
 function checkRecoveryFile(path: string | undefined): void {

@@ -1,11 +1,11 @@
 /** A tresord's enclave, to be judged and sealed to. */
 import type { Askable } from "../attest/trusted-enclave.ts"
 import { Exit, TresorError } from "../base/errors.ts"
+import type { VolumeStatus } from "./volume.ts"
 import type { VolumeClient } from "./volume-client.ts"
 
-/** A tresord's enclave, through its control socket. */
-export async function askVolume(client: VolumeClient): Promise<Askable> {
-  const { volume } = await client.call("Status")
+/** The enclave that `volume`, a status of just now, speaks of. */
+export function askVolume(client: VolumeClient, volume: VolumeStatus): Askable {
   const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64")
   return {
     identity: volume.enclave,

@@ -5,10 +5,10 @@
 
 import { Exit, TresorError } from "../base/errors.ts"
 import { HeaderStore } from "../header/header-store.ts"
+import { areaSize } from "../luks2/areas.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
 import type { Digest, Segment } from "../luks2/types.ts"
 import type { Store } from "../store/store.ts"
-import { areaSize } from "./areas.ts"
 import { Draft, freshToken, luksKeyslot } from "./draft.ts"
 import { type FreshKeyslot, freshParameters, type Keeper, sealPolicy } from "./parts.ts"
 

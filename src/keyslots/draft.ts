@@ -7,11 +7,11 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import type { HeaderChange, HeaderStore } from "../header/header-store.ts"
+import { areaSize, findGap, freeSlot, STRIPES } from "../luks2/areas.ts"
 import { extra } from "../luks2/json.ts"
 import type { ForeignToken, LuksHeader, LuksKeyslot, Metadata, TresorToken } from "../luks2/metadata.ts"
 import type { Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot } from "../luks2/types.ts"
 import { enclaveHeader, triedByDefault } from "../luks2/volume-header.ts"
-import { areaSize, findGap, freeSlot, STRIPES } from "./areas.ts"
 import { madeMember } from "./made.ts"
 import {
   addKeyslot,

@@ -1,4 +1,4 @@
-import { keyslotsArea } from "./areas.ts"
+import { keyslotsArea } from "../luks2/areas.ts"
 import { Draft } from "./draft.ts"
 import type { VolumeKeeper } from "./parts.ts"
 

@@ -12,22 +12,12 @@ import { encodePublicHeader, publicHeader } from "../enclave/marshal.ts"
 import type { Enclave, HeaderFacts, Purpose, SealedRequest, VolumeHandle } from "../enclave/types.ts"
 import { nameClients } from "../export/clients.ts"
 import type { NbdServer } from "../export/server.ts"
+import type { HeaderAccess } from "../header/access.ts"
 import { explainUnlock, untried } from "../keyslots/seal-status.ts"
 import type { Header } from "../luks2/types.ts"
 import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume.ts"
 import type { Challenge, ServedVolume } from "./service.ts"
-
-/** What the header says, and where a salt sealed anew goes. luks2 is behind it. */
-export interface HeaderAccess {
-  readonly uuid: string
-  readonly label: string
-  /** Read again at each unlock: cryptsetup may have changed keyslots in between. */
-  read(): Promise<Header>
-  /** What `read` left out because it is damaged, one clause each. */
-  faults?(): readonly string[]
-  saveSealed(slot: number, sealed: Uint8Array): Promise<void>
-}
 
 /** The plaintext side: served over NBD (volume.ts), or a dm-crypt mapping (kernel/volume.ts). */
 export interface PlainVolume {

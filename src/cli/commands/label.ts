@@ -1,12 +1,12 @@
 /** `tresor uuid` and `tresor label`: shown, or set. */
 import { Exit, TresorError } from "../../base/errors.ts"
+import { checkNotOpen } from "../../control/in-use.ts"
 import { checkLabel, checkUuid } from "../../keyslots/create.ts"
 import { isTresorToken } from "../../keyslots/metadata-edit.ts"
 import { sealedUuid } from "../../keyslots/seal-status.ts"
 import type { LuksHeader, Metadata } from "../../luks2/metadata.ts"
 import { withHeader } from "../keeper.ts"
 import { out } from "../output/output.ts"
-import { checkNotOpen } from "../target.ts"
 
 export interface LabelOptions {
   readonly header?: string

@@ -3,7 +3,7 @@ import { visibleLine } from "../../base/visible.ts"
 import type { StatusName } from "../../enclave/error.ts"
 import type { Made } from "../../keyslots/made.ts"
 import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../keyslots/recover.ts"
-import { normalizeRecoveryKey, recoveryKeyFaults } from "../../luks2/modhex.ts"
+import { normalizeRecoveryKey, recoveryKeyFaults } from "../../luks2/recovery-key.ts"
 import {
   type EnclaveChoice,
   type FreshOptions,

@@ -1,5 +1,5 @@
+import { formatSize } from "../../base/size.ts"
 import { connectVolume } from "../../control/daemon.ts"
-import { formatSize } from "../options.ts"
 import { out } from "../output/output.ts"
 
 export async function resize(name: string): Promise<void> {

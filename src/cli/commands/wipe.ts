@@ -2,12 +2,12 @@ import { Exit, TresorError } from "../../base/errors.ts"
 import { visibleLine } from "../../base/visible.ts"
 import { HeaderStore } from "../../header/header-store.ts"
 import { openForHeader } from "../../header/open.ts"
-import { keyslotsArea } from "../../keyslots/areas.ts"
 import { wipeKeyslots } from "../../keyslots/wipe.ts"
+import { keyslotsArea } from "../../luks2/areas.ts"
 import type { Store } from "../../store/store.ts"
 import { ask } from "../confirm.ts"
 import { out } from "../output/output.ts"
-import { type Progress, progressBar } from "../progress.ts"
+import { progressBar } from "../progress.ts"
 
 export interface WipeOptions {
   readonly header?: string
@@ -31,12 +31,12 @@ function counting(device: Store, written: (bytes: number) => void): Store {
 }
 
 export async function wipe(path: string, options: WipeOptions): Promise<void> {
-  let bar: Progress | null = null
+  using bar = progressBar("Wiping the keyslots")
   let total = Number.POSITIVE_INFINITY
   let done = 0
   const device = counting(await openForHeader(options.header ?? path, { readOnly: false }), (bytes) => {
     done += bytes
-    bar?.update(Math.min(done / total, 1))
+    bar.update(Math.min(done / total, 1))
   })
   try {
     const store = await HeaderStore.open(device)
@@ -51,8 +51,6 @@ export async function wipe(path: string, options: WipeOptions): Promise<void> {
     }
     const { offset, end } = keyslotsArea(store.header)
     total = Number(end - offset)
-    // Not before the answer: it would be drawn over the question.
-    bar = progressBar("Wiping the keyslots")
     const destroyed = await wipeKeyslots({ store, path })
     out.line(
       destroyed.length === 0
@@ -60,7 +58,6 @@ export async function wipe(path: string, options: WipeOptions): Promise<void> {
         : `${destroyed.length} keyslots destroyed.`,
     )
   } finally {
-    bar?.[Symbol.dispose]()
     await device.close()
   }
 }

@@ -1,26 +1,16 @@
 /** Where a new volume or header goes: a file to be made, or something there that may be overwritten. */
-import {
-  closeSync,
-  constants,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  statSync,
-} from "node:fs"
-import { dirname, resolve } from "node:path"
+import { closeSync, ftruncateSync, openSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs"
+import { dirname } from "node:path"
 import { Exit, TresorError } from "../base/errors.ts"
-import { isLive, liveNames, readState, storeIdentity } from "../control/runtime.ts"
-import { runtimeRoot } from "../control/runtime-root.ts"
+import { undoneWhenInterrupted } from "../base/interrupted.ts"
+import { syncDirectory } from "../base/replace-file.ts"
+import { formatSize } from "../base/size.ts"
+import { checkNotOpen } from "../control/in-use.ts"
 import { readBytes } from "../header/bytes.ts"
 import { openForHeader } from "../header/open.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import { signatureOn } from "../store/signature.ts"
 import type { Store } from "../store/store.ts"
-import { undoneWhenInterrupted } from "./interrupted.ts"
-import { formatSize } from "./options.ts"
 
 export interface Target {
   readonly path: string
@@ -42,21 +32,6 @@ function refuse(path: string, fact: string): TresorError {
     Exit.busy,
     `Cannot create a volume on ${path}: ${fact}; --force overwrites it`,
   )
-}
-
-/** Throws VOLUME_IN_USE (exit 5) when a tresord serves what lies at `path`, or has its header there. `purpose`: "create a volume on". */
-export function checkNotOpen(path: string, purpose: string): void {
-  const root = runtimeRoot()
-  const store = storeIdentity(path)
-  for (const name of liveNames(root)) {
-    const state = readState(root, name)
-    if (!isLive(state) || (state.store !== store && state.header !== store)) continue
-    throw new TresorError(
-      "VOLUME_IN_USE",
-      Exit.busy,
-      `Cannot ${purpose} ${path}: it is open as ${name}; close that first`,
-    )
-  }
 }
 
 /** /sys/dev/block/MAJOR:MINOR, of the whole disk for a partition. */
@@ -132,16 +107,6 @@ export async function examineTarget(
     }
   } finally {
     await device.close()
-  }
-}
-
-/** Makes an entry of a directory last. */
-export function syncDirectory(path: string): void {
-  const fd = openSync(dirname(resolve(path)), constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import fc from "fast-check"
-import { encodeRecoveryKey, normalizeRecoveryKey, recoveryKeyFaults } from "./modhex.ts"
+import { encodeRecoveryKey, normalizeRecoveryKey, recoveryKeyFaults } from "./recovery-key.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const keys = fc.uint8Array({ minLength: 32, maxLength: 32 })

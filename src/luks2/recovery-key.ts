@@ -36,6 +36,16 @@ export function encodeRecoveryKey(key: Uint8Array): Uint8Array {
   }
 }
 
+/** 71 bytes of text for 256 random bits; the caller's to wipe. */
+export function makeRecoveryKey(): Uint8Array {
+  const random = crypto.getRandomValues(new Uint8Array(KEY_SIZE))
+  try {
+    return encodeRecoveryKey(random)
+  } finally {
+    random.fill(0)
+  }
+}
+
 const isSpace = (byte: number): boolean => byte === DASH || SPACES.includes(byte)
 const lower = (byte: number): number => (byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte)
 

@@ -1,13 +1,12 @@
 /** The header behind a served volume: read at each unlock, written when a salt was sealed anew. */
 import type { Backend } from "../abi/enclave.ts"
-import { brokenWords, HeaderStore } from "../header/header-store.ts"
-import { openForHeader } from "../header/open.ts"
-import { keyslotsArea } from "../keyslots/areas.ts"
+import { keyslotsArea } from "../luks2/areas.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
 import type { LuksHeader, Metadata, TresorToken } from "../luks2/metadata.ts"
 import type { Header, Segment } from "../luks2/types.ts"
 import { enclaveHeader, requireBackend, triedByDefault, unsupportedKeyslots } from "../luks2/volume-header.ts"
-import type { HeaderAccess } from "./session.ts"
+import { brokenWords, HeaderStore } from "./header-store.ts"
+import { openForHeader } from "./open.ts"
 
 async function areasOf(store: HeaderStore): Promise<Map<number, Uint8Array>> {
   const areas = new Map<number, Uint8Array>()
@@ -27,7 +26,18 @@ function withSealed(header: LuksHeader, slot: number, sealed: Uint8Array): LuksH
   return { ...header, metadata: { ...header.metadata, tokens } }
 }
 
-interface OpenHeader extends HeaderAccess {
+/** What the header says, and where a salt sealed anew goes. */
+export interface HeaderAccess {
+  readonly uuid: string
+  readonly label: string
+  /** Read again at each unlock: cryptsetup may have changed keyslots in between. */
+  read(): Promise<Header>
+  /** What `read` left out because it is damaged, one clause each. */
+  faults?(): readonly string[]
+  saveSealed(slot: number, sealed: Uint8Array): Promise<void>
+}
+
+export interface OpenHeader extends HeaderAccess {
   readonly segment: Segment
   readonly size: bigint
   /** Whether a passphrase is sealed to some enclave. */

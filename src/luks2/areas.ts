@@ -1,6 +1,6 @@
 /** Where keyslots lie: numbers, areas, gaps (LUKS2 On-Disk Format Specification 1.1, sections 2.2 and 3.2). Pure. */
 import { Exit, TresorError } from "../base/errors.ts"
-import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
+import type { LuksHeader, Metadata } from "./metadata.ts"
 
 export const KEYSLOTS = 32
 export const STRIPES = 4000

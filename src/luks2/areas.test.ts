@@ -1,8 +1,8 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import fc from "fast-check"
-import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
 import { areaSize, findGap, freeSlot, keyslotsArea } from "./areas.ts"
+import type { LuksHeader, Metadata } from "./metadata.ts"
 
 const KIB = 1024n
 const PAGE = 4096n

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { chooseBackend } from "../../enclave/loader.ts"
-import type { EnclaveIdentity } from "../../enclave/types.ts"
-import type { SgxCpu } from "../../native/addon.ts"
+import { chooseBackend } from "../enclave/loader.ts"
+import type { EnclaveIdentity } from "../enclave/types.ts"
+import type { SgxCpu } from "../native/addon.ts"
 import { type Check, examine, type Machine } from "./doctor.ts"
 
 /** A machine of files and no more; what is in `accessible` can be opened. */

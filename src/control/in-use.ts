@@ -1,0 +1,19 @@
+/** Whether a tresord of this runtime directory has what lies at a path. */
+import { Exit, TresorError } from "../base/errors.ts"
+import { isLive, liveNames, readState, storeIdentity } from "./runtime.ts"
+import { runtimeRoot } from "./runtime-root.ts"
+
+/** Throws VOLUME_IN_USE (exit 5) when a tresord serves what lies at `path`, or has its header there. `purpose`: "create a volume on". */
+export function checkNotOpen(path: string, purpose: string): void {
+  const root = runtimeRoot()
+  const store = storeIdentity(path)
+  for (const name of liveNames(root)) {
+    const state = readState(root, name)
+    if (!isLive(state) || (state.store !== store && state.header !== store)) continue
+    throw new TresorError(
+      "VOLUME_IN_USE",
+      Exit.busy,
+      `Cannot ${purpose} ${path}: it is open as ${name}; close that first`,
+    )
+  }
+}

@@ -1,0 +1,411 @@
+/**
+ * What this machine offers, found by looking. Each check says what it found,
+ * what that means for a user, and what to do about it.
+ */
+import { accessSync, constants, existsSync, readdirSync } from "node:fs"
+import { release } from "node:os"
+import { join } from "node:path"
+import { has } from "../base/programs.ts"
+import { formatSize } from "../base/size.ts"
+import { stateDir } from "../enclave/machine-secret.ts"
+import { atLeast, LAUNCH_CONTROL_REMEDY, SGX_DEVICE, type SgxMachine, sgxState } from "../enclave/sgx-state.ts"
+import type { EnclaveIdentity } from "../enclave/types.ts"
+import { disksOf } from "../protection/disks.ts"
+import { files } from "../protection/files.ts"
+import { judge } from "../protection/judge.ts"
+import { readMachine } from "../protection/read.ts"
+import { describeMemory, placeOf, protection, secretRisk } from "../protection/words.ts"
+
+/** "yes": there; "no": absent, something is worse for it; "info": absent or partial, nothing depends on it here. */
+type State = "yes" | "no" | "info"
+
+export interface Check {
+  readonly id: string
+  readonly name: string
+  readonly state: State
+  readonly found: string
+  readonly means: string
+  /** null: nothing to do. */
+  readonly remedy: string | null
+}
+
+/** What the checks look at; tests give a machine of their own. */
+export interface Machine extends SgxMachine {
+  list(path: string): readonly string[]
+  has(program: string): boolean
+  /** The machine secret, and the disks it lies on. */
+  secret(): { readonly file: string; readonly disks: readonly string[] }
+  /** Errno of memfd_secret(2); `null`: it works. */
+  readonly secretMemoryFault: string | null
+  /** The key that signs what is built here; `null`: there is none, as in an installed package. */
+  readonly signerKey: string | null
+}
+
+const system: Omit<Machine, "sgxCpu" | "secretMemoryFault" | "signerKey"> = {
+  ...files,
+  accessible(path) {
+    try {
+      accessSync(path, constants.R_OK | constants.W_OK)
+      return true
+    } catch {
+      return false
+    }
+  },
+  list(path) {
+    try {
+      return readdirSync(path)
+    } catch {
+      return []
+    }
+  },
+  has,
+  secret() {
+    const file = join(stateDir(), "machine-secret")
+    return { file, disks: disksOf(file) }
+  },
+  kernel: release(),
+}
+
+function cpuFacts(machine: Machine): {
+  readonly model: string
+  readonly flags: ReadonlySet<string>
+  readonly vendor: string
+} {
+  const text = machine.read("/proc/cpuinfo") ?? ""
+  const field = (name: string) => new RegExp(`^${name}\\s*:\\s*(.*)$`, "m").exec(text)?.[1]?.trim() ?? ""
+  return { model: field("model name"), vendor: field("vendor_id"), flags: new Set(field("flags").split(" ")) }
+}
+
+/** A driver built in, loaded, or lying there as a module. */
+function driver(machine: Machine, name: string): "loaded" | "module" | null {
+  const underscored = name.replaceAll("-", "_")
+  if (machine.exists(`/sys/module/${underscored}`)) return "loaded"
+  const folder = `/lib/modules/${machine.kernel}`
+  const builtin = machine.read(join(folder, "modules.builtin")) ?? ""
+  if (new RegExp(`/${name}\\.ko`, "m").test(builtin)) return "loaded"
+  return new RegExp(`/${name}\\.ko`, "m").test(machine.read(join(folder, "modules.dep")) ?? "") ? "module" : null
+}
+
+function sgxChecks(machine: Machine): Check[] {
+  const { flags, model } = cpuFacts(machine)
+  const sgx = flags.has("sgx")
+  const { sgxCpu } = machine
+  const state = sgxState(machine)
+  const device = state.device !== "absent"
+  const checks: Check[] = [
+    {
+      id: "sgx-cpu",
+      name: "SGX in this processor",
+      state: sgx ? "yes" : "no",
+      found: sgx
+        ? model
+        : `${model || "unknown processor"}: ${sgxCpu.sgx ? "it has SGX, but the kernel does not use it" : "the kernel sees no SGX"}`,
+      means: sgx
+        ? "the enclave can run in hardware"
+        : "backend software: keys stay out of dumps and swap, not out of reach of an active root, the kernel, DMA or cold boot",
+      remedy: sgx || device ? null : state.remedy,
+    },
+  ]
+  if (!state.sgx) return checks
+  const flc = flags.has("sgx_lc")
+  const usable = state.device === "ready"
+  const perNode = machine
+    .list("/sys/devices/system/node")
+    .filter((node) => /^node\d+$/.test(node))
+    .map((node) => Number(machine.read(`/sys/devices/system/node/${node}/x86/sgx_total_bytes`) ?? 0))
+    .reduce((sum, each) => sum + each, 0)
+  // Linux has told it since 5.17.
+  const bytes = perNode > 0 ? perNode : sgxCpu.epcBytes
+  const linux = atLeast(machine.kernel, 6, 0)
+  const dynamic = linux && sgxCpu.sgx2
+  checks.push(
+    {
+      id: "sgx-flc",
+      name: "flexible launch control",
+      state: flc ? "yes" : "no",
+      found: flc
+        ? "the processor takes any signer"
+        : sgxCpu.launchControl
+          ? "locked by the BIOS, or SGX is switched off there"
+          : "absent in this processor",
+      means: flc ? "our own signature launches the enclave" : "Linux does not offer /dev/sgx_enclave without it",
+      remedy: flc || !sgxCpu.launchControl ? null : LAUNCH_CONTROL_REMEDY,
+    },
+    {
+      id: "sgx-driver",
+      name: "SGX driver",
+      state: device ? "yes" : "no",
+      found: device ? SGX_DEVICE : state.found,
+      means: device ? "enclaves can be created" : "backend software is used",
+      remedy: device ? null : state.remedy,
+    },
+    {
+      id: "sgx-permission",
+      name: "permission for the SGX device",
+      state: usable ? "yes" : device ? "no" : "info",
+      found: usable ? "readable and writable" : device ? "access denied" : "no device",
+      means: usable
+        ? "this user can run enclaves"
+        : device
+          ? "`--backend auto` takes SGX and is refused: nothing falls back to software unasked"
+          : "backend software is used",
+      remedy: device ? state.remedy : null,
+    },
+    {
+      id: "sgx-epc",
+      name: "enclave page cache",
+      state: bytes >= 128 << 20 ? "yes" : "info",
+      found: bytes === 0 ? "size unknown" : formatSize(bytes),
+      means: "the memory of an Argon2 keyslot has to fit; more is paged, slowly",
+      remedy: bytes >= 128 << 20 || bytes === 0 ? null : "raise the PRMRR size in the BIOS set-up",
+    },
+    {
+      id: "sgx2",
+      name: "dynamic enclave memory (SGX2)",
+      state: dynamic ? "yes" : "info",
+      found: !linux
+        ? `Linux ${machine.kernel} does not support it`
+        : dynamic
+          ? "the processor and Linux have it"
+          : "this processor has SGX1 only",
+      means: "with it a keyslot of cryptsetup's default 1 GiB Argon2 opens; without it slots up to the fixed heap do",
+      remedy: linux ? null : "run Linux 6.0 or newer",
+    },
+  )
+  const aesm = ["/var/run/aesmd/aesm.socket", "/run/aesmd/aesm.socket"].some((path) => machine.exists(path))
+  const pccs = machine.exists("/etc/sgx_default_qcnl.conf")
+  checks.push(
+    {
+      id: "aesmd",
+      name: "aesmd",
+      state: aesm ? "yes" : "info",
+      found: aesm ? "its socket is there" : "no socket",
+      means: aesm
+        ? "quotes for remote attestation can be made"
+        : "local use needs none; `tresor attest show` cannot make a quote",
+      remedy: aesm ? null : "install Intel's sgx-aesm-service and libsgx-aesm-quote-ex-plugin",
+    },
+    {
+      id: "pccs",
+      name: "PCCS",
+      state: pccs ? "yes" : "info",
+      found: pccs ? "/etc/sgx_default_qcnl.conf" : "not set up",
+      means: "where certificates for quotes come from",
+      remedy: pccs ? null : "set PCCS_URL in /etc/sgx_default_qcnl.conf",
+    },
+  )
+  return checks
+}
+
+function machineChecks(machine: Machine): Check[] {
+  const { flags } = cpuFacts(machine)
+  const limit = /^Max locked memory\s+(\S+)/m.exec(machine.read("/proc/self/limits") ?? "")?.[1] ?? "unknown"
+  const aes = flags.has("aes")
+  const wide = flags.has("vaes") ? (flags.has("avx512f") ? "VAES with 512 bits" : "VAES with 256 bits") : "AES-NI"
+  const nbd = driver(machine, "nbd")
+  const nbdClient = machine.has("nbd-client")
+  const fuse = machine.exists("/dev/fuse")
+  const nbdfuse = machine.has("nbdfuse")
+  const loop = machine.exists("/dev/loop-control") || driver(machine, "loop") !== null
+  const crypt = driver(machine, "dm-crypt")
+  const module = machine.exists("/sys/module/tresor")
+  const checks: Check[] = [
+    {
+      id: "aes",
+      name: "AES instructions",
+      state: aes ? "yes" : "no",
+      found: aes ? wide : "none",
+      means: aes ? "constant-time encryption at full speed" : "Tresor cannot run: it has no AES with tables",
+      remedy: aes ? null : "a processor of 2011 or later has them; look for AES-NI in the BIOS set-up",
+    },
+    {
+      id: "memlock",
+      name: "RLIMIT_MEMLOCK",
+      state: limit === "unlimited" || Number(limit) >= 64 << 20 ? "yes" : "info",
+      found: limit === "unlimited" || limit === "unknown" ? limit : formatSize(Number(limit)),
+      means: "memfd_secret and locked memory count against it; what does not fit is unlocked, and `status` says so",
+      remedy:
+        limit === "unlimited" || Number(limit) >= 64 << 20
+          ? null
+          : "raise it: LimitMEMLOCK=infinity in the unit, or /etc/security/limits.conf",
+    },
+    {
+      id: "nbd",
+      name: "kernel NBD driver",
+      state: nbd !== null && nbdClient ? "yes" : "info",
+      found: nbd === null ? "not in this kernel" : nbdClient ? nbd : `${nbd}, but nbd-client is not installed`,
+      means: nbd !== null && nbdClient ? "`tresor mount` uses it" : "`tresor mount` takes nbdfuse and a loop device",
+      remedy: nbd === null ? null : nbdClient ? null : "install nbd-client",
+    },
+    {
+      id: "fuse",
+      name: "FUSE and nbdfuse",
+      state: fuse && nbdfuse ? "yes" : nbd !== null ? "info" : "no",
+      found: !fuse ? "no /dev/fuse" : nbdfuse ? "both there" : "/dev/fuse, but nbdfuse is not installed",
+      means:
+        fuse && nbdfuse
+          ? "the volume can be shown as a file, unprivileged"
+          : "`tresor mount` needs the kernel's NBD driver",
+      remedy: fuse ? (nbdfuse ? null : "install libnbd-bin and fuse3") : "modprobe fuse",
+    },
+    {
+      id: "loop",
+      name: "loop devices",
+      state: loop ? "yes" : "info",
+      found: loop ? "there" : "none",
+      means: "how `tresor mount` gets from nbdfuse's file to a filesystem",
+      remedy: loop ? null : "modprobe loop",
+    },
+    {
+      id: "dm-crypt",
+      name: "dm-crypt",
+      state: crypt !== null ? "yes" : "info",
+      found: crypt ?? "not in this kernel",
+      means:
+        crypt !== null
+          ? "`tresor open --kernel` can map a volume"
+          : "`tresor open --kernel` cannot work here; NBD does",
+      remedy: crypt !== null ? null : "run a kernel with CONFIG_DM_CRYPT",
+    },
+    {
+      id: "tresor.ko",
+      name: "tresor.ko",
+      state: module ? "yes" : "info",
+      found: module ? "loaded" : "not loaded",
+      means: module ? "dm-crypt asks the enclave" : "only `tresor open --kernel` needs it",
+      remedy: module || crypt === null ? null : "tresor kernel build && tresor kernel load",
+    },
+  ]
+  return checks
+}
+
+/** What would bring memfd_secret(2) back. */
+function secretMemoryRemedy(fault: string | null): string {
+  if (fault === null) return "see RLIMIT_MEMLOCK below: memfd_secret is there, and did not get all it needs"
+  if (fault === "ENOSYS") return "memfd_secret needs Linux 5.14 or newer, before 6.5 with secretmem.enable=1"
+  if (fault === "EPERM") {
+    return "the kernel was not asked: a seccomp filter refuses memfd_secret (a container runtime's, or SystemCallFilter=); allow it there"
+  }
+  return `memfd_secret is refused (${fault})`
+}
+
+function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
+  if (identity instanceof Error) {
+    return [
+      {
+        id: "enclave",
+        name: "enclave",
+        state: "no",
+        found: identity.message,
+        means: "nothing works without it",
+        remedy: "see the message",
+      },
+    ]
+  }
+  const { protected: safe, exposed } = protection(identity.backend, identity.memory)
+  const checks: Check[] = [
+    {
+      id: "enclave",
+      name: "enclave",
+      state: "yes",
+      found: `backend ${identity.backend}, ${identity.aes}, KDF memory up to ${formatSize(identity.kdfMemoryKib * 1024)}`,
+      means: `protected: ${safe.join("; ")}`,
+      remedy: null,
+    },
+    {
+      id: "exposed",
+      name: "not protected",
+      state: "info",
+      found: `backend ${identity.backend}`,
+      means: exposed.join("; "),
+      remedy: null,
+    },
+  ]
+  checks.push({
+    id: "signer",
+    name: "signer of the enclave",
+    state: "info",
+    found: `MRSIGNER ${identity.mrsigner}${machine.signerKey === null ? ", its key is not here" : `, key in ${machine.signerKey}`}`,
+    means: "what is sealed for it opens with every enclave by the same key whose version is no lower",
+    remedy: machine.signerKey === null ? null : "keep a copy: an enclave by another key opens none of these volumes",
+  })
+  if (identity.backend === "sgx") return checks
+  for (const [region, name] of [
+    ["keys", "memory of keys"],
+    ["stacks", "memory of saved registers"],
+    ["heap", "memory of the heap"],
+  ] as const) {
+    const kind = identity.memory[region]
+    const secret = kind === "memfd_secret"
+    checks.push({
+      id: `memory-${region}`,
+      name,
+      state: secret ? "yes" : kind === "mlock" ? "info" : "no",
+      found: kind,
+      means: describeMemory(kind),
+      remedy: secret ? null : secretMemoryRemedy(machine.secretMemoryFault),
+    })
+  }
+  return checks
+}
+
+/** What keeps root from the software backend's keys, and where the file lies that its seals depend on. */
+function rootChecks(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
+  if (identity instanceof Error || identity.backend === "sgx") return []
+  const states = { closed: "yes", narrowed: "info", open: "no" } as const
+  const facts = readMachine(machine, Object.values(identity.memory).includes("memfd_secret"))
+  const judged = judge(facts).map(({ verdict, ...rest }): Check => ({ ...rest, state: states[verdict] }))
+  const { file, disks } = machine.secret()
+  const secret: Check = {
+    id: "machine-secret",
+    name: "machine secret",
+    state: "info",
+    found: placeOf(file, disks),
+    means: secretRisk(null),
+    remedy: "keep it on another disk than the volumes (TRESOR_STATE_DIR), or encrypt the disk it is on",
+  }
+  return [secret, ...judged]
+}
+
+/** Every check of `machine` and of its enclave, or of why that did not start. */
+export function examine(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
+  return [
+    ...enclaveChecks(machine, identity),
+    ...rootChecks(machine, identity),
+    ...sgxChecks(machine),
+    ...machineChecks(machine),
+  ]
+}
+
+/** Through the addon, which may be what is missing. */
+async function askAddon(): Promise<Pick<Machine, "sgxCpu" | "secretMemoryFault" | "signerKey">> {
+  try {
+    const { secretMemoryFault, sgxCpu } = await import("../native/addon.ts")
+    const { installationRoot } = await import("../base/installation.ts")
+    const { signerPath } = await import("../enclave/image/build.ts")
+    const key = signerPath(installationRoot)
+    const signerKey = existsSync(key) ? key : null
+    return { sgxCpu: sgxCpu(), secretMemoryFault: secretMemoryFault(), signerKey }
+  } catch {
+    return {
+      sgxCpu: { sgx: false, launchControl: false, sgx2: false, epcBytes: 0 },
+      secretMemoryFault: null,
+      signerKey: null,
+    }
+  }
+}
+
+async function identify(): Promise<EnclaveIdentity | Error> {
+  try {
+    const { openEnclave } = await import("../enclave/loader.ts")
+    await using enclave = await openEnclave({ backend: "auto" })
+    return enclave.identity
+  } catch (error) {
+    return error as Error
+  }
+}
+
+/** Looks at this machine. Whatever is missing is a finding, never an error. */
+export async function examineMachine(): Promise<readonly Check[]> {
+  return examine({ ...system, ...(await askAddon()) }, await identify())
+}
