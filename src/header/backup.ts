@@ -2,6 +2,7 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Exit, TresorError } from "../base/errors.ts"
+import { IoError } from "../base/io-error.ts"
 import { syncDirectory } from "../base/replace-file.ts"
 import { encodeCopy } from "../luks2/binary-header.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
@@ -222,10 +223,12 @@ async function writeArea(area: Area, device: Store, restored: Restored): Promise
     await device.flush()
     await readCopies(device)
   } catch (cause) {
+    const { message } = cause as Error
+    const fact = cause instanceof IoError ? `${message} (${cause.code})` : message
     throw new TresorError(
       "RESTORE_FAILED",
       Exit.wrongDevice,
-      `Cannot restore the header of ${device.path}: ${(cause as Error).message}; what was there before is in ${aside}`,
+      `Cannot restore the header of ${device.path}: ${fact}; what was there before is in ${aside}`,
       { cause },
     )
   }
