@@ -7,7 +7,7 @@
  *   createChannel(fd, size, onEvent) -> Channel	fd is duplicated
  *   channel.buffer			ArrayBuffer over the slab
  *   channel.receive(at, length, us)	bytes; 0: end; -errno (EAGAIN: nothing came in so many microseconds)
- *   channel.send(table, rows)		bytes accepted; -errno. A row is (at, length)
+ *   channel.send(table, rows)		bytes accepted; -errno. A row is (at, length), of at most channelRows
  *   channel.poll(events)		1 readable, 2 writable: onEvent(events) once each time it is so
  *   channel.hungUp()			the peer has closed both directions
  *   channel.forget(at, length)		gives whole pages inside the range back to the system
@@ -26,6 +26,7 @@
 
 #include "addon/addon.h"
 #include "addon/io/slab.h"
+#include "addon/napi/values.h"
 
 #define IOV_ROWS	512u
 #define PAGE		4096u
@@ -318,4 +319,5 @@ void tresor_channel_register(napi_env env, napi_value exports)
 
 	napi_create_function(env, "createChannel", NAPI_AUTO_LENGTH, create_channel, NULL, &function);
 	napi_set_named_property(env, exports, "createChannel", function);
+	js_set_uint32(env, exports, "channelRows", IOV_ROWS);
 }

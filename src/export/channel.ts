@@ -3,7 +3,7 @@
  * (addon/io/channel.c). Requests are parsed and replies made where they lie;
  * nothing is allocated per request.
  */
-import { createChannel, type NativeChannel } from "../native/channel.ts"
+import { channelRows, createChannel, type NativeChannel } from "../native/channel.ts"
 import { REQUEST_BYTES } from "../nbd/protocol.ts"
 
 /** Bytes of data that are moved at once: a batch of it stays in the CPU's cache. */
@@ -22,14 +22,13 @@ const CIPHERTEXT_AT = ROOMS * ROOM_BYTES
 const CIPHERTEXT_BYTES = 2 * PIECE
 const OUTPUT_AT = CIPHERTEXT_AT + CIPHERTEXT_BYTES
 const OUTPUT_BYTES = 4 * PIECE + PAGE
-const SEGMENTS = 512
 
 export class Channel {
   readonly buffer: ArrayBuffer
   readonly view: DataView
   readonly bytes: Buffer
   readonly #native: NativeChannel
-  readonly #segments = new Float64Array(2 * SEGMENTS)
+  readonly #segments = new Float64Array(2 * channelRows)
   #closed = false
   #polled = 0
   /** Input goes to `front` in the room that begins here, when all before it was taken. */
@@ -154,7 +153,7 @@ export class Channel {
   reserve(length: number): number {
     const at = this.#top
     const next = at + ((length + 7) & ~7)
-    if (next > OUTPUT_AT + OUTPUT_BYTES || this.#segmentCount >= SEGMENTS - 1) return -1
+    if (next > OUTPUT_AT + OUTPUT_BYTES || this.#segmentCount >= channelRows - 1) return -1
     this.#top = next
     this.#used = true
     return at

@@ -5,7 +5,7 @@ import { addon } from "./addon.ts"
 export interface NativeChannel {
   readonly buffer: ArrayBuffer
   receive(at: number, length: number, microseconds: number): number
-  /** Rows of two: where in the buffer, and how many bytes. */
+  /** Rows of two, at most `channelRows`: where in the buffer, and how many bytes. */
   send(table: Float64Array, rows: number): number
   poll(events: number): void
   forget(at: number, length: number): void
@@ -14,11 +14,12 @@ export interface NativeChannel {
 }
 
 interface ChannelFunctions {
+  readonly channelRows: number
   /** `fd` is duplicated; `size`: of the buffer, bytes. `onEvent`: READABLE, WRITABLE or both, as `poll` asked for. */
   createChannel(fd: number, size: number, onEvent: (events: number) => void): NativeChannel
 }
 
-export const { createChannel } = addon as unknown as ChannelFunctions
+export const { channelRows, createChannel } = addon as unknown as ChannelFunctions
 
 export const READABLE = 1
 export const WRITABLE = 2
