@@ -1,6 +1,7 @@
 /** Where a new volume or header goes: a file to be made, or something there that may be overwritten. */
 import { closeSync, ftruncateSync, openSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs"
 import { dirname } from "node:path"
+import { deviceNumber } from "../base/device-number.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { undoneWhenInterrupted } from "../base/interrupted.ts"
 import { syncDirectory } from "../base/replace-file.ts"
@@ -36,9 +37,7 @@ function refuse(path: string, fact: string): TresorError {
 
 /** /sys/dev/block/MAJOR:MINOR, of the whole disk for a partition. */
 function physicalSectorSize(rdev: bigint): number | null {
-  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn)
-  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)
-  const device = realpathSync(`/sys/dev/block/${major}:${minor}`)
+  const device = realpathSync(`/sys/dev/block/${deviceNumber(rdev)}`)
   for (const directory of [device, dirname(device)]) {
     try {
       return Number(readFileSync(`${directory}/queue/physical_block_size`, "utf8"))

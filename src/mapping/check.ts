@@ -1,5 +1,6 @@
 /** `tresor open --kernel`: what can be known before a daemon is started. */
 import { Exit, TresorError } from "../base/errors.ts"
+import { isNbdUri } from "../nbd/uri.ts"
 import { isLoaded } from "./attach.ts"
 
 interface Options {
@@ -12,7 +13,7 @@ export function checkKernel(path: string, options: Options): void {
   const refuse = (code: string, exitCode: TresorError["exitCode"], reason: string): never => {
     throw new TresorError(code, exitCode, `Cannot open ${path} with --kernel: ${reason}`)
   }
-  if (/^nbd(\+unix|s|s\+unix)?:\/\//.test(path)) refuse("USAGE", Exit.badArguments, "it is no file and no block device")
+  if (isNbdUri(path)) refuse("USAGE", Exit.badArguments, "it is no file and no block device")
   if (options.direct === true) refuse("USAGE", Exit.badArguments, "--direct is for volumes served over NBD")
   if (options.grace !== undefined) {
     refuse(

@@ -1,6 +1,7 @@
 /** dmsetup(8) and losetup(8). Tables go by standard input: arguments are everybody's to read. */
 import { spawn } from "node:child_process"
-import { existsSync, readFileSync, type Stats, statSync } from "node:fs"
+import { existsSync, readFileSync, statSync } from "node:fs"
+import { deviceNumber } from "../base/device-number.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { run, tryRun } from "../base/programs.ts"
 
@@ -95,11 +96,6 @@ export async function removeMapping(name: string): Promise<void> {
   await dmsetup(`remove /dev/mapper/${name}`, ["remove", "--retry", name])
 }
 
-function deviceNumber(stat: Stats): string {
-  const { rdev } = stat
-  return `${Math.floor(rdev / 256) & 0xfff}:${(rdev & 0xff) | (Math.floor(rdev / 4096) & 0xfff00)}`
-}
-
 export interface BlockDevice {
   /** "major:minor" */
   readonly number: string
@@ -113,12 +109,12 @@ export interface BlockDevice {
 export async function openBlockDevice(path: string, readonly: boolean): Promise<BlockDevice> {
   const stat = statSync(path)
   if (stat.isBlockDevice()) {
-    const number = deviceNumber(stat)
+    const number = deviceNumber(stat.rdev)
     return { number, size: deviceSize(number), release: async () => {} }
   }
   const args = ["--find", "--show", ...(readonly ? ["--read-only"] : []), path]
   const loop = await run(`make a block device of ${path}`, "losetup", args)
-  const number = deviceNumber(statSync(loop))
+  const number = deviceNumber(statSync(loop).rdev)
   return { number, size: deviceSize(number), release: async () => void (await tryRun("losetup", ["--detach", loop])) }
 }
 
@@ -138,7 +134,7 @@ export async function refreshBlockDevice(number: string): Promise<number> {
 /** Whether a device, by number, shows the bytes of `path`. */
 export function isDeviceOf(number: string, path: string): boolean {
   const stat = statSync(path)
-  if (stat.isBlockDevice()) return deviceNumber(stat) === number
+  if (stat.isBlockDevice()) return deviceNumber(stat.rdev) === number
   const backing = `/sys/dev/block/${number}/loop/backing_file`
   if (!existsSync(backing)) return false
   const found = statSync(readFileSync(backing, "utf8").replace(/\n$/, ""), { throwIfNoEntry: false })

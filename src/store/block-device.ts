@@ -1,5 +1,6 @@
 /** What sysfs says of a block device. */
 import { existsSync, readFileSync } from "node:fs"
+import { deviceNumber } from "../base/device-number.ts"
 
 export interface BlockDevice {
   /** Bytes; offsets and lengths of discards are multiples of it. */
@@ -10,9 +11,7 @@ export interface BlockDevice {
 
 /** `rdev`: as stat(2) gives it. */
 function folder(rdev: number): string {
-  const major = Math.floor(rdev / 256) & 0xfff
-  const minor = (rdev & 0xff) | (Math.floor(rdev / 4096) & 0xfff00)
-  return `/sys/dev/block/${major}:${minor}`
+  return `/sys/dev/block/${deviceNumber(rdev)}`
 }
 
 export function blockDevice(rdev: number): BlockDevice {

@@ -5,6 +5,7 @@
  */
 import { readFileSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
+import { deviceNumber } from "../base/device-number.ts"
 import { isNbdUri, parseNbdUri } from "../nbd/uri.ts"
 
 export interface Place {
@@ -46,11 +47,9 @@ export function placeOf(path: string): Place | null {
     const stat = statSync(current, { bigint: true, throwIfNoEntry: false })
     if (stat === undefined) return null
     if (!stat.isBlockDevice()) return { key: `file:${stat.dev}:${stat.ino}`, start }
-    const major = ((stat.rdev >> 8n) & 0xfffn) | ((stat.rdev >> 32n) & ~0xfffn)
-    const minor = (stat.rdev & 0xffn) | ((stat.rdev >> 12n) & 0xffffff00n)
     let device: string
     try {
-      device = realpathSync(`/sys/dev/block/${major}:${minor}`)
+      device = realpathSync(`/sys/dev/block/${deviceNumber(stat.rdev)}`)
     } catch {
       return { key: `device:${stat.rdev}`, start }
     }

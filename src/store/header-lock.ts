@@ -6,6 +6,7 @@
 import { constants } from "node:fs"
 import { type FileHandle, mkdir, open, stat } from "node:fs/promises"
 import { setTimeout as delay } from "node:timers/promises"
+import { deviceNumber } from "../base/device-number.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { flock } from "../native/addon.ts"
 
@@ -23,9 +24,7 @@ async function openLock(handle: FileHandle, readOnly: boolean): Promise<FileHand
     return open(`/proc/self/fd/${handle.fd}`, readOnly ? "r" : "r+")
   }
   await mkdir(LOCK_DIRECTORY, { recursive: true, mode: 0o700 })
-  const major = (rdev >>> 8) & 0xfff
-  const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00)
-  const path = `${LOCK_DIRECTORY}/L_${major}:${minor}`
+  const path = `${LOCK_DIRECTORY}/L_${deviceNumber(rdev)}`
   for (;;) {
     const lock = await open(path, constants.O_CREAT | constants.O_RDWR, 0o600)
     // cryptsetup unlinks the file when its last user is done.

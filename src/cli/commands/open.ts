@@ -4,6 +4,7 @@ import { rehearse } from "../../attest/trusted-enclave.ts"
 import { connectVolume, startDaemon } from "../../control/daemon.ts"
 import { checkName } from "../../control/runtime.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
+import { isNbdUri } from "../../nbd/uri.ts"
 import { out } from "../output/output.ts"
 import { summary } from "../summary.ts"
 import { type UnlockOptions, unlockVolume } from "../unlock.ts"
@@ -23,7 +24,7 @@ export interface OpenOptions extends UnlockOptions {
 
 /** A path as the daemon, which runs elsewhere, finds it; an NBD URI stays one. */
 function absolute(path: string): string {
-  return /^nbd(\+unix|s|s\+unix)?:\/\//.test(path) ? path : resolve(path)
+  return isNbdUri(path) ? path : resolve(path)
 }
 
 function daemonArguments(path: string, name: string, options: OpenOptions): string[] {
