@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises"
 import type { Backend } from "../abi/enclave.ts"
 import * as abi from "../abi/enclave.ts"
 import { decode, type Encodable, encode } from "../abi/struct.ts"
+import { serial } from "../base/serial.ts"
 import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors } from "../native/addon.ts"
 import { addressOf, cpuFeatures, createSectors, type NativeEnclave } from "../native/addon.ts"
@@ -114,7 +115,7 @@ export class EnclaveClient implements Enclave {
   readonly identity: EnclaveIdentity
   readonly #native: NativeEnclave
   /** KDFs one after the other: the enclave's heap has one tenant. */
-  #derivation: Promise<unknown> = Promise.resolve()
+  readonly #derivations = serial()
   #closed = false
 
   private constructor(native: NativeEnclave, identity: EnclaveIdentity) {
@@ -193,7 +194,7 @@ export class EnclaveClient implements Enclave {
    * threads lend themselves meanwhile, and the heap is given back after.
    */
   #derive(bytes: Uint8Array, lanes: number): Promise<number> {
-    const work = async () => {
+    return this.#derivations(async () => {
       let running = true
       const assist = async () => {
         while (running && this.alive) {
@@ -211,10 +212,7 @@ export class EnclaveClient implements Enclave {
         await Promise.all(helpers)
         if (this.alive) this.#native.trimHeap()
       }
-    }
-    const done = this.#derivation.then(work)
-    this.#derivation = done.catch(() => {})
-    return done
+    })
   }
 
   async challenge(purpose: Purpose): Promise<Uint8Array> {
@@ -441,7 +439,7 @@ export class EnclaveClient implements Enclave {
     if (this.#closed) return
     this.#closed = true
     // A KDF cannot be stopped; its memory goes with the thread that runs it, or with the process.
-    await Promise.race([this.#derivation, delay(CLOSE_WAIT_MS, undefined, { ref: false })])
+    await Promise.race([this.#derivations(async () => {}), delay(CLOSE_WAIT_MS, undefined, { ref: false })])
     this.#native.destroy()
   }
 

@@ -6,6 +6,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { Exit, TresorError } from "../base/errors.ts"
+import { serial } from "../base/serial.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import type { VolumeState } from "../volume/volume.ts"
 import { KernelRing } from "./attach.ts"
@@ -78,7 +79,7 @@ export class KernelVolume {
   #size: number
   #key: Key | null = null
   /** One change of the mapping at a time. */
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #queue = serial()
   #counters: Readonly<Record<string, number>> = { batches: 0, blocks: 0, bytes: 0, failures: 0 }
 
   private constructor(options: KernelVolumeOptions, uuid: string, size: number) {
@@ -116,12 +117,6 @@ export class KernelVolume {
   get counters(): Record<string, number> {
     const own = this.#key === null ? this.#counters : { ...this.#key.ring.counters() }
     return { ...own, ...moduleCounters() }
-  }
-
-  #queue<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work)
-    this.#turn = done.catch(() => {})
-    return done
   }
 
   onChange(listener: () => void): () => void {

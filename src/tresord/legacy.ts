@@ -7,6 +7,7 @@
  */
 
 import { Exit, TresorError } from "../base/errors.ts"
+import { serial } from "../base/serial.ts"
 import { LEGACY_CIPHER, type VolumeInput, type VolumeStatus } from "../control/volume.ts"
 import { type Asked, bindingOf } from "../enclave/asked.ts"
 import { EnclaveError } from "../enclave/error.ts"
@@ -69,7 +70,7 @@ export class LegacyService implements ServedVolume {
   /** A passphrase that came before its setkey; sealed still. */
   #early: SealedRequest | null = null
   #record: LegacyRecord
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #queue = serial()
   #listeners = new Set<() => void>()
   #closed = false
 
@@ -116,12 +117,6 @@ export class LegacyService implements ServedVolume {
 
   #wipe(handle: VolumeHandle): void {
     if (this.#parts.enclave.alive) this.#parts.enclave.closeVolume(handle)
-  }
-
-  #queue<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work)
-    this.#turn = done.catch(() => {})
-    return done
   }
 
   #changed(): void {

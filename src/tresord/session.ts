@@ -5,6 +5,7 @@
  */
 
 import { Exit, TresorError } from "../base/errors.ts"
+import { serial } from "../base/serial.ts"
 import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
 import { admitted, bindingOf } from "../enclave/asked.ts"
 import { EnclaveError } from "../enclave/error.ts"
@@ -80,7 +81,7 @@ export class Session implements ServedVolume {
   /** What the last challenge showed: the request it is for is about that header. */
   #shown: { readonly nonce: Uint8Array; readonly header: Header } | null = null
   /** Unlocks one after the other: two at once would each wipe the other's handle. */
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #queue = serial()
   #closed: Promise<void> | null = null
 
   constructor(parts: SessionParts) {
@@ -173,12 +174,6 @@ export class Session implements ServedVolume {
       }
       return this.#enclave
     })
-  }
-
-  #queue<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work)
-    this.#turn = done.catch(() => {})
-    return done
   }
 
   async unlock(request: VolumeInput<"Unlock">): Promise<void> {

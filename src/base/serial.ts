@@ -1,0 +1,11 @@
+/** Work that must not overlap, in the order it was asked for. Pure. */
+
+/** Each `work` begins when the one before has settled; what it throws is its caller's alone. */
+export function serial(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return (work) => {
+    const done = last.then(work)
+    last = done.catch(() => {})
+    return done
+  }
+}
