@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto"
 import { Exit, TresorError } from "../base/errors.ts"
 import { serial } from "../base/serial.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
+import { claimPath } from "../store/claim.ts"
 import type { VolumeState } from "../volume/volume.ts"
 import { KernelRing } from "./attach.ts"
 import {
@@ -72,6 +73,8 @@ export class KernelVolume {
   readonly discards: boolean
   readonly #options: KernelVolumeOptions
   readonly #uuid: string
+  /** Ends the claim of the file or device, which the mapping has without asking anybody. */
+  readonly #letGo: () => Promise<void>
   readonly #listeners = new Set<() => void>()
   #state: VolumeState = "locked"
   /** Of the mapping, once it is ours. */
@@ -82,16 +85,20 @@ export class KernelVolume {
   readonly #queue = serial()
   #counters: Readonly<Record<string, number>> = { batches: 0, blocks: 0, bytes: 0, failures: 0 }
 
-  private constructor(options: KernelVolumeOptions, uuid: string, size: number) {
+  private constructor(options: KernelVolumeOptions, uuid: string, letGo: () => Promise<void>) {
     this.#options = options
     this.#uuid = uuid
-    this.#size = size
+    this.#letGo = letGo
+    this.#size = Number(options.size ?? 0n)
     this.sectorSize = options.sectorSize
     this.readOnly = options.readOnly
     this.discards = options.discards && !options.readOnly
   }
 
-  /** Changes nothing yet. Throws MAPPING_EXISTS (exit 5) when the name is somebody else's. */
+  /**
+   * Claims what lies below, as a volume over NBD does, and changes nothing yet. Throws, both with exit 5,
+   * MAPPING_EXISTS when the name is somebody else's and STORE_BUSY.
+   */
   static async open(options: KernelVolumeOptions): Promise<KernelVolume> {
     const uuid = mappingUuid(options.uuid, options.name)
     const found = await findMapping(options.name)
@@ -102,7 +109,8 @@ export class KernelVolume {
         `Cannot open as ${options.name}: /dev/mapper/${options.name} exists and is not this volume's; choose another name`,
       )
     }
-    return new KernelVolume(options, uuid, Number(options.size ?? 0n))
+    const letGo = await claimPath(options.path, { write: !options.readOnly, leftBehind: found !== null })
+    return new KernelVolume(options, uuid, letGo)
   }
 
   get state(): VolumeState {
@@ -343,6 +351,7 @@ export class KernelVolume {
         if (this.#table === null) key.ring.drop(key.name)
         this.#forget(key)
       }
+      await this.#letGo()
       this.#become("closed")
     }
   }

@@ -140,3 +140,26 @@ export async function claimStore(path: string, handle: FileHandle, write: boolea
     throw error
   }
 }
+
+export interface ClaimPathOptions {
+  readonly write: boolean
+  /** What was left behind by a tresord that was killed, and is ours, writes already. */
+  readonly leftBehind: boolean
+}
+
+/** Claims what others will open: the kernel, for a mapping. Resolves with what lets it go. Throws STORE_BUSY. */
+export async function claimPath(path: string, { write, leftBehind }: ClaimPathOptions): Promise<() => Promise<void>> {
+  if (!leftBehind) await refuseWriters(path, path)
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const claims = [handle]
+  const release = async () => {
+    for (const claim of claims) await claim.close()
+  }
+  try {
+    claims.push(...(await claimStore(path, handle, write)))
+    return release
+  } catch (error) {
+    await release()
+    throw error
+  }
+}

@@ -46,6 +46,12 @@ export function signerPath(root: string): string {
   return existsSync(theirs) ? theirs : own
 }
 
+/** The key of this checkout alone, where there is one: another checkout's enclave opens nothing that is sealed for it. */
+export function ownSigner(root: string): string | null {
+  const path = signerPath(root)
+  return path === join(root, "enclave/signer.pem") && existsSync(path) ? path : null
+}
+
 /** Brings `enclave/build/tresor.sigstruct` up to date with the image, making the key when there is none. */
 export function signBuild(root: string): Build & { readonly mrenclave: string; readonly signed: boolean } {
   const { conf, measurement } = measureBuild(root)

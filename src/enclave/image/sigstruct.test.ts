@@ -14,7 +14,7 @@ import { after, test } from "node:test"
 import { info, measure, sign, verify } from "../../cli/enclave-image.ts"
 import { buildElf, CONF_TEXT, sampleParts } from "../../testing/image.ts"
 import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
-import { checkPinned, parsePins, signBuild, signerPath } from "./build.ts"
+import { checkPinned, ownSigner, parsePins, signBuild, signerPath } from "./build.ts"
 import { parseConf } from "./conf.ts"
 import { generateSigner, loadModulus, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
 import { measureSgxs } from "./sgxs.ts"
@@ -292,6 +292,7 @@ test("all checkouts of a user have one signer, a checkout with a key of its own 
     assert.equal(signerOf(second), signerOf(first))
     generateSigner(join(own, "enclave/signer.pem"))
     assert.equal(signerPath(own), join(own, "enclave/signer.pem"))
+    assert.deepEqual([ownSigner(own), ownSigner(first)], [signerPath(own), null])
     signBuild(own)
     assert.notEqual(signerOf(own), signerOf(first))
     if (process.getuid!() !== 0) return
