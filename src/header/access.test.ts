@@ -6,12 +6,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
-import { readCopies } from "../header/copies.ts"
 import { makeVolume, writeVolume } from "../keyslots/create.ts"
 import type { TresorToken } from "../luks2/metadata.ts"
 import { MemoryStore } from "../store/memory-store.ts"
 import { FakeEnclave } from "../testing/fake-enclave.ts"
-import { openHeader } from "./header.ts"
+import { openHeader } from "./access.ts"
+import { readCopies } from "./copies.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-header-"))
 after(() => rmSync(folder, { recursive: true }))
