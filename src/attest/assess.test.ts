@@ -186,15 +186,15 @@ test("first contact: measurement shown, asked once, pinned; without a terminal r
   const no = world(false)
   await assert.rejects(assessEnclave(enclave(), { host }, no), { code: "ATTEST_DECLINED" })
   assert.match(no.asked[0]!, new RegExp(`MRENCLAVE ${identity.mrenclave}`))
-  assert.match(no.asked[0]!, /Nothing but that machine itself vouches/)
+  assert.match(no.asked[0]!, /Only that machine itself vouches/)
   assert.equal(pinned(), null)
   const { mrenclave, mrsigner } = identity
   const other = "0".repeat(64)
   for (const [own, said] of [
     [null, /no enclave to compare it with/],
     [{ mrenclave, mrsigner }, /Measurement and signer are those of this installation's enclave/],
-    [{ mrenclave, mrsigner: other }, /measurement is that of this installation's enclave, signed by somebody else/],
-    [{ mrenclave: other, mrsigner }, new RegExp(`another image than this installation's, which has ${other}`)],
+    [{ mrenclave, mrsigner: other }, /measurement is that of this installation's enclave, but the signer is another/],
+    [{ mrenclave: other, mrsigner }, new RegExp(`not this installation's image, which has ${other}`)],
   ] as const) {
     const compared = world(false, { own })
     await assert.rejects(assessEnclave(enclave(), { host }, compared), { code: "ATTEST_DECLINED" })

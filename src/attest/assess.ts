@@ -139,11 +139,10 @@ function pinOwn(path: string, seen: Seen): void {
 /** Of public numbers: equal ones say which image it claims to be, not that it is one. */
 function compared(seen: Seen, own: Surroundings["own"]): string {
   if (own === null) return "This installation has no enclave to compare it with."
-  if (own.mrenclave !== seen.mrenclave)
-    return `It is another image than this installation's, which has ${own.mrenclave}.`
+  if (own.mrenclave !== seen.mrenclave) return `It is not this installation's image, which has ${own.mrenclave}.`
   return own.mrsigner === seen.mrsigner
     ? "Measurement and signer are those of this installation's enclave."
-    : "The measurement is that of this installation's enclave, signed by somebody else."
+    : "The measurement is that of this installation's enclave, but the signer is another."
 }
 
 async function decide(path: string, host: string, seen: Seen, vouched: boolean, world: Surroundings): Promise<void> {
@@ -165,12 +164,12 @@ async function decide(path: string, host: string, seen: Seen, vouched: boolean, 
   if (world.ask === null) {
     throw refuse(
       "ATTEST_UNKNOWN",
-      `${host} has the unknown enclave ${seen.mrenclave} and there is no terminal to ask at; \`tresor attest policy init\` makes a policy for --policy`,
+      `${host} has the unknown enclave ${seen.mrenclave} and no terminal is available for the question; make a policy for --policy with \`tresor attest policy init\``,
     )
   }
   const worth = vouched
     ? "Intel's certificates vouch for this measurement."
-    : "Nothing but that machine itself vouches for this measurement."
+    : "Only that machine itself vouches for this measurement."
   const text = `The enclave of ${host} (${seen.backend}) is not known yet.\nMRENCLAVE ${seen.mrenclave}\nMRSIGNER  ${seen.mrsigner}, product ${seen.isvProdId}, version ${seen.isvSvn}\n${compared(seen, world.own)}\n${worth}\n`
   if (!(await world.ask(text, "Give it the passphrase (yes/no)? "))) {
     throw refuse("ATTEST_DECLINED", "it was not accepted")

@@ -78,6 +78,6 @@ export function rememberNumber({ platform, tcbEvaluationDataNumber }: Verdict, p
     return null
   } catch (error) {
     if (!isSystemError(error)) throw error
-    return `Cannot remember TCB evaluation data number ${tcbEvaluationDataNumber} in ${path}: ${error.message}; older collateral will not be noticed`
+    return `Cannot remember TCB evaluation data number ${tcbEvaluationDataNumber} in ${path}: ${error.message}; older collateral will not be detected`
   }
 }

@@ -27,7 +27,7 @@ export function read(path: string): Uint8Array {
     return readFileSync(path)
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException
-    const fact = code === "ENOENT" ? "there is no such file" : message
+    const fact = code === "ENOENT" ? "no such file" : message
     throw new TresorError("ATTEST_UNREADABLE", Exit.wrongDevice, `Cannot read ${path}: ${fact}`, { cause })
   }
 }
@@ -46,7 +46,7 @@ export function parseTime(text: string): Date {
       ? new Date(text)
       : new Date(Number.NaN)
   if (Number.isNaN(date.getTime())) {
-    throw badOption(`Cannot use --at ${text}: 2026-11-23T12:00:00Z or seconds since 1970 are wanted`)
+    throw badOption(`Cannot use --at ${text}: not a time; use a form like 2026-11-23T12:00:00Z, or seconds since 1970`)
   }
   return date
 }

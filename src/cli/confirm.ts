@@ -24,6 +24,6 @@ export async function confirm(what: string): Promise<void> {
   throw new TresorError(
     "NOT_CONFIRMED",
     Exit.denied,
-    "Nothing was changed: it was not confirmed; --batch-mode asks nothing",
+    "Nothing was changed: not confirmed (use --batch-mode to skip the question)",
   )
 }

@@ -42,7 +42,7 @@ function read(path: string): Uint8Array {
     return readFileSync(path)
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
-    const fact = code === "ENOENT" ? "there is no such file" : (cause as Error).message
+    const fact = code === "ENOENT" ? "no such file" : (cause as Error).message
     const exit = code === "EACCES" ? Exit.denied : Exit.wrongDevice
     throw new TresorError("IMAGE_UNREADABLE", exit, `Cannot read ${path}: ${fact}`, { cause })
   }
@@ -56,7 +56,7 @@ function readConf(image: string, named: string | undefined): EnclaveConf {
     throw new TresorError(
       "IMAGE_NO_CONF",
       Exit.badArguments,
-      `Cannot use ${image}: no enclave.conf beside it or above; name one with --conf`,
+      `Cannot use ${image}: no enclave.conf beside it or in a parent directory; name one with --conf`,
     )
   }
   return parseConf(new TextDecoder().decode(read(path)))

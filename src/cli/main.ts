@@ -67,7 +67,7 @@ function delivered(exitCode: number): number {
   if (lost === null || exitCode !== 0) return exitCode
   if (lost.code === "EPIPE") return BROKEN_PIPE
   const fact = lost.code === "ENOSPC" ? "no space left on the device" : (lost.code ?? lost.message)
-  err.line(`tresor: error: Cannot write to standard output: ${fact}; the command itself was carried out`)
+  err.line(`tresor: error: Cannot write to standard output: ${fact}; the command itself has been executed`)
   return Exit.wrongDevice
 }
 

@@ -79,7 +79,7 @@ function oneLine(text: string): string {
 
 export function recoveryKeyNotice(): readonly string[] {
   return [
-    "Write it down and keep it away from this machine: when its CPU or board dies, or its Tresor",
+    "Write it down and keep it away from this machine: if its CPU or board fails, or its Tresor",
     "state is lost, it is the only way in. It is shown once; cryptsetup opens the volume with it anywhere.",
   ]
 }

@@ -24,7 +24,7 @@ export function parseSize(text: string): bigint {
   const [, whole = "", fraction = "", prefix = "", suffix = ""] = match
   const decimal = prefix !== "" && suffix.toUpperCase() === "B"
   const unit = decimal ? DECIMAL[`${prefix.toUpperCase()}B`]! : UNITS[prefix.toUpperCase()]!
-  if (fraction !== "" && unit === 1n) throw new InvalidArgumentError("There are no fractions of a byte.")
+  if (fraction !== "" && unit === 1n) throw new InvalidArgumentError("A size is a whole number of bytes.")
   const scale = 10n ** BigInt(fraction.length)
   const size = ((BigInt(whole) * scale + BigInt(fraction === "" ? "0" : fraction)) * unit) / scale
   if (size >= SIZE_LIMIT) throw new InvalidArgumentError("A volume is smaller than 8192T.")

@@ -97,7 +97,7 @@ export async function policyInit(options: PolicyOptions, ground: Ground = GROUND
   }
   writeFileSync(out, formatPolicy(policy))
   const lines = [`${out}: accepts ${options.by === "mrenclave" ? identity.mrenclave : `signer ${identity.mrsigner}`}`]
-  lines.push(`It wants TCB evaluation data number ${number} or higher (${source}).`)
-  if (policy.testing) lines.push("It is for tests: it accepts DEBUG enclaves, whose memory their host can read.")
+  lines.push(`It requires TCB evaluation data number ${number} or higher (${source}).`)
+  if (policy.testing) lines.push("It is for tests: it accepts DEBUG enclaves, whose memory the host can read.")
   return { exitCode: 0, json: policy, lines }
 }

@@ -58,7 +58,7 @@ export function checkRecovery({ recoveryKeyFile }: RecoveryOptions): void {
     throw new TresorError(
       "RECOVERY_NO_TERMINAL",
       Exit.badArguments,
-      "Cannot show a recovery key: there is no terminal; name a file with --recovery-key-file, or make none with --no-recovery",
+      "Cannot show a recovery key: no terminal is available; name a file with --recovery-key-file, or make none with --no-recovery",
     )
   }
 }
@@ -79,7 +79,7 @@ async function typedBack(key: Uint8Array, timeout: number | undefined): Promise<
     const faults = recoveryKeyFaults(typed, key)
     wipe(typed)
     if (faults.length === 0) return
-    err.line(`Not the key that was shown: ${faults.join("; ")}.`)
+    err.line(`Not the key shown above: ${faults.join("; ")}.`)
   }
 }
 

@@ -106,7 +106,7 @@ function readBytes(
     }
     // An empty line or file is an empty passphrase; a pipe that says nothing is a mistake.
     if (length === 0 && stopAtNewline) {
-      throw new TresorError("PASSPHRASE_EMPTY", Exit.badArguments, `Nothing to read on ${what}`)
+      throw new TresorError("PASSPHRASE_EMPTY", Exit.badArguments, `Cannot read a passphrase: ${what} is empty`)
     }
     return take(buffer, length)
   } finally {

@@ -59,7 +59,7 @@ export function find(name: string, { others }: { readonly others: boolean }): Fo
     throw new TresorError(
       "NAME_AMBIGUOUS",
       Exit.badArguments,
-      `Cannot choose ${name}: users ${theirs.map(({ owner }) => owner).join(", ")} have one open; use sudo -u, or TRESOR_RUNTIME_DIR`,
+      `Cannot choose ${name}: users ${theirs.map(({ owner }) => owner).join(", ")} have one of this name open; use sudo -u, or TRESOR_RUNTIME_DIR`,
     )
   }
   return theirs[0] ?? found
@@ -82,7 +82,7 @@ export function checkPeer(
   throw new TresorError(
     "IMPOSTOR",
     Exit.denied,
-    `Cannot talk to ${name}: ${who}, and its tresord is process ${expected.pid} of user ${expected.owner}; see who made that socket`,
+    `Cannot talk to ${name}: ${who}, and its tresord is process ${expected.pid} of user ${expected.owner}; check who made that socket`,
   )
 }
 
@@ -100,6 +100,6 @@ export function notOpen(name: string): TresorError {
   return new TresorError(
     "NOT_OPEN",
     Exit.wrongDevice,
-    `Cannot find ${name}: not open; \`tresor list\` names the open volumes`,
+    `Cannot find ${name}: not open; \`tresor list\` lists the open volumes`,
   )
 }

@@ -35,7 +35,7 @@ export async function withRemote<T>(
     throw new TresorError(
       "REMOTE_INVALID",
       Exit.badArguments,
-      `Cannot reach ${host}: a host's name does not begin with a dash`,
+      `Cannot reach ${host}: a host name cannot begin with a dash`,
     )
   }
   const [command = "ssh", ...words] = rsh.split(" ").filter((word) => word !== "")

@@ -48,7 +48,7 @@ export function runtimeRoot(env: NodeJS.ProcessEnv = process.env, uid = process.
   throw new TresorError(
     "RUNTIME_UNKNOWN",
     Exit.badArguments,
-    `Cannot choose a runtime directory: there is no XDG_RUNTIME_DIR and no /run/user/${uid}; set TRESOR_RUNTIME_DIR to a directory of your own with mode 0700`,
+    `Cannot choose a runtime directory: XDG_RUNTIME_DIR is not set and /run/user/${uid} does not exist; set TRESOR_RUNTIME_DIR to a directory of your own with mode 0700`,
   )
 }
 

@@ -52,7 +52,7 @@ export function checkName(name: string): void {
   throw new TresorError(
     "NAME_INVALID",
     Exit.badArguments,
-    `Cannot use ${JSON.stringify(name.slice(0, 140))} as a name: names have 1 to 127 letters, digits or _ . : + @ -, and begin with a letter, a digit or _`,
+    `Cannot use ${JSON.stringify(name.slice(0, 140))} as a name: a name consists of 1 to 127 letters, digits or _ . : + @ -, and begins with a letter, a digit or _`,
   )
 }
 
@@ -73,7 +73,7 @@ export function runtimePaths(root: string, name: string): RuntimePaths {
     throw new TresorError(
       "NAME_TOO_LONG",
       Exit.badArguments,
-      `Cannot use the name ${name}: its socket's path would have ${Buffer.byteLength(control)} bytes, ${SOCKET_PATH_LIMIT} is the limit; choose a shorter name or TRESOR_RUNTIME_DIR`,
+      `Cannot use the name ${name}: its socket's path would be ${Buffer.byteLength(control)} bytes long; the limit is ${SOCKET_PATH_LIMIT}; choose a shorter name or TRESOR_RUNTIME_DIR`,
     )
   }
   return {

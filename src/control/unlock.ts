@@ -16,7 +16,7 @@ function read<T>(name: string, decode: () => T): T {
     throw new TresorError(
       "CONTROL_PROTOCOL",
       Exit.wrongDevice,
-      `Cannot unlock ${name}: its tresord describes a header that makes no sense (${cause.message}); ` +
+      `Cannot unlock ${name}: its tresord describes an invalid header (${cause.message}); ` +
         "it may be of another version",
       { cause },
     )
@@ -57,7 +57,7 @@ export function checkKind({ name, cipher }: VolumeStatus, legacy: boolean): void
     Exit.badArguments,
     legacy
       ? `Cannot use --legacy with ${name}: it is a LUKS2 volume; leave --legacy out`
-      : `Cannot unlock ${name}: it serves mappings of 2016's flow, not a LUKS2 volume; if that is what you want, use --legacy`,
+      : `Cannot unlock ${name}: it serves mappings of 2016's flow, not a LUKS2 volume; to unlock them, use --legacy`,
   )
 }
 

@@ -148,7 +148,7 @@ export async function restoreHeader(path: string, file: string, options: Restore
         throw refuse(
           "UUID_DIFFERS",
           path,
-          `it has the UUID ${old.header.uuid} and ${file} ${header.uuid}; --force restores it all the same`,
+          `it has the UUID ${old.header.uuid} and ${file} ${header.uuid}; use --force to restore it anyway`,
         )
       }
       if (dataOffset(old.header) !== dataOffset(header) && !options.force) {
@@ -156,7 +156,7 @@ export async function restoreHeader(path: string, file: string, options: Restore
           "OFFSET_DIFFERS",
           path,
           `data begin at ${dataOffset(old.header)} now and at ${dataOffset(header)} with ${file}; ` +
-            "--force restores it all the same",
+            "use --force to restore it anyway",
         )
       }
     }

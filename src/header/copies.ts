@@ -91,6 +91,6 @@ async function whyNone(device: Store, primary: FoundCopy, secondary: FoundCopy):
     "LUKS2_BROKEN",
     Exit.wrongDevice,
     `Cannot read the header of ${device.path}: both copies are broken (the first: ${fault}); ` +
-      `\`tresor header restore ${device.path} FILE\` puts a backup back`,
+      `\`tresor header restore ${device.path} FILE\` restores a backup`,
   )
 }

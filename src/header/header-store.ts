@@ -180,7 +180,7 @@ const nameCopies = (copies: readonly Copy[]): string => `${copies.map((copy) => 
 
 /** What a header says when a copy is broken: one clause and the way out. */
 export const brokenWords = (path: string, stale: readonly Copy[]): string =>
-  `the ${nameCopies(stale)} is broken or old; \`tresor check --repair ${path}\` writes it anew`
+  `the ${nameCopies(stale)} is broken or old; \`tresor check --repair ${path}\` rewrites it`
 
 function broken(path: string, stale: readonly Copy[]): TresorError {
   return new TresorError(
@@ -207,7 +207,7 @@ async function checkUnambiguous(device: Store, stale: readonly Copy[]): Promise<
     "LUKS2_AMBIGUOUS",
     Exit.wrongDevice,
     `Cannot use ${device.path} as LUKS2: its ${nameCopies(stale)} is broken and it holds ${other} (ambiguous signatures); ` +
-      "if it is LUKS2 all the same, remove the other signature with `wipefs` first",
+      "if it is LUKS2 nevertheless, remove the other signature with `wipefs` first",
   )
 }
 

@@ -60,7 +60,7 @@ export function checkSize(size: bigint, { detached, sectorSize }: NewVolume, pat
     throw new TresorError(
       "SIZE_UNALIGNED",
       Exit.wrongDevice,
-      `Cannot create a volume on ${path}: its ${size} bytes are no multiple of the sector size ${sectorSize}; ` +
+      `Cannot create a volume on ${path}: its ${size} bytes are not a multiple of the sector size ${sectorSize}; ` +
         "change one of them (--sector-size 512)",
     )
   }
@@ -80,7 +80,11 @@ export function checkUuid(uuid: string): string {
 export function checkLabel(label: string): string {
   const { length } = new TextEncoder().encode(label)
   if (length <= 47 && !label.includes("\0")) return label
-  throw new TresorError("BAD_LABEL", Exit.badArguments, `Cannot use this label: it has ${length} bytes, 47 is the most`)
+  throw new TresorError(
+    "BAD_LABEL",
+    Exit.badArguments,
+    `Cannot use this label: it is ${length} bytes long; the limit is 47`,
+  )
 }
 
 function segmentOf(volume: NewVolume): Segment {

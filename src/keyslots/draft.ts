@@ -235,6 +235,6 @@ export function inactive(slot: number): TresorError {
   return new TresorError(
     "KEYSLOT_INACTIVE",
     Exit.badArguments,
-    `Keyslot ${slot} is not active; \`tresor key list\` names those that are`,
+    `Keyslot ${slot} is not active; \`tresor key list\` lists those that are`,
   )
 }

@@ -16,8 +16,8 @@ function lastSlot(slot: number, path: string): TresorError {
   return new TresorError(
     "KEYSLOT_LAST",
     Exit.badArguments,
-    `Keyslot ${slot} is the last one of ${path}: without it all its data is lost, no recovery key opens it again; ` +
-      "--force destroys it all the same",
+    `Keyslot ${slot} is the last one of ${path}: without it all data is lost, and a recovery key cannot open it again; ` +
+      "use --force to destroy it anyway",
   )
 }
 

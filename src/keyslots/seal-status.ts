@@ -103,7 +103,7 @@ export function untried({ keyslots, digest }: Header): string | null {
   const [first] = costly
   if (first === undefined) return null
   const slots = nameSlots(costly.map(({ slot }) => slot))
-  return `${slots} not tried: ${first.fact}, which would take hours; --key-slot ${first.slot} tries it all the same`
+  return `${slots} not tried: ${first.fact}, which would take hours; use --key-slot ${first.slot} to try it`
 }
 
 /**

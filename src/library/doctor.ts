@@ -326,7 +326,7 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Che
     name: "signer of the enclave",
     state: "info",
     found: `MRSIGNER ${identity.mrsigner}${machine.signerKey === null ? ", its key is not here" : `, key in ${machine.signerKey}`}`,
-    means: "what is sealed for it opens with every enclave by the same key whose version is no lower",
+    means: "its seals open in every enclave of the same signer whose version is the same or higher",
     remedy: machine.signerKey === null ? null : "keep a copy: an enclave by another key opens none of these volumes",
   })
   if (identity.backend === "sgx") return checks

@@ -93,7 +93,7 @@ export function readBinaryHeader(bytes: Uint8Array, copy: Copy, offset: number):
   if (!startsWith(bytes, copy === "primary" ? PRIMARY : SECONDARY)) return "its magic is wrong"
   if (view.getUint16(Field.version[0]) !== 2) return `its version is ${view.getUint16(Field.version[0])}`
   const headerSize = Number(view.getBigUint64(Field.headerSize[0]))
-  if (!HEADER_SIZES.includes(headerSize)) return `its size ${headerSize} is none that LUKS2 allows`
+  if (!HEADER_SIZES.includes(headerSize)) return `its size ${headerSize} is not one that LUKS2 allows`
   if (view.getBigUint64(Field.headerOffset[0]) !== BigInt(offset)) return "it is not where it says it is"
   if (copy === "secondary" && headerSize !== offset) return "its size does not fit its place"
   const algorithm = textOf(slice(bytes, Field.checksumAlgorithm))
@@ -129,7 +129,7 @@ export function jsonText(whole: Uint8Array): string {
 function put(bytes: Uint8Array, field: keyof typeof Field, text: string): void {
   const encoded = textToBytes(text)
   const [at, length] = Field[field]
-  if (encoded.length >= length) throw new RangeError(`${field}: ${encoded.length} bytes, ${length - 1} is the most`)
+  if (encoded.length >= length) throw new RangeError(`${field}: ${encoded.length} bytes, the limit is ${length - 1}`)
   bytes.set(encoded, at)
 }
 

@@ -32,7 +32,7 @@ export function invalid(fact: string): TresorError {
   return new TresorError(
     "LUKS2_INVALID",
     Exit.wrongDevice,
-    `Invalid LUKS2 header: ${fact}; \`tresor header restore\` puts a backup back`,
+    `Invalid LUKS2 header: ${fact}; \`tresor header restore\` restores a backup`,
   )
 }
 

@@ -86,7 +86,7 @@ export function tamperingWords({ fact, certain }: Tampering): string {
   const verdict = certain ? "the header was tampered with" : "unless you chose that, the header was tampered with"
   return (
     `${verdict}: ${fact}; do not open it with another program either, it might write plaintext; ` +
-    "`tresor header restore` puts a backup back"
+    "`tresor header restore` restores a backup"
   )
 }
 

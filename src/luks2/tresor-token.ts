@@ -40,7 +40,7 @@ function hex(reader: Reader, field: string): string {
 function oneOf<const T extends string>(reader: Reader, field: string, ...words: readonly T[]): T {
   const text = reader.string(field)
   const found = words.find((word) => word === text)
-  if (found === undefined) throw reader.fail(field, `"${text}" is none of ${words.join(", ")}`)
+  if (found === undefined) throw reader.fail(field, `"${text}" is not one of ${words.join(", ")}`)
   return found
 }
 

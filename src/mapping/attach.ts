@@ -73,13 +73,13 @@ const SPIN_US = availableParallelism() >= 4 ? 50 : 0
 function attachError(error: unknown): TresorError {
   const { code } = error as NodeJS.ErrnoException
   const reasons: Readonly<Record<string, readonly [number, string]>> = {
-    ENOENT: [Exit.wrongDevice, `there is no ${DEVICE}; \`tresor kernel load\` loads the module`],
+    ENOENT: [Exit.wrongDevice, `${DEVICE} does not exist; load the module with \`tresor kernel load\``],
     EACCES: [Exit.denied, `${DEVICE} is root's alone; run as root`],
     EPERM: [Exit.denied, `${DEVICE} asks for CAP_SYS_ADMIN; run as root`],
     EBUSY: [Exit.busy, "another legacy daemon is attached; `tresor close legacy` ends it"],
     EPROTO: [
       Exit.wrongDevice,
-      "the loaded tresor.ko is of another version; `tresor kernel install`, then load it anew",
+      "the loaded tresor.ko is of another version; `tresor kernel install`, then load it again",
     ],
     ENOMEM: [Exit.noMemory, "its memory cannot be locked; raise RLIMIT_MEMLOCK or run as root"],
   }

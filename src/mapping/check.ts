@@ -13,7 +13,7 @@ export function checkKernel(path: string, options: Options): void {
   const refuse = (code: string, exitCode: TresorError["exitCode"], reason: string): never => {
     throw new TresorError(code, exitCode, `Cannot open ${path} with --kernel: ${reason}`)
   }
-  if (isNbdUri(path)) refuse("USAGE", Exit.badArguments, "it is no file and no block device")
+  if (isNbdUri(path)) refuse("USAGE", Exit.badArguments, "it is neither a file nor a block device")
   if (options.direct === true) refuse("USAGE", Exit.badArguments, "--direct is for volumes served over NBD")
   if (options.grace !== undefined) {
     refuse(

@@ -34,7 +34,7 @@ async function dmsetup(what: string, args: readonly string[], input = ""): Promi
   if (code === 0) return said.stdout.trim()
   const reason = said.stderr.trim().split("\n")[0] ?? ""
   if (/busy|in use/i.test(reason)) {
-    throw new TresorError("MAPPING_IN_USE", Exit.busy, `Cannot ${what}: it is in use; unmount what is on it first`)
+    throw new TresorError("MAPPING_IN_USE", Exit.busy, `Cannot ${what}: it is in use; unmount it first`)
   }
   throw new TresorError("DM_FAILED", Exit.wrongDevice, `Cannot ${what}: dmsetup exited with ${code} (${reason})`)
 }

@@ -29,7 +29,7 @@ const sources = (): string => dirname(installed("kernel/Makefile"))
 
 function asRoot(what: string): void {
   if (process.getuid?.() === 0) return
-  throw new TresorError("NOT_ROOT", Exit.denied, `Cannot ${what}: that is root's alone; run as root`)
+  throw new TresorError("NOT_ROOT", Exit.denied, `Cannot ${what}: root privileges are required; run it as root`)
 }
 
 /** The directory of a kernel's headers; throws HEADERS_MISSING. */
@@ -39,7 +39,7 @@ function headers(release: string): string {
   throw new TresorError(
     "HEADERS_MISSING",
     Exit.wrongDevice,
-    `Cannot build tresor.ko: there are no headers of kernel ${release}; install them (Debian: apt install linux-headers-${release})`,
+    `Cannot build tresor.ko: the headers of kernel ${release} are missing; install them (Debian: apt install linux-headers-${release})`,
   )
 }
 
@@ -76,7 +76,7 @@ export async function install({ release = runningKernel() }: Target): Promise<st
   }
   mkdirSync(dirname(RULE), { recursive: true })
   cpSync(join(directory, "70-tresor.rules"), RULE)
-  return `installed for ${release}${withDkms ? ", and by DKMS for every kernel to come" : "; without DKMS a new kernel needs it again"}`
+  return `installed for ${release}${withDkms ? ", and by DKMS for every later kernel" : "; without DKMS, install it again for a new kernel"}`
 }
 
 export async function load({ grace, hang, daemon }: LoadOptions): Promise<void> {
@@ -115,7 +115,8 @@ function whyRefused(said: string): string {
   if (/Key was rejected/.test(said)) {
     return "Secure Boot wants it signed; `tresor kernel install` with DKMS signs it, mokutil --import enrols DKMS's key"
   }
-  if (/Invalid module format/.test(said)) return "it was built for another kernel; `tresor kernel build` builds it anew"
+  if (/Invalid module format/.test(said))
+    return "it was built for another kernel; build it again with `tresor kernel build`"
   return `${said.split("\n").at(-1) ?? ""}; the kernel's log may say more (dmesg)`
 }
 

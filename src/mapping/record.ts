@@ -56,7 +56,7 @@ export function readRecord(path: string): LegacyRecord | null {
     throw new TresorError(
       "RECORD_DAMAGED",
       Exit.wrongDevice,
-      `Cannot read ${path}: it is no record of tresord --legacy; restore it from a backup, its salt cannot be made again`,
+      `Cannot read ${path}: it is not a record of tresord --legacy; restore it from a backup (its salt cannot be recreated)`,
       { cause: error },
     )
   }

@@ -106,7 +106,7 @@ export class KernelVolume {
       throw new TresorError(
         "MAPPING_EXISTS",
         Exit.busy,
-        `Cannot open as ${options.name}: /dev/mapper/${options.name} exists and is not this volume's; choose another name`,
+        `Cannot open as ${options.name}: /dev/mapper/${options.name} exists and belongs to something else; choose another name`,
       )
     }
     const letGo = await claimPath(options.path, { write: !options.readOnly, leftBehind: found !== null })
@@ -312,7 +312,7 @@ export class KernelVolume {
       throw new TresorError(
         "SEGMENT_OUTSIDE",
         Exit.wrongDevice,
-        `Cannot resize ${name}: what lies below shrank; ${table.size} bytes are left of ${this.#size}`,
+        `Cannot resize ${name}: the backing device shrank; ${table.size} bytes are left of ${this.#size}`,
       )
     }
     await reloadMapping(name, formatTable(table), this.readOnly)

@@ -125,7 +125,7 @@ async function makeFilesystem(request: MountRequest, device: string, type: Files
     throw new TresorError(
       "MKFS_EXISTS",
       Exit.busy,
-      `Cannot make ${type} on ${request.path}: it holds ${found} already; mount it without --mkfs, or add --force to destroy what is there`,
+      `Cannot make ${type} on ${request.path}: it holds ${found} already; mount it without --mkfs, or use --force to overwrite it`,
     )
   }
   const args: Readonly<Record<Filesystem, readonly string[]>> = {

@@ -225,7 +225,7 @@ const REFUSALS: Readonly<Record<string, readonly [ExitCode, string]>> = {
   ETIMEDOUT: [Exit.badArguments, "no passphrase was typed in time"],
   EMSGSIZE: [Exit.badArguments, "it is too long; use --key-file for more than 512 bytes"],
   ENODATA: [Exit.badArguments, "the terminal gave none"],
-  ENXIO: [Exit.badArguments, "there is no terminal; use --key-file"],
+  ENXIO: [Exit.badArguments, "no terminal is available; use --key-file"],
   EINTR: [Exit.denied, "interrupted"],
 }
 

@@ -13,7 +13,7 @@ const OPTIONS = "--disable-sigusr1"
 export function refuseTracer(name: string): { readonly wasDumpable: boolean } {
   const { wasDumpable, tracer } = hardenProcess(name)
   if (tracer !== 0) {
-    const who = tracer < 0 ? "whether it is traced cannot be told" : `process ${tracer} traces it`
+    const who = tracer < 0 ? "it is unknown whether a process traces it" : `process ${tracer} traces it`
     throw new TresorError(
       "TRACED",
       Exit.denied,

@@ -244,7 +244,7 @@ const AGREED = [HELLO, optionReply(8, 1), EXPORT, optionReply(7, 1)]
 test("connect: nobody listens, the peer is no NBD server, leaves, says nothing", async () => {
   await assert.rejects(NbdClient.connect("/does/not/exist"), { code: "ENOENT" })
   await withServer([Buffer.from("SSH-2.0-OpenSSH_9.2\r\n")], (path) =>
-    assert.rejects(NbdClient.connect(path), { code: "EIO", message: /no NBD server/ }),
+    assert.rejects(NbdClient.connect(path), { code: "EIO", message: /not a fixed-newstyle NBD server/ }),
   )
   await withServer([optionReply(1, 1)], async (path, peer) => {
     const connecting = assert.rejects(NbdClient.connect(path), { code: "EIO" })

@@ -109,7 +109,7 @@ export function* negotiate(exportName: string, send: (bytes: Buffer) => void): W
   const flags = hello.readUInt16BE(16)
   const newstyle = hello.readBigUInt64BE(0) === NBDMAGIC && hello.readBigUInt64BE(8) === IHAVEOPT
   if (!newstyle || (flags & Handshake.fixedNewstyle) === 0) {
-    throw new IoError("EIO", "the peer is no NBD server of the fixed newstyle")
+    throw new IoError("EIO", "the peer is not a fixed-newstyle NBD server")
   }
   const reply = Buffer.alloc(4)
   reply.writeUInt32BE(flags & (Handshake.fixedNewstyle | Handshake.noZeroes))

@@ -51,7 +51,8 @@ function ptrace({ ptraceScope }: MachineFacts): Said {
     return {
       verdict: "closed",
       found,
-      means: "nobody attaches a debugger or opens /proc/PID/mem of tresord, root included, until the next boot",
+      means:
+        "no process, not even root's, can attach a debugger to tresord or open its /proc/PID/mem until the next boot",
       remedy: null,
     }
   }
@@ -68,7 +69,7 @@ function ptrace({ ptraceScope }: MachineFacts): Said {
 
 function procMem({ procMem: setting, ptraceScope }: MachineFacts): Said {
   const found = setting === null ? "proc_mem.force_override is not set at boot" : `proc_mem.force_override=${setting}`
-  const never = { verdict: "closed", means: "nobody writes over tresord's code through /proc/PID/mem" } as const
+  const never = { verdict: "closed", means: "no process can overwrite tresord's code through /proc/PID/mem" } as const
   if (setting === "never") return { ...never, found, remedy: null }
   if (ptraceScope === 3) return { ...never, found: `${found}; ptrace_scope 3 does the same`, remedy: null }
   if (setting === "ptrace") {
@@ -121,7 +122,7 @@ function perf({ perfParanoid }: MachineFacts): Said {
     return {
       verdict: "closed",
       found: "no perf in this kernel",
-      means: "nobody samples tresord with perf",
+      means: "no process can sample tresord with perf",
       remedy: null,
     }
   }
@@ -146,7 +147,12 @@ function perf({ perfParanoid }: MachineFacts): Said {
 
 function bpf({ unprivilegedBpfDisabled: disabled }: MachineFacts): Said {
   if (disabled === null) {
-    return { verdict: "closed", found: "no bpf(2) in this kernel", means: "nobody runs BPF programs", remedy: null }
+    return {
+      verdict: "closed",
+      found: "no bpf(2) in this kernel",
+      means: "no process can run BPF programs",
+      remedy: null,
+    }
   }
   const found = `kernel.unprivileged_bpf_disabled ${disabled}`
   return disabled > 0

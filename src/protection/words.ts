@@ -22,7 +22,7 @@ const REGIONS = {
 
 const WHAT: Readonly<Record<string, string>> = {
   EPC: "the processor's enclave page cache, encrypted by it",
-  memfd_secret: "memfd_secret(2): not in dumps or swap, and nobody reads it through /proc/PID/mem",
+  memfd_secret: "memfd_secret(2): not in dumps or swap, and not readable through /proc/PID/mem",
   mlock: "locked memory: not in dumps or swap; root reads it",
   plain: "ordinary memory: not in dumps; root reads it, and it may be swapped",
 }

@@ -19,7 +19,7 @@ export function openError(
     case "ENXIO":
     case "ENODEV":
     case "ENOMEDIUM":
-      return refuse("STORE_MISSING", Exit.wrongDevice, "there is no device behind it")
+      return refuse("STORE_MISSING", Exit.wrongDevice, "no device is behind it")
     case "EACCES":
     case "EPERM":
       return refuse(

@@ -184,7 +184,7 @@ export class LegacyService implements ServedVolume {
           enclave.closeVolume(handle)
           throw error
         }
-        this.#parts.warn("the salt sealed anew was not saved", { reason: (error as Error).message })
+        this.#parts.warn("the resealed salt was not saved", { reason: (error as Error).message })
       }
       this.#record = record
     }
@@ -270,7 +270,11 @@ export class LegacyService implements ServedVolume {
 
   #never(what: string, way: string): TresorError {
     const { name } = this.#parts
-    return new TresorError("LEGACY_UNSUPPORTED", Exit.badArguments, `Cannot ${what} ${name}: it is no volume; ${way}`)
+    return new TresorError(
+      "LEGACY_UNSUPPORTED",
+      Exit.badArguments,
+      `Cannot ${what} ${name}: it is not a volume; ${way}`,
+    )
   }
 
   status(): VolumeStatus {

@@ -57,38 +57,42 @@ function readArguments(words: readonly string[]): Arguments {
     throw new TresorError(
       "USAGE",
       Exit.badArguments,
-      "Cannot start tresord: it takes a path and a name; example: tresord -- disk.img work",
+      "Cannot start tresord: a path and a name are required; example: tresord -- disk.img work",
     )
   }
   if (backend !== "auto" && backend !== "sgx" && backend !== "software") {
     throw new TresorError(
       "USAGE",
       Exit.badArguments,
-      `Cannot start tresord: no backend is called ${backend}; use auto, sgx or software`,
+      `Cannot start tresord: unknown backend ${backend}; use auto, sgx or software`,
     )
   }
   if (sealPolicy !== "mrsigner" && sealPolicy !== "mrenclave") {
     throw new TresorError(
       "USAGE",
       Exit.badArguments,
-      `Cannot start tresord: no seal policy is called ${sealPolicy}; use mrsigner or mrenclave`,
+      `Cannot start tresord: unknown seal policy ${sealPolicy}; use mrsigner or mrenclave`,
     )
   }
   if (pbkdf !== "argon2id" && pbkdf !== "pbkdf2") {
     throw new TresorError(
       "USAGE",
       Exit.badArguments,
-      `Cannot start tresord: no KDF is called ${pbkdf}; use argon2id or pbkdf2`,
+      `Cannot start tresord: unknown KDF ${pbkdf}; use argon2id or pbkdf2`,
     )
   }
   if (grace !== undefined && !/^\d{1,8}$/.test(grace)) {
-    throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: --grace ${grace} is no number of seconds`)
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot start tresord: --grace ${grace} is not a number of seconds`,
+    )
   }
   if (!/^\d{1,7}$/.test(cycles)) {
     throw new TresorError(
       "USAGE",
       Exit.badArguments,
-      `Cannot start tresord: --transition-cycles ${cycles} is no number of cycles up to 9999999`,
+      `Cannot start tresord: --transition-cycles ${cycles} is not a number of cycles up to 9999999`,
     )
   }
   return {

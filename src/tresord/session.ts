@@ -195,7 +195,7 @@ export class Session implements ServedVolume {
           Exit.badArguments,
           slot === null
             ? `Cannot unlock ${this.#parts.name}: its header has no ${unsealed ? "usable" : "sealed"} keyslot${why}`
-            : `Cannot unlock ${this.#parts.name}: keyslot ${slot} is not in use; \`tresor key list\` names those that are${why}`,
+            : `Cannot unlock ${this.#parts.name}: keyslot ${slot} is not in use; \`tresor key list\` lists those that are${why}`,
         )
       }
       const tried = { ...header, keyslots }
@@ -223,7 +223,7 @@ export class Session implements ServedVolume {
       if (opened.resealed !== null && !volume.readOnly) {
         // The old seal still opens; a header that cannot be written now is no reason to refuse.
         await access.saveSealed(opened.slot, opened.resealed).catch((error: unknown) => {
-          warn("the salt sealed anew was not saved", { slot: opened.slot, reason: (error as Error).message })
+          warn("the resealed salt was not saved", { slot: opened.slot, reason: (error as Error).message })
         })
       }
     })

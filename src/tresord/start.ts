@@ -59,8 +59,8 @@ function checkApart({ path, header }: SessionOptions, { offset, size }: Segment,
     "HEADER_IN_DATA",
     Exit.wrongDevice,
     header === null
-      ? `Cannot open ${path}: it is a detached header, its data lie elsewhere; name the data device, and this with --header`
-      : `Cannot open ${path}: the header in ${header} overlaps with the data area, which begins at ${offset} of the same place`,
+      ? `Cannot open ${path}: it is a detached header, without data; name the data device, and this file with --header`
+      : `Cannot open ${path}: the header in ${header} overlaps with the data area, which begins at offset ${offset} of the same device`,
   )
 }
 

@@ -74,8 +74,8 @@ for (const [lie, message] of [
   ["keyslots of its own", /no keyslot is sealed to its enclave/],
   ["a cheap KDF", /cheaper to guess than any that cryptsetup makes/],
   ["no MACs", /its header has no MACs/],
-  ["half a header", /describes a header that makes no sense/],
-  ["another cipher", /describes a header that makes no sense \(cipher 2\)/],
+  ["half a header", /describes an invalid header/],
+  ["another cipher", /describes an invalid header \(cipher 2\)/],
   ["silence", /the connection ended before the answer/],
 ] as const) {
   test(`a tresord that lies about its enclave gets no passphrase: ${lie}`, async () => {

@@ -93,7 +93,7 @@ test("umount of a busy filesystem says so, loses nothing, and works when it is f
   assert.equal(busy.code, 5)
   assert.match(
     busy.stderr,
-    /^tresor: error: Cannot unmount [^\n]+: in use by [^\n]+ \(\d+, (an open file|its working directory)\); end that and run the command again\n$/,
+    /^tresor: error: Cannot unmount [^\n]+: in use by [^\n]+ \(\d+, (an open file|its working directory)\); end it and run the command again\n$/,
   )
   assert.equal(readFileSync(join(directory, "note"), "utf8"), "kept")
   user.kill("SIGKILL")
@@ -125,7 +125,7 @@ test("layers that somebody else undid are no obstacle", async () => {
 test("umount of what is not mounted, mount on what is no directory", async () => {
   const not = await place.tresor(["umount", directory])
   assert.equal(not.code, 4)
-  assert.match(not.stderr, /no volume of Tresor's is mounted there/)
+  assert.match(not.stderr, /no Tresor volume is mounted there/)
   const file = await place.tresor(["mount", path, keyFile, "--key-file", keyFile])
   assert.equal(file.code, 1)
   assert.match(file.stderr, /not a directory/)

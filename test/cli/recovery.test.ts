@@ -46,7 +46,7 @@ test("without a terminal and without a file nothing is asked and nothing is made
   assert.equal(stdout, "")
   assert.match(
     stderr,
-    /^tresor: error: Cannot show a recovery key: there is no terminal; [^\n]*--recovery-key-file[^\n]*\n$/,
+    /^tresor: error: Cannot show a recovery key: no terminal is available; [^\n]*--recovery-key-file[^\n]*\n$/,
   )
   assert.ok(!existsSync(path))
 })
@@ -119,8 +119,8 @@ test("typed back: the wrong group is named, the right key makes the volume, Ctrl
     [back, "@KEY@\r"],
   ])
   assert.equal(code, 0, stdout)
-  assert.match(stdout, /Not the key that was shown: group 5 is another\./)
-  assert.match(stdout, /Not the key that was shown: there are 9 groups, not 8\./)
+  assert.match(stdout, /Not the key shown above: group 5 is another\./)
+  assert.match(stdout, /Not the key shown above: there are 9 groups, not 8\./)
   assert.equal(await opens(path, stdout.match(KEY)![0]), 0)
   const given = place.path("given-up.img")
   assert.notEqual((await shell(create(given, "--confirm-recovery-key"), [[back, "^C"]])).code, 0)
@@ -149,13 +149,13 @@ test("recover: shown while it is typed, the wrong groups named, asked for again"
   assert.ok(stdout.includes(bad), "it is shown while it is typed")
   assert.match(
     stdout,
-    /That is no recovery key: group 2 has 7 letters, not 8; group 7 has a letter that no recovery key has, its last\./,
+    /Not a recovery key: group 2 has 7 letters, not 8; group 7 has a letter that no recovery key has, its last\./,
   )
   assert.match(stdout, /No keyslot opens with this recovery key\./)
   assert.match(stdout, /The recovery key opens /)
   const piped = await place.tresor(["recover", path, "--check-only", "--recovery-key-file", "-"], { input: bad })
   assert.equal(piped.code, 2)
-  assert.match(piped.stderr, /^tresor: error: That is no recovery key: group 2 [^\n]*\n$/)
+  assert.match(piped.stderr, /^tresor: error: Not a recovery key: group 2 [^\n]*\n$/)
 })
 
 /** What a camera would see: light modules light, four pixels each. */

@@ -147,7 +147,7 @@ test("a broken copy is named and left as it is, whatever is opened, until check 
   unchanged("check --repair, declined")
   const repaired = await place.tresor(["check", disk, "--repair"], { input: "YES\n" })
   assert.equal(repaired.code, 0, repaired.stderr)
-  assert.match(repaired.stdout, /first header was written anew/)
+  assert.match(repaired.stdout, /first header was rewritten/)
   assert.equal((await run("cryptsetup", ["luksDump", disk])).code, 0)
 })
 

@@ -73,7 +73,7 @@ const refusals: readonly (readonly [string, Answer, string, RegExp])[] = [
   ["a hangup", (socket) => socket.end(), "AESM_PROTOCOL", /hung up/],
   ["a frame of 4 GiB", (socket) => socket.write(Buffer.alloc(4, 0xff)), "AESM_PROTOCOL", /malformed/],
   ["more than the frame", (socket) => socket.write(Buffer.from([1, 0, 0, 0, 0, 0])), "AESM_PROTOCOL", /malformed/],
-  ["no protobuf", (socket) => socket.write(Buffer.from([2, 0, 0, 0, 0x7a, 0xff])), "AESM_PROTOCOL", /no protobuf/],
+  ["no protobuf", (socket) => socket.write(Buffer.from([2, 0, 0, 0, 0x7a, 0xff])), "AESM_PROTOCOL", /not a protobuf/],
 ]
 for (const [name, answer, code, message] of refusals) {
   test(`refused: ${name}`, async () => {

@@ -118,7 +118,7 @@ async function call(
     answer = fieldsOf(message).get(number)
     fields = answer instanceof Uint8Array ? fieldsOf(answer) : new Map()
   } catch (cause) {
-    throw fail("AESM_PROTOCOL", "its answer is no protobuf message; is it of another version?", cause)
+    throw fail("AESM_PROTOCOL", "its answer is not a protobuf message; it may be of another version", cause)
   }
   const code = fields.get(1)
   if (typeof code !== "number") throw fail("AESM_PROTOCOL", "its answer is to another request")

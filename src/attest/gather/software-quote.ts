@@ -45,7 +45,7 @@ async function rootKey(stateDir: string): Promise<KeyPair> {
       throw new TresorError(
         "ATTEST_BAD_TEST_ROOT",
         Exit.wrongDevice,
-        `Cannot use the test root ${path}: it is damaged; remove it and a new one is made`,
+        `Cannot use the test root ${path}: it is damaged; remove it to get a new one`,
         { cause },
       )
     }

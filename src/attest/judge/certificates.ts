@@ -100,7 +100,7 @@ function serialOf(integer: asn1js.Integer): string {
 
 /** A comparison with a time that is none is false both ways, and would pass. */
 function timeOf(what: string, { value }: { readonly value: Date }): Date {
-  if (Number.isNaN(value.getTime())) throw new Refusal(`${what} has a time that is none`)
+  if (Number.isNaN(value.getTime())) throw new Refusal(`${what} has an invalid time`)
   return value
 }
 
@@ -245,7 +245,7 @@ export async function checkIssued(subject: X509, issuer: X509): Promise<void> {
   if (!equal(subject.issuer, issuer.subject)) {
     throw new Refusal(`${what} is issued by "${subject.issuerName}", not by "${issuer.commonName}"`)
   }
-  if (!issuer.isCa) throw new Refusal(`the certificate "${issuer.commonName}" is no CA`)
+  if (!issuer.isCa) throw new Refusal(`the certificate "${issuer.commonName}" is not a CA certificate`)
   if ((issuer.keyUsage & KeyUsage.keyCertSign) === 0) {
     throw new Refusal(`the certificate "${issuer.commonName}" may not sign certificates`)
   }

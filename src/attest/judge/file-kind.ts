@@ -41,7 +41,7 @@ export function whatElse(bytes: Uint8Array): string | null {
   if (bytes.length === 0) return "it is empty"
   const text = textOf(bytes)
   if (text !== null) return kindOfText(text)
-  if (isReport(bytes)) return "it is a report, which nobody outside its machine can check; a quote is made of it there"
+  if (isReport(bytes)) return "it is a report, which can be checked on its own machine only; make a quote of it there"
   if (bytes.length < OPEN_ENCLAVE_HEADER) return null
   const view = viewOf(bytes)
   const [version, keyType, teeType] = [view.getUint16(0, true), view.getUint16(2, true), view.getUint32(4, true)]
@@ -51,7 +51,7 @@ export function whatElse(bytes: Uint8Array): string | null {
     if (fits) return `it is ${inside} behind Open Enclave's header of 16 bytes; \`tail -c +17\` takes that off`
   }
   if (version >= 1 && version <= 3 && keyType <= 1) {
-    return "it is an EPID quote, whose service Intel has closed; an ECDSA quote (DCAP) is wanted"
+    return "it is an EPID quote, whose service Intel has closed; use an ECDSA quote (DCAP)"
   }
   if ((version === 4 || version === 5) && teeType === TEE_TDX) {
     return `it is a TDX quote (version ${version}): it is about a virtual machine, not an SGX enclave`

@@ -18,7 +18,7 @@ import { Exit, TresorError } from "../../base/errors.ts"
 import { jsonFault, parseJson } from "../../base/json.ts"
 import { TCB_STATUSES } from "./tcb.ts"
 
-const hex32 = v.pipe(v.string(), v.regex(/^[0-9a-fA-F]{64}$/, "64 hex digits are wanted"), v.toLowerCase())
+const hex32 = v.pipe(v.string(), v.regex(/^[0-9a-fA-F]{64}$/, "expected 64 hex digits"), v.toLowerCase())
 const u16 = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65535))
 
 /** What a platform's status may be; Revoked never. */
@@ -36,7 +36,7 @@ const policySchema = v.pipe(
           ),
           v.pipe(v.array(hex32), v.minLength(1)),
         ],
-        "64 hex digits are wanted, or a list of such",
+        "expected 64 hex digits, or a list of such strings",
       ),
     ),
     mrsigner: v.optional(hex32),

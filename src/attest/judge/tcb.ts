@@ -30,7 +30,7 @@ const date = v.pipe(
   v.isoTimestamp(),
   v.transform((text) => new Date(text)),
   // A comparison with a time that is none is false both ways, and would pass.
-  v.check((time) => !Number.isNaN(time.getTime()), "there is no such time"),
+  v.check((time) => !Number.isNaN(time.getTime()), "invalid time"),
 )
 const status = v.picklist(TCB_STATUSES)
 /** What Intel's library knows for a quoting enclave. */
@@ -91,7 +91,7 @@ const qeIdentitySchema = v.looseObject({
   isvprodid: svn(65535),
   tcbLevels: v.pipe(
     v.array(level(v.looseObject({ isvsvn: svn(65535) }), qeTcbStatus)),
-    v.minLength(1, "there is no TCB level"),
+    v.minLength(1, "no TCB levels"),
     // Intel's library takes the first that fits, in whatever order. In this one the first is the highest.
     v.check(
       (levels) => levels.every(({ tcb }, i) => i === 0 || levels[i - 1]!.tcb.isvsvn > tcb.isvsvn),

@@ -165,9 +165,9 @@ test("PCK chain: names, rights, signatures, types", async () => {
   await refused("pck-chain", /is a CA/, leaf({ ca: true }))
   await refused("pck-chain", /may not sign/, leaf({ keyUsage: 0x20 }))
   await refused("pck-chain", /issued by "Other CA"/, ca({ commonName: "Other CA" }))
-  await refused("pck-chain", /is no CA/, ca({ ca: false }))
+  await refused("pck-chain", /is not a CA certificate/, ca({ ca: false }))
   await refused("pck-chain", /may not sign certificates/, ca({ keyUsage: 0x02 }))
-  await refused("pck-chain", /is no CA/, { spec: { root: { ...base.root, ca: false } } })
+  await refused("pck-chain", /is not a CA certificate/, { spec: { root: { ...base.root, ca: false } } })
   await refused("pck-chain", /of type 6/, { quote: put(end, 6) })
   await refused("pck-chain", /collateral/, { quote: put(end, 1) })
   await refused("pck-chain", /not base64|not DER|no certificate|P-256|not signed/, {

@@ -54,7 +54,7 @@ export async function adopt(path: string, options: AdoptOptions): Promise<void> 
         out.line(
           `Tresor passphrase in keyslot ${tresor}${recoverySlot === undefined ? "" : `, recovery key in keyslot ${recoverySlot}`}.`,
         )
-        if (options.recovery && !recovery) out.line("The volume's own recovery key stays the one to keep.")
+        if (options.recovery && !recovery) out.line("The volume's own recovery key remains the one to keep.")
       }),
     )
   })
@@ -67,5 +67,5 @@ export async function release(path: string, options: ReleaseOptions): Promise<vo
       withClock("Opening the keyslot", releaseVolume(keeper, secret)),
     )
   })
-  out.line(`Destroyed ${nameSlots(removed)}; ${nameSlots(remaining)} left to cryptsetup.`)
+  out.line(`Destroyed ${nameSlots(removed)}; ${nameSlots(remaining)} remain for cryptsetup.`)
 }

@@ -130,12 +130,12 @@ function checkFolder(path: string): string {
     if (statSync(path).isDirectory()) return resolve(path)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    throw new TresorError("BENCH_FOLDER", Exit.wrongDevice, `Cannot measure in ${path}: ${code}; name a folder`)
+    throw new TresorError("BENCH_FOLDER", Exit.wrongDevice, `Cannot measure in ${path}: ${code}; name a directory`)
   }
   throw new TresorError(
     "BENCH_FOLDER",
     Exit.wrongDevice,
-    `Cannot measure in ${path}: it is no folder; name the one the volume would lie in`,
+    `Cannot measure in ${path}: it is not a directory; name the directory to measure`,
   )
 }
 

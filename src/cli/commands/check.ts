@@ -37,7 +37,7 @@ async function repair(
   if (options.batchMode !== true) {
     const names = stale.map((copy) => NAMES[copy]).join(" and ")
     await confirm(
-      `This writes the ${names} header of ${target} anew from the other one ` +
+      `This rewrites the ${names} header of ${target} from the other one ` +
         `(UUID ${header.uuid}, sequence id ${header.sequenceId}).`,
     )
   }
@@ -64,7 +64,7 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
       out.json({ path: target, sound: !damaged, repaired, findings })
     } else {
       print(findings)
-      for (const copy of repaired) out.line(`The ${NAMES[copy]} header was written anew from the other one.`)
+      for (const copy of repaired) out.line(`The ${NAMES[copy]} header was rewritten from the other one.`)
       if (damaged) {
         const mendable = mends(after)
         const way = mendable ? "`tresor check --repair" : "no copy can mend it, a backup can: `tresor header restore"

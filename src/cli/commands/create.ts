@@ -75,7 +75,7 @@ export async function create(path: string, options: CreateOptions): Promise<void
   if (options.portable !== true) await warnOfSigner(path)
   if (made.recoveryKeyslot === null && options.portable !== true) {
     err.line(
-      "Warning: there is no recovery key; when this machine dies, the data is lost. `tresor key add --portable` adds a way in.",
+      "Warning: there is no recovery key; if this machine fails, the data is lost. Add a portable passphrase with `tresor key add --portable`.",
     )
   }
 }

@@ -8,7 +8,7 @@ import { facts } from "../table.ts"
 const say = (line: string) => out.line(line)
 
 const seconds = (text: string): number => {
-  if (!/^\d{1,6}$/.test(text)) throw new RangeError(`${text} is no number of seconds`)
+  if (!/^\d{1,6}$/.test(text)) throw new RangeError(`${text} is not a number of seconds`)
   return Number(text)
 }
 

@@ -78,7 +78,7 @@ export async function remove(path: string, options: RemoveOptions): Promise<void
     err.line(`Warning: ${path} has no keyslot left; only a header backup opens its data again.`)
   } else if (removed.boundToMachine) {
     err.line(
-      "Warning: every keyslot left is sealed to this machine; when it dies, the data is lost. `tresor key add --portable` adds a way in.",
+      "Warning: every keyslot left is sealed to this machine; if it fails, the data is lost. Add a portable passphrase with `tresor key add --portable`.",
     )
   }
 }

@@ -53,7 +53,7 @@ export async function mount(path: string, dir: string, options: MountOptions): P
     throw new TresorError(
       "MOUNT_BUSY",
       Exit.busy,
-      `Cannot mount on ${directory}: something is mounted there already; unmount it or choose another directory`,
+      `Cannot mount on ${directory}: another filesystem is mounted there; unmount it or choose another directory`,
     )
   }
   const root = runtimeRoot()
@@ -94,7 +94,7 @@ async function refuseLocked(name: string, directory: string): Promise<void> {
   throw new TresorError(
     "VOLUME_LOCKED",
     Exit.busy,
-    `Cannot unmount ${directory}: ${name} is locked, and unmounting writes to it; run \`tresor setkey ${name}\` first`,
+    `Cannot unmount ${directory}: ${name} is locked, and unmounting needs to write to it; run \`tresor setkey ${name}\` first`,
   )
 }
 
@@ -107,11 +107,7 @@ export async function umount(dir: string): Promise<void> {
   } catch {}
   const record = readRecords(root).find((each) => each.directory === directory)
   if (record === undefined) {
-    throw new TresorError(
-      "NOT_MOUNTED",
-      Exit.wrongDevice,
-      `Cannot unmount ${dir}: no volume of Tresor's is mounted there`,
-    )
+    throw new TresorError("NOT_MOUNTED", Exit.wrongDevice, `Cannot unmount ${dir}: no Tresor volume is mounted there`)
   }
   await refuseLocked(record.name, directory)
   const { failures } = await unmount(root, record, closeIfOpen)
@@ -120,7 +116,7 @@ export async function umount(dir: string): Promise<void> {
     throw new TresorError(
       "UMOUNT_BUSY",
       Exit.busy,
-      `Cannot unmount ${directory}: in use by ${holders}; end that and run the command again`,
+      `Cannot unmount ${directory}: in use by ${holders}; end it and run the command again`,
     )
   }
   if (failures.length > 0) {

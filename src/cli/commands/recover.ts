@@ -57,7 +57,7 @@ function keepOrRemove(slot: number, made: Made | null, path: string): string {
 
 function tell(report: RecoveryReport, path: string): string {
   const said = `The recovery key opens ${visibleLine(path)} (keyslot ${report.slot}).\n`
-  if (report.others.length === 0) return `${said}There is no other keyslot.\n`
+  if (report.others.length === 0) return `${said}There are no other keyslots.\n`
   const rows = report.others.map(({ slot, kind, strength, why, seal }) => [
     String(slot),
     kind,
@@ -77,7 +77,7 @@ function recoveryKey(bytes: Uint8Array): Uint8Array {
   throw new TresorError(
     "NO_RECOVERY_KEY",
     Exit.denied,
-    `That is no recovery key: ${recoveryKeyFaults(bytes).join("; ")}; ${FORM}`,
+    `Not a recovery key: ${recoveryKeyFaults(bytes).join("; ")}; ${FORM}`,
   )
 }
 
@@ -88,7 +88,7 @@ async function typedKey(prompt: string, timeout: number | undefined): Promise<Ui
     try {
       const key = normalizeRecoveryKey(typed)
       if (key !== null) return key
-      err.line(`That is no recovery key: ${recoveryKeyFaults(typed).join("; ")}.`)
+      err.line(`Not a recovery key: ${recoveryKeyFaults(typed).join("; ")}.`)
     } finally {
       wipe(typed)
     }

@@ -43,10 +43,14 @@ export async function wipe(path: string, options: WipeOptions): Promise<void> {
     const { uuid } = store.header
     if (options.batchMode !== true) {
       const answer = await ask(
-        `This destroys every keyslot of ${visibleLine(path)}: its data is lost for ever, the recovery key opens nothing.\nType the volume's UUID, ${visibleLine(uuid)}: `,
+        `This destroys all keyslots of ${visibleLine(path)}: all data is lost permanently, and the recovery key is useless.\nType the volume's UUID, ${visibleLine(uuid)}: `,
       )
       if (answer.trim().toLowerCase() !== uuid.toLowerCase()) {
-        throw new TresorError("NOT_CONFIRMED", Exit.denied, `Nothing was destroyed: that is not the UUID of ${path}`)
+        throw new TresorError(
+          "NOT_CONFIRMED",
+          Exit.denied,
+          `Nothing was destroyed: the text is not the UUID of ${path}`,
+        )
       }
     }
     const { offset, end } = keyslotsArea(store.header)

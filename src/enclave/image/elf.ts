@@ -280,7 +280,7 @@ function readThreads(segments: readonly ImageSegment[], enclaveSize: number, ssa
       if (ofsBase % PAGE_SIZE !== 0) throw fail(`${where} has an OFSBASE that is not page aligned, ${hex(ofsBase)}`)
       if (ogsBase % PAGE_SIZE !== 0) throw fail(`${where} has an OGSBASE that is not page aligned, ${hex(ogsBase)}`)
       // One frame: the hardware then refuses to enter a thread that was interrupted.
-      if (nssa !== 1) throw fail(`${where} has NSSA ${nssa}; 1 is wanted`)
+      if (nssa !== 1) throw fail(`${where} has NSSA ${nssa}; it must be 1`)
       if ((view.getUint32(64, true) & 0xfff) !== 0xfff) throw fail(`${where} has an FSLIMIT that EADD refuses`)
       if ((view.getUint32(68, true) & 0xfff) !== 0xfff) throw fail(`${where} has a GSLIMIT that EADD refuses`)
       if (page.subarray(72).some((byte) => byte !== 0)) throw fail(`${where} has reserved bytes set`)

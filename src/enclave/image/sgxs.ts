@@ -132,7 +132,8 @@ export function measureSgxs(bytes: Uint8Array, newSha256: NewSha256): Measuremen
   const ssaFrameSize = view.getUint32(8, true)
   const size = u64(12)
   if (ssaFrameSize === 0) throw fail(8, "SSAFRAMESIZE 0")
-  if (!Number.isSafeInteger(Math.log2(size)) || size < 2 * PAGE_SIZE) throw fail(12, "a size that is no power of two")
+  if (!Number.isSafeInteger(Math.log2(size)) || size < 2 * PAGE_SIZE)
+    throw fail(12, "a size that is not a power of two")
   zeros(20, RECORD)
   hash.update(bytes.subarray(0, RECORD))
 

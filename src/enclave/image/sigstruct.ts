@@ -114,7 +114,7 @@ function dateToBcd(date: string): number {
   const [, year, month, day] = match ?? []
   const time = new Date(`${year}-${month}-${day}T00:00:00Z`)
   if (match === null || Number.isNaN(time.getTime()) || time.getUTCDate() !== Number(day)) {
-    throw fail(`${date} is no date; use YYYYMMDD`)
+    throw fail(`${date} is not a date; use YYYYMMDD`)
   }
   return Number.parseInt(date, 16)
 }
