@@ -94,7 +94,14 @@ enum tresor_purpose {
 };
 
 enum tresor_kdf_type { TRESOR_KDF_PBKDF2 = 1, TRESOR_KDF_ARGON2I = 2, TRESOR_KDF_ARGON2ID = 3 };
-enum tresor_hash { TRESOR_HASH_NONE = 0, TRESOR_SHA1 = 1, TRESOR_SHA224 = 2, TRESOR_SHA256 = 3, TRESOR_SHA384 = 4, TRESOR_SHA512 = 5 };
+enum tresor_hash {
+	TRESOR_HASH_NONE = 0,
+	TRESOR_SHA1 = 1,
+	TRESOR_SHA224 = 2,
+	TRESOR_SHA256 = 3,
+	TRESOR_SHA384 = 4,
+	TRESOR_SHA512 = 5
+};
 enum tresor_cipher { TRESOR_AES_XTS_PLAIN64 = 1 };
 enum tresor_policy { TRESOR_POLICY_MRENCLAVE = 1, TRESOR_POLICY_MRSIGNER = 2 };	/* KEYPOLICY bits */
 enum tresor_mode { TRESOR_XTS = 1, TRESOR_CBC = 2, TRESOR_CTR = 3, TRESOR_ECB = 4, TRESOR_CBC_ESSIV = 5 };

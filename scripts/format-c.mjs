@@ -6,9 +6,9 @@
  *   node scripts/format-c.mjs           names the lines that are laid out otherwise; exits 1 if there are any
  *   node scripts/format-c.mjs --write   lays them out
  *
- * Two things stand as their author set them, because clang-format knows no way
- * to say "one tab": the gap before a comment at a line's end, and the one
- * between a macro's name and its value.
+ * Three gaps stand as their author set them, because clang-format knows no way
+ * to say "tabs": before a comment at a line's end, and between the name of a
+ * macro or an enumerator and its value.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
@@ -16,10 +16,11 @@ import { join } from "node:path"
 import { root } from "./runtime.mjs"
 
 /**
- * Not kernel/: its layout is the kernel's own, whose macros that look like
- * loops and qualifiers clang-format has to be told one by one.
+ * Not kernel/, nor bench/, which compiles its files: their layout is the
+ * kernel's own, whose macros that look like loops and qualifiers clang-format
+ * has to be told one by one.
  */
-const folders = ["addon", "launcher"]
+const folders = ["abi", "addon", "launcher", "test"]
 
 /** What clang-format would put in place of which bytes: white space both. */
 function replacementsOf(file) {
@@ -39,7 +40,8 @@ function stands(source, { start, end, text }) {
   const before = source.subarray(source.lastIndexOf("\n", start - 1) + 1, start).toString()
   if (text.includes("\n") || source.subarray(start, end).includes("\n") || before.trim() === "") return false
   const after = source.subarray(end, end + 2).toString()
-  return (end > start && after === "/*") || /^#define\s+\w+(\([^)]*\))?$/.test(before)
+  if (end > start && (after === "/*" || (after === "= " && /^\s*[A-Z]\w+$/.test(before)))) return true
+  return /^#define\s+\w+(\([^)]*\))?$/.test(before)
 }
 
 const lineOf = (source, offset) => source.subarray(0, offset).toString().split("\n").length

@@ -46,7 +46,10 @@ static void open_device(void)
 static int attach(uint32_t flags)
 {
 	struct tresor_attach attach = {
-		.version = TRESOR_KMOD_VERSION, .queues = 1, .depth = DEPTH, .flags = flags,
+		.version = TRESOR_KMOD_VERSION,
+		.queues = 1,
+		.depth = DEPTH,
+		.flags = flags,
 	};
 
 	return ioctl(device, TRESOR_IOC_ATTACH, &attach);

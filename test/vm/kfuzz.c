@@ -98,15 +98,32 @@ static void control(int fd, uint64_t *state)
 
 	noise(state, bytes, sizeof(bytes));
 	switch (next(state) % 8) {
-	case 0: ioctl(fd, TRESOR_IOC_ATTACH, bytes); break;
-	case 1: ioctl(fd, TRESOR_IOC_ADD, bytes); break;
-	case 2: ioctl(fd, TRESOR_IOC_DROP, bytes); break;
-	case 3: ioctl(fd, TRESOR_IOC_ANSWER, bytes); break;
-	case 4: ioctl(fd, TRESOR_IOC_RELEASE, bytes); break;
+	case 0:
+		ioctl(fd, TRESOR_IOC_ATTACH, bytes);
+		break;
+	case 1:
+		ioctl(fd, TRESOR_IOC_ADD, bytes);
+		break;
+	case 2:
+		ioctl(fd, TRESOR_IOC_DROP, bytes);
+		break;
+	case 3:
+		ioctl(fd, TRESOR_IOC_ANSWER, bytes);
+		break;
+	case 4:
+		ioctl(fd, TRESOR_IOC_RELEASE, bytes);
+		break;
 	/* Sleeps when there is none; main()'s signal ends it. */
-	case 5: if (next(state) % 256 == 0) ioctl(fd, TRESOR_IOC_EVENT, bytes); break;
-	case 6: ioctl(fd, (unsigned long)_IOC(next(state) % 4, 'T', next(state) % 256, next(state) % 128), bytes); break;
-	case 7: ioctl(fd, TRESOR_IOC_EXCHANGE, (void *)(uintptr_t)next(state)); break;
+	case 5:
+		if (next(state) % 256 == 0)
+			ioctl(fd, TRESOR_IOC_EVENT, bytes);
+		break;
+	case 6:
+		ioctl(fd, (unsigned long)_IOC(next(state) % 4, 'T', next(state) % 256, next(state) % 128), bytes);
+		break;
+	case 7:
+		ioctl(fd, TRESOR_IOC_EXCHANGE, (void *)(uintptr_t)next(state));
+		break;
 	}
 }
 

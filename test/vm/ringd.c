@@ -57,14 +57,14 @@ static const EVP_CIPHER *ecb(unsigned size)
 }
 
 /* One operation on a fresh context; returns false when OpenSSL refuses. */
-static bool run(const EVP_CIPHER *cipher, const unsigned char *key, const unsigned char *iv,
-		unsigned char *data, int length, bool decrypt)
+static bool run(const EVP_CIPHER *cipher, const unsigned char *key, const unsigned char *iv, unsigned char *data,
+		int length, bool decrypt)
 {
 	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
 	int out;
 	bool ok = context && EVP_CipherInit_ex(context, cipher, NULL, key, iv, !decrypt) &&
-		  EVP_CIPHER_CTX_set_padding(context, 0) &&
-		  EVP_CipherUpdate(context, data, &out, data, length) && out == length;
+		  EVP_CIPHER_CTX_set_padding(context, 0) && EVP_CipherUpdate(context, data, &out, data, length) &&
+		  out == length;
 
 	EVP_CIPHER_CTX_free(context);
 	return ok;
@@ -85,8 +85,8 @@ static void twice(unsigned char t[16])
 		t[0] ^= 0x87;
 }
 
-static bool xts_continued(const struct key *key, const struct tresor_descriptor *d,
-			  unsigned char *data, unsigned char tweak[16])
+static bool xts_continued(const struct key *key, const struct tresor_descriptor *d, unsigned char *data,
+			  unsigned char tweak[16])
 {
 	unsigned char mask[TRESOR_SLOT_SIZE];
 	unsigned half = key->size / 2;
@@ -102,8 +102,7 @@ static bool xts_continued(const struct key *key, const struct tresor_descriptor 
 	return true;
 }
 
-static bool xts(const struct key *key, const struct tresor_descriptor *d, unsigned char *data,
-		unsigned char iv[16])
+static bool xts(const struct key *key, const struct tresor_descriptor *d, unsigned char *data, unsigned char iv[16])
 {
 	unsigned half = key->size / 2;
 
@@ -111,8 +110,7 @@ static bool xts(const struct key *key, const struct tresor_descriptor *d, unsign
 		return false;
 	if (d->flags & TRESOR_PART_CONTINUED)
 		return xts_continued(key, d, data, iv);
-	if (!run(half == 16 ? EVP_aes_128_xts() : EVP_aes_256_xts(), key->bytes, iv, data,
-		 (int)d->length, d->decrypt))
+	if (!run(half == 16 ? EVP_aes_128_xts() : EVP_aes_256_xts(), key->bytes, iv, data, (int)d->length, d->decrypt))
 		return false;
 	/* Only a whole slot can be followed by another part. */
 	if (d->length == TRESOR_SLOT_SIZE) {
@@ -123,12 +121,11 @@ static bool xts(const struct key *key, const struct tresor_descriptor *d, unsign
 	return true;
 }
 
-static bool cbc(const struct key *key, const struct tresor_descriptor *d, unsigned char *data,
-		unsigned char iv[16])
+static bool cbc(const struct key *key, const struct tresor_descriptor *d, unsigned char *data, unsigned char iv[16])
 {
-	const EVP_CIPHER *cipher = key->size == 16   ? EVP_aes_128_cbc() :
+	const EVP_CIPHER *cipher = key->size == 16 ? EVP_aes_128_cbc() :
 				   key->size == 24 ? EVP_aes_192_cbc() :
-						       EVP_aes_256_cbc();
+						     EVP_aes_256_cbc();
 	unsigned char last[16];
 	bool ok;
 
@@ -138,12 +135,11 @@ static bool cbc(const struct key *key, const struct tresor_descriptor *d, unsign
 	return ok;
 }
 
-static bool ctr(const struct key *key, const struct tresor_descriptor *d, unsigned char *data,
-		unsigned char iv[16])
+static bool ctr(const struct key *key, const struct tresor_descriptor *d, unsigned char *data, unsigned char iv[16])
 {
-	const EVP_CIPHER *cipher = key->size == 16   ? EVP_aes_128_ctr() :
+	const EVP_CIPHER *cipher = key->size == 16 ? EVP_aes_128_ctr() :
 				   key->size == 24 ? EVP_aes_192_ctr() :
-						       EVP_aes_256_ctr();
+						     EVP_aes_256_ctr();
 
 	if (!run(cipher, key->bytes, iv, data, (int)d->length, false))
 		return false;
@@ -153,8 +149,7 @@ static bool ctr(const struct key *key, const struct tresor_descriptor *d, unsign
 	return true;
 }
 
-static bool essiv(const struct key *key, const struct tresor_descriptor *d, unsigned char *data,
-		  unsigned char iv[16])
+static bool essiv(const struct key *key, const struct tresor_descriptor *d, unsigned char *data, unsigned char iv[16])
 {
 	unsigned char salt[32];
 
@@ -177,11 +172,21 @@ static int work(const struct tresor_descriptor *d, unsigned char *data, unsigned
 	if (!key->live)
 		return -ENOKEY;
 	switch (d->mode) {
-	case TRESOR_KMODE_XTS: ok = xts(key, d, data, iv); break;
-	case TRESOR_KMODE_CBC: ok = cbc(key, d, data, iv); break;
-	case TRESOR_KMODE_CTR: ok = ctr(key, d, data, iv); break;
-	case TRESOR_KMODE_ECB: ok = run(ecb(key->size), key->bytes, NULL, data, (int)d->length, d->decrypt); break;
-	case TRESOR_KMODE_CBC_ESSIV: ok = essiv(key, d, data, iv); break;
+	case TRESOR_KMODE_XTS:
+		ok = xts(key, d, data, iv);
+		break;
+	case TRESOR_KMODE_CBC:
+		ok = cbc(key, d, data, iv);
+		break;
+	case TRESOR_KMODE_CTR:
+		ok = ctr(key, d, data, iv);
+		break;
+	case TRESOR_KMODE_ECB:
+		ok = run(ecb(key->size), key->bytes, NULL, data, (int)d->length, d->decrypt);
+		break;
+	case TRESOR_KMODE_CBC_ESSIV:
+		ok = essiv(key, d, data, iv);
+		break;
 	}
 	return ok ? 0 : -EIO;
 }
@@ -205,9 +210,10 @@ static void *serve(void *argument)
 {
 	unsigned queue = (unsigned)(size_t)argument;
 	size_t head_size = (TRESOR_DESCRIPTORS_OFFSET + depth * sizeof(struct tresor_descriptor) + 4095) & ~4095ul;
-	unsigned char *head = mmap(NULL, head_size, PROT_READ, MAP_SHARED, device, (off_t)TRESOR_MMAP_DESCRIPTORS(queue));
-	unsigned char *data = mmap(NULL, (size_t)depth * TRESOR_SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-				   device, (off_t)TRESOR_MMAP_DATA(queue));
+	unsigned char *head =
+		mmap(NULL, head_size, PROT_READ, MAP_SHARED, device, (off_t)TRESOR_MMAP_DESCRIPTORS(queue));
+	unsigned char *data = mmap(NULL, (size_t)depth * TRESOR_SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, device,
+				   (off_t)TRESOR_MMAP_DATA(queue));
 	const struct tresor_descriptor *descriptors = (const void *)(head + TRESOR_DESCRIPTORS_OFFSET);
 	struct tresor_result results[TRESOR_BATCH_MAX] = { 0 };
 	unsigned short slots[TRESOR_BATCH_MAX];
@@ -241,8 +247,8 @@ static void *serve(void *argument)
 			unsigned slot = slots[done];
 
 			results[done].slot = (unsigned short)slot;
-			results[done].status = work(&descriptors[slot], data + (size_t)slot * TRESOR_SLOT_SIZE,
-						    results[done].iv);
+			results[done].status =
+				work(&descriptors[slot], data + (size_t)slot * TRESOR_SLOT_SIZE, results[done].iv);
 		}
 	}
 }
@@ -292,9 +298,11 @@ static unsigned from_hex(const char *text, size_t length, unsigned char *to, uns
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "queues", 1, 0, 'q' }, { "depth", 1, 0, 'd' }, { "key", 1, 0, 'k' }, { "raw", 0, 0, 'r' },
-		{ "copy", 0, 0, 'c' },	 { "delay", 1, 0, 'w' }, { "unchecked", 0, 0, 'u' },
-		{ "lose", 0, 0, 'l' },	 { "child", 0, 0, 'f' }, { 0 },
+		{ "queues", 1, 0, 'q' },    { "depth", 1, 0, 'd' },
+		{ "key", 1, 0, 'k' },	    { "raw", 0, 0, 'r' },
+		{ "copy", 0, 0, 'c' },	    { "delay", 1, 0, 'w' },
+		{ "unchecked", 0, 0, 'u' }, { "lose", 0, 0, 'l' },
+		{ "child", 0, 0, 'f' },	    { 0 },
 	};
 	struct tresor_key_handle handles[64] = { 0 };
 	unsigned count = 0;
@@ -305,23 +313,41 @@ int main(int argc, char **argv)
 		const char *colon;
 
 		switch (option) {
-		case 'q': queues = (unsigned)atoi(optarg); break;
-		case 'd': depth = (unsigned)atoi(optarg); break;
-		case 'w': delay_ms = (unsigned)atoi(optarg); break;
-		case 'r': raw = true; break;
-		case 'c': copy_only = true; break;
-		case 'u': unchecked = true; break;
-		case 'l': lose = true; break;
-		case 'f': child = true; break;
+		case 'q':
+			queues = (unsigned)atoi(optarg);
+			break;
+		case 'd':
+			depth = (unsigned)atoi(optarg);
+			break;
+		case 'w':
+			delay_ms = (unsigned)atoi(optarg);
+			break;
+		case 'r':
+			raw = true;
+			break;
+		case 'c':
+			copy_only = true;
+			break;
+		case 'u':
+			unchecked = true;
+			break;
+		case 'l':
+			lose = true;
+			break;
+		case 'f':
+			child = true;
+			break;
 		case 'k':
 			colon = strchr(optarg, ':');
-			if (!colon || count == 64 || from_hex(optarg, (size_t)(colon - optarg), handles[count].handle, 32) != 32)
+			if (!colon || count == 64 ||
+			    from_hex(optarg, (size_t)(colon - optarg), handles[count].handle, 32) != 32)
 				exit(1);
 			handles[count].cookie = count;
 			keys[count].size = from_hex(colon + 1, strlen(colon + 1), keys[count].bytes, TRESOR_BYTES_MAX);
 			keys[count++].live = true;
 			break;
-		default: exit(1);
+		default:
+			exit(1);
 		}
 	}
 	sigemptyset(&wanted);
@@ -335,7 +361,9 @@ int main(int argc, char **argv)
 	if (device < 0)
 		die("/dev/tresor");
 	struct tresor_attach attach = {
-		.version = TRESOR_KMOD_VERSION, .queues = queues, .depth = depth,
+		.version = TRESOR_KMOD_VERSION,
+		.queues = queues,
+		.depth = depth,
 		.flags = raw ? TRESOR_ATTACH_LEGACY : 0,
 	};
 	if (ioctl(device, TRESOR_IOC_ATTACH, &attach))
