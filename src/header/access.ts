@@ -2,7 +2,8 @@
 import type { Backend } from "../abi/enclave.ts"
 import { keyslotsArea } from "../luks2/areas.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
-import type { LuksHeader, Metadata, TresorToken } from "../luks2/metadata.ts"
+import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
+import { TRESOR_TOKEN, type TresorToken } from "../luks2/tresor-token.ts"
 import type { Header, Segment } from "../luks2/types.ts"
 import { enclaveHeader, requireBackend, triedByDefault, unsupportedKeyslots } from "../luks2/volume-header.ts"
 import { brokenWords, HeaderStore } from "./header-store.ts"
@@ -89,7 +90,7 @@ export async function openHeader(
     label,
     segment,
     size: keyslotsArea(header).end,
-    sealed: [...header.metadata.tokens.values()].some(({ type }) => type === "tresor"),
+    sealed: [...header.metadata.tokens.values()].some(({ type }) => type === TRESOR_TOKEN),
     discards: header.metadata.config.flags.includes("allow-discards"),
     read: () => use(read),
     faults: () => faults,

@@ -1,5 +1,7 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
+import { RECOVERY_TOKEN } from "../luks2/recovery-key.ts"
+import { TRESOR_TOKEN } from "../luks2/tresor-token.ts"
 import { type Added, addKeyslots } from "./add.ts"
 import { hasTresorToken, slotsOfTokens } from "./metadata-edit.ts"
 import type { FreshKeyslot, Proof, VolumeKeeper } from "./parts.ts"
@@ -8,7 +10,7 @@ import { nameSlots } from "./seal-status.ts"
 /** Throws ADOPTED_ALREADY (exit 5). */
 export function checkAdoptable({ metadata }: LuksHeader, path: string): void {
   if (!hasTresorToken(metadata)) return
-  const slots = nameSlots(slotsOfTokens(metadata, "tresor"))
+  const slots = nameSlots(slotsOfTokens(metadata, TRESOR_TOKEN))
   throw new TresorError(
     "ADOPTED_ALREADY",
     Exit.busy,
@@ -18,7 +20,7 @@ export function checkAdoptable({ metadata }: LuksHeader, path: string): void {
 
 /** Whether a recovery key exists that adopt need not add to. */
 export function hasRecoveryKey({ metadata }: LuksHeader): boolean {
-  return slotsOfTokens(metadata, "systemd-recovery").length > 0
+  return slotsOfTokens(metadata, RECOVERY_TOKEN).length > 0
 }
 
 /**

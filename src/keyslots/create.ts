@@ -6,6 +6,7 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import { areaSize } from "../luks2/areas.ts"
+import { CIPHER } from "../luks2/limits.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
 import type { Digest, Segment } from "../luks2/types.ts"
 import type { Store } from "../store/store.ts"
@@ -89,7 +90,7 @@ export function checkLabel(label: string): string {
 
 function segmentOf(volume: NewVolume): Segment {
   return {
-    cipher: "aes-xts-plain64",
+    cipher: CIPHER,
     sectorSize: volume.sectorSize,
     keySize: volume.keySize,
     offset: volume.detached ? 0n : DATA_OFFSET,

@@ -7,9 +7,11 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import type { HeaderChange, HeaderStore } from "../header/header-store.ts"
-import { areaSize, findGap, freeSlot, STRIPES } from "../luks2/areas.ts"
+import { areaSize, findGap, freeSlot } from "../luks2/areas.ts"
 import { extra } from "../luks2/json.ts"
-import type { ForeignToken, LuksHeader, LuksKeyslot, Metadata, TresorToken } from "../luks2/metadata.ts"
+import { CIPHER, STRIPES } from "../luks2/limits.ts"
+import type { ForeignToken, LuksHeader, LuksKeyslot, Metadata } from "../luks2/metadata.ts"
+import { TRESOR_TOKEN, type TresorToken } from "../luks2/tresor-token.ts"
 import type { Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot } from "../luks2/types.ts"
 import { enclaveHeader, triedByDefault } from "../luks2/volume-header.ts"
 import { madeMember } from "./made.ts"
@@ -22,15 +24,7 @@ import {
   setMacs,
   volumeSlots,
 } from "./metadata-edit.ts"
-import {
-  AREA_ENCRYPTION,
-  type FreshKeyslot,
-  freshParameters,
-  type Keeper,
-  type Proof,
-  sealPolicy,
-  type VolumeKeeper,
-} from "./parts.ts"
+import { type FreshKeyslot, freshParameters, type Keeper, type Proof, sealPolicy, type VolumeKeeper } from "./parts.ts"
 import { explainUnlock, untried } from "./seal-status.ts"
 
 function luksKdf(kdf: Kdf, salt: Uint8Array): LuksKeyslot["kdf"] {
@@ -48,7 +42,7 @@ export function luksKeyslot(parameters: KeyslotParameters, made: MadeKeyslot): L
       type: "raw",
       offset: parameters.areaOffset,
       size: parameters.areaSize,
-      encryption: AREA_ENCRYPTION,
+      encryption: CIPHER,
       keySize: parameters.areaKeySize,
     },
     kdf: luksKdf(parameters.kdf, made.salt),
@@ -69,7 +63,7 @@ export function freshToken(
   const { mrsigner, mrenclave, isvProdId, isvSvn, backend } = identity
   if (made.sealed === null) throw new TypeError("a tresor keyslot without its sealed salt")
   return {
-    type: "tresor",
+    type: TRESOR_TOKEN,
     keyslots: [slot],
     version: 1,
     kdf: fresh.kdf,

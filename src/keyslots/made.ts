@@ -4,7 +4,7 @@
  * a MAC, and nothing is decided by it. Pure.
  */
 import { extra } from "../luks2/json.ts"
-import type { TresorToken } from "../luks2/metadata.ts"
+import type { TresorToken } from "../luks2/tresor-token.ts"
 
 export interface Made {
   readonly host: string

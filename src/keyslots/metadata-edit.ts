@@ -2,16 +2,13 @@
 
 import { Exit, TresorError } from "../base/errors.ts"
 import { extra } from "../luks2/json.ts"
-import type { ForeignToken, LuksDigest, LuksKeyslot, Metadata, TresorToken } from "../luks2/metadata.ts"
+import { TOKENS } from "../luks2/limits.ts"
+import type { ForeignToken, LuksDigest, LuksKeyslot, Metadata } from "../luks2/metadata.ts"
+import { RECOVERY_TOKEN } from "../luks2/recovery-key.ts"
+import { isTresorToken, TRESOR_TOKEN, type TresorToken } from "../luks2/tresor-token.ts"
 import type { HeaderMacs } from "../luks2/types.ts"
 
-const TOKENS = 32
-
 export type Token = TresorToken | ForeignToken
-
-export function isTresorToken(token: Token): token is TresorToken {
-  return !("foreign" in token)
-}
 
 export function isLuksKeyslot(keyslot: NonNullable<ReturnType<Metadata["keyslots"]["get"]>>): keyslot is LuksKeyslot {
   return !("foreign" in keyslot)
@@ -54,7 +51,7 @@ const ADOPTED = "tresor-adopted"
 /** The mark of a recovery keyslot as systemd-cryptenroll makes it. */
 export function recoveryToken(slot: number, adopted: boolean): ForeignToken {
   return {
-    type: "systemd-recovery",
+    type: RECOVERY_TOKEN,
     keyslots: [slot],
     foreign: true,
     ...(adopted ? { [extra]: new Map([[ADOPTED, "true"]]) } : {}),
@@ -64,7 +61,7 @@ export function recoveryToken(slot: number, adopted: boolean): ForeignToken {
 /** Recovery keyslots that adopt made. */
 export function adoptedRecoverySlots(metadata: Metadata): readonly number[] {
   return [...metadata.tokens.values()]
-    .filter((token) => token.type === "systemd-recovery" && token[extra]?.has(ADOPTED) === true)
+    .filter((token) => token.type === RECOVERY_TOKEN && token[extra]?.has(ADOPTED) === true)
     .flatMap((token) => token.keyslots)
 }
 
@@ -109,7 +106,7 @@ export function setMacs(metadata: Metadata, mac: HeaderMacs): Metadata {
 }
 
 /** The types of token that mean nothing without their keyslot. */
-const BOUND_TOKENS: ReadonlySet<string> = new Set(["tresor", "systemd-recovery"])
+const BOUND_TOKENS: ReadonlySet<string> = new Set([TRESOR_TOKEN, RECOVERY_TOKEN])
 
 /**
  * Without a keyslot, its MAC and what names it. A token that named only this

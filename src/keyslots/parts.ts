@@ -48,7 +48,6 @@ const TRESOR_SLOT_KDF: Kdf = { type: "pbkdf2", hash: "sha256", iterations: 1000 
 /** As systemd-cryptenroll makes it. */
 const RECOVERY_SLOT_KDF: Kdf = { type: "pbkdf2", hash: "sha512", iterations: 1000 }
 
-export const AREA_ENCRYPTION = "aes-xts-plain64"
 /** cryptsetup's default for keyslots, whatever the volume key. */
 export const AREA_KEY_SIZE = 64
 export const AF_HASH = "sha256"

@@ -1,5 +1,6 @@
 import { EnclaveError, type StatusName } from "../enclave/error.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
+import { RECOVERY_TOKEN } from "../luks2/recovery-key.ts"
 import { type Added, addKeyslot } from "./add.ts"
 import { Draft } from "./draft.ts"
 import { slotsOfTokens, tresorToken, volumeSlots } from "./metadata-edit.ts"
@@ -21,7 +22,7 @@ export interface RecoveryReport {
  */
 export function recoverySlots({ metadata }: LuksHeader): readonly number[] {
   const slots = volumeSlots(metadata)
-  const marked = slotsOfTokens(metadata, "systemd-recovery").filter((slot) => slots.includes(slot))
+  const marked = slotsOfTokens(metadata, RECOVERY_TOKEN).filter((slot) => slots.includes(slot))
   return marked.length > 0 ? marked : slots.filter((slot) => tresorToken(metadata, slot) === null)
 }
 

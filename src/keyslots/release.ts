@@ -1,5 +1,6 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
+import { TRESOR_TOKEN } from "../luks2/tresor-token.ts"
 import { edit } from "./draft.ts"
 import { adoptedRecoverySlots, slotsOfTokens, volumeSlots } from "./metadata-edit.ts"
 import type { VolumeKeeper } from "./parts.ts"
@@ -11,7 +12,7 @@ export interface Released {
 
 /** Keyslots that adopt made, and those that stay. Throws NOT_ADOPTED (exit 1), NOTHING_REMAINS (exit 1). */
 export function releasePlan({ metadata }: LuksHeader, path: string): Released {
-  const ours = slotsOfTokens(metadata, "tresor")
+  const ours = slotsOfTokens(metadata, TRESOR_TOKEN)
   if (ours.length === 0) {
     throw new TresorError("NOT_ADOPTED", Exit.badArguments, `Cannot release ${path}: it has no Tresor passphrase`)
   }

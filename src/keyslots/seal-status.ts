@@ -8,55 +8,21 @@ import { TresorError } from "../base/errors.ts"
 import { EnclaveError, type StatusName } from "../enclave/error.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { tooCostly } from "../luks2/kdf-cost.ts"
+import { type Sealer, sealerOf } from "../luks2/tresor-token.ts"
 import type { Header, Keyslot } from "../luks2/types.ts"
-
-/** struct tresor_sealed_salt: offsets of what is told. */
-const MRENCLAVE = 560
-const MRSIGNER = 592
-const ISV_PROD_ID = 632
-const ISV_SVN = 634
-const KEYSLOT = 636
-const UUID = [640, 680] as const
-
-interface Sealer {
-  readonly mrenclave: string
-  readonly mrsigner: string
-  readonly isvProdId: number
-  readonly isvSvn: number
-}
-
-function sealer(sealed: Uint8Array): Sealer {
-  const view = new DataView(sealed.buffer, sealed.byteOffset, sealed.byteLength)
-  const hex = (offset: number) =>
-    Array.from(sealed.subarray(offset, offset + 32), (byte) => byte.toString(16).padStart(2, "0")).join("")
-  return {
-    mrenclave: hex(MRENCLAVE),
-    mrsigner: hex(MRSIGNER),
-    isvProdId: view.getUint16(ISV_PROD_ID, true),
-    isvSvn: view.getUint16(ISV_SVN, true),
-  }
-}
 
 /** Enough of a hash to tell two apart. */
 const short = (hash: string) => `${hash.slice(0, 16)}…`
 
-/** UUID of the volume a salt was sealed for. */
-export function sealedUuid(sealed: Uint8Array): string {
-  const bytes = sealed.subarray(...UUID)
-  const end = bytes.indexOf(0)
-  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end))
-}
-
 /** Why a seal that is whole does not belong here, with the way out; `null`: it does. */
 function misplaced({ slot, sealed }: Keyslot & { sealed: Uint8Array }, uuid: string, path: string): string | null {
-  const was = sealedUuid(sealed)
+  const { uuid: was, slot: number } = sealerOf(sealed)
   if (was !== uuid) {
     return (
       `the volume's UUID was ${was} and is ${uuid} now: another program changed it; ` +
       `\`tresor uuid ${path} ${was}\` sets it back`
     )
   }
-  const number = new DataView(sealed.buffer, sealed.byteOffset, sealed.byteLength).getUint32(KEYSLOT, true)
   return number === slot ? null : `the salt was sealed for keyslot ${number}, and its token names keyslot ${slot}`
 }
 
@@ -137,7 +103,7 @@ export function explainUnlock(error: unknown, header: Header, identity: EnclaveI
   const first = suspects[0]
   if (first === undefined) return error
   const what = nameSlots(suspects.map(({ slot }) => slot))
-  const fact = difference(status, sealer(first.sealed), identity)
+  const fact = difference(status, sealerOf(first.sealed), identity)
   const code = `ENCLAVE_${status.toUpperCase()}`
   const said =
     error.status === "passphrase"

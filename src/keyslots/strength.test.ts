@@ -1,7 +1,8 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import { extra } from "../luks2/json.ts"
-import type { ForeignToken, LuksKeyslot, Metadata, TresorToken } from "../luks2/metadata.ts"
+import type { ForeignToken, LuksKeyslot, Metadata } from "../luks2/metadata.ts"
+import type { TresorToken } from "../luks2/tresor-token.ts"
 import { madeMember, madeOf } from "./made.ts"
 import { slotStrengths } from "./strength.ts"
 

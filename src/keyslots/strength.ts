@@ -1,5 +1,6 @@
 /** What it would take to guess a keyslot's passphrase from a copy of the disk. Pure. */
 import type { LuksKeyslot, Metadata } from "../luks2/metadata.ts"
+import { RECOVERY_TOKEN } from "../luks2/recovery-key.ts"
 import { type Made, madeOf } from "./made.ts"
 import { isLuksKeyslot, tresorToken, volumeSlots } from "./metadata-edit.ts"
 
@@ -45,7 +46,7 @@ function ofKdf(kdf: LuksKeyslot["kdf"]): Pick<SlotStrength, "strength" | "why"> 
 
 /** Tokens whose keyslot has a random key that the token, a device or a server keeps. */
 const RANDOM_KEYS: Readonly<Record<string, string>> = {
-  "systemd-recovery": "256 random bits",
+  [RECOVERY_TOKEN]: "256 random bits",
   "systemd-tpm2": "a random key sealed to a TPM (systemd-tpm2)",
   "systemd-fido2": "a random key on a FIDO2 token (systemd-fido2)",
   "systemd-pkcs11": "a random key on a smart card (systemd-pkcs11)",
@@ -84,7 +85,7 @@ export function slotStrengths(metadata: Metadata, except: readonly number[] = []
           why: `sealed to ${where}: guessing takes ${what}`,
         }
       }
-      const kind = tokens.includes("systemd-recovery") ? "recovery" : "portable"
+      const kind = tokens.includes(RECOVERY_TOKEN) ? "recovery" : "portable"
       const told = ofTokens(tokens)
       if (told !== null) return { slot, kind, tokens, made: null, ...told }
       const keyslot = metadata.keyslots.get(slot)!

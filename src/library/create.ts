@@ -14,7 +14,7 @@ import {
   writeVolume,
 } from "../keyslots/create.ts"
 import type { FreshKeyslot, Keeper } from "../keyslots/parts.ts"
-import { CIPHER } from "../luks2/tampering.ts"
+import { CIPHER } from "../luks2/limits.ts"
 import { isSamePath, overlap } from "../store/extent.ts"
 import { examineTarget, type Target, withTarget } from "./target.ts"
 

@@ -1,9 +1,7 @@
 /** Where keyslots lie: numbers, areas, gaps (LUKS2 On-Disk Format Specification 1.1, sections 2.2 and 3.2). Pure. */
 import { Exit, TresorError } from "../base/errors.ts"
+import { KEYSLOTS, STRIPES } from "./limits.ts"
 import type { LuksHeader, Metadata } from "./metadata.ts"
-
-export const KEYSLOTS = 32
-export const STRIPES = 4000
 
 /** cryptsetup aligns key material to pages, so that areas can be written with O_DIRECT. */
 const AREA_ALIGNMENT = 4096n

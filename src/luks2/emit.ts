@@ -1,5 +1,5 @@
 /** Metadata -> JSON area, members in cryptsetup's order. Pure. */
-import { type Extensible, extra, object } from "./json.ts"
+import { base64, type Fields, numbered, numbers, text, uint64, whole } from "./json-text.ts"
 import type {
   ForeignKeyslot,
   ForeignToken,
@@ -10,30 +10,8 @@ import type {
   LuksKeyslot,
   LuksSegment,
   Metadata,
-  TresorToken,
 } from "./metadata.ts"
-
-type Fields = readonly (readonly [string, string | null])[]
-
-const text = (value: string | number | readonly string[]): string => JSON.stringify(value)
-const uint64 = (value: bigint): string => `"${value}"`
-const numbers = (values: readonly number[]): string => text(values.map(String))
-
-function base64(bytes: Uint8Array): string {
-  let binary = ""
-  for (const byte of bytes) binary += String.fromCharCode(byte)
-  return text(btoa(binary))
-}
-
-/** A member of ours stands for one of the same name that was kept. */
-function whole(fields: Fields, source: Extensible): string {
-  const set = new Set(fields.filter(([, value]) => value !== null).map(([name]) => name))
-  return object([...fields, ...[...(source[extra] ?? [])].filter(([name]) => !set.has(name))])
-}
-
-function numbered<T>(items: ReadonlyMap<number, T>, emit: (item: T) => string): string {
-  return object([...items].sort(([a], [b]) => a - b).map(([number, item]) => [String(number), emit(item)] as const))
-}
+import { type TresorToken, tresorMembers } from "./tresor-token.ts"
 
 function emitArea(area: LuksArea): string {
   const fields: Fields = [
@@ -114,43 +92,15 @@ function emitDigest(digest: LuksDigest): string {
   return whole(fields, digest)
 }
 
-function emitTresorKdf(kdf: TresorToken["kdf"]): string {
-  return kdf.type === "pbkdf2"
-    ? object([
-        ["type", text(kdf.type)],
-        ["hash", text(kdf.hash)],
-        ["iterations", text(kdf.iterations)],
-      ])
-    : object([
-        ["type", text(kdf.type)],
-        ["time", text(kdf.time)],
-        ["memory", text(kdf.memoryKib)],
-        ["cpus", text(kdf.lanes)],
-      ])
-}
-
 function emitToken(token: TresorToken | ForeignToken): string {
-  const common: Fields = [
-    ["type", text(token.type)],
-    ["keyslots", numbers(token.keyslots)],
-  ]
-  if ("foreign" in token) return whole(common, token)
-  const { enclave, mac } = token
-  const fields: Fields = [
-    ...common,
-    ["version", text(token.version)],
-    ["kdf", emitTresorKdf(token.kdf)],
-    ["sealed", base64(token.sealed)],
-    ["enclave", object(Object.entries(enclave).map(([name, value]) => [name, text(value)] as const))],
+  return whole(
     [
-      "mac",
-      object([
-        ["segment", base64(mac.segment)],
-        ["keyslots", numbered(mac.keyslots, base64)],
-      ]),
+      ["type", text(token.type)],
+      ["keyslots", numbers(token.keyslots)],
+      ...("foreign" in token ? [] : tresorMembers(token)),
     ],
-  ]
-  return whole(fields, token)
+    token,
+  )
 }
 
 function emitConfig(config: LuksConfig): string {

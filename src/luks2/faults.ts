@@ -1,5 +1,6 @@
 /** The objects of a header that are kept and not used, by name. Pure. */
-import type { Fault, Metadata } from "./metadata.ts"
+import type { Metadata } from "./metadata.ts"
+import type { Fault } from "./reader.ts"
 
 export interface NamedFault extends Fault {
   /** "keyslot 3", "token 0 of keyslots 0, 1". */

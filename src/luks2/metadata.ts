@@ -6,15 +6,8 @@
  */
 
 import type { Extensible } from "./json.ts"
-import type { Kdf } from "./types.ts"
-
-/** Why an object is kept and not used. */
-export interface Fault {
-  /** One clause: "keyslots.0.kdf.salt is not base64". */
-  readonly fact: string
-  /** Whether something is broken; else it is of a kind that is unknown here. */
-  readonly damaged: boolean
-}
+import type { Fault } from "./reader.ts"
+import type { TresorToken } from "./tresor-token.ts"
 
 export interface LuksArea extends Extensible {
   readonly type: string
@@ -82,24 +75,6 @@ export interface LuksDigest extends Extensible {
   readonly digest: Uint8Array
   /** Why it cannot be used; its hash is "" then. */
   readonly fault?: Fault
-}
-
-export interface TresorToken extends Extensible {
-  readonly type: "tresor"
-  readonly keyslots: readonly number[]
-  readonly version: 1
-  readonly kdf: Kdf
-  /** struct tresor_sealed_salt, 768 bytes. */
-  readonly sealed: Uint8Array
-  readonly enclave: {
-    readonly mrsigner: string
-    readonly mrenclave: string
-    readonly isvProdId: number
-    readonly isvSvn: number
-    readonly policy: "mrsigner" | "mrenclave"
-    readonly backend: "software" | "sgx"
-  }
-  readonly mac: { readonly segment: Uint8Array; readonly keyslots: ReadonlyMap<number, Uint8Array> }
 }
 
 export interface ForeignToken extends Extensible {

@@ -6,8 +6,8 @@
  */
 import { Exit, TresorError } from "../base/errors.ts"
 import { checkMetadata } from "./consistency.ts"
+import { KEYSLOTS, TOKENS } from "./limits.ts"
 import type {
-  Fault,
   ForeignKeyslot,
   ForeignToken,
   LuksArea,
@@ -17,14 +17,10 @@ import type {
   LuksKeyslot,
   LuksSegment,
   Metadata,
-  TresorToken,
 } from "./metadata.ts"
-import { Reader as ObjectReader, Odd, type Reader } from "./reader.ts"
-import { parseTresorToken } from "./tresor-token.ts"
+import { type Fault, Reader as ObjectReader, Odd, type Reader } from "./reader.ts"
+import { parseTresorToken, TRESOR_TOKEN, type TresorToken } from "./tresor-token.ts"
 
-/** cryptsetup's: LUKS2_KEYSLOTS_MAX, LUKS2_TOKENS_MAX. */
-export const KEYSLOTS = 32
-export const TOKENS = 32
 const U32 = 0xffff_ffff
 
 /** LUKS2_INVALID (exit 4). */
@@ -227,7 +223,7 @@ function parseToken(reader: Reader, number: number): TresorToken | ForeignToken 
     ...reader.unknown("type", "keyslots"),
   })
   if (number >= TOKENS) return foreign(reader.unknownValue("number", number).fault)
-  if (type !== "tresor") return foreign()
+  if (type !== TRESOR_TOKEN) return foreign()
   return orElse<TresorToken | ForeignToken>(() => parseTresorToken(reader, keyslots), foreign)
 }
 

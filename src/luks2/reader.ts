@@ -1,7 +1,14 @@
 /** One JSON object of a LUKS2 header, read member by member, with names for messages. Pure. */
 import { AmbiguousJson } from "../base/json.ts"
 import { type Extensible, members, unknownMembers } from "./json.ts"
-import type { Fault } from "./metadata.ts"
+
+/** Why an object is kept and not used. */
+export interface Fault {
+  /** One clause: "keyslots.0.kdf.salt is not base64". */
+  readonly fact: string
+  /** Whether something is broken; else it is of a kind that is unknown here. */
+  readonly damaged: boolean
+}
 
 const U64 = 1n << 64n
 /** More digits than any object's number has. */

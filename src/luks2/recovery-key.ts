@@ -4,6 +4,9 @@
  * keyslot's passphrase. Bytes throughout: a key is never a string. Pure.
  */
 
+/** The token that marks a recovery key's keyslot. */
+export const RECOVERY_TOKEN = "systemd-recovery"
+
 const ALPHABET = new TextEncoder().encode("cbdefghijklnrtuv")
 const DASH = 0x2d
 const SPACES = [0x20, 0x09, 0x0a, 0x0d]

@@ -6,11 +6,10 @@
  */
 
 import { Exit, TresorError } from "../base/errors.ts"
+import { CIPHER } from "./limits.ts"
 import type { Metadata } from "./metadata.ts"
+import { TRESOR_TOKEN } from "./tresor-token.ts"
 import type { Hash } from "./types.ts"
-
-/** The only cipher of the data and of the keyslots that the enclave opens. */
-export const CIPHER = "aes-xts-plain64"
 
 const HASHES: readonly string[] = ["sha1", "sha224", "sha256", "sha384", "sha512"] satisfies Hash[]
 
@@ -74,7 +73,7 @@ export function unsupported(metadata: Metadata): string | null {
  * Without one, only a cipher that encrypts nothing is told.
  */
 export function tampering(metadata: Metadata): Tampering | null {
-  const certain = [...metadata.tokens.values()].some(({ type }) => type === "tresor")
+  const certain = [...metadata.tokens.values()].some(({ type }) => type === TRESOR_TOKEN)
   const nothing = ofNull(metadata)
   if (nothing !== null) return { fact: nothing, certain }
   const fact = certain ? unsupported(metadata) : null

@@ -1,11 +1,42 @@
-/** The token of a Tresor passphrase (docs/format.md). Pure. */
-import type { TresorToken } from "./metadata.ts"
+/**
+ * The token of a Tresor passphrase (docs/format.md), and what the sealed salt in
+ * it says of who sealed it and for what. Pure.
+ */
+import { macs, sealedSalt } from "../abi/enclave.ts"
+import { decode } from "../abi/struct.ts"
+import { type Extensible, object } from "./json.ts"
+import { base64, type Fields, numbered, text } from "./json-text.ts"
+import { KEYSLOTS } from "./limits.ts"
 import type { Reader } from "./reader.ts"
+import type { Kdf } from "./types.ts"
 
-const KEYSLOTS = 32
-const SEALED_SIZE = 768
-const MAC_SIZE = 32
+export const TRESOR_TOKEN = "tresor"
+
+const MAC_SIZE = macs.fields.segment
 const VERSION = 1
+
+export interface TresorToken extends Extensible {
+  readonly type: typeof TRESOR_TOKEN
+  readonly keyslots: readonly number[]
+  readonly version: typeof VERSION
+  readonly kdf: Kdf
+  /** struct tresor_sealed_salt. */
+  readonly sealed: Uint8Array
+  readonly enclave: {
+    readonly mrsigner: string
+    readonly mrenclave: string
+    readonly isvProdId: number
+    readonly isvSvn: number
+    readonly policy: "mrsigner" | "mrenclave"
+    readonly backend: "software" | "sgx"
+  }
+  readonly mac: { readonly segment: Uint8Array; readonly keyslots: ReadonlyMap<number, Uint8Array> }
+}
+
+/** Whether a token of any kind is a usable one of ours; a damaged one has the type and is foreign. */
+export function isTresorToken(token: { readonly type: string }): token is TresorToken {
+  return token.type === TRESOR_TOKEN && !("foreign" in token)
+}
 
 function parseKdf(reader: Reader): TresorToken["kdf"] {
   const type = reader.string("type")
@@ -53,11 +84,11 @@ export function parseTresorToken(reader: Reader, keyslots: readonly number[]): T
   const macs = mac.object("keyslots")
   const slots = Array.from({ length: KEYSLOTS }, (_, slot) => slot).filter((slot) => macs.has(String(slot)))
   return {
-    type: "tresor",
+    type: TRESOR_TOKEN,
     keyslots,
     version: VERSION,
     kdf: parseKdf(reader.object("kdf")),
-    sealed: sized(reader, "sealed", SEALED_SIZE),
+    sealed: sized(reader, "sealed", sealedSalt.size),
     enclave: {
       mrsigner: hex(enclave, "mrsigner"),
       mrenclave: hex(enclave, "mrenclave"),
@@ -71,5 +102,63 @@ export function parseTresorToken(reader: Reader, keyslots: readonly number[]): T
       keyslots: new Map(slots.map((slot) => [slot, sized(macs, String(slot), MAC_SIZE)])),
     },
     ...reader.unknown("type", "keyslots", "version", "kdf", "sealed", "enclave", "mac"),
+  }
+}
+
+function emitKdf(kdf: TresorToken["kdf"]): string {
+  return kdf.type === "pbkdf2"
+    ? object([
+        ["type", text(kdf.type)],
+        ["hash", text(kdf.hash)],
+        ["iterations", text(kdf.iterations)],
+      ])
+    : object([
+        ["type", text(kdf.type)],
+        ["time", text(kdf.time)],
+        ["memory", text(kdf.memoryKib)],
+        ["cpus", text(kdf.lanes)],
+      ])
+}
+
+/** What follows type and keyslots. */
+export function tresorMembers({ version, kdf, sealed, enclave, mac }: TresorToken): Fields {
+  return [
+    ["version", text(version)],
+    ["kdf", emitKdf(kdf)],
+    ["sealed", base64(sealed)],
+    ["enclave", object(Object.entries(enclave).map(([name, value]) => [name, text(value)] as const))],
+    [
+      "mac",
+      object([
+        ["segment", base64(mac.segment)],
+        ["keyslots", numbered(mac.keyslots, base64)],
+      ]),
+    ],
+  ]
+}
+
+/** What a sealed salt says in clear. Anybody can have written it: good for telling a person why it does not open. */
+export interface Sealer {
+  readonly mrenclave: string
+  readonly mrsigner: string
+  readonly isvProdId: number
+  readonly isvSvn: number
+  /** What it was sealed for. */
+  readonly slot: number
+  readonly uuid: string
+}
+
+const toHex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
+
+export function sealerOf(sealed: Uint8Array): Sealer {
+  const { mrenclave, mrsigner, isv_prod_id, isv_svn, slot, uuid } = decode(sealedSalt, sealed)
+  const end = uuid.indexOf(0)
+  return {
+    mrenclave: toHex(mrenclave),
+    mrsigner: toHex(mrsigner),
+    isvProdId: isv_prod_id,
+    isvSvn: isv_svn,
+    slot,
+    uuid: new TextDecoder().decode(end < 0 ? uuid : uuid.subarray(0, end)),
   }
 }

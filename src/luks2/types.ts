@@ -3,6 +3,8 @@
  * parameters. metadata.ts has the header as it lies on disk. Sizes are bytes. Pure.
  */
 
+import type { CIPHER } from "./limits.ts"
+
 export type Hash = "sha1" | "sha224" | "sha256" | "sha384" | "sha512"
 
 export type Kdf =
@@ -10,7 +12,7 @@ export type Kdf =
   | { readonly type: "argon2i" | "argon2id"; readonly time: number; readonly memoryKib: number; readonly lanes: number }
 
 export interface Segment {
-  readonly cipher: "aes-xts-plain64"
+  readonly cipher: typeof CIPHER
   readonly sectorSize: 512 | 1024 | 2048 | 4096
   readonly keySize: 32 | 64
   readonly offset: bigint
@@ -42,9 +44,9 @@ export interface KeyslotParameters {
 /** A keyslot as found on disk. */
 export interface Keyslot extends KeyslotParameters {
   readonly salt: Uint8Array
-  /** AF material as on disk: keySize * 4000, rounded up to 512. */
+  /** AF material as on disk: keySize * STRIPES, rounded up to 512. */
   readonly area: Uint8Array
-  /** Tresor slot: struct tresor_sealed_salt, 768 bytes. */
+  /** Tresor slot: struct tresor_sealed_salt. */
   readonly sealed: Uint8Array | null
   /** Whether the passphrase is tried on it; array order is try order. */
   readonly tried: boolean

@@ -2,11 +2,11 @@
 import type { Backend } from "../abi/enclave.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { tooCostly } from "./kdf-cost.ts"
-import type { LuksHeader, LuksKdf, LuksKeyslot, Metadata, TresorToken } from "./metadata.ts"
-import { CIPHER, checkTampering, isHash, isKeySize, unsupported } from "./tampering.ts"
+import { CIPHER, STRIPES } from "./limits.ts"
+import type { LuksHeader, LuksKdf, LuksKeyslot, Metadata } from "./metadata.ts"
+import { checkTampering, isHash, isKeySize, unsupported } from "./tampering.ts"
+import { isTresorToken, TRESOR_TOKEN, type TresorToken } from "./tresor-token.ts"
 import type { Hash, Header, HeaderMacs, Kdf, Keyslot, Segment } from "./types.ts"
-
-const STRIPES = 4000
 
 function refuse(fact: string): TresorError {
   return new TresorError("LUKS2_UNSUPPORTED", Exit.wrongDevice, `Cannot open this volume: ${fact}; cryptsetup opens it`)
@@ -49,10 +49,8 @@ function kdfOf(kdf: LuksKdf): Kdf | null {
   return isHash(kdf.hash) ? { type: kdf.type, hash: kdf.hash, iterations: kdf.iterations } : null
 }
 
-const isTresor = (token: { readonly type: string }): token is TresorToken => !("foreign" in token)
-
 function tresorTokens(metadata: Metadata): TresorToken[] {
-  return [...metadata.tokens.values()].filter(isTresor)
+  return [...metadata.tokens.values()].filter(isTresorToken)
 }
 
 /**
@@ -60,7 +58,7 @@ function tresorTokens(metadata: Metadata): TresorToken[] {
  * open them, and as plain keyslots they would cost a guesser next to nothing.
  */
 function slotsWithoutToken(metadata: Metadata): ReadonlySet<number> {
-  const damaged = [...metadata.tokens.values()].filter((token) => token.type === "tresor" && !isTresor(token))
+  const damaged = [...metadata.tokens.values()].filter((token) => token.type === TRESOR_TOKEN && !isTresorToken(token))
   return new Set(damaged.flatMap(({ keyslots }) => keyslots))
 }
 

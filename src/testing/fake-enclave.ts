@@ -5,6 +5,7 @@
  * a torn, stale or wiped one does not open.
  */
 import { createHash, randomBytes } from "node:crypto"
+import { sealedSalt } from "../abi/enclave.ts"
 import { type Asked, bindingOf } from "../enclave/asked.ts"
 import { EnclaveError, type StatusName } from "../enclave/error.ts"
 import type {
@@ -18,6 +19,7 @@ import type {
   VolumeHandle,
 } from "../enclave/types.ts"
 import type { Secrets } from "../keyslots/parts.ts"
+import { STRIPES } from "../luks2/limits.ts"
 import type {
   Digest,
   Header,
@@ -48,9 +50,9 @@ function pack(secrets: Secrets): Uint8Array {
   return bytes
 }
 
-const SEALED_SIZE = 768
-const MACHINE = 64
-const ISV_SVN = 634
+/** Where the fake keeps its own: the machine within the key request. */
+const { checksum: CHECKSUM, key_request: MACHINE, isv_svn: ISV_SVN } = sealedSalt.offsets
+const CHECKSUM_END = CHECKSUM + sealedSalt.fields.checksum
 
 export interface FakeOptions {
   readonly machine?: string
@@ -120,19 +122,19 @@ export class FakeEnclave implements Enclave {
   }
 
   #seal(slot: number, uuid: string): Uint8Array {
-    const sealed = new Uint8Array(SEALED_SIZE)
+    const sealed = new Uint8Array(sealedSalt.size)
     sealed.set(new TextEncoder().encode("TRSRSEAL"))
     sealed.set(hash("seal", this.#machine, uuid, String(slot)), MACHINE)
     new DataView(sealed.buffer).setUint16(ISV_SVN, this.identity.isvSvn, true)
-    sealed.set(hash(sealed), 16)
+    sealed.set(hash(sealed), CHECKSUM)
     return sealed
   }
 
   #sealProblem({ sealed, slot }: Keyslot, uuid: string): StatusName | null {
     if (sealed === null) return null
     const plain = sealed.slice()
-    plain.fill(0, 16, 48)
-    if (!same(sealed.subarray(16, 48), hash(plain))) return "seal_damaged"
+    plain.fill(0, CHECKSUM, CHECKSUM_END)
+    if (!same(sealed.subarray(CHECKSUM, CHECKSUM_END), hash(plain))) return "seal_damaged"
     if (new DataView(plain.buffer).getUint16(ISV_SVN, true) > this.identity.isvSvn) return "seal_version"
     const ours = hash("seal", this.#machine, uuid, String(slot))
     return same(plain.subarray(MACHINE, MACHINE + 32), ours) ? null : "seal_machine"
@@ -147,7 +149,7 @@ export class FakeEnclave implements Enclave {
     const salt = new Uint8Array(randomBytes(32))
     const sealed = parameters.passphraseKdf === null ? null : this.#seal(parameters.slot, uuid)
     const mask = this.#mask(secret, salt, sealed, [parameters.kdf, parameters.passphraseKdf])
-    const area = new Uint8Array(parameters.keySize * 4000)
+    const area = new Uint8Array(parameters.keySize * STRIPES)
     for (let i = 0; i < area.length; i++) area[i] = mask[i % 32]! ^ key[i % 32]!
     return { salt, area, sealed }
   }
@@ -156,7 +158,7 @@ export class FakeEnclave implements Enclave {
     const { area, salt, sealed, kdf, passphraseKdf } = keyslot
     const mask = this.#mask(secret, salt, sealed, [kdf, passphraseKdf])
     const key = mask.map((byte, i) => byte ^ area[i]!)
-    for (let i = 0; i < keyslot.keySize * 4000; i++) if (area[i] !== (mask[i % 32]! ^ key[i % 32]!)) return null
+    for (let i = 0; i < keyslot.keySize * STRIPES; i++) if (area[i] !== (mask[i % 32]! ^ key[i % 32]!)) return null
     return same(hash("digest", key, digest.salt), digest.digest) ? key : null
   }
 

@@ -12,8 +12,8 @@ import {
   type LuksKeyslot,
   type LuksSegment,
   type Metadata,
-  type TresorToken,
 } from "../../luks2/metadata.ts"
+import type { TresorToken } from "../../luks2/tresor-token.ts"
 import { withHeader } from "../keeper.ts"
 import { out } from "../output/output.ts"
 

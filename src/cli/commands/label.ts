@@ -2,9 +2,8 @@
 import { Exit, TresorError } from "../../base/errors.ts"
 import { checkNotOpen } from "../../control/in-use.ts"
 import { checkLabel, checkUuid } from "../../keyslots/create.ts"
-import { isTresorToken } from "../../keyslots/metadata-edit.ts"
-import { sealedUuid } from "../../keyslots/seal-status.ts"
 import type { LuksHeader, Metadata } from "../../luks2/metadata.ts"
+import { isTresorToken, sealerOf } from "../../luks2/tresor-token.ts"
 import { withHeader } from "../keeper.ts"
 import { out } from "../output/output.ts"
 
@@ -21,7 +20,7 @@ export async function label(path: string, text: string | undefined, options: Lab
 }
 
 const sealedUuids = ({ tokens }: Metadata): string[] =>
-  [...tokens.values()].filter(isTresorToken).map(({ sealed }) => sealedUuid(sealed))
+  [...tokens.values()].filter(isTresorToken).map(({ sealed }) => sealerOf(sealed).uuid)
 
 /**
  * Seals and MACs are bound to the UUID: it cannot change under them, but it
