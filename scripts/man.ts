@@ -1,6 +1,6 @@
 /**
- * The man pages: docs/man/NAME.md, where tresor.1's commands and options come from
- * the command tree of src/cli, into docs/man/NAME. Needs lowdown(1).
+ * The man pages: docs/man/*.md, where tresor.1's commands and options come from
+ * the command tree of src/cli, into docs/man/*. Needs lowdown(1).
  *
  * Below the lines COMMANDS and OPTIONS of tresor.1.md lie only additions: a term
  * that names a command or an option of the tree, and what --help has no room for.

@@ -146,7 +146,7 @@ export interface Enclave extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** Reads a machine-wide secret-free view: used by `status`, `doctor`. */
+/** How an enclave is started. */
 export interface EnclaveOptions {
   readonly backend: Backend | "auto"
   /** Software backend: cycles burnt per entry and exit, to model SGX. */

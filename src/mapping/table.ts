@@ -3,7 +3,7 @@
  * (kernel: Documentation/admin-guide/device-mapper/dm-crypt.rst).
  */
 
-/** enum of abi/kmod.h, TRESOR_HANDLE_SIZE. */
+/** TRESOR_HANDLE_SIZE of abi/kmod.h. */
 export const HANDLE_SIZE = 32
 
 /** No dash behind the parenthesis: cryptsetup and dm-crypt take what follows one for the IV. */

@@ -20,7 +20,7 @@ import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume.ts"
 import type { Challenge, ServedVolume } from "./service.ts"
 
-/** The plaintext side: served over NBD (volume.ts), or a dm-crypt mapping (kernel/volume.ts). */
+/** The plaintext side: served over NBD (volume.ts), or a dm-crypt mapping (src/mapping/volume.ts). */
 export interface PlainVolume {
   readonly state: VolumeState
   /** Bytes. */
