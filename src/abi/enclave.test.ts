@@ -1,18 +1,11 @@
 import assert from "node:assert/strict"
-import { readFileSync } from "node:fs"
 import { test } from "node:test"
+import { constantsIn, readHeader } from "../testing/c-header.ts"
 import * as abi from "./enclave.ts"
 import type { FieldType, Struct } from "./struct.ts"
 
-const header = readFileSync(new URL("../../abi/enclave.h", import.meta.url), "utf8").replace(/\/\*[\s\S]*?\*\//g, "")
-const constants = new Map<string, number>()
-for (const [, name, value] of header.matchAll(/^#define (TRESOR_\w+)\s+(.+?)\s*$/gm)) {
-  const number = /^\(?(\w+?)u?(?: << (\d+))?\)?$/.exec(value!)
-  if (number !== null) constants.set(name!, Number(number[1]!.replace(/u$/, "")) * 2 ** Number(number[2] ?? 0))
-}
-for (const [, body] of header.matchAll(/enum \w+ \{([^}]*)\}/g)) {
-  for (const [, name, value] of body!.matchAll(/(TRESOR_\w+)\s*=\s*(\d+)/g)) constants.set(name!, Number(value))
-}
+const header = readHeader("abi/enclave.h")
+const constants = constantsIn(header)
 
 type AnyStruct = Struct<Readonly<Record<string, FieldType>>>
 const ours = new Map<string, AnyStruct>()

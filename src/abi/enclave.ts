@@ -7,7 +7,8 @@ import { struct } from "./struct.ts"
 export const ABI_VERSION = 2
 
 /** Which kind of enclave: a CPU's, or this process playing one. */
-export type Backend = "software" | "sgx"
+export const BACKENDS = ["software", "sgx"] as const
+export type Backend = (typeof BACKENDS)[number]
 
 export const Limit = {
   threads: 8,
@@ -64,6 +65,10 @@ export const HashType = { sha1: 1, sha224: 2, sha256: 3, sha384: 4, sha512: 5 } 
 export const CipherType = { "aes-xts-plain64": 1 } as const
 export const Policy = { mrenclave: 1, mrsigner: 2 } as const
 export const Mode = { xts: 1, cbc: 2, ctr: 3, ecb: 4, "cbc-essiv": 5 } as const
+export type Purpose = keyof typeof Purpose
+export type HashType = keyof typeof HashType
+export type Policy = keyof typeof Policy
+export type Mode = keyof typeof Mode
 export const Cpu = { sha: 1, avx2: 2, vaes256: 4, vaes512: 8, rdseed: 16 } as const
 
 /** TRESOR_KEYSLOT_TRY */

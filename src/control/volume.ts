@@ -4,6 +4,7 @@
  * passphrases are sealed to the enclave by the asker.
  */
 import * as v from "valibot"
+import { BACKENDS } from "../abi/enclave.ts"
 
 export const VOLUME_INTERFACE = "io.tresor.Volume"
 
@@ -115,7 +116,7 @@ const slot = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(31))
 const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 
 export const identitySchema = v.object({
-  backend: v.picklist(["software", "sgx"]),
+  backend: v.picklist(BACKENDS),
   mrenclave: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
   mrsigner: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
   isvProdId: count,

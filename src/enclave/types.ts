@@ -4,13 +4,13 @@
  * Shapes mirror abi/enclave.h; all sizes are bytes.
  */
 
-import type { Backend } from "../abi/enclave.ts"
+import type { Backend, Mode, Policy, Purpose } from "../abi/enclave.ts"
 import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors, MemoryKinds } from "../native/addon.ts"
 
-export type SealPolicy = "mrsigner" | "mrenclave"
-export type Purpose = "create" | "unlock" | "enrol" | "authenticate" | "legacy"
-export type BlockMode = "xts" | "cbc" | "ctr" | "ecb" | "cbc-essiv"
+export type { Purpose }
+export type SealPolicy = Policy
+export type BlockMode = Mode
 
 /** Names a volume key held inside the enclave. Carries no key material. */
 export type VolumeHandle = number & { readonly __handle: true }

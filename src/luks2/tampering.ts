@@ -5,16 +5,15 @@
  * (CVE-2025-59054): nobody is sent to another program with such a header. Pure.
  */
 
+import { HashType } from "../abi/enclave.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { CIPHER } from "./limits.ts"
 import type { Metadata } from "./metadata.ts"
 import { TRESOR_TOKEN } from "./tresor-token.ts"
 import type { Hash } from "./types.ts"
 
-const HASHES: readonly string[] = ["sha1", "sha224", "sha256", "sha384", "sha512"] satisfies Hash[]
-
 /** One the enclave has. */
-export const isHash = (text: string): text is Hash => HASHES.includes(text)
+export const isHash = (text: string): text is Hash => Object.hasOwn(HashType, text)
 /** Bytes of a volume key the enclave takes. */
 export const isKeySize = (size: number): size is 32 | 64 => size === 32 || size === 64
 

@@ -2,7 +2,7 @@
  * The token of a Tresor passphrase (docs/format.md), and what the sealed salt in
  * it says of who sealed it and for what. Pure.
  */
-import { macs, sealedSalt } from "../abi/enclave.ts"
+import { BACKENDS, type Backend, macs, type Policy, sealedSalt } from "../abi/enclave.ts"
 import { decode } from "../abi/struct.ts"
 import { type Extensible, object } from "./json.ts"
 import { base64, type Fields, numbered, text } from "./json-text.ts"
@@ -27,8 +27,8 @@ export interface TresorToken extends Extensible {
     readonly mrenclave: string
     readonly isvProdId: number
     readonly isvSvn: number
-    readonly policy: "mrsigner" | "mrenclave"
-    readonly backend: "software" | "sgx"
+    readonly policy: Policy
+    readonly backend: Backend
   }
   readonly mac: { readonly segment: Uint8Array; readonly keyslots: ReadonlyMap<number, Uint8Array> }
 }
@@ -95,7 +95,7 @@ export function parseTresorToken(reader: Reader, keyslots: readonly number[]): T
       isvProdId: enclave.integer("isvProdId", 0, 0xffff),
       isvSvn: enclave.integer("isvSvn", 0, 0xffff),
       policy: oneOf(enclave, "policy", "mrsigner", "mrenclave"),
-      backend: oneOf(enclave, "backend", "software", "sgx"),
+      backend: oneOf(enclave, "backend", ...BACKENDS),
     },
     mac: {
       segment: sized(mac, "segment", MAC_SIZE),

@@ -2,6 +2,8 @@
 import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { availableParallelism } from "node:os"
+import { Mode } from "../abi/enclave.ts"
+import { ANSWER_HELD, CHECK_SIZE, EVENT_AGAIN, EventType } from "../abi/kmod.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { EnclaveClient } from "../enclave/client.ts"
 import type { BlockMode, Enclave, VolumeHandle } from "../enclave/types.ts"
@@ -9,16 +11,10 @@ import { type NativeRing, ring } from "../native/addon.ts"
 
 export const DEVICE = "/dev/tresor"
 
-/** TRESOR_KMODE_*. */
-const MODES: Readonly<Record<number, BlockMode>> = { 1: "xts", 2: "cbc", 3: "ctr", 4: "ecb", 5: "cbc-essiv" }
+/** The kernel's modes have the enclave's numbers. */
+const MODES = new Map<number, BlockMode>(Object.entries(Mode).map(([mode, number]) => [number, mode as BlockMode]))
 
-const MODE_NUMBERS = new Map(Object.entries(MODES).map(([number, mode]) => [mode, Number(number)]))
-
-/** TRESOR_CHECK_SIZE. */
-const NO_CHECK = new Uint8Array(32)
-
-/** TRESOR_EVENT_*. */
-const SETKEY = 1
+const NO_CHECK = new Uint8Array(CHECK_SIZE)
 
 /** setkey of a cipher in the kernel; `bytes` are the receiver's to wipe. */
 export interface SetkeyEvent {
@@ -129,11 +125,11 @@ export class KernelRing {
             end(options.onLost)
           } else if (event === "detached") {
             end(options.onDetached)
-          } else if (event.type === SETKEY) {
+          } else if (event.type === EventType.setkey) {
             const { id, size } = event
-            const mode = MODES[event.mode]
+            const mode = MODES.get(event.mode)
             if (mode === undefined) return
-            const bytes = (event.flags & 1) === 0 ? event.bytes : null
+            const bytes = (event.flags & EVENT_AGAIN) === 0 ? event.bytes : null
             options.onEvent?.({ type: "setkey", id, mode, size, bytes })
           } else {
             options.onEvent?.({ type: "forget", id: event.id })
@@ -150,11 +146,9 @@ export class KernelRing {
    * another wrote: a digest of known data, encrypted the way requests will be.
    */
   #check(key: VolumeHandle, mode: BlockMode, { length, sector }: ProbeSector): Uint8Array {
-    const number = MODE_NUMBERS.get(mode)
-    if (number === undefined) throw new TypeError(`no request has mode ${mode}`)
     return createHash("sha256")
       .update(`tresor check ${mode}\n`)
-      .update(ring.ringProbe(this.#ring, key, number, length, sector))
+      .update(ring.ringProbe(this.#ring, key, Mode[mode], length, sector))
       .digest()
   }
 
@@ -183,7 +177,7 @@ export class KernelRing {
 
   /** setkey succeeds, requests wait until `release`. */
   hold(id: bigint): boolean {
-    return this.#answer(() => ring.ringAnswer(this.#ring, id, 0, 1, NO_CHECK))
+    return this.#answer(() => ring.ringAnswer(this.#ring, id, 0, ANSWER_HELD, NO_CHECK))
   }
 
   /** As `serve`, for a key that was held. */

@@ -3,8 +3,7 @@
  * (kernel: Documentation/admin-guide/device-mapper/dm-crypt.rst).
  */
 
-/** TRESOR_HANDLE_SIZE of abi/kmod.h. */
-export const HANDLE_SIZE = 32
+import { HANDLE_SIZE } from "../abi/kmod.ts"
 
 /** No dash behind the parenthesis: cryptsetup and dm-crypt take what follows one for the IV. */
 const CIPHER = "capi:xts(tresor)-plain64"
@@ -41,7 +40,7 @@ export function parseTable(text: string): CryptTable | null {
     words
   const numbers = [sectors, ivOffset, offset].every((word) => /^\d+$/.test(word))
   if (start !== "0" || target !== "crypt" || cipher !== CIPHER || !numbers) return null
-  if (!/^[0-9a-f]{64}$/.test(key) || options.length !== Number(count ?? 0)) return null
+  if (key.length !== 2 * HANDLE_SIZE || !/^[0-9a-f]+$/.test(key) || options.length !== Number(count ?? 0)) return null
   let sectorSize = 512
   let discards = false
   for (const option of options) {

@@ -5,6 +5,7 @@
  * taken over: its I/O goes on where it stopped.
  */
 import { randomBytes } from "node:crypto"
+import { HANDLE_SIZE } from "../abi/kmod.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { serial } from "../base/serial.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
@@ -24,7 +25,7 @@ import {
   wipeMapping,
 } from "./dm.ts"
 import { moduleCounters } from "./module.ts"
-import { type CryptTable, formatTable, HANDLE_SIZE, mappingUuid, parseTable, sameTable } from "./table.ts"
+import { type CryptTable, formatTable, mappingUuid, parseTable, sameTable } from "./table.ts"
 
 export interface KernelVolumeOptions {
   readonly name: string
