@@ -6,9 +6,9 @@
  *   node scripts/format-c.mjs           names the lines that are laid out otherwise; exits 1 if there are any
  *   node scripts/format-c.mjs --write   lays them out
  *
- * Three gaps stand as their author set them, because clang-format knows no way
- * to say "tabs": before a comment at a line's end, and between the name of a
- * macro or an enumerator and its value.
+ * Two gaps stand as their author set them, because clang-format knows no way to
+ * say "tabs": before a comment at a line's end, and between an enumerator and its
+ * value. So do macros whole: what one is to look like, it cannot know.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
@@ -35,13 +35,15 @@ function replacementsOf(file) {
   )
 }
 
-/** Whether the author's gap stands. */
+/** Whether what the author wrote stands. */
 function stands(source, { start, end, text }) {
-  const before = source.subarray(source.lastIndexOf("\n", start - 1) + 1, start).toString()
+  let line = source.lastIndexOf("\n", start - 1) + 1
+  const before = source.subarray(line, start).toString()
+  while (source.subarray(line - 2, line).toString() === "\\\n") line = source.lastIndexOf("\n", line - 2) + 1
+  if (source[line] === "#".charCodeAt(0)) return true
   if (text.includes("\n") || source.subarray(start, end).includes("\n") || before.trim() === "") return false
   const after = source.subarray(end, end + 2).toString()
-  if (end > start && (after === "/*" || (after === "= " && /^\s*[A-Z]\w+$/.test(before)))) return true
-  return /^#define\s+\w+(\([^)]*\))?$/.test(before)
+  return end > start && (after === "/*" || (after === "= " && /^\s*[A-Z]\w+$/.test(before)))
 }
 
 const lineOf = (source, offset) => source.subarray(0, offset).toString().split("\n").length
