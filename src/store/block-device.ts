@@ -1,40 +1,80 @@
-/** What sysfs says of a block device. */
-import { existsSync, readFileSync } from "node:fs"
+/** What sysfs says of a block device, and of what that is a window of. */
+import { existsSync, readFileSync, realpathSync } from "node:fs"
+import { dirname } from "node:path"
 import { deviceNumber } from "../base/device-number.ts"
 
 export interface BlockDevice {
   /** Bytes; offsets and lengths of discards are multiples of it. */
   readonly logicalBlock: number
-  /** Of a whole loop device: its name, backing file, and where in that it begins, in bytes. */
+  /** Of a loop device, or a partition of one: its name, backing file, and where in that it begins, in bytes. */
   readonly loop: { readonly device: string; readonly file: string; readonly offset: number } | null
 }
 
-/** `rdev`: as stat(2) gives it. */
-function folder(rdev: number): string {
-  return `/sys/dev/block/${deviceNumber(rdev)}`
-}
+/** sysfs counts in these, whatever the device's sectors are. */
+const UNIT = 512n
 
-export function blockDevice(rdev: number): BlockDevice {
-  const path = folder(rdev)
-  const read = (name: string): string => readFileSync(`${path}/${name}`, "utf8").trimEnd()
-  // A partition has its disk's queue.
-  const queue = existsSync(`${path}/queue`) ? "queue" : "../queue"
-  const logicalBlock = existsSync(`${path}/${queue}`) ? Number(read(`${queue}/logical_block_size`)) : 512
-  const looped = existsSync(`${path}/loop/backing_file`)
-  const name = /^DEVNAME=(.*)$/m.exec(read("uevent"))?.[1] ?? ""
-  return {
-    logicalBlock,
-    loop: looped
-      ? { device: `/dev/${name}`, file: read("loop/backing_file"), offset: Number(read("loop/offset")) }
-      : null,
+/** Absolute, without links; `null`: sysfs does not know it. */
+export function deviceFolder(number: string, sys = "/sys"): string | null {
+  try {
+    return realpathSync(`${sys}/dev/block/${number}`)
+  } catch {
+    return null
   }
 }
 
-/** The kernel counts a block device in 512-byte units, whatever its sectors are. */
+export function attribute(folder: string, name: string): string | null {
+  try {
+    return readFileSync(`${folder}/${name}`, "utf8").trimEnd()
+  } catch {
+    return null
+  }
+}
+
+/** What a device's bytes are, from `offset` on: a file's, or the disk's of a partition. */
+export type Window =
+  | { readonly file: string; readonly offset: bigint }
+  | { readonly disk: string; readonly offset: bigint }
+
+/** `null`: it is no loop device and no partition. */
+export function windowOf(folder: string): Window | null {
+  const file = attribute(folder, "loop/backing_file")
+  if (file !== null) return { file, offset: BigInt(attribute(folder, "loop/offset") ?? "0") }
+  if (attribute(folder, "partition") === null) return null
+  return { disk: dirname(folder), offset: BigInt(attribute(folder, "start") ?? "0") * UNIT }
+}
+
+function known(rdev: number): string {
+  const number = deviceNumber(rdev)
+  const folder = deviceFolder(number)
+  if (folder === null) throw Object.assign(new Error(`sysfs has no block device ${number}`), { code: "ENODEV" })
+  return folder
+}
+
+function loopBelow(folder: string): BlockDevice["loop"] {
+  const window = windowOf(folder)
+  if (window === null) return null
+  if ("disk" in window) {
+    const loop = loopBelow(window.disk)
+    return loop && { ...loop, offset: loop.offset + Number(window.offset) }
+  }
+  const name = /^DEVNAME=(.*)$/m.exec(attribute(folder, "uevent") ?? "")?.[1] ?? ""
+  return { device: `/dev/${name}`, file: window.file, offset: Number(window.offset) }
+}
+
+export function blockDevice(rdev: number): BlockDevice {
+  const folder = known(rdev)
+  // A partition has its disk's queue.
+  const queue = existsSync(`${folder}/queue`) ? "queue" : "../queue"
+  return {
+    logicalBlock: Number(attribute(folder, `${queue}/logical_block_size`) ?? 512),
+    loop: loopBelow(folder),
+  }
+}
+
 export function blockDeviceSize(rdev: number): number {
-  return Number(readFileSync(`${folder(rdev)}/size`, "latin1")) * 512
+  return Number(readFileSync(`${known(rdev)}/size`, "latin1")) * Number(UNIT)
 }
 
 export function isWriteProtected(rdev: number): boolean {
-  return readFileSync(`${folder(rdev)}/ro`, "latin1").trimEnd() === "1"
+  return readFileSync(`${known(rdev)}/ro`, "latin1").trimEnd() === "1"
 }

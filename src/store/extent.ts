@@ -1,12 +1,14 @@
 /**
  * Where bytes of a path really lie: through symbolic and hard links, loop
- * devices and partitions, down to one file or disk and an offset in it. Two
+ * devices, partitions and dm devices in one piece, down to one file or disk and an offset in it. Two
  * paths that overlap there are one place, whatever they are called.
  */
-import { readFileSync, realpathSync, statSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { realpathSync, statSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { deviceNumber } from "../base/device-number.ts"
 import { isNbdUri, parseNbdUri } from "../nbd/uri.ts"
+import { attribute, deviceFolder, windowOf } from "./block-device.ts"
 
 export interface Place {
   /** Equal for what is the same file, disk or export. */
@@ -20,48 +22,55 @@ const LAYERS = 16
 
 const SECTOR = 512n
 
-function sysfs(device: string, name: string): string | null {
-  try {
-    return readFileSync(`${device}/${name}`, "utf8").trimEnd()
-  } catch {
-    return null
-  }
+/** Where the facts come from; tests have their own. */
+export interface System {
+  readonly sys: string
+  /** The table of a dm device, "8:17", as dmsetup(8) prints it; "" when it cannot be had. */
+  readonly table: (number: string) => string
 }
 
-/** What a block device is a window of; `null`: it is a disk of its own. */
-function below(
-  device: string,
-): { readonly path: string; readonly offset: bigint } | { readonly disk: string; readonly offset: bigint } | null {
-  const file = sysfs(device, "loop/backing_file")
-  if (file !== null) return { path: file, offset: BigInt(sysfs(device, "loop/offset") ?? "0") }
-  if (sysfs(device, "partition") === null) return null
-  return { disk: dirname(device), offset: BigInt(sysfs(device, "start") ?? "0") * SECTOR }
+const SYSTEM: System = {
+  sys: "/sys",
+  table(number) {
+    const [major = "", minor = ""] = number.split(":")
+    return spawnSync("dmsetup", ["table", "-j", major, "-m", minor], { encoding: "utf8" }).stdout ?? ""
+  },
+}
+
+/** Of a dm device that lies in one piece on one other. The kernel's dm-linear and dm-crypt say what stands where. */
+function dmWindow(table: string): { readonly number: string; readonly offset: bigint } | null {
+  const [, number, offset] = /^0 \d+ (?:linear|crypt \S+ \S+ \d+) (\d+:\d+) (\d+)(?: [^\n]*)?\n?$/.exec(table) ?? []
+  return number === undefined ? null : { number, offset: BigInt(offset!) * SECTOR }
 }
 
 /** `null`: there is nothing at `path`, or it cannot be looked at. */
-export function placeOf(path: string): Place | null {
+export function placeOf(path: string, { sys, table }: System = SYSTEM): Place | null {
   if (isNbdUri(path)) return { key: `nbd:${JSON.stringify(parseNbdUri(path))}`, start: 0n }
   let start = 0n
-  let current = path
+  /** A path, or the number of a device. */
+  let current: { readonly path: string } | { readonly number: string } = { path }
   for (let layer = 0; layer < LAYERS; layer++) {
-    const stat = statSync(current, { bigint: true, throwIfNoEntry: false })
-    if (stat === undefined) return null
-    if (!stat.isBlockDevice()) return { key: `file:${stat.dev}:${stat.ino}`, start }
-    let device: string
-    try {
-      device = realpathSync(`/sys/dev/block/${deviceNumber(stat.rdev)}`)
-    } catch {
-      return { key: `device:${stat.rdev}`, start }
+    let number: string
+    if ("path" in current) {
+      const stat = statSync(current.path, { bigint: true, throwIfNoEntry: false })
+      if (stat === undefined) return null
+      if (!stat.isBlockDevice()) return { key: `file:${stat.dev}:${stat.ino}`, start }
+      number = deviceNumber(stat.rdev)
+    } else number = current.number
+    const folder = deviceFolder(number, sys)
+    const window = folder === null ? null : windowOf(folder)
+    if (window !== null) {
+      start += window.offset
+      const disk = "disk" in window ? attribute(window.disk, "dev") : null
+      if ("file" in window) current = { path: window.file }
+      else if (disk !== null) current = { number: disk }
+      else return null
+      continue
     }
-    let next = below(device)
-    if (next !== null && "disk" in next) {
-      start += next.offset
-      device = next.disk
-      next = below(device)
-    }
-    if (next === null || !("path" in next)) return { key: `device:${sysfs(device, "dev") ?? stat.rdev}`, start }
-    start += next.offset
-    current = next.path
+    const below = folder !== null && attribute(folder, "dm/uuid") !== null ? dmWindow(table(number)) : null
+    if (below === null) return { key: `device:${number}`, start }
+    start += below.offset
+    current = { number: below.number }
   }
   return null
 }
@@ -82,8 +91,9 @@ export function isSamePath(a: string, b: string): boolean {
 export function overlap(
   a: { readonly path: string; readonly offset: bigint; readonly size: bigint | null },
   b: { readonly path: string; readonly offset: bigint; readonly size: bigint | null },
+  system: System = SYSTEM,
 ): boolean {
-  const [first, second] = [placeOf(a.path), placeOf(b.path)]
+  const [first, second] = [placeOf(a.path, system), placeOf(b.path, system)]
   if (first === null || second === null || first.key !== second.key) return false
   const [startA, startB] = [first.start + a.offset, second.start + b.offset]
   const endsBefore = (start: bigint, size: bigint | null, other: bigint) => size !== null && start + size <= other

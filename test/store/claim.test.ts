@@ -8,6 +8,7 @@ import { join } from "node:path"
 import { test } from "node:test"
 import { setTimeout as sleep } from "node:timers/promises"
 import { NbdClient } from "../../src/nbd/client.ts"
+import { overlap } from "../../src/store/extent.ts"
 import { openStore } from "../../src/store/open.ts"
 import { Place } from "../cli/harness.ts"
 import { run, succeed } from "../nbd/harness.ts"
@@ -62,6 +63,31 @@ test("parts of one file behind loop devices are stores of their own", () =>
     const stores = [await openStore(one, writing), await openStore(two, writing)]
     await assert.rejects(openStore(again, writing), busy)
     for (const store of stores) await store.close()
+  }))
+
+test("a partition of a loop device is a part of its file, whatever reaches that", () =>
+  withFile(async (file, loop) => {
+    const whole = await loop("--offset", String(MIB))
+    // From byte 2 MiB of the file on.
+    await succeed("addpart", whole, "1", "2048", "4096")
+    try {
+      const part = `${whole}p1`
+      const again = await loop("--offset", String(2 * MIB))
+      const beside = await loop("--offset", String(4 * MIB))
+      const bytes = (path: string, offset: number, size: number) => ({
+        path,
+        offset: BigInt(offset),
+        size: BigInt(size),
+      })
+      assert.equal(overlap(bytes(file, 2 * MIB, 512), bytes(part, 0, 512)), true)
+      assert.equal(overlap(bytes(file, 2 * MIB - 512, 512), bytes(part, 0, 512)), false)
+      assert.equal(overlap(bytes(again, 0, 512), bytes(part, 0, 512)), true)
+      const stores = [await openStore(part, writing), await openStore(beside, writing)]
+      await assert.rejects(openStore(again, writing), { ...busy, message: /backing file .* is in use/ })
+      for (const store of stores) await store.close()
+    } finally {
+      await run("delpart", whole, "1")
+    }
   }))
 
 test("qemu's programs and we keep off each other's images", () =>
