@@ -7,6 +7,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, dirname, join, sep } from "node:path"
 import { promisify } from "node:util"
+import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { replaceFile } from "../base/replace-file.ts"
 import { compilerId, measureBuild, signingDate } from "../enclave/image/build.ts"
@@ -43,8 +44,9 @@ function read(path: string): Uint8Array {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     const fact = code === "ENOENT" ? "no such file" : (cause as Error).message
-    const exit = code === "EACCES" ? Exit.denied : Exit.wrongDevice
-    throw new TresorError("IMAGE_UNREADABLE", exit, `Cannot read ${path}: ${fact}`, { cause })
+    throw new TresorError("IMAGE_UNREADABLE", exitOfErrno(code, Exit.wrongDevice), `Cannot read ${path}: ${fact}`, {
+      cause,
+    })
   }
 }
 

@@ -1,26 +1,11 @@
 /** What people read. One line each: what could not be done, the fact, the way out. */
 import { CommanderError } from "commander"
-import { Exit, type ExitCode, TresorError } from "../base/errors.ts"
+import { exitOfErrno } from "../base/errno.ts"
+import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 
 /** cryptsetup's own words; scripts look for them. */
 export const NO_KEY = "No key available with this passphrase."
-
-/** cryptsetup's translation of errno to exit codes (utils_tools.c: translate_errno). */
-const EXIT_BY_ERRNO: Readonly<Record<string, ExitCode>> = {
-  EPERM: Exit.denied,
-  ENOMEM: Exit.noMemory,
-  ENOENT: Exit.wrongDevice,
-  EACCES: Exit.wrongDevice,
-  ENOTBLK: Exit.wrongDevice,
-  ENODEV: Exit.wrongDevice,
-  ENXIO: Exit.wrongDevice,
-  EISDIR: Exit.wrongDevice,
-  ENOSPC: Exit.wrongDevice,
-  EIO: Exit.wrongDevice,
-  EEXIST: Exit.busy,
-  EBUSY: Exit.busy,
-}
 
 /** Plain words for what the system said. */
 const WORDS: Readonly<Record<string, string>> = {
@@ -64,7 +49,7 @@ export function tell(error: unknown): Told {
   if (typeof code === "string" && typeof syscall === "string") {
     const fact = WORDS[code] ?? code
     const what = path === undefined ? `${syscall} failed` : `Cannot use ${path}`
-    return { line: `tresor: error: ${what}: ${fact}`, exitCode: EXIT_BY_ERRNO[code] ?? Exit.badArguments }
+    return { line: `tresor: error: ${what}: ${fact}`, exitCode: exitOfErrno(code) }
   }
   const message = error instanceof Error ? error.message : String(error)
   return {

@@ -14,6 +14,7 @@ import {
   type Stats,
 } from "node:fs"
 import { basename, dirname, isAbsolute, join, resolve } from "node:path"
+import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 
 /** open(2); Node does not name it. Works without read permission, and opens nothing. */
@@ -176,7 +177,7 @@ export function prepareRoot(root: string): void {
     const code = (error as NodeJS.ErrnoException).code ?? "unknown error"
     throw new TresorError(
       "RUNTIME_NOT_MADE",
-      code === "EACCES" || code === "EPERM" ? Exit.denied : Exit.wrongDevice,
+      exitOfErrno(code, Exit.wrongDevice),
       `Cannot use ${root} as runtime directory: it cannot be made (${code}); set TRESOR_RUNTIME_DIR to one that can`,
     )
   }

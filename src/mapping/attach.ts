@@ -4,6 +4,7 @@ import { existsSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { Mode } from "../abi/enclave.ts"
 import { ANSWER_HELD, CHECK_SIZE, EVENT_AGAIN, EventType } from "../abi/kmod.ts"
+import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { EnclaveClient } from "../enclave/client.ts"
 import type { BlockMode, Enclave, VolumeHandle } from "../enclave/types.ts"
@@ -68,22 +69,18 @@ const SPIN_US = availableParallelism() >= 4 ? 50 : 0
 
 function attachError(error: unknown): TresorError {
   const { code } = error as NodeJS.ErrnoException
-  const reasons: Readonly<Record<string, readonly [number, string]>> = {
-    ENOENT: [Exit.wrongDevice, `${DEVICE} does not exist; load the module with \`tresor kernel load\``],
-    EACCES: [Exit.denied, `${DEVICE} is root's alone; run as root`],
-    EPERM: [Exit.denied, `${DEVICE} asks for CAP_SYS_ADMIN; run as root`],
-    EBUSY: [Exit.busy, "another legacy daemon is attached; `tresor close legacy` ends it"],
-    EPROTO: [
-      Exit.wrongDevice,
-      "the loaded tresor.ko is of another version; `tresor kernel install`, then load it again",
-    ],
-    ENOMEM: [Exit.noMemory, "its memory cannot be locked; raise RLIMIT_MEMLOCK or run as root"],
+  const reasons: Readonly<Record<string, string>> = {
+    ENOENT: `${DEVICE} does not exist; load the module with \`tresor kernel load\``,
+    EACCES: `${DEVICE} is root's alone; run as root`,
+    EPERM: `${DEVICE} asks for CAP_SYS_ADMIN; run as root`,
+    EBUSY: "another legacy daemon is attached; `tresor close legacy` ends it",
+    EPROTO: "the loaded tresor.ko is of another version; `tresor kernel install`, then load it again",
+    ENOMEM: "its memory cannot be locked; raise RLIMIT_MEMLOCK or run as root",
   }
-  const [exitCode, reason] = reasons[code ?? ""] ?? [Exit.wrongDevice, (error as Error).message]
   return new TresorError(
     `ATTACH_${code ?? "FAILED"}`,
-    exitCode as TresorError["exitCode"],
-    `Cannot attach to tresor.ko: ${reason}`,
+    exitOfErrno(code, Exit.wrongDevice),
+    `Cannot attach to tresor.ko: ${reasons[code ?? ""] ?? (error as Error).message}`,
   )
 }
 

@@ -1,4 +1,5 @@
 /** What the system said when a file or block device was opened, in words. Pure. */
+import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 
@@ -10,40 +11,40 @@ export function openError(
   { readOnly = false, readonlyHelps = true }: { readonly readOnly?: boolean; readonly readonlyHelps?: boolean } = {},
 ): TresorError {
   const advise = readonlyHelps && !readOnly
-  const refuse = (code: string, exit: (typeof Exit)[keyof typeof Exit], fact: string) =>
-    new TresorError(code, exit, `Cannot open ${path}: ${fact}`, { cause: error })
+  const refuse = (code: string, fact: string) =>
+    new TresorError(code, exitOfErrno(error.code), `Cannot open ${path}: ${fact}`, { cause: error })
+  const unfit = (fact: string) =>
+    new TresorError("STORE_UNFIT", Exit.wrongDevice, `Cannot open ${path}: ${fact}`, { cause: error })
   switch (error.code) {
     case "ENOENT":
     case "ENOTDIR":
-      return refuse("STORE_MISSING", Exit.wrongDevice, "no such file or device; `tresor create` makes one")
+      return refuse("STORE_MISSING", "no such file or device; `tresor create` makes one")
     case "ENXIO":
     case "ENODEV":
     case "ENOMEDIUM":
-      return refuse("STORE_MISSING", Exit.wrongDevice, "no device is behind it")
+      return refuse("STORE_MISSING", "no device is behind it")
     case "EACCES":
     case "EPERM":
       return refuse(
         "STORE_DENIED",
-        Exit.denied,
         advise ? "permission denied; try --readonly, or another user" : "permission denied; try another user",
       )
     case "EROFS":
       return refuse(
         "STORE_DENIED",
-        Exit.denied,
         `it is write-protected, or lies on a read-only filesystem${advise ? "; use --readonly" : ""}`,
       )
     case "EBUSY":
     case "ETXTBSY":
-      return refuse("STORE_BUSY", Exit.busy, "it is mounted or used by another program; unmount or close it first")
+      return refuse("STORE_BUSY", "it is mounted or used by another program; unmount or close it first")
     case "EISDIR":
-      return refuse("STORE_UNFIT", Exit.wrongDevice, "it is a directory, not a file or block device")
+      return unfit("it is a directory, not a file or block device")
     case "EINVAL":
       if (direct && !(error instanceof IoError)) {
-        return refuse("STORE_UNFIT", Exit.wrongDevice, "its filesystem has no O_DIRECT; leave --direct out")
+        return unfit("its filesystem has no O_DIRECT; leave --direct out")
       }
-      return refuse("STORE_UNFIT", Exit.wrongDevice, error.message)
+      return unfit(error.message)
     default:
-      return refuse("STORE_UNFIT", Exit.wrongDevice, error.message)
+      return unfit(error.message)
   }
 }

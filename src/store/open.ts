@@ -1,4 +1,5 @@
 /** The store behind a path or URI. */
+import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import { isNbdUri, parseNbdUri } from "../nbd/uri.ts"
@@ -65,7 +66,7 @@ async function openNbd(uri: string, options: NbdStoreOptions): Promise<Store> {
           : `no NBD server answers at ${where} (${code}); start it, or correct the address`
     throw new TresorError(
       code === "EPERM" || code === "EACCES" ? "STORE_DENIED" : "STORE_UNREACHABLE",
-      code === "EPERM" || code === "EACCES" ? Exit.denied : Exit.wrongDevice,
+      exitOfErrno(code, Exit.wrongDevice),
       `Cannot open ${uri}: ${fact}`,
       { cause: error },
     )
