@@ -6,7 +6,7 @@ import { struct } from "./struct.ts"
 
 export const ABI_VERSION = 2
 
-/** Which kind of enclave: a CPU's, or this process playing one. */
+/** Where the enclave runs: in the CPU, or emulated in this process. */
 export const BACKENDS = ["software", "sgx"] as const
 export type Backend = (typeof BACKENDS)[number]
 

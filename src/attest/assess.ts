@@ -127,7 +127,7 @@ export async function assessEnclave(
   await decide(path, host, seen, vouched, world)
 }
 
-/** It would be accepted again without: a home that cannot be written to is no reason to stop. */
+/** It would be accepted again without the pin, so a home that cannot be written to does not stop anything. */
 function pinOwn(path: string, seen: Seen): void {
   try {
     pin(path, LOCAL, seen)

@@ -24,7 +24,7 @@ function read(path: string): string {
   }
 }
 
-/** Empty when there is none. Throws TresorError LIST_UNREADABLE: a list that is there is not to be passed over. */
+/** Empty when there is none. Throws TresorError LIST_UNREADABLE: an existing list must not be ignored. */
 export function readList(path: string): string {
   try {
     return read(path)

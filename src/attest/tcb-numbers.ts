@@ -69,7 +69,7 @@ function withNumber(text: string, platform: PlatformType, number: number, path: 
 /**
  * Remembers what a verdict found Intel to have signed, whatever became of the
  * quote: a newer number that condemns a platform must stay known. `null`, or
- * why it cannot be kept: a home that cannot be written to is no reason to stop.
+ * why it cannot be kept: a home that cannot be written to does not stop anything.
  */
 export function rememberNumber({ platform, tcbEvaluationDataNumber }: Verdict, path = tcbNumbersPath()): string | null {
   if (platform === null || tcbEvaluationDataNumber === null) return null

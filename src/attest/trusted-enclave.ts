@@ -33,7 +33,7 @@ export class TrustedEnclave {
   static async assess(
     enclave: Askable,
     options: { readonly policy?: string | undefined; readonly host?: string; readonly startedHere: boolean },
-    /** Who is asked at first contact, and told of what is found; default: nobody. */
+    /** Who is asked at first contact, and informed of the findings; default: nobody. */
     world: Partial<Surroundings> = {},
   ): Promise<TrustedEnclave> {
     const { assessEnclave } = await import("./assess.ts")

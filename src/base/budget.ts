@@ -1,6 +1,6 @@
 /**
  * Memory shared by many, handed out in the order asked for. Whoever holds some
- * asks for no more before giving it back, so nobody waits for ever.
+ * asks for no more before giving it back, so nobody waits forever.
  */
 
 interface Waiter {
@@ -53,7 +53,7 @@ export class Budget {
       const abort = () => {
         this.#waiting.delete(waiter)
         resolve(false)
-        // It may have been the one in front for whom there was too little.
+        // It may have been the first in the queue, waiting for more than was free.
         this.#serve()
       }
       const waiter: Waiter = {

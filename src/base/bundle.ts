@@ -15,7 +15,7 @@ export function runBundle(program: string): unknown {
   try {
     cachedData = readFileSync(`${path}.cache`)
   } catch {
-    // Compiled anew, at the cost of some milliseconds.
+    // Compiled again, at the cost of some milliseconds.
   }
   // The bundle is ASCII, as esbuild writes it; as Latin-1 nothing is decoded.
   const script = new Script(readFileSync(filename, "latin1"), { filename, cachedData })

@@ -1,4 +1,4 @@
-/** What is half done goes when we are told to end. */
+/** Removes what is half done when a signal ends the program. */
 
 const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
 type Signal = keyof typeof SIGNALS
@@ -11,7 +11,7 @@ function onSignal(signal: Signal): void {
     try {
       undo()
     } catch {
-      // The next one is no worse for it.
+      // The next one is called anyway.
     }
   }
   for (const [each, handler] of handlers) process.off(each, handler)

@@ -276,7 +276,7 @@ function secsOf({ measurement, conf }: Enclave, sigstruct: Uint8Array): Secs {
 
 /**
  * `tresor enclave verify --source [--image F] [--sigstruct F]`: builds the
- * enclave of the checkout at `root` anew, elsewhere, and compares what was
+ * enclave of the checkout at `root` again, elsewhere, and compares what was
  * shipped with it.
  */
 export async function verifySource(root: string, options: VerifyOptions): Promise<CommandResult> {

@@ -1,7 +1,7 @@
 import { err, out } from "./output/output.ts"
 import { shade, type Worth } from "./output/state.ts"
 
-/** What a command has to say, and how it is said. */
+/** What a command prints, as text or JSON. */
 export interface CommandResult {
   readonly exitCode: number
   /** For --json. */

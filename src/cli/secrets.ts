@@ -23,7 +23,7 @@ export interface SecretSource {
   readonly keyfileSize?: number
   /** Bytes to skip. */
   readonly keyfileOffset?: number
-  /** Seconds to wait for a line on the terminal; for ever when absent. */
+  /** Seconds to wait for a line on the terminal; no limit when absent. */
   readonly timeout?: number
 }
 

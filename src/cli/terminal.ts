@@ -26,12 +26,12 @@ export class Terminal implements Disposable {
     this.#own = own
   }
 
-  /** null: there is none that could be read by somebody. */
+  /** null: no terminal that a person could read. */
   static open(): Terminal | null {
     try {
       return new Terminal(openSync("/dev/tty", "w"), true)
     } catch {
-      // No controlling one; standard output or error may be a terminal all the same.
+      // No controlling terminal; standard output or error may still be one.
       const fd = [1, 2].find((each) => isatty(each))
       return fd === undefined ? null : new Terminal(fd, false)
     }

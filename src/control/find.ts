@@ -29,7 +29,7 @@ export function roots(): Root[] {
   return [own, ...sessions.map((name) => ({ path: `/run/user/${name}/tresor`, owner: Number(name) }))]
 }
 
-/** All volumes that have a directory; what is wrong with another user's directory is no concern of ours. */
+/** All volumes that have a directory; faults of another user's directory are ignored. */
 export function allEntries(): (Entry & Root)[] {
   return roots().flatMap((root) => {
     try {
@@ -41,7 +41,7 @@ export function allEntries(): (Entry & Root)[] {
   })
 }
 
-/** The volume of that name: one's own first, then for root the users'. `state` null: there is none. */
+/** The volume of that name: one's own first, then for root the users'. `state` null: no such volume. */
 export function find(name: string, { others }: { readonly others: boolean }): Found {
   const [own, ...rest] = roots()
   const found = { ...own!, state: readState(own!.path, name) }

@@ -1,9 +1,12 @@
-/** Whether a tresord of this runtime directory has what lies at a path. */
+/** Whether a tresord of this runtime directory has the file or device at a path. */
 import { Exit, TresorError } from "../base/errors.ts"
 import { isLive, liveNames, readState, storeIdentity } from "./runtime.ts"
 import { runtimeRoot } from "./runtime-root.ts"
 
-/** Throws VOLUME_IN_USE (exit 5) when a tresord serves what lies at `path`, or has its header there. `purpose`: "create a volume on". */
+/**
+ * Throws VOLUME_IN_USE (exit 5) when a tresord serves the file or device at `path`, or has its header there.
+ * `purpose`: "create a volume on".
+ */
 export function checkNotOpen(path: string, purpose: string): void {
   const root = runtimeRoot()
   const store = storeIdentity(path)

@@ -64,7 +64,7 @@ export interface RuntimePaths {
   readonly log: string
 }
 
-/** Throws for a name that is none, or too long for a socket's path. */
+/** Throws for an invalid name, or one too long for a socket's path. */
 export function runtimePaths(root: string, name: string): RuntimePaths {
   checkName(name)
   const directory = join(root, name)

@@ -44,7 +44,7 @@ export interface ServerOptions {
   readonly admit?: (socket: Socket) => boolean
   /** Connections at once. */
   readonly maxConnections?: number
-  /** What a handler threw that is no VarlinkError, as an error reply. */
+  /** What a handler threw, unless it is a VarlinkError, as an error reply. */
   readonly translate?: (error: unknown) => VarlinkError
 }
 

@@ -29,7 +29,7 @@ export type Parameters = Record<string, unknown>
 export type Call = v.InferOutput<typeof callSchema>
 export type Reply = v.InferOutput<typeof replySchema>
 
-/** What a peer sent is no varlink: the connection has lost its framing and ends. */
+/** What a peer sent is not varlink: the connection has lost its framing and ends. */
 export class FramingError extends Error {
   override readonly name = "FramingError"
 }

@@ -155,7 +155,7 @@ export class EnclaveClient implements Enclave {
       publicKey: hello.public_key,
       aes: hello.cpu & abi.Cpu.vaes512 ? "vaes512" : hello.cpu & abi.Cpu.vaes256 ? "vaes256" : "aesni",
       kdfMemoryKib: Number(hello.heap_size / 1024n),
-      // Asked each time: the heap is mapped anew after each KDF, and may come out weaker.
+      // Asked each time: the heap is mapped again after each KDF, and may be of a weaker kind.
       get memory() {
         return native.memory
       },

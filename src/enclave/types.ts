@@ -65,7 +65,7 @@ export interface EnclaveIdentity {
 export interface Unlocked extends HeaderFacts {
   readonly handle: VolumeHandle
   readonly slot: number
-  /** The salt of `slot` sealed anew because the seal was stale; write it to the token. */
+  /** The resealed salt of `slot`, whose seal was stale; write it to the token. */
   readonly resealed: Uint8Array | null
 }
 

@@ -1,4 +1,4 @@
-/** Whole sectors moved past the thread pool: the same bytes come out as by the other way, whatever fails in between. */
+/** Whole sectors moved past the thread pool: the same bytes come out as on the slow path, whatever fails in between. */
 import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"

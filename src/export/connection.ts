@@ -490,7 +490,7 @@ export class Connection {
   #takeWrite(request: Request): Stop | null {
     const channel = this.#channel
     const { length } = request
-    // Past this there is no telling where the next request starts without taking it all in.
+    // Beyond this limit, the start of the next request is known only after receiving all of this one.
     if (length > MAX_PAYLOAD) return "over"
     this.#expected = length >= PIECE ? length : 0
     if (length >= PIECE) {

@@ -21,7 +21,7 @@ export interface ExportFacts {
   readonly allocation: boolean
 }
 
-/** The header at `at`. `null`: this is no request, and what follows cannot be told apart any more. */
+/** The header at `at`. `null`: not a request, so the stream has lost its framing. */
 export function parseRequest(bytes: DataView, at: number): Request | null {
   if (bytes.getUint32(at) !== REQUEST_MAGIC) return null
   return {

@@ -1,4 +1,4 @@
-/** What tresord writes into a header by itself: the salt that was sealed anew, also where a copy is broken. */
+/** What tresord writes into a header by itself: the resealed salt, also if a copy is broken. */
 import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
 import { randomBytes } from "node:crypto"

@@ -1,4 +1,4 @@
-/** The header behind a served volume: read at each unlock, written when a salt was sealed anew. */
+/** The header behind a served volume: read at each unlock, written when a salt was resealed. */
 import type { Backend } from "../abi/enclave.ts"
 import { keyslotsArea } from "../luks2/areas.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
@@ -27,7 +27,7 @@ function withSealed(header: LuksHeader, slot: number, sealed: Uint8Array): LuksH
   return { ...header, metadata: { ...header.metadata, tokens } }
 }
 
-/** What the header says, and where a salt sealed anew goes. */
+/** The header's contents, and where a resealed salt is written. */
 export interface HeaderAccess {
   readonly uuid: string
   readonly label: string

@@ -93,7 +93,7 @@ export async function backupHeader(path: string, file: string): Promise<Metadata
 export interface RestoreOptions {
   /** Although it is another volume's, its data begin elsewhere, or it was tampered with. */
   readonly force: boolean
-  /** The header lies apart from its data. */
+  /** The header is detached. */
   readonly detached: boolean
   /** Directory for the old header while the new one is written; it stays there when that fails. */
   readonly putAside: string
@@ -160,7 +160,7 @@ export async function restoreHeader(path: string, file: string, options: Restore
         )
       }
     }
-    // With a header that is kept apart, what lies at the data's beginning is data.
+    // With a detached header, the beginning of the data device is data.
     const begin = dataOffset(header)
     if (old === null && !options.detached && begin !== undefined && begin < size) {
       throw refuse(

@@ -82,7 +82,7 @@ export class HeaderStore {
   }
 
   /**
-   * Writes stale copies anew, of the very header that was agreed to; which ones
+   * Rewrites stale copies from the very header that was agreed to; which ones
    * were. Only `check --repair` does, after it has asked.
    */
   async repair(): Promise<readonly Copy[]> {

@@ -37,7 +37,7 @@ const MOST_TIME = 0x7fff_ffff
 /**
  * A tresor keyslot's default: RFC 9106, section 4, second recommended option.
  * The salt is sealed, so a stolen disk gives nothing to guess with; this is
- * the second line, and half a second at the prompt is no price for it.
+ * the second line, and it is worth half a second at the prompt.
  */
 const TRESOR_ARGON2 = { time: 3, memoryKib: 64 << 10, lanes: 4 } as const
 const TRESOR_PBKDF2 = { hash: "sha256", iterations: 1_000_000 } as const

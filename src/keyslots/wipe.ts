@@ -12,7 +12,7 @@ export async function wipeKeyslots({ store, path }: Pick<VolumeKeeper, "store" |
   await store.update(
     async (header) => {
       const draft = new Draft(header, new Map(), path)
-      // One of type reencrypt holds no key, and a header that requires a reencryption is none without it.
+      // A keyslot of type reencrypt holds no key, and a header that requires reencryption is invalid without it.
       const holders = [...draft.metadata.keyslots].filter(([, { type }]) => type !== "reencrypt")
       destroyed = holders.map(([slot]) => slot).sort((a, b) => a - b)
       for (const slot of destroyed) draft.remove(slot)

@@ -13,7 +13,7 @@ export interface Fault {
 const U64 = 1n << 64n
 /** More digits than any object's number has. */
 const NUMBERS = 10_000
-/** Bytes that are no UTF-8 (text.ts), or half a character: what another program reads there cannot be known. */
+/** Bytes that are not UTF-8 (text.ts), or half a character: other programs may read either differently. */
 const UNPAIRED = /\p{Surrogate}/u
 
 /** What is wrong with a header, as one clause: "keyslots.0.area is missing". */

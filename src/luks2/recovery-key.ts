@@ -91,7 +91,7 @@ const ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seven
 
 /**
  * The canonical text of a key typed in any case, with or without dashes and
- * spaces; `null` when it is none. The caller wipes both.
+ * spaces; `null` if it is not one. The caller wipes both.
  */
 export function normalizeRecoveryKey(typed: Uint8Array): Uint8Array | null {
   const nibbles = new Uint8Array(2 * KEY_SIZE)

@@ -33,7 +33,7 @@ export function formatTable(table: CryptTable): string {
   return [0, table.size / 512, ...target, ...(options.length > 0 ? [options.length, ...options] : [])].join(" ")
 }
 
-/** What `dmsetup table --showkeys` says; `null` when it is no table of ours. */
+/** What `dmsetup table --showkeys` says; `null` if the table is of another target. */
 export function parseTable(text: string): CryptTable | null {
   const words = text.trim().split(" ")
   const [start, sectors = "", target, cipher, key = "", ivOffset = "", device = "", offset = "", count, ...options] =

@@ -1,4 +1,4 @@
-/** What a mapping does before there is one: it claims what lies below. The rest needs the kernel module: test/vm. */
+/** What a mapping does before it exists: it claims the backing device. The rest needs the kernel module: test/vm. */
 import assert from "node:assert/strict"
 import { linkSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -97,7 +97,7 @@ export class KernelVolume {
   }
 
   /**
-   * Claims what lies below, as a volume over NBD does, and changes nothing yet. Throws, both with exit 5,
+   * Claims the backing device, as a volume over NBD does, and changes nothing yet. Throws, both with exit 5,
    * MAPPING_EXISTS when the name is somebody else's and STORE_BUSY.
    */
   static async open(options: KernelVolumeOptions): Promise<KernelVolume> {
@@ -281,7 +281,7 @@ export class KernelVolume {
     const key = this.#key
     if (key === null) return
     const { name, warn } = this.#options
-    // A disk that hangs holds the flush of a suspend for ever: the key goes all the same.
+    // A disk that hangs blocks the flush of a suspend forever: the key is wiped anyway.
     const fault = await within(SUSPEND_MS, async () => {
       await suspendMapping(name)
       await wipeMapping(name)
@@ -293,7 +293,7 @@ export class KernelVolume {
     this.#forget(key)
   }
 
-  /** After what lies below has grown; the new size in bytes. */
+  /** After the backing device has grown; the new size in bytes. */
   resize(): Promise<number> {
     return this.#queue(() => this.#resize())
   }

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs"
 
 const SHOWN = 3
 
-/** Names alone are looked at: to look at the files could wait for ever on a filesystem whose server is gone. */
+/** Only names are examined: opening the files could block forever on a filesystem whose server is gone. */
 function below(path: string, directory: string): boolean {
   return path === directory || path.startsWith(directory === "/" ? "/" : `${directory}/`)
 }

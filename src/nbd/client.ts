@@ -187,7 +187,7 @@ export class NbdClient implements AsyncDisposable {
     this.#ended.resolve()
   }
 
-  /** Starts the server's time anew; called when it gave a sign, and when there is something to wait for. */
+  /** Restarts the server's timer; called when it sent something, and when there is something to wait for. */
   #watch(): void {
     if (this.#watchdog !== null) clearTimeout(this.#watchdog)
     this.#watchdog = null

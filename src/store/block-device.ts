@@ -35,7 +35,7 @@ export type Window =
   | { readonly file: string; readonly offset: bigint }
   | { readonly disk: string; readonly offset: bigint }
 
-/** `null`: it is no loop device and no partition. */
+/** `null`: neither a loop device nor a partition. */
 export function windowOf(folder: string): Window | null {
   const file = attribute(folder, "loop/backing_file")
   if (file !== null) return { file, offset: BigInt(attribute(folder, "loop/offset") ?? "0") }

@@ -2,7 +2,7 @@
  * One store, one writer, whatever path leads to it: a lock on the file itself,
  * not on its name. The locks are qemu's (its block/file-posix.c says which bytes):
  * so qemu's programs and tresord keep off each other's images. A loop device is
- * claimed through its backing file. Who takes no lock and writes all the same is
+ * claimed through its backing file. A program that takes no lock and writes anyway is
  * found by the kernel's count of writers, when we open.
  */
 import { constants, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs"

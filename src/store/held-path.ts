@@ -9,7 +9,7 @@ const O_PATH = 0o10000000
 
 /** Equal for what is the same file or device; decimal. */
 function identityOf(stat: { dev: bigint; ino: bigint; rdev: bigint; isBlockDevice(): boolean }): string {
-  // udev may make a device's node anew.
+  // udev may create a device's node again.
   return stat.isBlockDevice() ? `device ${stat.rdev}` : `file ${stat.dev} ${stat.ino}`
 }
 

@@ -8,7 +8,7 @@ export class MemoryStore implements Store {
   readonly fd = null
   readonly discards = true
   readonly readOnly: boolean
-  /** What lies in the store now. */
+  /** The store's contents now. */
   readonly bytes: Uint8Array
 
   constructor(bytes: Uint8Array, { readOnly = false } = {}) {

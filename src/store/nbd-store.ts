@@ -32,11 +32,11 @@ export interface NbdStoreOptions {
   readonly journalBytes?: number
   /** The URI it was named by; default: the server's address and the export's name. */
   readonly path?: string
-  /** Told of connections lost and made again. */
+  /** Called when connections are lost and made again. */
   readonly log?: (message: string, facts: Record<string, unknown>) => void
 }
 
-/** Of a server's blocks: sectors are no longer. */
+/** Largest block of a server that is used: a sector is not larger. */
 const LARGEST_BLOCK = 4096
 
 const FIRST_DELAY_MS = 50
@@ -57,7 +57,7 @@ export class NbdStore implements Store {
   readonly #claim: ExportClaim
   /** Offsets and lengths of what the server is asked are multiples of it. */
   readonly minimumBlock: number
-  /** Of writes that are no whole blocks. */
+  /** For writes of partial blocks. */
   readonly #locks = new RangeLock()
   #failed: IoError | null = null
   #size: number
@@ -275,7 +275,7 @@ export class NbdStore implements Store {
     checkRange(this.#size, offset, from.length)
     if (from.length === 0) return
     const { start, end } = this.#blocks(offset, from.length)
-    // Blocks of a server are no longer than sectors, as a rule: then there is nothing to lock.
+    // A server's blocks are usually not larger than sectors; then no lock is needed.
     if (this.minimumBlock <= 512 && end - start === from.length) return this.#write(offset, from)
     await this.#locks.with(start, end, async () => {
       const whole = end - start === from.length ? from : Buffer.alloc(end - start)

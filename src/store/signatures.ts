@@ -79,7 +79,7 @@ const OTHERS: readonly Signature[] = [
 
 const UNKNOWN_TO_BLKID = OTHERS.filter(({ blkid }) => !blkid)
 /**
- * Four bytes and more are no accident. blkid passes over what is incomplete (a
+ * Four matching bytes or more are not a coincidence. blkid passes over what is incomplete (a
  * GPT's copy without its protective MBR) and may still be somebody's last hope.
  */
 const LEFTOVERS = OTHERS.filter(({ magic }) => magic.length >= 4)

@@ -90,7 +90,7 @@ export class LegacyService implements ServedVolume {
     })
   }
 
-  /** The module took us for dead. It offers the keys anew, and their bytes we do not need: we have the keys. */
+  /** The module took us for dead. It offers the keys again; their bytes are not needed, as the enclave has the keys. */
   #detached(): void {
     if (this.#closed) return
     const { warn, onLost } = this.#parts

@@ -225,7 +225,7 @@ async function main(): Promise<void> {
     process.on("SIGINT", () => void closeOnSignal("SIGINT"))
     process.on("SIGUSR1", () => log.info("counters", { ...opened.counters() }))
     unblockSigusr1()
-    // A terminal that closes is none of ours.
+    // A terminal that closes does not concern the daemon.
     process.on("SIGHUP", () => {})
     watch(opened, log)
 

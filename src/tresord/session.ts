@@ -49,7 +49,7 @@ export interface SessionParts {
   readonly socket: string
   readonly header: HeaderAccess
   readonly volume: PlainVolume
-  /** Data and detached header where they are no NBD exports; closed with the session. */
+  /** Data and detached header, unless they are NBD exports; closed with the session. */
   readonly held?: readonly Pick<HeldPath, "path" | "identity" | "close">[]
   readonly cipher: string
   readonly keySize: number
@@ -221,7 +221,7 @@ export class Session implements ServedVolume {
         warn("keyslots were added or removed by another program", { slotsAdded, slotsRemoved })
       }
       if (opened.resealed !== null && !volume.readOnly) {
-        // The old seal still opens; a header that cannot be written now is no reason to refuse.
+        // The old seal still opens, so a header that cannot be written now does not stop the unlock.
         await access.saveSealed(opened.slot, opened.resealed).catch((error: unknown) => {
           warn("the resealed salt was not saved", { slot: opened.slot, reason: (error as Error).message })
         })
@@ -290,13 +290,13 @@ export class Session implements ServedVolume {
     await this.#parts.clients?.().vacant(null)
   }
 
-  /** Drains, wipes, flushes; rejects when data may be lost, wiped all the same. */
+  /** Drains, wipes, flushes; rejects when data may be lost; the keys are wiped in any case. */
   close(): Promise<void> {
     this.#closed ??= (async () => {
       const { stopServing, volume } = this.#parts
       try {
         const drained = stopServing()
-        // I/O that waits for a key would wait for ever, and the drain with it.
+        // I/O that waits for a key would wait forever, and the drain with it.
         if (volume.state !== "ready") await volume.close()
         await drained
         await volume.close()

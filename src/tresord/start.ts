@@ -28,7 +28,7 @@ export interface SessionOptions {
   readonly kernel: boolean
   /** Path of a detached header. */
   readonly header: string | null
-  /** How long I/O waits while locked; `null`: for ever. */
+  /** Limit of the time I/O waits while locked; `null`: no limit. */
   readonly graceSeconds: number | null
   /** Cycles burnt per entry and exit to model SGX; software backend only. */
   readonly transitionCycles: number

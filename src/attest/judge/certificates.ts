@@ -32,7 +32,7 @@ const CERTIFICATE_NODES = 10_000
 /** A CRL has seven for each certificate it revokes, and lies in the user's own folder. */
 const CRL_NODES = 1_000_000
 
-/** What the issuer signed, and r || s; `null` when it is no ECDSA signature over SHA-256. */
+/** What the issuer signed, and r || s; `null` unless it is an ECDSA signature over SHA-256. */
 interface SignedPart {
   readonly bytes: Uint8Array
   readonly signature: Uint8Array | null
@@ -98,7 +98,7 @@ function serialOf(integer: asn1js.Integer): string {
   return toHex(new Uint8Array(integer.valueBlock.valueHexView))
 }
 
-/** A comparison with a time that is none is false both ways, and would pass. */
+/** A comparison with an invalid time is false both ways, and would pass. */
 function timeOf(what: string, { value }: { readonly value: Date }): Date {
   if (Number.isNaN(value.getTime())) throw new Refusal(`${what} has an invalid time`)
   return value

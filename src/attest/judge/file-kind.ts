@@ -1,4 +1,4 @@
-/** Says what a file is that is taken for an SGX quote and is none. */
+/** Says what a file is that was taken for an SGX quote. */
 import { isZero, viewOf } from "./bytes.ts"
 
 const TEE_TDX = 0x81

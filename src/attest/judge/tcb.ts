@@ -29,7 +29,7 @@ const date = v.pipe(
   v.string(),
   v.isoTimestamp(),
   v.transform((text) => new Date(text)),
-  // A comparison with a time that is none is false both ways, and would pass.
+  // A comparison with an invalid time is false both ways, and would pass.
   v.check((time) => !Number.isNaN(time.getTime()), "invalid time"),
 )
 const status = v.picklist(TCB_STATUSES)

@@ -345,7 +345,7 @@ async function checkIdentity(policy: Policy, quote: Quote, record: Checklist): P
   await record.run("enclave", () => checkEnclave(policy, quote))
 }
 
-/** Accepting a list of advisories is no accepting of what names none. */
+/** A policy that accepts a list of advisories does not accept collateral that names none. */
 function unexplained({ status }: Status, { version }: TcbInfo): string {
   return version === 2
     ? `TCB info of version 2 names no advisories, so that nothing says why the platform is ${status}; get version 3, of Intel's PCS v4`

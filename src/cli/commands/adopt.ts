@@ -1,4 +1,4 @@
-/** `tresor adopt` and `tresor release`: volumes of cryptsetup's. */
+/** `tresor adopt` and `tresor release`, for volumes made by cryptsetup. */
 import { adopt as adoptVolume, checkAdoptable, hasRecoveryKey } from "../../keyslots/adopt.ts"
 import type { FreshKeyslot } from "../../keyslots/parts.ts"
 import { releasePlan, release as releaseVolume } from "../../keyslots/release.ts"

@@ -22,7 +22,7 @@ export interface CheckOptions {
 const NAMES = { primary: "first", secondary: "second" } as const
 
 /**
- * Whether a copy can be written anew. Not from one that was tampered with: the
+ * Whether a copy can be rewritten. Not from one that was tampered with: the
  * older one may be the last as its owner wrote it. Not over another format.
  */
 const mends = ({ found, other }: { readonly found: FoundCopies; readonly other: string | null }): boolean =>

@@ -43,7 +43,7 @@ function value(title: string, choices: readonly string[] | undefined): Value {
 
 function flagOf(option: Option): Flag {
   const placeholder = /<([^>]+)>/.exec(option.flags)?.[1] ?? ""
-  // A volume to be is no volume that is open.
+  // The name of a volume to be opened is not one of the open volumes.
   const kind = placeholder === "name" ? { title: "name", kind: "none" as const } : value(placeholder, option.argChoices)
   return {
     spellings: [option.short, option.long].filter((flag) => flag !== undefined && flag !== null),

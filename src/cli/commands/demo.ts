@@ -1,4 +1,4 @@
-/** The whole story in a few seconds, on a scratch volume that is gone afterwards. */
+/** `tresor demo`: every step in a few seconds, on a scratch volume that is removed afterwards. */
 import { randomBytes } from "node:crypto"
 import { closeSync, openSync, readSync, writeFileSync } from "node:fs"
 import { join } from "node:path"

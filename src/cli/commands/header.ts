@@ -1,4 +1,4 @@
-/** `tresor header`: backup and restore in cryptsetup's file format, and vouching for a header. */
+/** `tresor header`: backup and restore in cryptsetup's file format, and `authenticate`. */
 import { checkNotOpen } from "../../control/in-use.ts"
 import { stateDir } from "../../enclave/machine-secret.ts"
 import { backupHeader, restoreHeader } from "../../header/backup.ts"

@@ -46,7 +46,7 @@ function opensHere(seal: RecoveryReport["others"][number]["seal"]): string {
   return `no: ${SEALS[seal] ?? seal}`
 }
 
-/** On a second machine the first one's keyslot is no rubbish. */
+/** On a second machine, the keyslot of the first one is still useful. */
 function keepOrRemove(slot: number, made: Made | null, path: string): string {
   const machine = made === null ? "another machine" : visibleLine(`${made.host}, on ${made.on}`)
   return (

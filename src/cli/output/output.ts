@@ -75,7 +75,7 @@ export class Output {
     this.#write(visibleText(text))
   }
 
-  /** Bytes that are no text of others, such as a key; throws when they cannot be written. */
+  /** Bytes of our own, such as a key, not text of others; throws when they cannot be written. */
   bytes(bytes: Uint8Array): void {
     if (this.#lost !== null) throw this.#lost
     writeAll(this.#fd, bytes)

@@ -108,7 +108,7 @@ function fail(fact: string): TresorError {
   return new TresorError("IMAGE_BAD_SIGSTRUCT", Exit.badArguments, `Cannot sign: ${fact}`)
 }
 
-/** "20261123" -> 0x20261123. Throws TresorError for what is no date. */
+/** "20261123" -> 0x20261123. Throws TresorError for anything but a date. */
 function dateToBcd(date: string): number {
   const match = /^(\d{4})(\d{2})(\d{2})$/.exec(date)
   const [, year, month, day] = match ?? []
