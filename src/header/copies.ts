@@ -2,17 +2,14 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import {
   BINARY_HEADER,
-  type BinaryHeader,
   type Copy,
   checksumHolds,
   HEADER_SIZES,
-  jsonText,
   notLuks2,
   readBinaryHeader,
 } from "../luks2/binary-header.ts"
+import { decodeCopy } from "../luks2/header.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
-import { invalid, parseMetadata } from "../luks2/parse.ts"
-import { Odd } from "../luks2/reader.ts"
 import type { Store } from "../store/store.ts"
 import { readBytes } from "./bytes.ts"
 
@@ -39,19 +36,14 @@ async function readCopy(device: Store, copy: Copy, offset: number): Promise<Foun
   if (typeof binary === "string") return fault(binary)
   if (offset + binary.headerSize > size) return fault("the device ends within it")
   const whole = await readBytes(device, offset, binary.headerSize)
+  // Not an error that says more than the fact: there is another copy.
   if (!(await checksumHolds(whole))) return fault("its checksum does not hold")
   try {
-    const json = jsonText(whole)
-    return { copy, offset, header: toHeader(binary, json), json }
+    return { copy, offset, ...(await decodeCopy(whole, copy, offset)) }
   } catch (error) {
-    const known = error instanceof Odd ? invalid(error.message) : error
-    if (!(known instanceof TresorError)) throw error
-    return fault(known.message, known)
+    if (!(error instanceof TresorError)) throw error
+    return fault(error.message, error)
   }
-}
-
-function toHeader(binary: BinaryHeader, json: string): LuksHeader {
-  return { ...binary, metadata: parseMetadata(json, binary.headerSize) }
 }
 
 /** The second copy; where it lies is known from the first, or found by its magic. */

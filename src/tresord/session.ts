@@ -7,14 +7,13 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import { serial } from "../base/serial.ts"
 import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
-import { admitted, bindingOf } from "../enclave/asked.ts"
-import { EnclaveError } from "../enclave/error.ts"
+import { bindingOf } from "../enclave/asked.ts"
 import { encodePublicHeader, publicHeader } from "../enclave/marshal.ts"
-import type { Enclave, HeaderFacts, Purpose, SealedRequest, VolumeHandle } from "../enclave/types.ts"
+import type { Enclave, Purpose, SealedRequest, VolumeHandle } from "../enclave/types.ts"
 import { nameClients } from "../export/clients.ts"
 import type { NbdServer } from "../export/server.ts"
 import type { HeaderAccess } from "../header/access.ts"
-import { explainUnlock, untried } from "../keyslots/seal-status.ts"
+import { type OpenedKey, saveResealed, unlockKey, withAdmitted } from "../keyslots/unlock.ts"
 import type { Header } from "../luks2/types.ts"
 import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume.ts"
@@ -77,7 +76,7 @@ export class Session implements ServedVolume {
   readonly #parts: SessionParts
   readonly #since = new Date().toISOString()
   #enclave: Enclave
-  #unlocked: (HeaderFacts & { readonly slot: number; readonly authenticated: boolean }) | null = null
+  #unlocked: OpenedKey | null = null
   /** What the last challenge showed: the request it is for is about that header. */
   #shown: { readonly nonce: Uint8Array; readonly header: Header } | null = null
   /** Unlocks one after the other: two at once would each wipe the other's handle. */
@@ -182,50 +181,21 @@ export class Session implements ServedVolume {
     await this.#queue(async () => {
       const { header: access, volume, warn } = this.#parts
       const header = await this.#headerFor(nonce)
-      const keyslots = admitted(header.keyslots, { slot, unsealed })
-      if (!keyslots.some((each) => each.tried)) {
-        const skipped = slot === null ? untried({ ...header, keyslots }) : null
-        if (skipped !== null) {
-          throw new TresorError("KEYSLOT_COSTLY", Exit.denied, `Cannot unlock ${this.#parts.name}: ${skipped}`)
-        }
-        const why = (access.faults?.() ?? []).map((fault) => `; ${fault}`).join("")
-        throw new TresorError(
-          "KEYSLOT_MISSING",
-          // cryptsetup's: no usable keyslot.
-          Exit.badArguments,
-          slot === null
-            ? `Cannot unlock ${this.#parts.name}: its header has no ${unsealed ? "usable" : "sealed"} keyslot${why}`
-            : `Cannot unlock ${this.#parts.name}: keyslot ${slot} is not in use; \`tresor key list\` lists those that are${why}`,
-        )
-      }
-      const tried = { ...header, keyslots }
+      const unlocking = { enclave, access, name: this.#parts.name, path: this.#parts.path, warn }
+      const tried = withAdmitted(unlocking, header, { slot, unsealed })
       const binding = { ...(await bindingOf({ purpose: "unlock", header: tried, slot })), uuid }
       if (Buffer.compare(binding.request, request.request) !== 0) throw headerRaced(this.#parts.name)
       const sealed: SealedRequest = { context: { ...binding, nonce }, bytes: message }
-      const opened = await enclave.unlock(sealed, tried).catch((error: unknown) => {
-        throw explainFaults(explainUnlock(error, tried, enclave.identity, this.#parts.path), access.faults?.() ?? [])
-      })
-      const { segmentChanged, slotsChanged, slotsAdded, slotsRemoved } = opened
-      const authenticated = header.macs !== null
+      const opened = await unlockKey(unlocking, tried, sealed)
       try {
-        if (authenticated && slotsChanged.length > 0)
-          throw keyslotsChanged(this.#parts.name, this.#parts.path, slotsChanged)
         await volume.unlock(enclave, opened.handle)
       } catch (error) {
-        // Refused, or closing has begun meanwhile: nobody else would wipe this handle.
+        // Closing has begun meanwhile: nobody else would wipe this handle.
         enclave.closeVolume(opened.handle)
         throw error
       }
-      this.#unlocked = { segmentChanged, slotsChanged, slotsAdded, slotsRemoved, slot: opened.slot, authenticated }
-      if (authenticated && slotsAdded.length + slotsRemoved.length > 0) {
-        warn("keyslots were added or removed by another program", { slotsAdded, slotsRemoved })
-      }
-      if (opened.resealed !== null && !volume.readOnly) {
-        // The old seal still opens, so a header that cannot be written now does not stop the unlock.
-        await access.saveSealed(opened.slot, opened.resealed).catch((error: unknown) => {
-          warn("the resealed salt was not saved", { slot: opened.slot, reason: (error as Error).message })
-        })
-      }
+      this.#unlocked = opened
+      if (!volume.readOnly) await saveResealed(unlocking, opened)
     })
   }
 
@@ -327,18 +297,6 @@ function lost(name: string, unflushed: number, cause: Error): TresorError {
   )
 }
 
-/** A wrong passphrase may be the right one of a keyslot that could not be tried. */
-function explainFaults(error: unknown, faults: readonly string[]): unknown {
-  if (faults.length === 0 || !(error instanceof EnclaveError) || error.status !== "passphrase") return error
-  return new TresorError(
-    "KEYSLOT_UNTRIED",
-    Exit.denied,
-    `No key available with this passphrase among the keyslots that can be tried; ${faults.join("; ")}; ` +
-      "another passphrase or the recovery key may open the volume (`tresor recover`)",
-    { cause: error },
-  )
-}
-
 function closing(name: string): TresorError {
   return new TresorError("VOLUME_CLOSING", Exit.busy, `Cannot use ${name}: it is being closed`)
 }
@@ -356,14 +314,5 @@ function headerRaced(name: string): TresorError {
     "HEADER_RACED",
     Exit.wrongDevice,
     `Cannot unlock ${name}: its header is not the one the passphrase was sealed for; try again`,
-  )
-}
-
-function keyslotsChanged(name: string, path: string, slots: readonly number[]): TresorError {
-  return new TresorError(
-    "HEADER_KEYSLOT_CHANGED",
-    Exit.wrongDevice,
-    `Cannot unlock ${name}: keyslot ${slots.join(", ")} was changed since the header was authenticated; ` +
-      `if that was you, vouch for it with \`tresor header authenticate ${path}\``,
   )
 }

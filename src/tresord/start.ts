@@ -1,18 +1,15 @@
 /** Puts a session together: store, header, enclave, NBD service; undone in reverse when one of them fails. */
 import { chmodSync } from "node:fs"
 import type { Backend } from "../abi/enclave.ts"
-import { Exit, TresorError } from "../base/errors.ts"
-import { IoError } from "../base/io-error.ts"
 import { chooseBackend, openEnclave } from "../enclave/loader.ts"
 import { serveNbd } from "../export/server.ts"
 import { openHeader } from "../header/access.ts"
+import { checkApart } from "../header/apart.ts"
 import type { Segment } from "../luks2/types.ts"
 import { isNbdUri } from "../nbd/uri.ts"
-import { overlap } from "../store/extent.ts"
 import { HeldPath } from "../store/held-path.ts"
-import { openStore } from "../store/open.ts"
 import { openError } from "../store/open-error.ts"
-import { Volume } from "../volume/volume.ts"
+import { openVolumeOn } from "../volume/open.ts"
 import { Session, type SessionParts } from "./session.ts"
 
 export interface SessionOptions {
@@ -35,35 +32,6 @@ export interface SessionOptions {
   readonly warn: SessionParts["warn"]
 }
 
-function makeVolume(options: SessionOptions, parts: ConstructorParameters<typeof Volume>[0]): Volume {
-  try {
-    return new Volume(parts)
-  } catch (error) {
-    if (!(error instanceof IoError)) throw error
-    throw new TresorError(
-      "SEGMENT_OUTSIDE",
-      Exit.wrongDevice,
-      `Cannot open ${options.path}: ${error.message}; it may be truncated`,
-    )
-  }
-}
-
-/**
- * A detached header that is taken for the volume, or one that lies in what it
- * describes: the first write would destroy it. Throws HEADER_IN_DATA (exit 4).
- */
-function checkApart({ path, header }: SessionOptions, { offset, size }: Segment, headerSize: bigint): void {
-  const place = { path: header ?? path, offset: 0n, size: headerSize }
-  if (!overlap(place, { path, offset, size })) return
-  throw new TresorError(
-    "HEADER_IN_DATA",
-    Exit.wrongDevice,
-    header === null
-      ? `Cannot open ${path}: it is a detached header, without data; name the data device, and this file with --header`
-      : `Cannot open ${path}: the header in ${header} overlaps with the data area, which begins at offset ${offset} of the same device`,
-  )
-}
-
 function hold(path: string, { direct }: SessionOptions): HeldPath {
   try {
     return new HeldPath(path)
@@ -82,26 +50,16 @@ async function overNbd(
   undo: Undo,
 ): Promise<Served> {
   const { readonly, direct, owner, at, warn } = options
-  const store = await openStore(options.path, { readOnly: readonly, direct, owner, log: warn, ...at })
-  undo.push(() => store.close())
-  const { minimumBlock = 1 } = store
-  if (segment.sectorSize % minimumBlock !== 0 || segment.offset % BigInt(minimumBlock) !== 0n) {
-    throw new TresorError(
-      "STORE_UNFIT",
-      Exit.wrongDevice,
-      `Cannot open ${options.path}: the NBD server takes whole blocks of ${minimumBlock} bytes, the volume has sectors of ` +
-        `${segment.sectorSize} from byte ${segment.offset} on; serve it with smaller blocks`,
-    )
-  }
-  const volume = makeVolume(options, {
-    store,
-    offset: Number(segment.offset),
-    size: segment.size === null ? null : Number(segment.size),
-    sectorSize: segment.sectorSize,
-    readOnly: options.readonly,
+  const volume = await openVolumeOn(options.path, segment, {
+    readOnly: readonly,
+    direct,
+    owner,
+    log: warn,
+    ...at,
     discards: options.discards,
     lockGraceMs: options.graceSeconds === null ? null : options.graceSeconds * 1000,
   })
+  undo.push(() => volume.close())
   const server = await serveNbd({ path: options.socket, volume })
   undo.push(() => server.close())
   // The directory is 0700 already; the mode keeps the promise when it is moved.

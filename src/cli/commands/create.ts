@@ -1,6 +1,6 @@
 import { formatSize } from "../../base/size.ts"
 import type { FreshKeyslot } from "../../keyslots/parts.ts"
-import { type CreatedVolume, type LayoutOptions, makePlanned, planVolume } from "../../library/create.ts"
+import { type CreatedVolume, type LayoutOptions, makePlanned, planVolume } from "../../library/plan.ts"
 import { type EnclaveChoice, type FreshOptions, freshKeyslot, readNew, withEnclave } from "../keeper.ts"
 import { err, out } from "../output/output.ts"
 import { progressBar, startClock } from "../progress.ts"

@@ -1,0 +1,28 @@
+/** What judging an enclave needs of the enclave and of the world around; types, so that tests can be both. */
+import type { EnclaveIdentity } from "../enclave/types.ts";
+/** What is asked of an enclave; a superset is fine. */
+export interface Attester {
+    readonly identity: EnclaveIdentity;
+    /** EREPORT, 432 bytes. */
+    report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>;
+    /** A quote made where the enclave runs, binding `nonce`. Without it this machine's aesmd is asked. */
+    quote?(nonce: Uint8Array): Promise<Uint8Array>;
+}
+/** What a quote is got and judged with. */
+export interface EvidenceSources {
+    readonly tell: (line: string) => void;
+    readonly now: () => Date;
+    /** `null`: aesmd's own. */
+    readonly aesmSocket: string | null;
+    /** 04 || x || y; `null`: Intel's. */
+    readonly rootKey: Uint8Array | null;
+}
+export interface Surroundings extends EvidenceSources {
+    /** `null`: nobody can be asked. */
+    readonly ask: ((text: string, question: string) => Promise<boolean>) | null;
+    /** Of the image that belongs to this program; `null` when it is not built. */
+    readonly own: {
+        readonly mrenclave: string;
+        readonly mrsigner: string;
+    } | null;
+}

@@ -1,0 +1,2 @@
+/** Throws VOLUME_IN_USE (exit 5) when a tresord serves what lies at `path`, or has its header there. `purpose`: "create a volume on". */
+export declare function checkNotOpen(path: string, purpose: string): void;

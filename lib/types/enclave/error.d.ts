@@ -1,0 +1,25 @@
+/** Statuses of the enclave as errors: ENCLAVE_<STATUS>, one line each. */
+import { Status } from "../abi/enclave.ts";
+import { TresorError } from "../base/errors.ts";
+import type { HeaderFacts } from "./types.ts";
+export type StatusName = Exclude<keyof typeof Status, "ok">;
+/** What is known beyond the status. */
+export interface EnclaveErrorFacts {
+    /** With "header": what differs. */
+    readonly header?: HeaderFacts;
+    /** With "passphrase": why a sealed keyslot could not even be tried. */
+    readonly seal?: StatusName | null;
+    /** KiB a keyslot's KDF asked for and did not get. */
+    readonly neededKib?: number;
+}
+export declare class EnclaveError extends TresorError {
+    readonly status: StatusName;
+    readonly facts: HeaderFacts | undefined;
+    readonly seal: StatusName | null;
+    readonly neededKib: number;
+    constructor(status: StatusName, facts?: EnclaveErrorFacts);
+}
+/** Name of a status number; `null` for TRESOR_OK. */
+export declare function statusName(status: number): StatusName | null;
+/** The enclave is gone: a fault inside, or its memory was taken. `fault`: what the CPU reported of it. */
+export declare function enclaveLost(fault: string | null): TresorError;

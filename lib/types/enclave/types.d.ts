@@ -1,0 +1,160 @@
+/**
+ * What the rest of the product sees of an enclave. Types only: `client.ts`
+ * implements `Enclave` over the addon, tests may implement it otherwise.
+ * Shapes mirror abi/enclave.h; all sizes are bytes.
+ */
+import type { Backend } from "../abi/enclave.ts";
+import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts";
+import type { FileSectors, MemoryKinds } from "../native/addon.ts";
+export type SealPolicy = "mrsigner" | "mrenclave";
+export type Purpose = "create" | "unlock" | "enrol" | "authenticate" | "legacy";
+export type BlockMode = "xts" | "cbc" | "ctr" | "ecb" | "cbc-essiv";
+/** Names a volume key held inside the enclave. Carries no key material. */
+export type VolumeHandle = number & {
+    readonly __handle: true;
+};
+/** Associated data of a sealed request. */
+export interface RequestContext {
+    readonly purpose: Purpose;
+    readonly uuid: string;
+    /** `null`: any of the keyslots given. */
+    readonly slot: number | null;
+    readonly freshSlot: number | null;
+    /** Whether a keyslot without a sealed salt may be tried or made. */
+    readonly unsealed: boolean;
+    /** SHA-256 over the public parameters of the whole request, see asked.ts. */
+    readonly request: Uint8Array;
+    readonly nonce: Uint8Array;
+}
+/** enc || ciphertext || tag with the context it is bound to. */
+export interface SealedRequest {
+    readonly context: RequestContext;
+    readonly bytes: Uint8Array;
+}
+export interface HeaderFacts {
+    readonly segmentChanged: boolean;
+    readonly slotsChanged: readonly number[];
+    readonly slotsAdded: readonly number[];
+    readonly slotsRemoved: readonly number[];
+    /** Refused for that: a sealed keyslot has MACs, so somebody took them away. */
+    readonly macsMissing?: true;
+}
+export interface EnclaveIdentity {
+    readonly backend: Backend;
+    readonly mrenclave: string;
+    readonly mrsigner: string;
+    readonly isvProdId: number;
+    readonly isvSvn: number;
+    readonly cpuSvn: string;
+    readonly debug: boolean;
+    readonly xfrm: bigint;
+    /** X25519, fresh per start. */
+    readonly publicKey: Uint8Array;
+    /** Code path in use: "vaes512" | "vaes256" | "aesni". */
+    readonly aes: string;
+    /** Largest memory a KDF can have, KiB. */
+    readonly kdfMemoryKib: number;
+    readonly memory: MemoryKinds;
+}
+export interface Unlocked extends HeaderFacts {
+    readonly handle: VolumeHandle;
+    readonly slot: number;
+    /** The salt of `slot` sealed anew because the seal was stale; write it to the token. */
+    readonly resealed: Uint8Array | null;
+}
+export interface Authenticated {
+    readonly macs: HeaderMacs;
+    /** A sealed keyslot opened although the header had no MACs: somebody took them away. */
+    readonly macsMissing: boolean;
+}
+export interface Block {
+    readonly input: Uint8Array;
+    readonly output: Uint8Array;
+    readonly handle: VolumeHandle;
+    readonly mode: BlockMode;
+    readonly decrypt: boolean;
+    /** 16 bytes, updated in place. */
+    readonly iv: Uint8Array;
+}
+export interface Range {
+    readonly input: Uint8Array;
+    readonly output: Uint8Array;
+    /** 512-byte units from the segment's start. */
+    readonly sector: bigint;
+}
+/**
+ * Every method rejects with TresorError; codes are ENCLAVE_<STATUS> after
+ * enum tresor_status (ENCLAVE_PASSPHRASE, ENCLAVE_MESSAGE, ENCLAVE_SEAL_MACHINE, …).
+ * An ENCLAVE_HEADER error carries `facts: HeaderFacts`.
+ */
+export interface Enclave extends AsyncDisposable {
+    readonly identity: EnclaveIdentity;
+    /** False after a fault inside, a failed self-test, or loss of the EPC. */
+    readonly alive: boolean;
+    challenge(purpose: Purpose): Promise<Uint8Array>;
+    /** EREPORT, 432 bytes. */
+    report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>;
+    create(sealed: SealedRequest, header: {
+        readonly uuid: string;
+        readonly segment: Segment;
+        readonly digest: {
+            readonly hash: Hash;
+            readonly iterations: number;
+        };
+    }, keyslot: KeyslotParameters, policy: SealPolicy): Promise<{
+        readonly digest: Digest;
+        readonly keyslot: MadeKeyslot;
+        readonly macs: HeaderMacs;
+    }>;
+    /** A stale seal is made again under its own policy. */
+    unlock(sealed: SealedRequest, header: Header): Promise<Unlocked>;
+    /** Purpose "authenticate": proves a passphrase and makes the MACs again, also where there were none. */
+    authenticate(sealed: SealedRequest, header: Header): Promise<Authenticated>;
+    enrol(sealed: SealedRequest, header: Header, fresh: KeyslotParameters, policy: SealPolicy): Promise<{
+        readonly keyslot: MadeKeyslot;
+        readonly macs: HeaderMacs;
+        readonly slot: number;
+    }>;
+    legacy(request: {
+        readonly uuid: string;
+        readonly mode: BlockMode;
+        readonly keySize: number;
+        readonly kdf: Kdf;
+        /** The salt; or make one, sealed under this policy. */
+        readonly salt: {
+            readonly sealed: Uint8Array;
+        } | {
+            readonly make: SealPolicy;
+        };
+        readonly secret: Uint8Array | SealedRequest;
+    }): Promise<{
+        readonly handle: VolumeHandle;
+        readonly sealed: Uint8Array;
+    }>;
+    /** Synchronous: one entry for up to 256 ranges; the data path's fallback and the tests' way in. */
+    sectors(handle: VolumeHandle, decrypt: boolean, ranges: readonly Range[]): void;
+    /** The same past JavaScript, on an open file; absent in enclaves that tests play. `fd` stays the caller's. */
+    fileSectors?(handle: VolumeHandle, fd: number): FileSectors;
+    blocks(blocks: readonly Block[]): void;
+    /** Wipes the keys. */
+    closeVolume(handle: VolumeHandle): void;
+    selftest(): Promise<readonly {
+        readonly name: string;
+        readonly passed: boolean;
+    }[]>;
+    /** Runs a KDF on fixed input; milliseconds. */
+    benchmark(kdf: Kdf, keySize: number): Promise<number>;
+    close(): Promise<void>;
+}
+/** How an enclave is started. */
+export interface EnclaveOptions {
+    readonly backend: Backend | "auto";
+    /** Software backend: cycles burnt per entry and exit, to model SGX. */
+    readonly transitionCycles?: number;
+    /** Software backend: directory of the machine secret. */
+    readonly stateDir?: string;
+    /** Nothing sealed is opened or made: where no machine secret can be kept, one for this process will do. */
+    readonly sealsNothing?: boolean;
+    /** CPU feature mask, to force slower paths in tests and benchmarks. */
+    readonly cpu?: number;
+}

@@ -1,0 +1,2 @@
+import type { Metadata } from "./metadata.ts";
+export declare function emitMetadata(metadata: Metadata): string;

@@ -1,0 +1,2 @@
+import type { Files } from "./read.ts";
+export declare const files: Files;

@@ -1,0 +1,36 @@
+/**
+ * Where a volume's ciphertext lies. Offsets and lengths are bytes, safe
+ * integers. A promise resolves only when the whole range was moved, and rejects
+ * with IoError otherwise. What a store does not own it neither keeps nor wipes.
+ */
+export interface Store {
+    /** As it was named: for messages. */
+    readonly path: string;
+    /** Bytes, as they were when it was opened or last refreshed. */
+    readonly size: number;
+    readonly readOnly: boolean;
+    /** Whether `discard` gives space back; without it, it does nothing. */
+    readonly discards: boolean;
+    /** A flush failed: nothing is written any more, until it is opened again. Absent: it recovers by itself. */
+    readonly failed?: boolean;
+    /** Bytes; writes that are no multiples of it, or do not begin at one, are not atomic. Absent: 512 or less. */
+    readonly minimumBlock?: number;
+    /** For I/O past this interface, through the page cache; `null`: there is no such way. */
+    readonly fd: number | null;
+    read(offset: number, into: Uint8Array): Promise<void>;
+    /** `from` must not change until this has resolved. */
+    write(offset: number, from: Uint8Array): Promise<void>;
+    /** Resolves when every write resolved before is on stable storage. */
+    flush(): Promise<void>;
+    discard(offset: number, length: number): Promise<void>;
+    /** Looks at the backing storage again; the size it now has. */
+    refresh(): Promise<number>;
+    /**
+     * Runs `work` under cryptsetup's lock of the header that lies here, shared for reading, exclusive
+     * for writing. Throws TresorError LUKS2_LOCKED (exit 5). Where cryptsetup cannot come there is no lock.
+     */
+    locked<T>(mode: "shared" | "exclusive", work: () => Promise<T>): Promise<T>;
+    close(): Promise<void>;
+}
+/** Throws EINVAL for a range that does not lie inside `size`. */
+export declare function checkRange(size: number, offset: number, length: number): void;

@@ -1,0 +1,189 @@
+/** A volume opened in this process: its plaintext is read and written here, its key stays in the enclave. */
+import { askEnclave, TrustedEnclave } from "../attest/trusted-enclave.ts"
+import { chooseBackend, openEnclave } from "../enclave/loader.ts"
+import type { Enclave } from "../enclave/types.ts"
+import { type NbdServer, serveNbd } from "../export/server.ts"
+import { openHeader } from "../header/access.ts"
+import { checkApart } from "../header/apart.ts"
+import { saveResealed, unlockKey, withAdmitted } from "../keyslots/unlock.ts"
+import { openVolumeOn } from "../volume/open.ts"
+import type { Volume } from "../volume/volume.ts"
+import { audienceOf, choiceOf, type EnclaveOptions, type WorldOptions } from "./options.ts"
+import { wiping } from "./secrets.ts"
+
+export interface OpenOptions extends EnclaveOptions, WorldOptions {
+  /** Wiped by the call. */
+  readonly passphrase: Uint8Array
+  /** Only this keyslot, 0 to 31; default: those that cryptsetup would try. */
+  readonly keySlot?: number
+  readonly readOnly?: boolean
+  /** Pass `discard` on to what is below; it shows which sectors are unused. */
+  readonly discards?: boolean
+  /** O_DIRECT below. */
+  readonly direct?: boolean
+  /** Path of a detached header. */
+  readonly header?: string
+}
+
+/** An NBD server over an open volume; closing it answers what has begun and leaves the volume open. */
+export class ServedVolume implements AsyncDisposable {
+  /** NBD URI of the export. */
+  readonly uri: string
+  readonly #server: NbdServer
+
+  constructor(path: string, server: NbdServer) {
+    this.uri = `nbd+unix:///?socket=${encodeURIComponent(path)}`
+    this.#server = server
+  }
+
+  /** Clients connected now. */
+  get connections(): number {
+    return this.#server.connections
+  }
+
+  close(): Promise<void> {
+    return this.#server.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/**
+ * Offsets and lengths are bytes, safe integers, of any alignment. I/O rejects with IoError: EINVAL (outside the volume),
+ * EPERM (read-only), EIO, ENOSPC, ESHUTDOWN (closed).
+ */
+export class OpenVolume implements AsyncDisposable {
+  readonly path: string
+  readonly uuid: string
+  readonly label: string
+  /** The keyslot that opened. */
+  readonly keySlot: number
+  readonly #volume: Volume
+  readonly #enclave: Enclave
+  #closed: Promise<void> | null = null
+
+  constructor(
+    { path, uuid, label, keySlot }: Pick<OpenVolume, "path" | "uuid" | "label" | "keySlot">,
+    volume: Volume,
+    enclave: Enclave,
+  ) {
+    this.path = path
+    this.uuid = uuid
+    this.label = label
+    this.keySlot = keySlot
+    this.#volume = volume
+    this.#enclave = enclave
+  }
+
+  /** Bytes of plaintext. */
+  get size(): number {
+    return this.#volume.size
+  }
+
+  /** Bytes. */
+  get sectorSize(): number {
+    return this.#volume.sectorSize
+  }
+
+  get readOnly(): boolean {
+    return this.#volume.readOnly
+  }
+
+  /** `length` bytes of plaintext, the caller's to wipe. */
+  read(offset: number, length: number): Promise<Uint8Array> {
+    return this.#volume.read(offset, length)
+  }
+
+  /** `bytes` must not change until this has resolved; on stable storage after the next `flush`. */
+  write(offset: number, bytes: Uint8Array): Promise<void> {
+    return this.#volume.write(offset, bytes)
+  }
+
+  /** Resolves when every write resolved before is on stable storage. */
+  flush(): Promise<void> {
+    return this.#volume.flush()
+  }
+
+  /** The range is not needed any more: what it reads as is undefined. Does nothing without the option `discards`. */
+  discard(offset: number, length: number): Promise<void> {
+    return this.#volume.discard(offset, length)
+  }
+
+  /** Serves it on a new Unix socket, mode 0600, to any number of NBD clients. Throws Node's errors for the socket. */
+  async serve(socket: string): Promise<ServedVolume> {
+    const before = process.umask(0o177)
+    try {
+      return new ServedVolume(socket, await serveNbd({ path: socket, volume: this.#volume }))
+    } finally {
+      process.umask(before)
+    }
+  }
+
+  /** Drains, flushes, wipes the key. Rejects when data may be lost; the key is wiped all the same. */
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      try {
+        await this.#volume.close()
+      } finally {
+        await this.#enclave.close()
+      }
+    })()
+    return this.#closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/**
+ * Opens a volume without a daemon; nobody else may have it open (STORE_BUSY, VOLUME_IN_USE, exit 5). `path`: a file, a
+ * block device, or an NBD URI. Throws TresorError, among others: ENCLAVE_PASSPHRASE (exit 2), STORE_MISSING, NOT_LUKS,
+ * LUKS2_UNSUPPORTED (exit 4), ATTEST_UNKNOWN (exit 2).
+ *
+ * @example
+ * await using volume = await open("disk.img", { passphrase })
+ * await volume.write(0, bytes)
+ * await volume.flush()
+ */
+export async function open(path: string, options: OpenOptions): Promise<OpenVolume> {
+  return wiping([options.passphrase], async () => {
+    const { readOnly = false, direct = false, header: headerPath = null } = options
+    const audience = audienceOf(options)
+    const warn = (message: string, facts: Record<string, unknown>) =>
+      audience.warn(`${message}: ${JSON.stringify(facts)}`)
+    const choice = choiceOf(options)
+    const backend = chooseBackend(choice.backend)
+    const owner = {}
+    const access = await openHeader(headerPath ?? path, { readOnly, backend, owner, warn })
+    checkApart({ path, header: headerPath }, access.segment, access.size)
+    const enclave = await openEnclave({ backend, sealsNothing: !access.sealed })
+    try {
+      const trusted = await TrustedEnclave.assess(
+        askEnclave(enclave),
+        { policy: choice.policy, startedHere: true },
+        audience,
+      )
+      const discards = options.discards === true || access.discards
+      const volume = await openVolumeOn(path, access.segment, { readOnly, direct, owner, discards, log: warn })
+      try {
+        const unlocking = { enclave, access, name: path, path, warn }
+        const slot = options.keySlot ?? null
+        const header = withAdmitted(unlocking, await access.read(), { slot, unsealed: true })
+        const sealed = await trusted.seal({ purpose: "unlock", header, slot }, { existing: options.passphrase })
+        const opened = await unlockKey(unlocking, header, sealed)
+        volume.unlock(enclave, opened.handle)
+        if (!readOnly) await saveResealed(unlocking, opened)
+        return new OpenVolume({ path, uuid: access.uuid, label: access.label, keySlot: opened.slot }, volume, enclave)
+      } catch (error) {
+        await volume.close().catch(() => {})
+        throw error
+      }
+    } catch (error) {
+      await enclave.close()
+      throw error
+    }
+  })
+}

@@ -1,0 +1,51 @@
+/** A volume's plaintext side over the store its data lie on; locked. */
+import { Exit, TresorError } from "../base/errors.ts"
+import { IoError } from "../base/io-error.ts"
+import type { Segment } from "../luks2/types.ts"
+import { type OpenStoreOptions, openStore } from "../store/open.ts"
+import type { Store } from "../store/store.ts"
+import { Volume, type VolumeOptions } from "./volume.ts"
+
+export type OpenVolumeOptions = OpenStoreOptions & Pick<VolumeOptions, "discards" | "lockGraceMs">
+
+/** Throws TresorError STORE_UNFIT, SEGMENT_OUTSIDE (exit 4), and as openStore. */
+export async function openVolumeOn(path: string, segment: Segment, options: OpenVolumeOptions): Promise<Volume> {
+  const store = await openStore(path, options)
+  try {
+    return over(store, path, segment, options)
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+function over(store: Store, path: string, segment: Segment, options: OpenVolumeOptions): Volume {
+  const { offset, size, sectorSize } = segment
+  const { minimumBlock = 1 } = store
+  if (sectorSize % minimumBlock !== 0 || offset % BigInt(minimumBlock) !== 0n) {
+    throw new TresorError(
+      "STORE_UNFIT",
+      Exit.wrongDevice,
+      `Cannot open ${path}: the NBD server takes whole blocks of ${minimumBlock} bytes, the volume has sectors of ` +
+        `${sectorSize} from byte ${offset} on; serve it with smaller blocks`,
+    )
+  }
+  try {
+    return new Volume({
+      store,
+      offset: Number(offset),
+      size: size === null ? null : Number(size),
+      sectorSize,
+      readOnly: options.readOnly,
+      ...(options.discards !== undefined && { discards: options.discards }),
+      ...(options.lockGraceMs !== undefined && { lockGraceMs: options.lockGraceMs }),
+    })
+  } catch (error) {
+    if (!(error instanceof IoError)) throw error
+    throw new TresorError(
+      "SEGMENT_OUTSIDE",
+      Exit.wrongDevice,
+      `Cannot open ${path}: ${error.message}; it may be truncated`,
+    )
+  }
+}
