@@ -137,7 +137,7 @@ other_key() { # the same handle, another key: refused, and nothing was answered 
 	wait "$ringd_pid"
 	dd if=/dev/mapper/f bs=4096 count=1 iflag=direct status=none >"$work/read" &
 	local read=$!
-	$ringd --key "$fault_handle:$(random_hex 64)" 2>"$work/refused" && return 1
+	timeout 20 $ringd --key "$fault_handle:$(random_hex 64)" 2>"$work/refused" && return 1
 	grep -q 'Key was rejected' "$work/refused" && kill -0 $read || return
 	start_ringd --key "$fault_handle:$fault_key" && wait $read && cmp "$work/read" <(head -c 4096 "$work/data") &&
 		dmsetup remove f && stop_ringd

@@ -113,7 +113,10 @@ two_keys_on_disk() {
 	dmsetup remove a && dmsetup remove b && aes_map a "$key_a" /dev/ram0 4096 && aes_map b "$key_b" /dev/ram1 &&
 		same a && same b && dmsetup remove a && dmsetup remove b
 }
-handle_taken() { ! $ringd --key "$handle_a:$key_a" 2>&1; }
+handle_taken() {
+	timeout 20 $ringd --key "$handle_a:$key_a" 2>"$work/refused"
+	grep 'File exists' "$work/refused"
+}
 wipe() {
 	map a "$handle_a" /dev/ram0 4096 && same a && dmsetup suspend a && dmsetup message a 0 key wipe &&
 		dmsetup message a 0 key set "$handle_a" && dmsetup resume a && same a &&
