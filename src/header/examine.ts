@@ -76,9 +76,7 @@ export function examine(found: FoundCopies, deviceSize: number, other: string | 
     ofCopy(found.primary, found),
     ofCopy(found.secondary, found),
     ...(other === null ? [] : [damage(`it holds ${other} too: ambiguous signatures, nothing is written over it`)]),
-    sound(
-      `keyslots: ${keyslots.size}, tokens: ${tokens.size}; areas apart from each other, every reference leads somewhere`,
-    ),
+    sound(`keyslots: ${keyslots.size}, tokens: ${tokens.size}; no areas overlap, every reference resolves`),
     ...ofSize(header, deviceSize),
     ...faultsOf(header.metadata).map((fault) => (fault.damaged ? damage : remark)(faultWords(fault))),
     ...ofReferences(header.metadata),

@@ -102,7 +102,7 @@ function sgxChecks(machine: Machine): Check[] {
         : `${model || "unknown processor"}: ${sgxCpu.sgx ? "it has SGX, but the kernel does not use it" : "the kernel sees no SGX"}`,
       means: sgx
         ? "the enclave can run in hardware"
-        : "backend software: keys stay out of dumps and swap, not out of reach of an active root, the kernel, DMA or cold boot",
+        : "backend software: keys stay out of dumps and swap, but not out of reach of an active root, the kernel, DMA or cold boot",
       remedy: sgx || device ? null : state.remedy,
     },
   ]
@@ -124,9 +124,9 @@ function sgxChecks(machine: Machine): Check[] {
       name: "flexible launch control",
       state: flc ? "yes" : "no",
       found: flc
-        ? "the processor takes any signer"
+        ? "the processor accepts any signer"
         : sgxCpu.launchControl
-          ? "locked by the BIOS, or SGX is switched off there"
+          ? "locked by the BIOS, or SGX is disabled there"
           : "absent in this processor",
       means: flc ? "our own signature launches the enclave" : "Linux does not offer /dev/sgx_enclave without it",
       remedy: flc || !sgxCpu.launchControl ? null : LAUNCH_CONTROL_REMEDY,
@@ -147,7 +147,7 @@ function sgxChecks(machine: Machine): Check[] {
       means: usable
         ? "this user can run enclaves"
         : device
-          ? "`--backend auto` takes SGX and is refused: nothing falls back to software unasked"
+          ? "`--backend auto` takes SGX and is refused: it never falls back to software by itself"
           : "backend software is used",
       remedy: device ? state.remedy : null,
     },
@@ -156,7 +156,7 @@ function sgxChecks(machine: Machine): Check[] {
       name: "enclave page cache",
       state: bytes >= 128 << 20 ? "yes" : "info",
       found: bytes === 0 ? "size unknown" : formatSize(bytes),
-      means: "the memory of an Argon2 keyslot has to fit; more is paged, slowly",
+      means: "the memory of an Argon2 keyslot should fit; a larger one is paged and slow",
       remedy: bytes >= 128 << 20 || bytes === 0 ? null : "raise the PRMRR size in the BIOS set-up",
     },
     {
@@ -166,9 +166,10 @@ function sgxChecks(machine: Machine): Check[] {
       found: !linux
         ? `Linux ${machine.kernel} does not support it`
         : dynamic
-          ? "the processor and Linux have it"
+          ? "supported by the processor and Linux"
           : "this processor has SGX1 only",
-      means: "with it a keyslot of cryptsetup's default 1 GiB Argon2 opens; without it slots up to the fixed heap do",
+      means:
+        "with it, a keyslot with cryptsetup's default of 1 GiB for Argon2 opens; without it, keyslots up to the size of the fixed heap",
       remedy: linux ? null : "run Linux 6.0 or newer",
     },
   )
@@ -179,10 +180,10 @@ function sgxChecks(machine: Machine): Check[] {
       id: "aesmd",
       name: "aesmd",
       state: aesm ? "yes" : "info",
-      found: aesm ? "its socket is there" : "no socket",
+      found: aesm ? "its socket exists" : "no socket",
       means: aesm
         ? "quotes for remote attestation can be made"
-        : "local use needs none; `tresor attest show` cannot make a quote",
+        : "`tresor attest show` cannot make a quote; local use does not need one",
       remedy: aesm ? null : "install Intel's sgx-aesm-service and libsgx-aesm-quote-ex-plugin",
     },
     {
@@ -190,7 +191,7 @@ function sgxChecks(machine: Machine): Check[] {
       name: "PCCS",
       state: pccs ? "yes" : "info",
       found: pccs ? "/etc/sgx_default_qcnl.conf" : "not set up",
-      means: "where certificates for quotes come from",
+      means: "source of certificates for quotes",
       remedy: pccs ? null : "set PCCS_URL in /etc/sgx_default_qcnl.conf",
     },
   )
@@ -215,15 +216,15 @@ function machineChecks(machine: Machine): Check[] {
       name: "AES instructions",
       state: aes ? "yes" : "no",
       found: aes ? wide : "none",
-      means: aes ? "constant-time encryption at full speed" : "Tresor cannot run: it has no AES with tables",
-      remedy: aes ? null : "a processor of 2011 or later has them; look for AES-NI in the BIOS set-up",
+      means: aes ? "constant-time encryption at full speed" : "Tresor cannot run: it uses no table-based AES",
+      remedy: aes ? null : "most processors since 2011 have them; look for AES-NI in the BIOS set-up",
     },
     {
       id: "memlock",
       name: "RLIMIT_MEMLOCK",
       state: limit === "unlimited" || Number(limit) >= 64 << 20 ? "yes" : "info",
       found: limit === "unlimited" || limit === "unknown" ? limit : formatSize(Number(limit)),
-      means: "memfd_secret and locked memory count against it; what does not fit is unlocked, and `status` says so",
+      means: "memfd_secret and locked memory count against it; memory beyond it is not locked, and `status` says so",
       remedy:
         limit === "unlimited" || Number(limit) >= 64 << 20
           ? null
@@ -234,17 +235,17 @@ function machineChecks(machine: Machine): Check[] {
       name: "kernel NBD driver",
       state: nbd !== null && nbdClient ? "yes" : "info",
       found: nbd === null ? "not in this kernel" : nbdClient ? nbd : `${nbd}, but nbd-client is not installed`,
-      means: nbd !== null && nbdClient ? "`tresor mount` uses it" : "`tresor mount` takes nbdfuse and a loop device",
+      means: nbd !== null && nbdClient ? "`tresor mount` uses it" : "`tresor mount` uses nbdfuse and a loop device",
       remedy: nbd === null ? null : nbdClient ? null : "install nbd-client",
     },
     {
       id: "fuse",
       name: "FUSE and nbdfuse",
       state: fuse && nbdfuse ? "yes" : nbd !== null ? "info" : "no",
-      found: !fuse ? "no /dev/fuse" : nbdfuse ? "both there" : "/dev/fuse, but nbdfuse is not installed",
+      found: !fuse ? "no /dev/fuse" : nbdfuse ? "available" : "/dev/fuse, but nbdfuse is not installed",
       means:
         fuse && nbdfuse
-          ? "the volume can be shown as a file, unprivileged"
+          ? "a volume can be mounted as a file without root"
           : "`tresor mount` needs the kernel's NBD driver",
       remedy: fuse ? (nbdfuse ? null : "install libnbd-bin and fuse3") : "modprobe fuse",
     },
@@ -252,8 +253,8 @@ function machineChecks(machine: Machine): Check[] {
       id: "loop",
       name: "loop devices",
       state: loop ? "yes" : "info",
-      found: loop ? "there" : "none",
-      means: "how `tresor mount` gets from nbdfuse's file to a filesystem",
+      found: loop ? "available" : "none",
+      means: "`tresor mount` needs them on top of nbdfuse",
       remedy: loop ? null : "modprobe loop",
     },
     {
@@ -264,7 +265,7 @@ function machineChecks(machine: Machine): Check[] {
       means:
         crypt !== null
           ? "`tresor open --kernel` can map a volume"
-          : "`tresor open --kernel` cannot work here; NBD does",
+          : "`tresor open --kernel` cannot work here; NBD works",
       remedy: crypt !== null ? null : "run a kernel with CONFIG_DM_CRYPT",
     },
     {
@@ -272,19 +273,19 @@ function machineChecks(machine: Machine): Check[] {
       name: "tresor.ko",
       state: module ? "yes" : "info",
       found: module ? "loaded" : "not loaded",
-      means: module ? "dm-crypt asks the enclave" : "only `tresor open --kernel` needs it",
+      means: module ? "dm-crypt can use the enclave" : "only `tresor open --kernel` needs it",
       remedy: module || crypt === null ? null : "tresor kernel build && tresor kernel load",
     },
   ]
   return checks
 }
 
-/** What would bring memfd_secret(2) back. */
+/** How to make memfd_secret(2) available. */
 function secretMemoryRemedy(fault: string | null): string {
-  if (fault === null) return "see RLIMIT_MEMLOCK below: memfd_secret is there, and did not get all it needs"
+  if (fault === null) return "raise RLIMIT_MEMLOCK (below): memfd_secret did not get all the memory it needs"
   if (fault === "ENOSYS") return "memfd_secret needs Linux 5.14 or newer, before 6.5 with secretmem.enable=1"
   if (fault === "EPERM") {
-    return "the kernel was not asked: a seccomp filter refuses memfd_secret (a container runtime's, or SystemCallFilter=); allow it there"
+    return "a seccomp filter (of a container runtime, or SystemCallFilter=) refuses memfd_secret; allow it there"
   }
   return `memfd_secret is refused (${fault})`
 }
@@ -325,9 +326,12 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Che
     id: "signer",
     name: "signer of the enclave",
     state: "info",
-    found: `MRSIGNER ${identity.mrsigner}${machine.signerKey === null ? ", its key is not here" : `, key in ${machine.signerKey}`}`,
+    found: `MRSIGNER ${identity.mrsigner}${machine.signerKey === null ? ", its key is not on this machine" : `, key in ${machine.signerKey}`}`,
     means: "its seals open in every enclave of the same signer whose version is the same or higher",
-    remedy: machine.signerKey === null ? null : "keep a copy: an enclave by another key opens none of these volumes",
+    remedy:
+      machine.signerKey === null
+        ? null
+        : "keep a copy: an enclave signed with another key cannot open the volumes sealed on this machine",
   })
   if (identity.backend === "sgx") return checks
   for (const [region, name] of [
@@ -349,7 +353,7 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Che
   return checks
 }
 
-/** What keeps root from the software backend's keys, and where the file lies that its seals depend on. */
+/** What keeps root from the software backend's keys, and where the machine secret is. */
 function rootChecks(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
   if (identity instanceof Error || identity.backend === "sgx") return []
   const states = { closed: "yes", narrowed: "info", open: "no" } as const
@@ -362,7 +366,7 @@ function rootChecks(machine: Machine, identity: EnclaveIdentity | Error): Check[
     state: "info",
     found: placeOf(file, disks),
     means: secretRisk(null),
-    remedy: "keep it on another disk than the volumes (TRESOR_STATE_DIR), or encrypt the disk it is on",
+    remedy: "keep it on another disk than the volumes (TRESOR_STATE_DIR), or encrypt its disk",
   }
   return [secret, ...judged]
 }

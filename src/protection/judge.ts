@@ -1,7 +1,7 @@
 /**
  * What a machine's settings add to the software backend, one judgement each.
- * All of them narrow what root can do; none makes root harmless, and no word
- * here says so: perf and BPF read any process for root under every setting.
+ * Each of them restricts root; none makes root harmless, and no text here claims
+ * that: with perf and BPF, root reads any process under every setting.
  * Sources: Linux' Documentation/admin-guide/{LSM/Yama,sysctl/kernel,kernel-parameters},
  * kernel_lockdown(7), memfd_secret(2), and for what lockdown leaves open
  * kernel/events/core.c and kernel/trace/bpf_trace.c. Pure.
@@ -29,7 +29,7 @@ export interface MachineFacts {
   readonly secretMemory: boolean
 }
 
-/** "closed": the way is shut, to root too; "narrowed": to some; "open": to nobody who could not anyway. */
+/** "closed": closed to root too; "narrowed": closed to some; "open": no restriction by this setting. */
 export type Verdict = "closed" | "narrowed" | "open"
 
 export interface Judgement {
@@ -59,11 +59,12 @@ function ptrace({ ptraceScope }: MachineFacts): Said {
   return {
     verdict: "open",
     found,
-    means: "root attaches a debugger and makes tresord write its keys out; other users cannot, it is not dumpable",
+    means:
+      "root can attach a debugger and make tresord write out its keys; other users cannot, as tresord is not dumpable",
     remedy:
       ptraceScope === null
         ? "run a kernel with Yama and set kernel.yama.ptrace_scope=3"
-        : "sysctl kernel.yama.ptrace_scope=3 forbids it to root too, until the next boot; no debugger works then",
+        : "set sysctl kernel.yama.ptrace_scope=3: forbids it to root too until the next boot, and disables every debugger",
   }
 }
 
@@ -76,14 +77,14 @@ function procMem({ procMem: setting, ptraceScope }: MachineFacts): Said {
     return {
       verdict: "narrowed",
       found,
-      means: "only a debugger that is attached writes over tresord's code through /proc/PID/mem",
+      means: "only an attached debugger can overwrite tresord's code through /proc/PID/mem",
       remedy: null,
     }
   }
   return {
     verdict: "open",
     found,
-    means: "root writes over tresord's code through /proc/PID/mem, unless this kernel was built to forbid it",
+    means: "root can overwrite tresord's code through /proc/PID/mem, unless this kernel was built to forbid it",
     remedy: "boot Linux 6.12 or newer with proc_mem.force_override=never",
   }
 }
@@ -97,21 +98,21 @@ function lockdown({ lockdown: mode }: MachineFacts): Said {
         verdict: "narrowed",
         found,
         means:
-          "root does not change the running kernel, nor read it, nor use tracefs and kprobes; perf and BPF still read tresord",
+          "root can neither change nor read the running kernel, nor use tracefs and kprobes; perf and BPF still read tresord",
         remedy: null,
       }
     case "integrity":
       return {
         verdict: "narrowed",
         found,
-        means: "root does not change the running kernel; tracefs, perf and BPF still read tresord",
+        means: "changes of the running kernel are refused to root; tracefs, perf and BPF still read tresord",
         remedy,
       }
     default:
       return {
         verdict: "open",
         found,
-        means: "root puts code into the running kernel, and that reads all memory",
+        means: "root can put code into the running kernel, which reads all memory",
         remedy,
       }
   }
@@ -127,21 +128,26 @@ function perf({ perfParanoid }: MachineFacts): Said {
     }
   }
   const found = `kernel.perf_event_paranoid ${perfParanoid}`
-  const root = "root samples tresord's stack and registers"
+  const root = "root can sample tresord's stack and registers"
   if (perfParanoid >= 3)
     return {
       verdict: "narrowed",
       found,
-      means: `other users have no perf at all, where this kernel knows 3; ${root}`,
+      means: `other users cannot use perf, if this kernel supports the value 3; ${root}`,
       remedy: null,
     }
   if (perfParanoid === 2)
-    return { verdict: "narrowed", found, means: `other users measure their own programs only; ${root}`, remedy: null }
+    return {
+      verdict: "narrowed",
+      found,
+      means: `other users can measure their own programs only; ${root}`,
+      remedy: null,
+    }
   return {
     verdict: "open",
     found,
-    means: `other users measure the kernel, which tells them about tresord's timing; ${root}`,
-    remedy: "sysctl kernel.perf_event_paranoid=2, or 3 on Debian",
+    means: `other users can measure the kernel, which reveals tresord's timing; ${root}`,
+    remedy: "set sysctl kernel.perf_event_paranoid=2, or 3 on Debian",
   }
 }
 
@@ -159,14 +165,14 @@ function bpf({ unprivilegedBpfDisabled: disabled }: MachineFacts): Said {
     ? {
         verdict: "narrowed",
         found,
-        means: "other users load no BPF program, a help to Spectre; root's BPF programs read tresord",
+        means: "other users cannot load BPF programs, which help Spectre attacks; root's BPF programs read tresord",
         remedy: null,
       }
     : {
         verdict: "open",
         found,
-        means: "other users load BPF programs, a help to Spectre; root's read tresord",
-        remedy: "sysctl kernel.unprivileged_bpf_disabled=1",
+        means: "other users can load BPF programs, which help Spectre attacks; root's BPF programs read tresord",
+        remedy: "set sysctl kernel.unprivileged_bpf_disabled=1",
       }
 }
 
@@ -177,7 +183,7 @@ function modules(facts: MachineFacts): Said {
     return {
       verdict: "closed",
       found: "no modules can be loaded",
-      means: "root loads no code into the kernel this way",
+      means: "root can load no code into the kernel this way",
       remedy: null,
     }
   }
@@ -185,15 +191,15 @@ function modules(facts: MachineFacts): Said {
     return {
       verdict: "narrowed",
       found: "only signed modules",
-      means: "root loads into the kernel only what somebody signed whose key it knows",
+      means: "root can load only modules signed with a key that the kernel trusts",
       remedy: null,
     }
   }
   return {
     verdict: "open",
     found: "unsigned modules too",
-    means: "root loads a module that reads all memory",
-    remedy: "boot with module.sig_enforce=1 or lockdown=integrity; tresor.ko must be signed then",
+    means: "root can load a module that reads all memory",
+    remedy: "boot with module.sig_enforce=1 or lockdown=integrity; tresor.ko must then be signed",
   }
 }
 
@@ -201,7 +207,7 @@ function kexec(facts: MachineFacts): Said {
   const { kexecDisabled } = facts
   const closed = {
     verdict: "closed",
-    means: "root starts no other kernel over this one, which would find the keys",
+    means: "no other kernel can be booted over this one; it would find the keys in memory",
     remedy: null,
   } as const
   if (kexecDisabled === null) return { ...closed, found: "no kexec in this kernel" }
@@ -210,15 +216,15 @@ function kexec(facts: MachineFacts): Said {
     return {
       verdict: "narrowed",
       found: "only signed kernels",
-      means: "root starts only a signed kernel over this one",
+      means: "root can boot only a signed kernel over this one",
       remedy: null,
     }
   }
   return {
     verdict: "open",
     found: "kernel.kexec_load_disabled 0",
-    means: "root starts another kernel over this one, which finds the keys in memory",
-    remedy: "sysctl kernel.kexec_load_disabled=1, until the next boot",
+    means: "root can boot another kernel over this one, which finds the keys in memory",
+    remedy: "set sysctl kernel.kexec_load_disabled=1 (until the next boot)",
   }
 }
 
@@ -231,11 +237,11 @@ function hibernation(facts: MachineFacts): Said {
       means: "the kernel does not hibernate while memfd_secret is in use",
     }
   if (!facts.hibernates || locked(facts))
-    return { ...closed, found: "this kernel does not hibernate", means: "no image of memory gets to the disk" }
+    return { ...closed, found: "this kernel does not hibernate", means: "no memory image is written to the disk" }
   return {
     verdict: "open",
     found: "possible",
-    means: "an image on the disk would hold keys: lock the volume first",
+    means: "a hibernation image would hold keys: lock the volume first",
     remedy: "boot with nohibernate, or make memfd_secret available",
   }
 }
@@ -251,7 +257,7 @@ const PARTS = [
   ["hibernation", "hibernation", hibernation],
 ] as const
 
-/** In the order in which they are shown. Of no use to the keys of an SGX enclave, which is told apart by the caller. */
+/** In the order shown. Irrelevant for the keys of an SGX enclave; the caller checks that. */
 export function judge(facts: MachineFacts): readonly Judgement[] {
   return PARTS.map(([id, name, of]) => ({ id, name, ...of(facts) }))
 }

@@ -23,8 +23,8 @@ const REGIONS = {
 const WHAT: Readonly<Record<string, string>> = {
   EPC: "the processor's enclave page cache, encrypted by it",
   memfd_secret: "memfd_secret(2): not in dumps or swap, and not readable through /proc/PID/mem",
-  mlock: "locked memory: not in dumps or swap; root reads it",
-  plain: "ordinary memory: not in dumps; root reads it, and it may be swapped",
+  mlock: "locked memory: not in dumps or swap; root can read it",
+  plain: "ordinary memory: not in dumps; root can read it, and it may be swapped",
 }
 
 const kindOf = (name: string): string => (name in RANK ? name : "plain")
@@ -46,8 +46,8 @@ const mayHibernate = (memory: MemoryKinds): boolean =>
 function exposedRegions(memory: MemoryKinds): string[] {
   const image = mayHibernate(memory) ? ["a hibernation image"] : []
   const ways = {
-    mlock: [...image, "root's reads of tresord's memory: it is locked memory"].join(" and "),
-    plain: ["swap", ...image, "root's reads of tresord's memory: it is ordinary memory"].join(" and "),
+    mlock: [...image, "reads of tresord's memory by root: it is locked memory"].join(" and "),
+    plain: ["swap", ...image, "reads of tresord's memory by root: it is ordinary memory"].join(" and "),
   }
   return (["plain", "mlock"] as const).flatMap((kind) => {
     const regions = (Object.keys(REGIONS) as (keyof MemoryKinds)[])
@@ -66,7 +66,7 @@ function keptFrom(memory: MemoryKinds): string {
         "core dumps",
         "swap",
         ...image,
-        "reads of tresord's memory (/proc/PID/mem, process_vm_readv), root's too",
+        "reads of tresord's memory (/proc/PID/mem, process_vm_readv), also by root",
       ].join(", ")
     case "mlock":
       return ["core dumps", "swap", ...image].join(", ")
@@ -82,7 +82,7 @@ export function protection(backend: Backend, memory: MemoryKinds): Protection {
     return {
       protected: [
         "passphrases and keys, from root, the kernel, a hypervisor, DMA and cold boot",
-        "the passphrase, from guessing with a stolen disk: that takes this CPU",
+        "the passphrase, from guessing with a stolen disk: guessing needs this CPU",
       ],
       exposed: always,
     }
@@ -95,7 +95,7 @@ export function protection(backend: Backend, memory: MemoryKinds): Protection {
     exposed: [
       ...exposedRegions(memory),
       "passphrases and keys, from root that traces (ptrace), probes (uprobes, perf, BPF) or runs code in tresord",
-      "passphrases and keys, from the kernel, a hypervisor, DMA and cold boot: this machine runs no SGX enclave",
+      "passphrases and keys, from the kernel, a hypervisor, DMA and cold boot: this enclave does not run in SGX",
       ...always,
     ],
   }
@@ -108,6 +108,6 @@ export function placeOf(path: string, disks: readonly string[]): string {
 /** What the machine secret is worth. `shared`: whether the volume lies on the same disk; null: not known. */
 export function secretRisk(shared: boolean | null): string {
   return shared === true
-    ? "on the disk of the volume: who steals it has both, and guesses the passphrase against its KDF alone"
-    : "who steals its disk and the volume's guesses the passphrase against its KDF alone"
+    ? "on the disk of the volume: a thief has both, and only the KDF slows guessing of the passphrase"
+    : "for a thief of its disk and the volume's, only the KDF slows guessing of the passphrase"
 }

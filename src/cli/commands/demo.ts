@@ -62,10 +62,10 @@ export async function demo(options: { readonly backend: Backend | "auto"; readon
       recoveryKeyFile: join(folder, "recovery-key"),
       label: "demo",
     })
-    step(`created ${formatSize(SIZE)} LUKS2 volume; its key was made in the enclave and has never been outside`)
+    step(`created ${formatSize(SIZE)} LUKS2 volume; its key was made in the enclave and never leaves it`)
 
     const volume = await openVolume(path, NAME, { ...options, keyFile, tries: 1 })
-    step("opened: the passphrase travelled encrypted to the enclave, Argon2id ran there")
+    step("opened: the passphrase was encrypted to the enclave, and Argon2id ran there")
     say(
       dim(
         `  enclave ${volume.enclave.mrenclave.slice(0, 16)}…, backend ${volume.enclave.backend}, ${volume.enclave.aes}`,
@@ -87,7 +87,7 @@ export async function demo(options: { readonly backend: Backend | "auto"; readon
     const onDisk = readAt(path, made.dataOffset + OFFSET, plaintext.length)
     for (const [title, bytes, colour] of [
       ["plaintext, what NBD clients see", plaintext, cyan],
-      ["ciphertext, what lies on disk", onDisk, yellow],
+      ["ciphertext, what is on disk", onDisk, yellow],
     ] as const) {
       say(`  ${bold(title)}`)
       for (let row = 0; row < rows; row++) say(`  ${colour(hexRow(bytes.subarray(row * 16, row * 16 + 16)))}`)

@@ -43,7 +43,7 @@ export async function wipe(path: string, options: WipeOptions): Promise<void> {
     const { uuid } = store.header
     if (options.batchMode !== true) {
       const answer = await ask(
-        `This destroys all keyslots of ${visibleLine(path)}: all data is lost permanently, and the recovery key is useless.\nType the volume's UUID, ${visibleLine(uuid)}: `,
+        `This destroys all keyslots of ${visibleLine(path)}: all data is lost permanently, even with the recovery key.\nType the volume's UUID, ${visibleLine(uuid)}: `,
       )
       if (answer.trim().toLowerCase() !== uuid.toLowerCase()) {
         throw new TresorError(
