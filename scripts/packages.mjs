@@ -57,6 +57,7 @@ const unit = {
 const integration = {
   ...unit,
   dmsetup: () => onPath("dmsetup"),
+  iproute2: () => onPath("ip", "ss"),
   xfsprogs: () => onPath("mkfs.xfs"),
   "btrfs-progs": () => onPath("mkfs.btrfs"),
   fio: () => onPath("fio"),
