@@ -12,9 +12,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs, promisify } from "node:util"
 import { Cpu } from "../src/abi/enclave.ts"
-import { openEnclave } from "../src/enclave/loader.ts"
+import { openEnclave, openVectors } from "../src/enclave/loader.ts"
 import { entryRate, xtsSpeed } from "../src/enclave/speed.ts"
-import type { Enclave } from "../src/enclave/types.ts"
+import type { VectorsClient } from "../src/enclave/vectors.ts"
 import type { Kdf } from "../src/luks2/types.ts"
 import { removeFolder } from "./contenders.ts"
 import { describeMachine } from "./machine.ts"
@@ -108,7 +108,7 @@ async function format(image: string, key: string, options: readonly string[]): P
   await run("cryptsetup", ["luksFormat", "--batch-mode", "--type", "luks2", ...options, image, key])
 }
 
-async function kdfLines(enclave: Enclave, folder: string): Promise<Line[]> {
+async function kdfLines(vectors: VectorsClient, folder: string): Promise<Line[]> {
   const key = join(folder, "key")
   writeFileSync(key, randomBytes(32))
   const [cheap, image] = [join(folder, "cheap"), join(folder, "image")]
@@ -120,7 +120,7 @@ async function kdfLines(enclave: Enclave, folder: string): Promise<Line[]> {
     await format(image, key, options)
     const [ours, theirs]: [number[], number[]] = [[], []]
     for (let round = 0; round < ROUNDS; round++) {
-      ours.push(await enclave.benchmark(kdf, 64))
+      ours.push(await vectors.benchmark(kdf, 64))
       theirs.push((await testPassphrase(image, key)) - (await testPassphrase(cheap, key)))
     }
     const [a, b] = [summarize(ours).median, summarize(theirs).median]
@@ -135,7 +135,10 @@ try {
   const stateDir = join(folder, "state")
   const lines = await xtsLines(stateDir)
   await using enclave = await openEnclave({ backend: "software", stateDir })
-  lines.push(...(await kdfLines(enclave, folder)))
+  {
+    await using vectors = await openVectors({ backend: "software" })
+    lines.push(...(await kdfLines(vectors, folder)))
+  }
   await using modelled = await openEnclave({ backend: "software", stateDir, transitionCycles: 14_000 })
   const entries = { plain: await entryRate(enclave, 500), modelled: await entryRate(modelled, 500) }
   if (values.json) {

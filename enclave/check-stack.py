@@ -50,8 +50,8 @@ def main():
     layout = dict(re.findall(r"#define (\w+)\s+(0x[0-9a-f]+)", open(sys.argv[1]).read()))
     frames, calls = read(sys.argv[2:])
     deep, chain = depth("tresor_main", frames, calls, (), {})
-    shallow = max(depth(name, frames, calls, (), {})[0] for name in SHALLOW if name in frames)
-    shallow += frames["tresor_main"] + frames.get("dispatch", 0)
+    shallow = max((depth(name, frames, calls, (), {})[0] for name in SHALLOW if name in frames), default=0)
+    shallow += frames["tresor_main"] + frames.get("tresor_dispatch", 0)
     print(f"check-stack: {deep + ENTRY} bytes ({' -> '.join(chain)}), sectors {shallow + ENTRY}")
     if deep + ENTRY + 64 > int(layout["STACK_SIZE"], 0):
         sys.exit("check-stack: STACK_SIZE is too small")

@@ -8,13 +8,9 @@
 
 static const char label[] = "tresor header v1";
 
-static void derive_key(const struct tresor_header *header, const uint8_t *volume_key, uint8_t key[32])
+static void mac_key(const struct tresor_header *header, const uint8_t *volume_key, uint8_t key[32])
 {
-	uint8_t prk[32];
-
-	hkdf_extract(TRESOR_SHA256, "", 0, volume_key, header->segment->key_size, prk);
-	hkdf_expand(TRESOR_SHA256, prk, label, sizeof(label) - 1, key, 32);
-	WIPE(prk);
+	hkdf_key(volume_key, header->segment->key_size, label, sizeof(label) - 1, key, 32);
 }
 
 static void mac_segment(const struct tresor_header *header, const uint8_t key[32], uint8_t mac[32])
@@ -48,7 +44,7 @@ void tresor_header_authenticate_slot(const struct tresor_header *header, const u
 {
 	uint8_t key[32];
 
-	derive_key(header, volume_key, key);
+	mac_key(header, volume_key, key);
 	mac_keyslot(header, key, keyslot, macs->keyslot[keyslot->slot]);
 	macs->present |= 1u << keyslot->slot;
 	WIPE(key);
@@ -60,7 +56,7 @@ void tresor_header_authenticate(const struct tresor_header *header, const uint8_
 	uint8_t key[32];
 
 	memset(macs, 0, sizeof(*macs));
-	derive_key(header, volume_key, key);
+	mac_key(header, volume_key, key);
 	mac_segment(header, key, macs->segment);
 	macs->segment_present = 1;
 	for (uint32_t i = 0; i < header->count; i++) {
@@ -78,7 +74,7 @@ void tresor_header_compare(const struct tresor_header *header, const uint8_t *vo
 	uint8_t mac[32];
 
 	memset(facts, 0, sizeof(*facts));
-	derive_key(header, volume_key, key);
+	mac_key(header, volume_key, key);
 	mac_segment(header, key, mac);
 	facts->segment_changed = !ct_equal(mac, macs->segment, sizeof(mac));
 	for (uint32_t i = 0; i < header->count; i++) {

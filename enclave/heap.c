@@ -44,8 +44,8 @@ bool tresor_heap_take(void)
  */
 static bool accept_up_to(uint64_t end)
 {
-	struct { uint64_t flags, zero[7]; } __attribute__((aligned(64))) secinfo = {
-		.flags = SGX_SECINFO_PENDING_RW,
+	struct sgx_secinfo secinfo = {
+		.flags = SGX_SECINFO_R | SGX_SECINFO_W | SGX_SECINFO_PENDING | SGX_SECINFO_REG,
 	};
 
 	while (usable < end) {
@@ -68,11 +68,6 @@ void *tresor_heap_alloc(uint64_t size)
 		return NULL;
 	used += size;
 	return start;
-}
-
-uint64_t tresor_heap_left(void)
-{
-	return limit - used;
 }
 
 void tresor_heap_drop_from(void *from)

@@ -22,8 +22,6 @@ uint64_t tresor_heap_size(void);
 bool tresor_heap_take(void) __attribute__((warn_unused_result));
 /* 64-byte aligned; NULL when there is not that much. */
 void *tresor_heap_alloc(uint64_t size) __attribute__((warn_unused_result));
-/* Bytes alloc can still give. */
-uint64_t tresor_heap_left(void);
 /* Wipes and frees everything allocated at or after `from`. */
 void tresor_heap_free_from(void *from);
 /* The same for memory that is zero already. */

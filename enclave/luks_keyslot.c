@@ -100,6 +100,26 @@ static uint32_t area_size(const struct tresor_keyslot *keyslot)
 	return (keyslot->key_size * TRESOR_STRIPES + AREA_SECTOR - 1) & ~(AREA_SECTOR - 1);
 }
 
+/* From the passphrase, by way of the sealed salt where there is one, to the key of the area. */
+static uint32_t make_area_key(const struct tresor_keyslot *keyslot, const uint8_t *sealed_salt, const uint8_t *pass,
+			      uint32_t pass_size, uint8_t *area_key, uint32_t *needed_kib)
+{
+	uint8_t slot_passphrase[SLOT_PASSPHRASE];
+	uint32_t status = TRESOR_OK;
+
+	if (keyslot->sealed_size != 0) {
+		status = tresor_kdf_run(&keyslot->pass_kdf, pass, pass_size, sealed_salt, TRESOR_SEALED_SALT_SIZE,
+					slot_passphrase, sizeof(slot_passphrase), needed_kib);
+		pass = slot_passphrase;
+		pass_size = sizeof(slot_passphrase);
+	}
+	if (status == TRESOR_OK)
+		status = tresor_kdf_run(&keyslot->kdf, pass, pass_size, keyslot->salt, keyslot->salt_size,
+					area_key, keyslot->area_key_size, needed_kib);
+	WIPE(slot_passphrase);
+	return status;
+}
+
 /* Decrypts the area where it lies, and merges it. */
 static void open_area(const struct tresor_keyslot *keyslot, const uint8_t *area_key, uint8_t *area,
 		      uint8_t *volume_key)
@@ -117,7 +137,6 @@ static uint32_t try_keyslot(const struct tresor_header *header, const struct tre
 			    struct tresor_opening *opening)
 {
 	const struct tresor_digest *digest = header->digest;
-	uint8_t slot_passphrase[SLOT_PASSPHRASE];
 	struct tresor_sealed_salt sealed;
 	uint8_t area_key[TRESOR_KEY_MAX];
 	uint8_t computed[HASH_SIZE_MAX];
@@ -137,17 +156,9 @@ static uint32_t try_keyslot(const struct tresor_header *header, const struct tre
 					  opening->salt, &opening->stale);
 		if (status != TRESOR_OK)
 			goto out;
-		status = tresor_kdf_run(&keyslot->pass_kdf, pass, pass_size, opening->salt,
-					sizeof(opening->salt), slot_passphrase,
-					sizeof(slot_passphrase), &opening->needed_kib);
-		if (status != TRESOR_OK)
-			goto out;
 		opening->policy = sealed.policy;
-		pass = slot_passphrase;
-		pass_size = sizeof(slot_passphrase);
 	}
-	status = tresor_kdf_run(&keyslot->kdf, pass, pass_size, keyslot->salt, keyslot->salt_size,
-				area_key, keyslot->area_key_size, &opening->needed_kib);
+	status = make_area_key(keyslot, opening->salt, pass, pass_size, area_key, &opening->needed_kib);
 	if (status != TRESOR_OK)
 		goto out;
 
@@ -169,7 +180,6 @@ out:
 		tresor_heap_free_from(area);
 	if (status != TRESOR_OK)
 		wipe(volume_key, TRESOR_KEY_MAX);
-	WIPE(slot_passphrase);
 	WIPE(area_key);
 	WIPE(computed);
 	return status;
@@ -215,7 +225,7 @@ uint32_t tresor_luks_open(const struct tresor_header *header, const uint8_t *pas
 
 uint32_t tresor_luks_check_fresh(const struct tresor_keyslot *keyslot,
 				 const struct tresor_segment *segment,
-				 const struct tresor_context *context)
+				 const struct tresor_context *context, uint32_t policy)
 {
 	uint32_t status = check_keyslot(keyslot, segment);
 
@@ -225,7 +235,7 @@ uint32_t tresor_luks_check_fresh(const struct tresor_keyslot *keyslot,
 	    (keyslot->sealed_size != 0 && !tresor_kdf_above_floor(&keyslot->pass_kdf)))
 		return TRESOR_E_UNSUPPORTED;
 	if (keyslot->slot >= TRESOR_KEYSLOTS || keyslot->flags != 0 ||
-	    keyslot->slot != context->fresh_slot ||
+	    keyslot->slot != context->fresh_slot || !tresor_seal_policy_valid(policy) ||
 	    (keyslot->sealed_size == 0 && !(context->flags & TRESOR_ADMIT_UNSEALED)) ||
 	    keyslot->salt_size < FRESH_SALT_MIN ||
 	    !tresor_boundary_outside(keyslot->area, area_size(keyslot)) ||
@@ -240,7 +250,6 @@ uint32_t tresor_luks_make(struct tresor_keyslot *keyslot, const char uuid[40], u
 			  struct tresor_made *made, uint32_t *needed_kib)
 {
 	uint8_t sealed_salt[TRESOR_SEALED_SALT_SIZE];
-	uint8_t slot_passphrase[SLOT_PASSPHRASE];
 	uint8_t area_key[TRESOR_KEY_MAX];
 	uint8_t proof[TRESOR_KEY_MAX];
 	struct xts_key xts;
@@ -263,16 +272,8 @@ uint32_t tresor_luks_make(struct tresor_keyslot *keyslot, const char uuid[40], u
 					  &keyslot->pass_kdf);
 		if (status != TRESOR_OK)
 			goto out;
-		status = tresor_kdf_run(&keyslot->pass_kdf, pass, pass_size, sealed_salt,
-					sizeof(sealed_salt), slot_passphrase,
-					sizeof(slot_passphrase), needed_kib);
-		if (status != TRESOR_OK)
-			goto out;
-		pass = slot_passphrase;
-		pass_size = sizeof(slot_passphrase);
 	}
-	status = tresor_kdf_run(&keyslot->kdf, pass, pass_size, keyslot->salt, keyslot->salt_size,
-				area_key, keyslot->area_key_size, needed_kib);
+	status = make_area_key(keyslot, sealed_salt, pass, pass_size, area_key, needed_kib);
 	if (status != TRESOR_OK)
 		goto out;
 
@@ -299,7 +300,6 @@ uint32_t tresor_luks_make(struct tresor_keyslot *keyslot, const char uuid[40], u
 	}
 out:
 	WIPE(sealed_salt);
-	WIPE(slot_passphrase);
 	WIPE(area_key);
 	WIPE(proof);
 	WIPE(xts);

@@ -33,8 +33,9 @@ struct tresor_opening {
 };
 
 /*
- * Tries the passphrase on every keyslot that asks for it, in order. E_PASSPHRASE when one or more were tried and none opened; when none
- * could be tried: the first E_SEAL_*, else E_MEMORY, else E_UNSUPPORTED.
+ * Tries the passphrase on every keyslot that asks for it, in order. E_PASSPHRASE
+ * when one or more were tried and none opened; when none could be tried: the
+ * first E_SEAL_*, else E_MEMORY, else E_UNSUPPORTED.
  */
 uint32_t tresor_luks_open(const struct tresor_header *header, const uint8_t *pass, uint32_t pass_size,
 			  uint8_t *volume_key, struct tresor_opening *opening);
@@ -53,7 +54,7 @@ struct tresor_made {
  */
 uint32_t tresor_luks_check_fresh(const struct tresor_keyslot *keyslot,
 				 const struct tresor_segment *segment,
-				 const struct tresor_context *context);
+				 const struct tresor_context *context, uint32_t policy);
 /* Sets keyslot->salt; nothing reaches the host. */
 uint32_t tresor_luks_make(struct tresor_keyslot *keyslot, const char uuid[40], uint32_t policy,
 			  const uint8_t *pass, uint32_t pass_size, const uint8_t *volume_key,

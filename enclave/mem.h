@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 void *memcpy(void *restrict dst, const void *restrict src, size_t size);
-void *memmove(void *dst, const void *src, size_t size);
 void *memset(void *dst, int value, size_t size);
 int memcmp(const void *a, const void *b, size_t size);
 

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "message.h"
 #include "boundary.h"
+#include "channel_key.h"
 #include "heap.h"
 #include "mem.h"
 #include "nonces.h"
-#include "slots.h"
 #include "crypto/hpke.h"
-
-static const char info[] = "tresor sealed request v2";
 
 #define LENGTHS	8u	/* existing_size, fresh_size */
 
@@ -66,8 +64,7 @@ uint32_t tresor_message_open(const struct tresor_message *message, uint32_t purp
 	if (!tresor_boundary_read(bytes, message->address, message->size))
 		return TRESOR_E_REQUEST;
 	plain = bytes + HPKE_ENC;
-	if (!hpke_open(HPKE_AES_256_GCM, tresor_channel.secret_key, tresor_channel.public_key,
-		       info, sizeof(info) - 1, context, sizeof(*context), bytes, message->size, plain))
+	if (!tresor_channel_open(context, sizeof(*context), bytes, message->size, plain))
 		return TRESOR_E_MESSAGE;
 
 	memcpy(lengths, plain, sizeof(lengths));

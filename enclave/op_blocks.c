@@ -3,7 +3,7 @@
 #include "boundary.h"
 #include "mem.h"
 #include "overlap.h"
-#include "slots.h"
+#include "volumes.h"
 #include "crypto/modes.h"
 
 #define BLOCK_LENGTH_MAX	65536u
@@ -47,7 +47,7 @@ static uint32_t run(struct tresor_block *block)
 
 	if (!block_valid(block))
 		return TRESOR_E_REQUEST;
-	volume = tresor_slots_get(block->handle);
+	volume = tresor_volumes_get(block->handle);
 	if (!volume)
 		return TRESOR_E_HANDLE;
 	if (volume->mode != block->mode || (volume->sector_size != 0 && !is_sector(block, volume))) {
@@ -78,7 +78,7 @@ static uint32_t run(struct tresor_block *block)
 		break;
 	}
 out:
-	tresor_slots_put(volume);
+	tresor_volumes_put(volume);
 	return status;
 }
 

@@ -18,11 +18,10 @@ static uint32_t check(const struct tresor_create *request)
 	uint32_t status = tresor_luks_check(&request->segment, &request->digest);
 
 	if (status == TRESOR_OK)
-		status = tresor_luks_check_fresh(&request->keyslot, &request->segment, context);
+		status = tresor_luks_check_fresh(&request->keyslot, &request->segment, context, request->policy);
 	if (status != TRESOR_OK)
 		return status;
-	if (!tresor_seal_policy_valid(request->policy) || request->reserved != 0 ||
-	    request->digest.salt_size < DIGEST_SALT_MIN || context->slot != TRESOR_ANY_SLOT ||
+	if (request->reserved != 0 || request->digest.salt_size < DIGEST_SALT_MIN || context->slot != TRESOR_ANY_SLOT ||
 	    !tresor_boundary_outside(request->macs, sizeof(struct tresor_macs)))
 		return TRESOR_E_REQUEST;
 	return TRESOR_OK;

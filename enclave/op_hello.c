@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops.h"
+#include "channel_key.h"
 #include "enclu.h"
 #include "heap.h"
 #include "mem.h"
 #include "seal.h"
-#include "slots.h"
 #include "state.h"
 #include "crypto/cpu.h"
+#include "crypto/power_on.h"
 #include "crypto/random.h"
-#include "crypto/selftest.h"
 #include "crypto/wipe.h"
-#include "crypto/x25519.h"
 
 uint32_t cpu_features;	/* crypto/cpu.h */
 
@@ -42,7 +41,7 @@ static void identify(void)
 {
 	static const struct sgx_target_info nobody;
 	struct sgx_report_data data = { { 0 } };
-	struct sgx_report report;
+	struct sgx_report report __attribute__((aligned(512)));
 
 	tresor_enclu(ENCLU_EREPORT, &nobody, &data, &report);
 	memcpy(tresor_identity.mrenclave, report.mrenclave, sizeof(report.mrenclave));
@@ -68,22 +67,15 @@ static uint32_t usable_features(uint32_t hint, uint64_t xfrm)
 	return usable;
 }
 
-/* Everything but what takes long: PBKDF2's and Argon2's run by TRESOR_OP_SELFTEST. */
-static bool self_tests_pass(void)
+static bool power_on_tests_pass(void)
 {
-	bool passed = true;
+	bool passed;
 	void *memory;
 
 	if (!tresor_heap_take())
 		return false;
-	memory = tresor_heap_alloc(SELFTEST_MEMORY);
-	for (uint32_t i = 0; i < TRESOR_TESTS; i++) {
-		if (i == TRESOR_TEST_PBKDF2_RFC6070 || i == TRESOR_TEST_PBKDF2_RFC7914 ||
-		    i == TRESOR_TEST_ARGON2_RFC9106)
-			continue;
-		passed = passed && (i == TRESOR_TEST_SEAL ? tresor_seal_selftest() :
-							    memory && crypto_selftest(i, memory));
-	}
+	memory = tresor_heap_alloc(POWER_ON_MEMORY);
+	passed = memory && crypto_power_on(memory) && tresor_seal_power_on();
 	tresor_heap_give();
 	return passed;
 }
@@ -99,21 +91,20 @@ uint32_t tresor_op_hello(struct tresor_hello *request)
 	identify();
 	cpu_features = usable_features(request->cpu, self->xfrm);
 	tresor_heap_init(request->dynamic_size);
-	if (!random_bytes(tresor_channel.secret_key, sizeof(tresor_channel.secret_key))) {
+	if (!tresor_channel_make()) {
 		tresor_state_die();
 		return TRESOR_E_RANDOM;
 	}
-	if (!self_tests_pass()) {
-		WIPE(tresor_channel.secret_key);
+	if (!power_on_tests_pass()) {
+		tresor_channel_forget();
 		tresor_state_die();
 		return TRESOR_E_DEAD;
 	}
-	x25519_public(tresor_channel.public_key, tresor_channel.secret_key);
 
 	request->abi_version = TRESOR_ABI_VERSION;
 	request->cpu = cpu_features;
 	request->heap_size = tresor_heap_size();
-	memcpy(request->public_key, tresor_channel.public_key, sizeof(request->public_key));
+	memcpy(request->public_key, tresor_channel_public(), sizeof(request->public_key));
 	memcpy(request->mrenclave, self->mrenclave, sizeof(request->mrenclave));
 	memcpy(request->mrsigner, self->mrsigner, sizeof(request->mrsigner));
 	memcpy(request->cpu_svn, self->cpu_svn, sizeof(request->cpu_svn));

@@ -11,7 +11,7 @@
 #include "message.h"
 #include "request_digest.h"
 #include "seal.h"
-#include "slots.h"
+#include "volumes.h"
 #include "crypto/hkdf.h"
 #include "crypto/modes.h"
 #include "crypto/random.h"
@@ -76,16 +76,13 @@ static void separate(const struct tresor_legacy *request, const uint8_t secret[S
 		char label[16];
 		uint32_t mode, key_size;
 	} info = { .label = "tresor legacy v2", .mode = request->mode, .key_size = request->key_size };
-	uint8_t prk[32];
 
-	hkdf_extract(TRESOR_SHA256, "", 0, secret, SECRET_SIZE, prk);
-	hkdf_expand(TRESOR_SHA256, prk, &info, sizeof(info), key, request->key_size);
-	WIPE(prk);
+	hkdf_key(secret, SECRET_SIZE, &info, sizeof(info), key, request->key_size);
 }
 
 static uint32_t publish(const struct tresor_legacy *request, const uint8_t *key, uint32_t *handle)
 {
-	struct tresor_volume *volume = tresor_slots_claim();
+	struct tresor_volume *volume = tresor_volumes_claim();
 
 	if (!volume)
 		return TRESOR_E_BUSY;
@@ -97,7 +94,7 @@ static uint32_t publish(const struct tresor_legacy *request, const uint8_t *key,
 		aes_expand(&volume->key.aes.data, key, request->key_size);
 	if (request->mode == TRESOR_CBC_ESSIV)
 		modes_essiv_key(&volume->key.aes.essiv, key, request->key_size);
-	*handle = tresor_slots_publish(volume);
+	*handle = tresor_volumes_publish(volume);
 	return TRESOR_OK;
 }
 

@@ -2,7 +2,7 @@
 #include "ops.h"
 #include "boundary.h"
 #include "overlap.h"
-#include "slots.h"
+#include "volumes.h"
 
 static bool range_valid(const struct tresor_range *range, const struct tresor_volume *volume)
 {
@@ -29,7 +29,7 @@ uint32_t tresor_op_sectors(struct tresor_sectors *request, struct tresor_range *
 	    request->count > TRESOR_RANGES ||
 	    !tresor_boundary_read(ranges, request->ranges, request->count * sizeof(*ranges)))
 		return TRESOR_E_REQUEST;
-	volume = tresor_slots_get(request->handle);
+	volume = tresor_volumes_get(request->handle);
 	if (!volume)
 		return TRESOR_E_HANDLE;
 	/* Legacy handles have no sectors; the kernel ring serves them. */
@@ -46,6 +46,6 @@ uint32_t tresor_op_sectors(struct tresor_sectors *request, struct tresor_range *
 			    ranges[i].length, volume->sector_size);
 	status = TRESOR_OK;
 out:
-	tresor_slots_put(volume);
+	tresor_volumes_put(volume);
 	return status;
 }

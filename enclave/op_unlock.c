@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops.h"
 #include "boundary.h"
+#include "header_open.h"
 #include "heap.h"
-#include "luks_keyslot.h"
-#include "message.h"
-#include "request_digest.h"
-#include "slots.h"
+#include "volumes.h"
 #include "crypto/wipe.h"
 
 static uint32_t check(const struct tresor_unlock *request)
@@ -31,7 +29,7 @@ static uint32_t check(const struct tresor_unlock *request)
 static uint32_t publish(const struct tresor_segment *segment, const uint8_t *volume_key,
 			uint32_t *handle)
 {
-	struct tresor_volume *volume = tresor_slots_claim();
+	struct tresor_volume *volume = tresor_volumes_claim();
 
 	if (!volume)
 		return TRESOR_E_BUSY;
@@ -40,7 +38,7 @@ static uint32_t publish(const struct tresor_segment *segment, const uint8_t *vol
 	volume->iv_tweak = segment->iv_tweak;
 	volume->sectors = segment->dynamic ? UINT64_MAX : segment->size / 512;
 	xts_expand(&volume->key.xts, volume_key, segment->key_size);
-	*handle = tresor_slots_publish(volume);
+	*handle = tresor_volumes_publish(volume);
 	return TRESOR_OK;
 }
 
@@ -64,13 +62,13 @@ uint32_t tresor_op_unlock(struct tresor_unlock *request)
 		.uuid = request->message.context.uuid, .segment = &request->segment,
 		.digest = &request->digest, .count = request->count,
 	};
-	uint32_t purpose = request->message.context.purpose;
-	struct tresor_header_facts facts = { 0 };
-	struct tresor_opening opening = { 0 };
+	const struct tresor_asked asked = {
+		.message = &request->message, .purpose = request->message.context.purpose,
+		.keyslots = request->keyslots, .macs = request->macs,
+	};
+	struct tresor_opened opened = { 0 };
+	const struct tresor_opening *opening = &opened.opening;
 	uint8_t volume_key[TRESOR_KEY_MAX];
-	struct tresor_secrets secrets;
-	struct tresor_macs macs;
-	uint8_t digest[32];
 	uint32_t status, handle = 0;
 	bool resealed = false;
 
@@ -83,59 +81,42 @@ uint32_t tresor_op_unlock(struct tresor_unlock *request)
 	if (!tresor_heap_take())
 		return TRESOR_E_BUSY;
 
-	status = tresor_luks_read_keyslots(request->keyslots, request->count,
-					   &request->message.context, &header.keyslots);
+	status = tresor_header_open(&header, &asked, volume_key, &opened);
+	request->seal_status = opening->seal_status;
+	request->needed_kib = opening->needed_kib;
 	if (status != TRESOR_OK)
 		goto out;
-	if (request->macs != 0 && (!tresor_boundary_read(&macs, request->macs, sizeof(macs)) ||
-				   macs.segment_present != 1)) {
-		status = TRESOR_E_REQUEST;
-		goto out;
-	}
-	tresor_request_digest(&header, purpose, 0, request->macs != 0, NULL, digest);
-	status = tresor_message_open(&request->message, purpose, digest, &secrets);
-	if (status == TRESOR_OK)
-		status = tresor_luks_open(&header, secrets.existing, secrets.existing_size, volume_key,
-					  &opening);
-	request->seal_status = opening.seal_status;
-	request->needed_kib = opening.needed_kib;
-	if (status != TRESOR_OK)
-		goto out;
-
-	if (request->macs != 0)
-		tresor_header_compare(&header, volume_key, &macs, &facts);
-	request->slots_changed = facts.slots_changed;
-	request->segment_changed = facts.segment_changed;
-	/* A seal is made with MACs: somebody took them away. */
-	request->macs_missing = request->macs == 0 && opening.policy != 0;
-	if (purpose == TRESOR_PURPOSE_UNLOCK && (facts.segment_changed || request->macs_missing)) {
+	request->slots_changed = opened.facts.slots_changed;
+	request->segment_changed = opened.facts.segment_changed;
+	request->macs_missing = opened.macs_missing;
+	if (asked.purpose == TRESOR_PURPOSE_UNLOCK && (opened.facts.segment_changed || opened.macs_missing)) {
 		status = TRESOR_E_HEADER;
 		goto out;
 	}
-	if (opening.stale && request->sealed_out != 0) {
-		status = reseal(request, &header, &opening);
+	if (opening->stale && request->sealed_out != 0) {
+		status = reseal(request, &header, opening);
 		if (status != TRESOR_OK)
 			goto out;
 		resealed = true;
 	}
-	if (purpose == TRESOR_PURPOSE_UNLOCK) {
+	if (asked.purpose == TRESOR_PURPOSE_UNLOCK) {
 		status = publish(&request->segment, volume_key, &handle);
 	} else {
 		/* The passphrase vouches for the header as it is now. */
-		tresor_header_authenticate(&header, volume_key, &macs);
-		if (!tresor_boundary_write(request->macs_out, &macs, sizeof(macs)))
+		tresor_header_authenticate(&header, volume_key, &opened.macs);
+		if (!tresor_boundary_write(request->macs_out, &opened.macs, sizeof(opened.macs)))
 			status = TRESOR_E_REQUEST;
 	}
 	if (status != TRESOR_OK)
 		goto out;
 	request->resealed = resealed;
-	request->slot = header.keyslots[opening.index].slot;
+	request->slot = header.keyslots[opening->index].slot;
 	request->handle = handle;
-	request->slots_added = facts.slots_added;
-	request->slots_removed = facts.slots_removed;
+	request->slots_added = opened.facts.slots_added;
+	request->slots_removed = opened.facts.slots_removed;
 out:
 	WIPE(volume_key);
-	WIPE(opening);
+	WIPE(opened);
 	tresor_heap_give();
 	return status;
 }

@@ -20,8 +20,6 @@ uint32_t tresor_op_sectors(struct tresor_sectors *request, struct tresor_range *
 uint32_t tresor_op_close(struct tresor_close *request);
 uint32_t tresor_op_legacy(struct tresor_legacy *request);
 uint32_t tresor_op_blocks(struct tresor_blocks *request, struct tresor_block *scratch);
-uint32_t tresor_op_selftest(struct tresor_selftest *request);
-uint32_t tresor_op_benchmark(struct tresor_benchmark *request);
 uint32_t tresor_op_assist(struct tresor_assist *request);
 
 #endif

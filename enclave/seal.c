@@ -46,21 +46,17 @@ static void checksum(const struct tresor_sealed_salt *sealed, uint8_t sum[32])
 }
 
 /* RAX of EGETKEY; key is set when it is 0. */
-static uint64_t derive_key(const uint8_t key_request[512], uint8_t key[32])
+static uint64_t get_key(const uint8_t key_request[512], uint8_t key[32])
 {
 	struct sgx_key_request request;
 	uint8_t raw[16] __attribute__((aligned(16)));
-	uint8_t prk[32];
 	uint64_t refused;
 
 	memcpy(&request, key_request, sizeof(request));
 	refused = tresor_enclu(ENCLU_EGETKEY, &request, raw, NULL);
-	if (refused == 0) {
-		hkdf_extract(TRESOR_SHA256, "", 0, raw, sizeof(raw), prk);
-		hkdf_expand(TRESOR_SHA256, prk, label, sizeof(label) - 1, key, 32);
-	}
+	if (refused == 0)
+		hkdf_key(raw, sizeof(raw), label, sizeof(label) - 1, key, 32);
 	WIPE(raw);
-	WIPE(prk);
 	return refused;
 }
 
@@ -117,7 +113,7 @@ uint32_t tresor_seal_open(const struct tresor_sealed_salt *sealed, const char uu
 	if (sealed->isv_svn > self->isv_svn)
 		return TRESOR_E_SEAL_VERSION;
 
-	refused = derive_key(sealed->key_request, key);
+	refused = get_key(sealed->key_request, key);
 	if (refused == SGX_INVALID_CPUSVN || refused == SGX_INVALID_ISVSVN) {
 		status = TRESOR_E_SEAL_VERSION;
 	} else if (refused == 0) {
@@ -172,7 +168,7 @@ uint32_t tresor_seal_make(struct tresor_sealed_salt *sealed, const uint8_t salt[
 	memcpy(sealed->key_request, &request, sizeof(request));
 
 	status = TRESOR_E_DEAD;
-	if (derive_key(sealed->key_request, key) != 0)
+	if (get_key(sealed->key_request, key) != 0)
 		goto out;
 	associated_data(sealed, aad);
 	gcm_seal(key, sizeof(key), sealed->iv, aad, sizeof(aad), salt, sealed->ciphertext,
@@ -190,9 +186,9 @@ out:
 	return status;
 }
 
-bool tresor_seal_selftest(void)
+bool tresor_seal_power_on(void)
 {
-	static const char uuid[40] = "selftest";
+	static const char uuid[40] = "power-on";
 	const struct tresor_kdf kdf = { .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA256, .time = 1 };
 	uint8_t salt[TRESOR_SEALED_SALT_SIZE], opened[TRESOR_SEALED_SALT_SIZE];
 	struct tresor_sealed_salt sealed;

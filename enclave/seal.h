@@ -21,7 +21,7 @@ uint32_t tresor_seal_make(struct tresor_sealed_salt *sealed, const uint8_t salt[
 uint32_t tresor_seal_open(const struct tresor_sealed_salt *sealed, const char uuid[40], uint32_t slot,
 			  const struct tresor_kdf *kdf, uint8_t salt[TRESOR_SEALED_SALT_SIZE],
 			  bool *stale);
-/* TRESOR_TEST_SEAL: seal, unseal, one flipped bit refused. */
-bool tresor_seal_selftest(void);
+/* Seal, unseal, one flipped bit refused: on every start, and TRESOR_TEST_SEAL. */
+bool tresor_seal_power_on(void);
 
 #endif

@@ -61,9 +61,9 @@ const steps = [
   },
   {
     name: "enclave",
-    label: "building the enclave image",
-    inputs: ["enclave", "abi/enclave.h"],
-    outputs: ["enclave/build/tresor.elf"],
+    label: "building the enclave images",
+    inputs: ["enclave", "abi/enclave.h", "abi/sgx.h"],
+    outputs: ["enclave/build/tresor.elf", "enclave/build/vectors/vectors.elf"],
     build: () => run("make", ["-s", "-C", "enclave"]),
   },
   {
@@ -89,9 +89,15 @@ const steps = [
   },
   {
     name: "sigstruct",
-    label: "measuring and signing the enclave",
-    inputs: ["enclave/build/tresor.elf", "enclave/enclave.conf", "enclave/signer.pem", "src/enclave/image"],
-    outputs: ["enclave/build/tresor.sigstruct"],
+    label: "measuring and signing the enclave images",
+    inputs: [
+      "enclave/build/tresor.elf",
+      "enclave/build/vectors/vectors.elf",
+      "enclave/enclave.conf",
+      "enclave/signer.pem",
+      "src/enclave/image",
+    ],
+    outputs: ["enclave/build/tresor.sigstruct", "enclave/build/vectors/vectors.sigstruct"],
     build: () => run(node, ["dist/sign-build.mjs"]),
   },
 ]

@@ -37,3 +37,13 @@ void hkdf_expand(uint32_t algorithm, const uint8_t *prk, const void *info, size_
 	}
 	WIPE(block);
 }
+
+void hkdf_key(const void *secret, size_t secret_size, const void *info, size_t info_size, uint8_t *key,
+	      size_t size)
+{
+	uint8_t prk[32];
+
+	hkdf_extract(TRESOR_SHA256, "", 0, secret, secret_size, prk);
+	hkdf_expand(TRESOR_SHA256, prk, info, info_size, key, size);
+	WIPE(prk);
+}

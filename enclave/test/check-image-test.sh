@@ -107,4 +107,23 @@ stack "frame of any size" "$use $op { } $main { tresor_op_sectors(); use(__built
 stack "recursion" "$use $op { use(0); tresor_op_sectors(); use(0); } $main { tresor_op_sectors(); }" 'recursion'
 stack "call through a pointer" "$op { } $main { tresor_op_sectors(); (*(void (*volatile *)(void))8)(); __asm__(\"\"); }" 'through a pointer'
 stack "unknown callee" "void lost(void); $op { } $main { tresor_op_sectors(); lost(); __asm__(\"\"); }" 'whose frame is unknown'
+
+parts() { # name, image it claims to be, expected: the last link in $work/try
+	if out=$(python3 check-parts.py "$2" "$work/try" "$work/unused" 2>&1); then
+		echo "not ok - $1: passed"
+		failed=1
+	elif ! grep -q -- "$3" <<<"$out"; then
+		echo "not ok - $1: said: $out"
+		failed=1
+	else
+		echo "ok - $1"
+	fi
+}
+printf '%s\n' 'int spare(void); int spare(void) { return 1; }' >"$work/plant.c"
+"$cc" "${flags[@]}" -ffunction-sections -c -o "$work/plant.o" "$work/plant.c"
+ld -static -nostdlib --gc-sections --print-gc-sections --no-warn-rwx-segments -T "$build/enclave.lds" -o "$work/try" \
+	"${objects[@]}" "$work/plant.o" 2>"$work/unused"
+parts "a function that nothing calls" product 'spare of .*plant.o is not used'
+parts "operations on keys in the second image" vectors 'tresor_op_unlock is in the second image'
+parts "keyslots in the second image" vectors 'tresor_luks_open is in the second image'
 exit $failed

@@ -3,16 +3,13 @@
  * apart. Nothing secret passes here but what is sealed to the enclave, and in
  * `legacy` the bytes dm-crypt handed down, which are wiped.
  */
-import { availableParallelism } from "node:os"
-import { setTimeout as delay } from "node:timers/promises"
 import type { Backend } from "../abi/enclave.ts"
 import * as abi from "../abi/enclave.ts"
 import { decode, type Encodable, encode } from "../abi/struct.ts"
-import { serial } from "../base/serial.ts"
-import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
+import type { Digest, Hash, Header, HeaderMacs, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors } from "../native/addon.ts"
-import { addressOf, cpuFeatures, createSectors, type NativeEnclave } from "../native/addon.ts"
-import { EnclaveError, enclaveLost, statusName } from "./error.ts"
+import { addressOf, createSectors, type NativeEnclave } from "../native/addon.ts"
+import { EnclaveError, statusName } from "./error.ts"
 import {
   decodeMacs,
   digestFields,
@@ -28,11 +25,11 @@ import {
 } from "./marshal.ts"
 import { type Arena, Request } from "./request.ts"
 import { contextFields } from "./seal-request.ts"
+import { LOST, Session, usesArgon2 } from "./session.ts"
 import type {
   Authenticated,
   Block,
   Enclave,
-  EnclaveIdentity,
   HeaderFacts,
   Purpose,
   Range,
@@ -43,17 +40,7 @@ import type {
 } from "./types.ts"
 
 const REPORT_SIZE = 432
-/** The KDF passed to entries that may run Argon2 with this much help at most. */
-const HELPERS = Math.min(availableParallelism(), abi.Limit.threads) - 1
-const ASSIST_PAUSE_MS = 2
-/** How long `close` waits for a KDF that runs. */
-const CLOSE_WAIT_MS = 2000
-
 const areaSize = (keySize: number): number => Math.ceil((keySize * abi.Limit.stripes) / 512) * 512
-
-function usesArgon2(kdfs: readonly (Kdf | null)[]): number {
-  return kdfs.reduce((most, kdf) => (kdf === null || kdf.type === "pbkdf2" ? most : Math.max(most, kdf.lanes)), 1)
-}
 
 /** Bytes that `placeHeader` takes. */
 function headerRoom(header: Header): number {
@@ -111,113 +98,15 @@ function placeHeader(request: Arena, header: Header) {
   }
 }
 
-export class EnclaveClient implements Enclave {
-  readonly identity: EnclaveIdentity
-  readonly #native: NativeEnclave
-  /** KDFs one after the other: the enclave's heap has one tenant. */
-  readonly #derivations = serial()
-  #closed = false
-
-  private constructor(native: NativeEnclave, identity: EnclaveIdentity) {
-    this.#native = native
-    this.identity = identity
-  }
-
+export class EnclaveClient extends Session implements Enclave {
   /** HELLO. `cpu`: features to use at most, for tests and benchmarks. Owns `native` from now on. */
-  static async start(native: NativeEnclave, backend: Backend, cpu = 0xffff_ffff): Promise<EnclaveClient> {
-    const request = new Request(abi.hello, 0, addressOf)
-    const hint = (cpuFeatures() & cpu) >>> 0
-    const bytes = request.fill(abi.Op.hello, {
-      abi_version: abi.ABI_VERSION,
-      cpu: hint,
-      dynamic_size: native.dynamicSize,
-    })
-    try {
-      const status = await native.enterAsync(bytes)
-      if (status === LOST) throw enclaveLost(native.fault)
-      const failed = statusName(status)
-      if (failed !== null) throw new EnclaveError(failed)
-    } catch (error) {
-      native.destroy()
-      throw error
-    }
-    const hello = request.result()
-    const hex = (value: Uint8Array) => Buffer.from(value).toString("hex")
-    return new EnclaveClient(native, {
-      backend,
-      mrenclave: hex(hello.mrenclave),
-      mrsigner: hex(hello.mrsigner),
-      isvProdId: hello.isv_prod_id,
-      isvSvn: hello.isv_svn,
-      cpuSvn: hex(hello.cpu_svn),
-      debug: (hello.attributes & 2n) !== 0n,
-      xfrm: hello.xfrm,
-      publicKey: hello.public_key,
-      aes: hello.cpu & abi.Cpu.vaes512 ? "vaes512" : hello.cpu & abi.Cpu.vaes256 ? "vaes256" : "aesni",
-      kdfMemoryKib: Number(hello.heap_size / 1024n),
-      // Asked each time: the heap is mapped again after each KDF, and may be of a weaker kind.
-      get memory() {
-        return native.memory
-      },
-    })
-  }
-
-  get alive(): boolean {
-    return !this.#closed && this.#native.alive
-  }
-
-  /** What the C parts of the data path hold on to. */
-  get native(): NativeEnclave {
-    return this.#native
-  }
-
-  #answered(status: number): void {
-    if (status === LOST) throw enclaveLost(this.#native.fault)
-    const failed = statusName(status)
-    if (failed !== null) throw new EnclaveError(failed)
-  }
-
-  #enterNow(bytes: Uint8Array): void {
-    if (!this.alive) throw enclaveLost(this.#native.fault)
-    this.#answered(this.#native.enter(bytes))
-  }
-
-  async #enter(bytes: Uint8Array): Promise<number> {
-    if (!this.alive) throw enclaveLost(this.#native.fault)
-    const status = await this.#native.enterAsync(bytes)
-    if (status === LOST) throw enclaveLost(this.#native.fault)
-    return status
-  }
-
-  /**
-   * Enters with something that runs KDFs of at most `lanes` lanes; other
-   * threads lend themselves meanwhile, and the heap is given back after.
-   */
-  #derive(bytes: Uint8Array, lanes: number): Promise<number> {
-    return this.#derivations(async () => {
-      let running = true
-      const assist = async () => {
-        while (running && this.alive) {
-          const request = new Request(abi.assist, 0, addressOf)
-          await this.#native.enterAsync(request.fill(abi.Op.assist, {}))
-          if (running) await delay(ASSIST_PAUSE_MS)
-        }
-      }
-      const main = this.#enter(bytes)
-      const helpers = Array.from({ length: Math.min(lanes - 1, HELPERS) }, assist)
-      try {
-        return await main
-      } finally {
-        running = false
-        await Promise.all(helpers)
-        if (this.alive) this.#native.trimHeap()
-      }
-    })
+  static async start(native: NativeEnclave, backend: Backend, cpu?: number): Promise<EnclaveClient> {
+    return new EnclaveClient(native, await Session.hello(native, backend, cpu))
   }
 
   async challenge(purpose: Purpose): Promise<Uint8Array> {
     const request = new Request(abi.challenge, 0, addressOf)
-    this.#enterNow(request.fill(abi.Op.challenge, { purpose: abi.Purpose[purpose] }))
+    this.enterNow(request.fill(abi.Op.challenge, { purpose: abi.Purpose[purpose] }))
     return request.result().nonce
   }
 
@@ -225,7 +114,7 @@ export class EnclaveClient implements Enclave {
     const request = new Request(abi.report, Request.sizeOf(targetInfo.length, REPORT_SIZE), addressOf)
     const target = request.place(targetInfo)
     const report = request.reserve(REPORT_SIZE)
-    this.#enterNow(request.fill(abi.Op.report, { nonce, target_info: target.address, report: report.address }))
+    this.enterNow(request.fill(abi.Op.report, { nonce, target_info: target.address, report: report.address }))
     return report.bytes.slice()
   }
 
@@ -253,7 +142,7 @@ export class EnclaveClient implements Enclave {
       keyslot: fresh.fields,
       macs: macs.address,
     })
-    this.#answered(await this.#derive(bytes, usesArgon2([keyslot.kdf, keyslot.passphraseKdf])))
+    this.answered(await this.derive(bytes, usesArgon2([keyslot.kdf, keyslot.passphraseKdf])))
     const { digest, keyslot: made } = request.result()
     return {
       digest: {
@@ -281,7 +170,7 @@ export class EnclaveClient implements Enclave {
       macs_out: made?.address ?? 0n,
       sealed_out: authenticate ? 0n : resealed.address,
     })
-    const status = await this.#derive(bytes, lanes)
+    const status = await this.derive(bytes, lanes)
     const result = request.result()
     judge(status, result, result.slots_added, result.slots_removed)
     return { result, facts: factsOf(result), resealed: resealed.bytes, made }
@@ -323,7 +212,7 @@ export class EnclaveClient implements Enclave {
       macs: macs?.address ?? 0n,
       macs_out: macsOut.address,
     })
-    const status = await this.#derive(bytes, Math.max(lanes, usesArgon2([fresh.kdf, fresh.passphraseKdf])))
+    const status = await this.derive(bytes, Math.max(lanes, usesArgon2([fresh.kdf, fresh.passphraseKdf])))
     const result = request.result()
     judge(status, result)
     return { keyslot: placed.made(result.fresh), macs: decodeMacs(macsOut.bytes), slot: result.slot }
@@ -348,7 +237,7 @@ export class EnclaveClient implements Enclave {
           ? { bytes: secret, bytes_size: secret.length }
           : { message: placeMessage(request, secret) }),
       })
-      const status = await this.#derive(bytes, usesArgon2([kdf]))
+      const status = await this.derive(bytes, usesArgon2([kdf]))
       const { handle, seal_status } = request.result()
       const failed = statusName(status)
       if (failed !== null) throw new EnclaveError(failed, { seal: statusName(seal_status) })
@@ -366,7 +255,7 @@ export class EnclaveClient implements Enclave {
       const fields = { in: addressOf(input), out: addressOf(output), sector, length: input.length }
       encode(abi.range, fields, table.bytes.subarray(index * size, (index + 1) * size))
     })
-    this.#enterNow(
+    this.enterNow(
       request.fill(abi.Op.sectors, {
         handle,
         decrypt: decrypt ? 1 : 0,
@@ -377,7 +266,7 @@ export class EnclaveClient implements Enclave {
   }
 
   fileSectors(handle: VolumeHandle, fd: number): FileSectors {
-    return createSectors(this.#native, handle, fd)
+    return createSectors(this.native, handle, fd)
   }
 
   blocks(blocks: readonly Block[]): void {
@@ -396,10 +285,10 @@ export class EnclaveClient implements Enclave {
       }
       encode(abi.block, fields, table.bytes.subarray(index * size, (index + 1) * size))
     })
-    this.#enterNow(request.fill(abi.Op.blocks, { count: blocks.length, blocks: table.address }))
+    this.enterNow(request.fill(abi.Op.blocks, { count: blocks.length, blocks: table.address }))
     blocks.forEach((block, index) => {
       const { iv, status } = decode(abi.block, table.bytes.subarray(index * size, (index + 1) * size))
-      this.#answered(status)
+      this.answered(status)
       block.iv.set(iv)
     })
   }
@@ -407,49 +296,10 @@ export class EnclaveClient implements Enclave {
   /** A lost or dead enclave has been wiped, keys and all. */
   closeVolume(handle: VolumeHandle): void {
     const request = new Request(abi.close, 0, addressOf)
-    const status = this.#native.enter(request.fill(abi.Op.close, { handle }))
-    if (status !== LOST && status !== abi.Status.dead) this.#answered(status)
-  }
-
-  async selftest(): Promise<readonly { readonly name: string; readonly passed: boolean }[]> {
-    const results: { name: string; passed: boolean }[] = []
-    for (const [index, name] of abi.SELFTESTS.entries()) {
-      const request = new Request(abi.selftest, 0, addressOf)
-      const status = await this.#derive(request.fill(abi.Op.selftest, { index }), 1)
-      // The enclave has ended with it: no further one can be asked.
-      if (status === abi.Status.dead) return [...results, { name, passed: false }]
-      this.#answered(status)
-      results.push({ name, passed: true })
-    }
-    return results
-  }
-
-  async benchmark(kdf: Kdf, keySize: number): Promise<number> {
-    const request = new Request(abi.benchmark, 0, addressOf)
-    const bytes = request.fill(abi.Op.benchmark, { kdf: kdfFields(kdf), key_size: keySize })
-    const started = performance.now()
-    const status = await this.#derive(bytes, usesArgon2([kdf]))
-    const elapsed = performance.now() - started
-    const failed = statusName(status)
-    if (failed !== null) throw new EnclaveError(failed, { neededKib: request.result().needed_kib })
-    return elapsed
-  }
-
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    // A KDF cannot be stopped; its memory goes with the thread that runs it, or with the process.
-    await Promise.race([this.#derivations(async () => {}), delay(CLOSE_WAIT_MS, undefined, { ref: false })])
-    this.#native.destroy()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
+    const status = this.native.enter(request.fill(abi.Op.close, { handle }))
+    if (status !== LOST && status !== abi.Status.dead) this.answered(status)
   }
 }
-
-/** TRESOR_ENTER_LOST of addon.h. */
-const LOST = 0xffff_ffff
 
 /** Throws what a status other than TRESOR_OK means, with what the enclave found. */
 function judge(

@@ -10,9 +10,11 @@ import { cpuFeatures, createEnclave, type NativeEnclave, sgxCpu } from "../nativ
 import { EnclaveClient } from "./client.ts"
 import { parseConf } from "./image/conf.ts"
 import { type EnclaveImage, parseImage } from "./image/elf.ts"
+import { type ImageFiles, PRODUCT, VECTORS } from "./image/files.ts"
 import { readMachineSecret, SECRET_SIZE, secretDir } from "./machine-secret.ts"
 import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
 import type { EnclaveOptions } from "./types.ts"
+import { VectorsClient } from "./vectors.ts"
 
 /** This machine, as it is at the time of asking. */
 export const thisMachine: SgxMachine = {
@@ -54,11 +56,20 @@ export async function openEnclave(options: EnclaveOptions): Promise<EnclaveClien
       "Cannot model the cost of entries (sgx): the hardware's is real; use --backend software, or leave out --transition-cycles",
     )
   }
-  const conf = parseConf(readFileSync(installed("enclave/enclave.conf"), "utf8"))
-  const image = parseImage(readFileSync(installed("enclave/build/tresor.elf")), conf)
-  const sigstruct = readFileSync(installed("enclave/build/tresor.sigstruct"))
-  const native = load(image, sigstruct, backend, options)
+  const files = readImage(PRODUCT)
+  const machineSecret = backend === "software" ? secretFor(options) : null
+  const native = load(files, backend, machineSecret, options.transitionCycles)
   return EnclaveClient.start(native, backend, options.cpu)
+}
+
+/**
+ * The image of the published vectors. It has nothing to unseal, so the software
+ * backend gives it a machine secret of its own. Throws as openEnclave does.
+ */
+export async function openVectors(options: Pick<EnclaveOptions, "backend" | "cpu">): Promise<VectorsClient> {
+  const backend = chooseBackend(options.backend)
+  const native = load(readImage(VECTORS), backend, backend === "software" ? randomBytes(SECRET_SIZE) : null)
+  return VectorsClient.start(native, backend, options.cpu)
 }
 
 /**
@@ -80,8 +91,24 @@ function secretFor({ stateDir, sealsNothing = false }: EnclaveOptions): Buffer {
   }
 }
 
-function load(image: EnclaveImage, sigstruct: Uint8Array, backend: Backend, options: EnclaveOptions): NativeEnclave {
-  const machineSecret = backend === "software" ? secretFor(options) : null
+interface Loadable {
+  readonly image: EnclaveImage
+  readonly sigstruct: Uint8Array
+}
+
+function readImage(files: ImageFiles): Loadable {
+  const conf = parseConf(readFileSync(installed(files.conf), "utf8"))
+  const image = parseImage(readFileSync(installed(files.image)), conf)
+  return { image, sigstruct: readFileSync(installed(files.sigstruct)) }
+}
+
+/** Wipes `machineSecret`. */
+function load(
+  { image, sigstruct }: Loadable,
+  backend: Backend,
+  machineSecret: Buffer | null,
+  transitionCycles = 0,
+): NativeEnclave {
   let native: NativeEnclave | undefined
   try {
     native = createEnclave({
@@ -91,7 +118,7 @@ function load(image: EnclaveImage, sigstruct: Uint8Array, backend: Backend, opti
       miscSelect: image.miscSelect,
       attributes: image.attributes,
       xfrm: image.xfrm | vectorState(cpuFeatures()),
-      transitionCycles: options.transitionCycles ?? 0,
+      transitionCycles,
       machineSecret,
     })
     for (const { offset, size, data, secinfoFlags, measured } of image.segments) {

@@ -2,11 +2,13 @@
 import assert from "node:assert/strict"
 import { generateKeyPairSync } from "node:crypto"
 import { afterEach, test } from "node:test"
+import * as abi from "../abi/enclave.ts"
 import type { Header } from "../luks2/types.ts"
-import { createEnclave } from "../native/addon.ts"
+import { addressOf, createEnclave } from "../native/addon.ts"
 import { createFake, fake } from "../testing/fake-sgx.ts"
-import { makeHeader, type Release, released, SLOT, startImage, unlock } from "../testing/real-image.ts"
+import { makeHeader, type Release, released, SLOT, startImage, startVectors, unlock } from "../testing/real-image.ts"
 import type { EnclaveClient } from "./client.ts"
+import { Request } from "./request.ts"
 import type { SealPolicy } from "./types.ts"
 
 const SEALED = { ...SLOT, passphraseKdf: { type: "argon2id", time: 2, memoryKib: 64, lanes: 2 } } as const
@@ -65,6 +67,37 @@ test("an upgrade opens what the version before sealed, a downgrade does not", as
 test("another signer's enclave is named", async () => {
   const { privateKey: key } = generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 })
   await refused({ isvSvn: 2, key }, await sealedBy({ isvSvn: 2 }), "ENCLAVE_SEAL_SIGNER")
+})
+
+test("the image of the published vectors opens nothing of the product's", async () => {
+  // By the same signer and with the product's own code, its number alone keeps it out.
+  const header = await sealedBy({ isvSvn: 2 })
+  await refused({ isvSvn: 2, product: 2 }, header, "ENCLAVE_SEAL_SIGNER")
+  await using product = await startImage(createFake, "sgx")
+  await using vectors = await startVectors(createFake, "sgx")
+  const { isvProdId, mrsigner, mrenclave } = vectors.identity
+  assert.deepEqual([product.identity.isvProdId, isvProdId], [1, 2])
+  assert.equal(mrsigner, product.identity.mrsigner)
+  assert.notEqual(mrenclave, product.identity.mrenclave)
+  // And none of its operations takes a seal, a key or a passphrase.
+  const served = new Set(["hello", "selftest", "benchmark", "assist"])
+  for (const struct of [
+    abi.challenge,
+    abi.report,
+    abi.create,
+    abi.unlock,
+    abi.enrol,
+    abi.sectors,
+    abi.close,
+    abi.legacy,
+    abi.blocks,
+  ]) {
+    const name = struct.name.slice("tresor_".length) as keyof typeof abi.Op
+    assert.ok(!served.has(name))
+    const request = new Request(struct, 0, addressOf)
+    assert.equal(vectors.native.enter(request.fill(abi.Op[name], {})), abi.Status.request, name)
+  }
+  assert.equal(Object.keys(abi.Op).length, served.size + 9)
 })
 
 test("with policy mrenclave another image is named, and the same one signed anew opens", async () => {

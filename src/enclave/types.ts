@@ -140,9 +140,6 @@ export interface Enclave extends AsyncDisposable {
   blocks(blocks: readonly Block[]): void
   /** Wipes the keys. */
   closeVolume(handle: VolumeHandle): void
-  selftest(): Promise<readonly { readonly name: string; readonly passed: boolean }[]>
-  /** Runs a KDF on fixed input; milliseconds. */
-  benchmark(kdf: Kdf, keySize: number): Promise<number>
   close(): Promise<void>
 }
 

@@ -3,6 +3,7 @@ import { availableParallelism, hostname, totalmem } from "node:os"
 import type { Backend } from "../abi/enclave.ts"
 import type { Surroundings } from "../attest/surroundings.ts"
 import { askEnclave, TrustedEnclave } from "../attest/trusted-enclave.ts"
+import { KdfSpeed } from "../enclave/kdf-speed.ts"
 import { openEnclave } from "../enclave/loader.ts"
 import type { Enclave, SealPolicy } from "../enclave/types.ts"
 import { readCopies } from "../header/copies.ts"
@@ -118,7 +119,8 @@ export async function freshKeyslot(
     ...kdf,
   }
   // A portable keyslot's KDF makes the area's key, ours a slot passphrase.
-  const benchmark = (each: Kdf) => enclave.benchmark(each, portable ? 64 : 32)
+  await using speed = new KdfSpeed(enclave.identity.backend, portable ? 64 : 32)
+  const benchmark = (each: Kdf) => speed.measure(each)
   const choose = portable ? portableKdf : tresorKdf
   const chosen = await choose(request, limits(enclave), benchmark)
   if (portable) return { type: "portable", secret, slot, kdf: chosen }

@@ -62,10 +62,6 @@ export interface FakeOptions {
 export class FakeEnclave implements Enclave {
   readonly alive = true
   readonly identity: EnclaveIdentity
-  /** KDFs run, in order. */
-  readonly benchmarked: Kdf[] = []
-  /** Milliseconds per KiB and pass (Argon2) or per 1000 iterations (PBKDF2). */
-  speed = { argon2: 1 / 1500, pbkdf2: 1 / 4 }
   readonly #machine: string
   readonly #nonces = new Set<string>()
   readonly #handles = new Map<number, Uint8Array>()
@@ -286,20 +282,12 @@ export class FakeEnclave implements Enclave {
     if (!this.#handles.delete(handle)) throw new EnclaveError("handle")
   }
 
-  async benchmark(kdf: Kdf): Promise<number> {
-    this.benchmarked.push(kdf)
-    return kdf.type === "pbkdf2"
-      ? (kdf.iterations / 1000) * this.speed.pbkdf2
-      : kdf.memoryKib * kdf.time * this.speed.argon2
-  }
-
   async close(): Promise<void> {}
   async [Symbol.asyncDispose](): Promise<void> {}
   report = unused
   legacy = unused
   sectors = unused
   blocks = unused
-  selftest = unused
 }
 
 function unused(): never {

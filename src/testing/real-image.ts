@@ -7,21 +7,23 @@ import { type Asked, bindingOf } from "../enclave/asked.ts"
 import { EnclaveClient } from "../enclave/client.ts"
 import { parseConf } from "../enclave/image/conf.ts"
 import { parseImage } from "../enclave/image/elf.ts"
+import { PRODUCT, VECTORS } from "../enclave/image/files.ts"
 import { modulusOf, newSha256, signBytes } from "../enclave/image/keys.ts"
 import { measureImage } from "../enclave/image/sgxs.ts"
 import { attach, prepare, signedBytes } from "../enclave/image/sigstruct.ts"
 import { sealRequest } from "../enclave/seal-request.ts"
 import type { SealPolicy } from "../enclave/types.ts"
+import { VectorsClient } from "../enclave/vectors.ts"
 import type { Header, KeyslotParameters } from "../luks2/types.ts"
 import type { createEnclave } from "../native/addon.ts"
 import { volumeKeyOf } from "./luks.ts"
 import { loadEnclave, type TestEnclave, testSigner } from "./native.ts"
 
 /** The image as built. */
-export const real = (): TestEnclave => {
-  const conf = parseConf(readFileSync(installed("enclave/enclave.conf"), "utf8"))
-  const image = parseImage(readFileSync(installed("enclave/build/tresor.elf")), conf)
-  const sigstruct = readFileSync(installed("enclave/build/tresor.sigstruct"))
+export const real = (files = PRODUCT): TestEnclave => {
+  const conf = parseConf(readFileSync(installed(files.conf), "utf8"))
+  const image = parseImage(readFileSync(installed(files.image)), conf)
+  const sigstruct = readFileSync(installed(files.sigstruct))
   return { image, mrenclave: measureImage(image, newSha256).mrenclave, sigstruct }
 }
 
@@ -30,16 +32,19 @@ export interface Release {
   readonly key?: KeyObject
   /** One page more: another MRENCLAVE. */
   readonly changed?: boolean
+  /** ISVPRODID; the product's when left out. */
+  readonly product?: number
 }
 
 /** The image as somebody released it, signed with the tests' key unless told otherwise. */
-export function released({ isvSvn, key = testSigner(), changed = false }: Release): TestEnclave {
+export function released({ isvSvn, key = testSigner(), changed = false, product }: Release): TestEnclave {
   const { image: built } = real()
   const last = built.segments.filter(({ measured }) => measured).at(-1)!
   // Behind everything that is measured lies a guard.
   const page = { ...last, offset: last.offset + last.size, size: 4096, data: new Uint8Array(), secinfoFlags: 0x201 }
   const image = changed ? { ...built, segments: [...built.segments, page] } : built
-  const conf = { ...parseConf(readFileSync(installed("enclave/enclave.conf"), "utf8")), isvSvn }
+  const shipped = parseConf(readFileSync(installed(PRODUCT.conf), "utf8"))
+  const conf = { ...shipped, isvSvn, isvProdId: product ?? shipped.isvProdId }
   const { mrenclave } = measureImage(image, newSha256)
   const unsigned = prepare({ mrenclave, conf, date: "20260101", debug: false })
   return {
@@ -58,6 +63,14 @@ export async function startImage(
   const native = loadEnclave(made, { create })
   native.init(made.sigstruct, made.image.encluSite)
   return EnclaveClient.start(native, backend)
+}
+
+/** The same of the second image. */
+export async function startVectors(create: typeof createEnclave, backend: Backend): Promise<VectorsClient> {
+  const made = real(VECTORS)
+  const native = loadEnclave(made, { create })
+  native.init(made.sigstruct, made.image.encluSite)
+  return VectorsClient.start(native, backend)
 }
 
 export const UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"

@@ -3,7 +3,8 @@
  * The operations as an honest host uses them, and each way a seal, a header or
  * a message can be wrong. Ciphertext and keyslots are checked with OpenSSL.
  */
-#include "slots.h"
+#include "channel_key.h"
+#include "dispatch.h"
 #include "volume.h"
 #include <openssl/evp.h>
 #include <openssl/sha.h>
@@ -355,6 +356,49 @@ static void test_order(void)
 		ASSERT(close_handle(handles[i]) == TRESOR_OK);
 }
 
+/* What each image serves, and that the second one has another key for what the first has sealed. */
+static void test_images(void)
+{
+	static const uint32_t shared[] = { TRESOR_OP_HELLO, TRESOR_OP_ASSIST };
+	static const uint32_t second[] = { TRESOR_OP_SELFTEST, TRESOR_OP_BENCHMARK };
+	const struct machine home = machine;
+	struct tresor_sealed_salt *sealed = sealed_of(0);
+	uint64_t bytes[128] = { 0 };
+	struct tresor_head *head = (struct tresor_head *)bytes;
+
+	for (uint32_t op = 0; op <= TRESOR_OP_ASSIST + 1; op++) {
+		bool in_second = op == second[0] || op == second[1];
+		bool in_both = op == shared[0] || op == shared[1];
+		bool in_first = op >= TRESOR_OP_HELLO && op <= TRESOR_OP_ASSIST && !in_second;
+
+		image = PRODUCT;
+		ASSERT((tresor_size_of(op) != 0) == in_first);
+		image = VECTORS;
+		ASSERT((tresor_size_of(op) != 0) == (in_second || in_both));
+		if (!in_second && !in_both) {
+			*head = (struct tresor_head){ .op = op, .size = sizeof(bytes) };
+			ASSERT(enter(bytes) == TRESOR_E_REQUEST);
+		}
+	}
+	image = EITHER;
+
+	/* The name in the seal is the host's to change; the key is not. */
+	create(true);
+	ASSERT(sealed->policy == TRESOR_POLICY_MRSIGNER && seal_status() == TRESOR_OK);
+	machine.isv_prod_id = 2;
+	machine_restart();
+	ASSERT(seal_status() == TRESOR_E_SEAL_SIGNER);
+	sealed->isv_prod_id = 2;
+	SHA256_CTX hash;
+	SHA256_Init(&hash);
+	SHA256_Update(&hash, sealed, offsetof(struct tresor_sealed_salt, checksum));
+	SHA256_Update(&hash, sealed->key_request, sizeof(*sealed) - offsetof(struct tresor_sealed_salt, key_request));
+	SHA256_Final(sealed->checksum, &hash);
+	ASSERT(seal_status() == TRESOR_E_SEAL_MACHINE);
+	machine = home;
+	machine_restart();
+}
+
 /* The public key of an enclave on a machine whose RDRAND repeats itself, in a process of its own. */
 static void key_of(uint8_t secret, uint8_t key_id, uint8_t key[32])
 {
@@ -366,7 +410,7 @@ static void key_of(uint8_t secret, uint8_t key_id, uint8_t key[32])
 		memset(machine.report_key_id, key_id, sizeof(machine.report_key_id));
 		memset(machine.secret, secret, sizeof(machine.secret));
 		machine_start();
-		ASSERT(write(ends[1], tresor_channel.public_key, 32) == 32);
+		ASSERT(write(ends[1], tresor_channel_public(), 32) == 32);
 		_exit(0);
 	}
 	ASSERT(read(ends[0], key, 32) == 32 && wait(&status) > 0 && status == 0);
@@ -400,7 +444,7 @@ int main(void)
 		{ "kdf memory", test_kdf_memory },
 		{ "legacy", test_legacy }, { "separation", test_separation }, { "parts", test_parts },
 		{ "blocks of a volume", test_blocks_of_a_volume }, { "digest of LUKS1", test_luks1_digest },
-		{ "order", test_order },
+		{ "order", test_order }, { "images", test_images },
 	};
 
 	test_repeated_rdrand();

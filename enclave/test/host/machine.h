@@ -34,6 +34,10 @@ struct machine {
 };
 extern struct machine machine;
 
+/* Which of the two images is entered; see images.c. */
+enum image { EITHER, PRODUCT, VECTORS };
+extern enum image image;
+
 /* Host memory. The first part is for pointers, the rest is room behind them. */
 #define ARENA_POINTERS	(8u << 20)
 #define ARENA_SIZE	(512u << 20)
@@ -42,6 +46,8 @@ extern uint8_t *arena;
 extern const uint64_t tresor_test_base;
 
 void machine_start(void);
+/* The private half of the running enclave's channel key. */
+const uint8_t *machine_channel_secret(void);
 /* HELLO again, as another enclave instance of today's `machine`. */
 void machine_restart(void);
 /* Enters with the request copied to host memory; copies it back. Returns the status. */

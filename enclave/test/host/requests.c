@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "requests.h"
 #include <sys/mman.h>
-#include "slots.h"
+#include "volumes.h"
 
 #define AT(type, field) offsetof(struct type, field)
 /* In lists, where 0 ends. */
@@ -104,11 +104,11 @@ void requests_prepare(void)
 	memcpy(&unlock, request, sizeof(unlock));
 	ASSERT(enter(&unlock) == TRESOR_OK);
 	volume.handle = unlock.handle;
-	open = tresor_slots_get(volume.handle);
+	open = tresor_volumes_get(volume.handle);
 	/* An AES-256 schedule starts with the key itself. */
 	memcpy(volume.volume_key, open->key.xts.data.encrypt, 32);
 	memcpy(volume.tweak_key, open->key.xts.tweak.encrypt, 32);
-	tresor_slots_put(open);
+	tresor_volumes_put(open);
 
 	fill_legacy(&legacy);
 	legacy.make = 1;
@@ -321,7 +321,7 @@ void requests_seal_again(uint32_t op, uint8_t request[REQUEST_MAX])
 
 static void scan_for_keys(void)
 {
-	const uint8_t *keys[] = { volume.volume_key, volume.tweak_key, tresor_channel.secret_key };
+	const uint8_t *keys[] = { volume.volume_key, volume.tweak_key, machine_channel_secret() };
 
 	for (int i = 0; i < 3; i++) {
 		ASSERT(!memmem(arena, ARENA_POINTERS + (1 << 20), keys[i], 16));

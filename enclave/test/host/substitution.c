@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a hostile host would change of a request that a client sealed for, and what an enclave does when dead. */
-#include "slots.h"
+#include "volumes.h"
 #include "state.h"
 #include "volume.h"
 
@@ -167,8 +167,8 @@ void test_dead(void)
 
 	create(false);
 	ASSERT(unlock(PASS, 1, &request) == TRESOR_OK);
-	volume = tresor_slots_get(request.handle);
-	tresor_slots_put(volume);
+	volume = tresor_volumes_get(request.handle);
+	tresor_volumes_put(volume);
 	tresor_state_die();
 	ASSERT(crypt_range(request.handle, false, data, data, 0, 512) == TRESOR_E_DEAD);
 	ASSERT(enter(&selftest) == TRESOR_E_DEAD);

@@ -6,7 +6,7 @@ import { join, resolve } from "node:path"
 import type { Backend } from "../../abi/enclave.ts"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { closeVolume } from "../../control/daemon.ts"
-import { openEnclave } from "../../enclave/loader.ts"
+import { openEnclave, openVectors } from "../../enclave/loader.ts"
 import { entryRate, xtsSpeed } from "../../enclave/speed.ts"
 import type { Enclave } from "../../enclave/types.ts"
 import type { Kdf } from "../../luks2/types.ts"
@@ -63,12 +63,18 @@ async function transfer(
   return (done * size * 1000) / (performance.now() - started)
 }
 
-async function ofEnclave(enclave: Enclave, advance: () => void): Promise<Figure[]> {
+async function ofKdfs(backend: Backend | "auto", advance: () => void): Promise<Figure[]> {
+  await using vectors = await openVectors({ backend })
   const figures: Figure[] = []
   for (const [name, kdf] of KDFS) {
-    figures.push({ name, value: await enclave.benchmark(kdf, 32), unit: "ms" })
+    figures.push({ name, value: await vectors.benchmark(kdf, 32), unit: "ms" })
     advance()
   }
+  return figures
+}
+
+async function ofEnclave(enclave: Enclave, advance: () => void): Promise<Figure[]> {
+  const figures: Figure[] = []
   for (const sectorSize of [512, 4096] as const) {
     for (const decrypt of [false, true]) {
       const name = `AES-256-XTS ${decrypt ? "decrypt" : "encrypt"}, ${sectorSize}-byte sectors, one core`
@@ -155,7 +161,11 @@ export async function bench(
         const advance = () => progress.update(++steps / STEPS)
         await using enclave = await openEnclave({ backend: options.backend })
         identity = enclave.identity
-        figures = [...(await ofEnclave(enclave, advance)), ...(await ofVolume(folder, options.backend, advance))]
+        figures = [
+          ...(await ofKdfs(options.backend, advance)),
+          ...(await ofEnclave(enclave, advance)),
+          ...(await ofVolume(folder, options.backend, advance)),
+        ]
       }
       const { backend, aes, mrenclave } = identity
       const conclusion = verdict(figures)

@@ -1,5 +1,5 @@
 import { Exit } from "../../base/errors.ts"
-import { openEnclave } from "../../enclave/loader.ts"
+import { openVectors } from "../../enclave/loader.ts"
 import type { EnclaveOptions } from "../../enclave/types.ts"
 import { out } from "../output/output.ts"
 import { mark } from "../output/state.ts"
@@ -8,7 +8,7 @@ export async function selftest(options: {
   readonly json?: true
   readonly backend: EnclaveOptions["backend"]
 }): Promise<void> {
-  await using enclave = await openEnclave({ backend: options.backend })
+  await using enclave = await openVectors({ backend: options.backend })
   const tests = await enclave.selftest()
   const passed = tests.filter((each) => each.passed).length
   // A list with nothing on it has shown nothing.

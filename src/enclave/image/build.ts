@@ -8,6 +8,7 @@ import { stateDir } from "../machine-secret.ts"
 import { stateOf } from "../sudo-caller.ts"
 import { type EnclaveConf, parseConf } from "./conf.ts"
 import { parseImage } from "./elf.ts"
+import { PRODUCT } from "./files.ts"
 import { generateSigner, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
 import { type Measurement, measureImage } from "./sgxs.ts"
 import { attach, checkSigstruct, prepare, SIGSTRUCT_SIZE, signedBytes, toHex } from "./sigstruct.ts"
@@ -17,10 +18,10 @@ export interface Build {
   readonly measurement: Measurement
 }
 
-/** Reads `enclave/build/tresor.elf` and `enclave/enclave.conf` below `root`. */
-export function measureBuild(root: string): Build {
-  const conf = parseConf(readFileSync(join(root, "enclave/enclave.conf"), "utf8"))
-  const image = parseImage(readFileSync(join(root, "enclave/build/tresor.elf")), conf)
+/** Reads what was built below `root`. */
+export function measureBuild(root: string, files = PRODUCT): Build {
+  const conf = parseConf(readFileSync(join(root, files.conf), "utf8"))
+  const image = parseImage(readFileSync(join(root, files.image)), conf)
   return { conf, measurement: measureImage(image, newSha256) }
 }
 
@@ -52,9 +53,12 @@ export function ownSigner(root: string): string | null {
   return path === join(root, "enclave/signer.pem") && existsSync(path) ? path : null
 }
 
-/** Brings `enclave/build/tresor.sigstruct` up to date with the image, making the key when there is none. */
-export function signBuild(root: string): Build & { readonly mrenclave: string; readonly signed: boolean } {
-  const { conf, measurement } = measureBuild(root)
+/** Brings the SIGSTRUCT up to date with the image, making the key when there is none. */
+export function signBuild(
+  root: string,
+  files = PRODUCT,
+): Build & { readonly mrenclave: string; readonly signed: boolean } {
+  const { conf, measurement } = measureBuild(root, files)
   const mrenclave = toHex(measurement.mrenclave)
   const signer = signerPath(root)
   if (!existsSync(signer)) {
@@ -67,7 +71,7 @@ export function signBuild(root: string): Build & { readonly mrenclave: string; r
   }
   const key = loadSigner(signer)
   const modulus = modulusOf(key)
-  const path = join(root, "enclave/build/tresor.sigstruct")
+  const path = join(root, files.sigstruct)
   const unsigned = prepare({ mrenclave: measurement.mrenclave, conf, date: signingDate(), debug: false })
   if (existsSync(path) && isCurrent(readFileSync(path), unsigned, modulus)) {
     return { conf, measurement, mrenclave, signed: false }
@@ -114,7 +118,11 @@ export function parsePins(text: string): ReadonlyMap<string, string> {
     if (content === "") continue
     const match = /^(.+?)\s+([0-9a-f]{64})$/.exec(content)
     if (match === null) {
-      throw new TresorError("IMAGE_BAD_PIN", Exit.wrongDevice, `Cannot read enclave/MRENCLAVE: bad line "${content}"`)
+      throw new TresorError(
+        "IMAGE_BAD_PIN",
+        Exit.wrongDevice,
+        `Cannot read the pinned MRENCLAVE: bad line "${content}"`,
+      )
     }
     pins.set(match[1]!, match[2]!)
   }
@@ -128,13 +136,13 @@ export interface Pinned {
   readonly measured: string
 }
 
-/** Compares the built image with what `enclave/MRENCLAVE` says for the compiler at hand. */
-export function checkPinned(root: string): Pinned {
+/** Compares the built image with what its MRENCLAVE file says for the compiler at hand. */
+export function checkPinned(root: string, files = PRODUCT): Pinned {
   const compiler = compilerId()
-  const pins = parsePins(readFileSync(join(root, "enclave/MRENCLAVE"), "utf8"))
+  const pins = parsePins(readFileSync(join(root, files.pins), "utf8"))
   return {
     compiler,
     pinned: pins.get(compiler) ?? null,
-    measured: toHex(measureBuild(root).measurement.mrenclave),
+    measured: toHex(measureBuild(root, files).measurement.mrenclave),
   }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "slots.h"
+#include "volumes.h"
 #include "enclave.h"
 #include "crypto/wipe.h"
 
@@ -21,8 +21,6 @@ static struct {
 	struct tresor_volume volume;
 } slots[TRESOR_VOLUMES];
 
-struct tresor_channel tresor_channel;
-
 _Static_assert((TRESOR_VOLUMES & (TRESOR_VOLUMES - 1)) == 0, "handle % TRESOR_VOLUMES is the index");
 
 static uint32_t index_of(const struct tresor_volume *volume)
@@ -37,18 +35,18 @@ static bool swap(uint64_t *word, uint64_t *from, uint64_t to)
 	return __atomic_compare_exchange_n(word, from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-struct tresor_volume *tresor_slots_claim(void)
+struct tresor_volume *tresor_volumes_claim(void)
 {
 	for (uint32_t i = 0; i < TRESOR_VOLUMES; i++) {
-		uint64_t empty = 0;
+		uint64_t unused = 0;
 
-		if (swap(&slots[i].word, &empty, OWNED))
+		if (swap(&slots[i].word, &unused, OWNED))
 			return &slots[i].volume;
 	}
 	return NULL;
 }
 
-uint32_t tresor_slots_publish(struct tresor_volume *volume)
+uint32_t tresor_volumes_publish(struct tresor_volume *volume)
 {
 	uint32_t i = index_of(volume);
 	uint32_t handle;
@@ -60,13 +58,13 @@ uint32_t tresor_slots_publish(struct tresor_volume *volume)
 	return handle;
 }
 
-void tresor_slots_abandon(struct tresor_volume *volume)
+static void empty(struct tresor_volume *volume)
 {
 	wipe(volume, sizeof(*volume));
 	__atomic_store_n(&slots[index_of(volume)].word, 0, __ATOMIC_RELEASE);
 }
 
-const struct tresor_volume *tresor_slots_get(uint32_t handle)
+const struct tresor_volume *tresor_volumes_get(uint32_t handle)
 {
 	uint32_t i = handle % TRESOR_VOLUMES;
 	uint64_t word = __atomic_load_n(&slots[i].word, __ATOMIC_ACQUIRE);
@@ -78,17 +76,17 @@ const struct tresor_volume *tresor_slots_get(uint32_t handle)
 	return &slots[i].volume;
 }
 
-void tresor_slots_put(const struct tresor_volume *volume)
+void tresor_volumes_put(const struct tresor_volume *volume)
 {
 	uint32_t i = index_of(volume);
 	uint64_t word = __atomic_sub_fetch(&slots[i].word, 1, __ATOMIC_ACQ_REL);
 
 	/* CLOSING and no reader: nobody but this thread can see the volume. */
 	if ((uint32_t)word == CLOSING)
-		tresor_slots_abandon(&slots[i].volume);
+		empty(&slots[i].volume);
 }
 
-bool tresor_slots_close(uint32_t handle)
+bool tresor_volumes_close(uint32_t handle)
 {
 	uint32_t i = handle % TRESOR_VOLUMES;
 	uint64_t word = __atomic_load_n(&slots[i].word, __ATOMIC_ACQUIRE);
@@ -98,6 +96,6 @@ bool tresor_slots_close(uint32_t handle)
 			return false;
 	} while (!swap(&slots[i].word, &word, (uint32_t)word ? word | CLOSING : OWNED));
 	if ((uint32_t)word == 0)
-		tresor_slots_abandon(&slots[i].volume);
+		empty(&slots[i].volume);
 	return true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ops.h"
+#include "vectors/own_ops.h"
 #include "heap.h"
 #include "kdf.h"
 

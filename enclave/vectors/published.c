@@ -3,29 +3,29 @@
  * Published vectors, as hexadecimal text of fixed size: a table of pointers
  * would need relocations.
  */
-#include "selftest.h"
+#include "vectors/published.h"
 
 #include <stddef.h>
 
 #include "enclave.h"
-#include "aes.h"
-#include "af.h"
-#include "argon2.h"
-#include "cpu.h"
-#include "ct.h"
-#include "drbg.h"
-#include "gcm.h"
-#include "hash.h"
-#include "hkdf.h"
-#include "hmac.h"
-#include "hpke.h"
+#include "crypto/aes.h"
+#include "crypto/af.h"
+#include "crypto/argon2.h"
+#include "crypto/cpu.h"
+#include "crypto/ct.h"
+#include "crypto/drbg.h"
+#include "crypto/gcm.h"
+#include "crypto/hash.h"
+#include "crypto/hkdf.h"
+#include "crypto/hmac.h"
+#include "crypto/hpke.h"
 #include "mem.h"
-#include "modes.h"
-#include "pbkdf2.h"
-#include "random.h"
-#include "wipe.h"
-#include "x25519.h"
-#include "xts.h"
+#include "crypto/modes.h"
+#include "crypto/pbkdf2.h"
+#include "crypto/random.h"
+#include "crypto/wipe.h"
+#include "crypto/x25519.h"
+#include "crypto/xts.h"
 
 #define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
 
@@ -476,7 +476,7 @@ static bool test_random(uint8_t *memory)
 	return passed && !stuck && random_bytes(memory, 32);
 }
 
-bool crypto_selftest(uint32_t index, void *memory)
+bool published_vectors_pass(uint32_t index, void *memory)
 {
 	bool passed = false;
 
@@ -526,6 +526,6 @@ bool crypto_selftest(uint32_t index, void *memory)
 	default:
 		break;
 	}
-	wipe(memory, SELFTEST_MEMORY);
+	wipe(memory, VECTORS_MEMORY);
 	return passed;
 }

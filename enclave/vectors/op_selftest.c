@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ops.h"
+#include "vectors/own_ops.h"
 #include "heap.h"
 #include "seal.h"
 #include "state.h"
-#include "crypto/selftest.h"
+#include "vectors/published.h"
 
 uint32_t tresor_op_selftest(struct tresor_selftest *request)
 {
@@ -14,9 +14,9 @@ uint32_t tresor_op_selftest(struct tresor_selftest *request)
 		return TRESOR_E_REQUEST;
 	if (!tresor_heap_take())
 		return TRESOR_E_BUSY;
-	memory = tresor_heap_alloc(SELFTEST_MEMORY);
-	passed = request->index == TRESOR_TEST_SEAL ? tresor_seal_selftest() :
-						      memory && crypto_selftest(request->index, memory);
+	memory = tresor_heap_alloc(VECTORS_MEMORY);
+	passed = request->index == TRESOR_TEST_SEAL ? tresor_seal_power_on() :
+						      memory && published_vectors_pass(request->index, memory);
 	tresor_heap_give();
 	request->passed = passed;
 	if (passed)

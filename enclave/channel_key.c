@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "channel_key.h"
+#include "crypto/hpke.h"
+#include "crypto/random.h"
+#include "crypto/wipe.h"
+#include "crypto/x25519.h"
+
+static const char info[] = "tresor sealed request v2";
+
+static uint8_t secret_key[32];
+static uint8_t public_key[32];
+
+bool tresor_channel_make(void)
+{
+	if (!random_bytes(secret_key, sizeof(secret_key)))
+		return false;
+	x25519_public(public_key, secret_key);
+	return true;
+}
+
+void tresor_channel_forget(void)
+{
+	WIPE(secret_key);
+}
+
+const uint8_t *tresor_channel_public(void)
+{
+	return public_key;
+}
+
+bool tresor_channel_open(const void *aad, size_t aad_size, const uint8_t *message, size_t size, uint8_t *out)
+{
+	return hpke_open(HPKE_AES_256_GCM, secret_key, public_key, info, sizeof(info) - 1, aad, aad_size,
+			 message, size, out);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TRESOR_CHANNEL_KEY_H
+#define TRESOR_CHANNEL_KEY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The HPKE key pair of this start: to whom passphrases are sealed. Its private half stays in channel_key.c. */
+
+/* HELLO only, and once. False when the random source is dead. */
+bool tresor_channel_make(void) __attribute__((warn_unused_result));
+/* For an enclave that will not serve. */
+void tresor_channel_forget(void);
+const uint8_t *tresor_channel_public(void);	/* 32 bytes */
+/* hpke.h's hpke_open, to this key and with the info of a sealed request. */
+bool tresor_channel_open(const void *aad, size_t aad_size, const uint8_t *message, size_t size, uint8_t *out)
+	__attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dispatch.h"
+#include "ops.h"
+
+uint32_t tresor_size_of(uint32_t op)
+{
+	switch (op) {
+	case TRESOR_OP_HELLO:		return sizeof(struct tresor_hello);
+	case TRESOR_OP_CHALLENGE:	return sizeof(struct tresor_challenge);
+	case TRESOR_OP_REPORT:		return sizeof(struct tresor_report);
+	case TRESOR_OP_CREATE:		return sizeof(struct tresor_create);
+	case TRESOR_OP_UNLOCK:		return sizeof(struct tresor_unlock);
+	case TRESOR_OP_ENROL:		return sizeof(struct tresor_enrol);
+	case TRESOR_OP_SECTORS:		return sizeof(struct tresor_sectors);
+	case TRESOR_OP_CLOSE:		return sizeof(struct tresor_close);
+	case TRESOR_OP_LEGACY:		return sizeof(struct tresor_legacy);
+	case TRESOR_OP_BLOCKS:		return sizeof(struct tresor_blocks);
+	case TRESOR_OP_ASSIST:		return sizeof(struct tresor_assist);
+	default:			return 0;
+	}
+}
+
+uint32_t tresor_dispatch(union tresor_request *request, void *scratch)
+{
+	switch (request->head.op) {
+	case TRESOR_OP_HELLO:		return tresor_op_hello(&request->hello);
+	case TRESOR_OP_CHALLENGE:	return tresor_op_challenge(&request->challenge);
+	case TRESOR_OP_REPORT:		return tresor_op_report(&request->report);
+	case TRESOR_OP_CREATE:		return tresor_op_create(&request->create);
+	case TRESOR_OP_UNLOCK:		return tresor_op_unlock(&request->unlock);
+	case TRESOR_OP_ENROL:		return tresor_op_enrol(&request->enrol);
+	case TRESOR_OP_SECTORS:		return tresor_op_sectors(&request->sectors, scratch);
+	case TRESOR_OP_CLOSE:		return tresor_op_close(&request->close);
+	case TRESOR_OP_LEGACY:		return tresor_op_legacy(&request->legacy);
+	case TRESOR_OP_BLOCKS:		return tresor_op_blocks(&request->blocks, scratch);
+	default:			return tresor_op_assist(&request->assist);
+	}
+}

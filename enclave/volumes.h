@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TRESOR_VOLUMES_H
+#define TRESOR_VOLUMES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "crypto/aes.h"
+#include "crypto/xts.h"
+
+/*
+ * The home of keys at rest: TRESOR_VOLUMES volume keys. Beside these there is the
+ * private half of the channel key (channel_key.c); everything else that holds a
+ * key is a stack frame or the heap, and ends wiped.
+ */
+
+struct tresor_volume {
+	uint32_t mode;		/* enum tresor_mode: the only one this key is used in */
+	uint32_t sector_size;	/* LUKS2 volumes; 0 for legacy ones, which BLOCKS alone serves */
+	uint64_t iv_tweak;
+	uint64_t sectors;	/* 512-byte units, UINT64_MAX when dynamic */
+	union {
+		struct xts_key xts;
+		struct {
+			struct aes_key data;
+			struct aes_key essiv;
+		} aes;
+	} key;
+};
+
+/* An empty volume to fill, or NULL; then publish it. */
+struct tresor_volume *tresor_volumes_claim(void);
+/* From here on it is read-only and its handle good. Never 0. */
+uint32_t tresor_volumes_publish(struct tresor_volume *volume);
+
+/* NULL: no such handle. What get returned stays whole until put. */
+const struct tresor_volume *tresor_volumes_get(uint32_t handle);
+void tresor_volumes_put(const struct tresor_volume *volume);
+/* No get succeeds after this; the last put wipes, or this does when there is none. */
+bool tresor_volumes_close(uint32_t handle);
+
+#endif
