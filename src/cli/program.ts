@@ -3,6 +3,7 @@
  * commands/, loaded when it is run: `open` does not pay for `attest`.
  */
 import { Argument, Command, type Help, Option } from "commander"
+import { MOST_GRACE_SECONDS, MOST_TRANSITION_CYCLES } from "../control/option-limits.ts"
 import { integer, oneOf, parseSize, parseSlot } from "./options.ts"
 
 const example = (...lines: readonly string[]) =>
@@ -90,7 +91,7 @@ export class TresorCommand extends Command {
       .option(
         "--grace <seconds>",
         "limit of the time I/O waits while the volume is locked (default: no limit)",
-        integer(0, 31_536_000),
+        integer(0, MOST_GRACE_SECONDS),
       )
   }
 
@@ -201,7 +202,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
     .option(
       "--transition-cycles <n>",
       "software backend: burn this many cycles per entry and exit, to model SGX (typical: 14000)",
-      integer(0, 9_999_999),
+      integer(0, MOST_TRANSITION_CYCLES),
     )
     .json()
     .examples("tresor open disk.img work", "tresor open disk.img work --key-file key.bin --json")

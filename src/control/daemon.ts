@@ -6,6 +6,7 @@ import * as v from "valibot"
 import { Exit, TresorError } from "../base/errors.ts"
 import { parseJson } from "../base/json.ts"
 import { ControlClient, connectSocket } from "./client.ts"
+import type { DaemonOptions } from "./daemon-options.ts"
 import { takeDaemon } from "./daemon-process.ts"
 import { checkPeer, dead, find, notOpen } from "./find.ts"
 import { isLive, processStart, runtimePaths } from "./runtime.ts"
@@ -61,7 +62,8 @@ export class StartedDaemon implements AsyncDisposable {
 }
 
 /** Starts a tresord and waits until it listens. Rejects with its reason when it does not come up. */
-export async function startDaemon(name: string, args: readonly string[]): Promise<StartedDaemon> {
+export async function startDaemon(options: DaemonOptions): Promise<StartedDaemon> {
+  const { name } = options
   runtimePaths(runtimeRoot(), name)
   const { child, lifeline, firstLine, log } = takeDaemon()
   if (child.exitCode === null && child.signalCode === null) {
@@ -71,7 +73,7 @@ export async function startDaemon(name: string, args: readonly string[]): Promis
   try {
     child.ref()
     lifeline.ref()
-    lifeline.write(`${JSON.stringify(args)}\n`)
+    lifeline.write(`${JSON.stringify(options)}\n`)
     const text = await firstLine
     child.unref()
     const result = v.safeParse(readySchema, text === null ? null : parseJson(text))

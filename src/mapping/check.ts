@@ -4,8 +4,8 @@ import { isNbdUri } from "../nbd/uri.ts"
 import { isLoaded } from "./attach.ts"
 
 interface Options {
-  readonly direct?: true
-  readonly grace?: number
+  readonly direct?: boolean | undefined
+  readonly grace?: number | null | undefined
 }
 
 /** Throws what would fail later, in words that name the way out. */
@@ -15,7 +15,7 @@ export function checkKernel(path: string, options: Options): void {
   }
   if (isNbdUri(path)) refuse("USAGE", Exit.badArguments, "it is neither a file nor a block device")
   if (options.direct === true) refuse("USAGE", Exit.badArguments, "--direct is for volumes served over NBD")
-  if (options.grace !== undefined) {
+  if (options.grace != null) {
     refuse(
       "USAGE",
       Exit.badArguments,

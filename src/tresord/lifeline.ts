@@ -1,10 +1,9 @@
 /**
- * The starter's end of descriptor 3: it gives us our arguments, hears whether we
+ * The starter's end of descriptor 3: it gives us our options, hears whether we
  * came up, and says whether we are to stay when it goes. Until then its end is ours.
  */
 import { writeSync } from "node:fs"
 import { Socket } from "node:net"
-import * as v from "valibot"
 import { Exit, TresorError } from "../base/errors.ts"
 import { parseJson } from "../base/json.ts"
 
@@ -12,8 +11,6 @@ const FD = 3
 
 /** Characters: a few paths of 4096 bytes, escaped. */
 const LONGEST = 256 << 10
-
-const wordsSchema = v.array(v.string())
 
 export class Lifeline {
   readonly #socket: Socket
@@ -32,11 +29,11 @@ export class Lifeline {
     this.#socket.once("close", () => this.#listener())
   }
 
-  /** Our arguments; `null` when the starter goes without having any for us. Keeps the event loop alive. */
-  async words(): Promise<string[] | null> {
+  /** Our options, not checked; `null` when the starter goes without having any for us. Keeps the event loop alive. */
+  async options(): Promise<unknown> {
     const line = await this.#firstLine()
     this.#socket.unref()
-    return line === null ? null : v.parse(wordsSchema, parseJson(line))
+    return line === null ? null : parseJson(line)
   }
 
   /** `orphaned` is called when the starter ends, or has ended, without having said "stay". */

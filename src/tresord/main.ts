@@ -7,52 +7,45 @@
  */
 import { renameSync } from "node:fs"
 import type { Socket } from "node:net"
-import { parseArgs } from "node:util"
+import * as v from "valibot"
 import { Exit, TresorError } from "../base/errors.ts"
 import { VERSION } from "../base/version.ts"
+import { checkOptions, type DaemonOptions, daemonOptionsSchema, optionsOfWords } from "../control/daemon-options.ts"
 import { claimName, nbdUri, releaseName } from "../control/runtime.ts"
 import { runtimeRoot } from "../control/runtime-root.ts"
 import { ControlServer } from "../control/server.ts"
 import { adoptCaller } from "../enclave/sudo-caller.ts"
 import { exitNow, notifySystemd, peerCredentials, unblockSigusr1 } from "../native/addon.ts"
 import { refuseTracer } from "../native/hardening.ts"
-import { defaultRecord, type LegacyOptions, startLegacy } from "./legacy-start.ts"
+import { defaultRecord, type LegacyArguments, legacySchema, startLegacy } from "./legacy-start.ts"
 import { Lifeline, reportFailure } from "./lifeline.ts"
 import { startLog } from "./log.ts"
 import { refusal, volumeInterface } from "./service.ts"
-import { type SessionOptions, startSession } from "./start.ts"
+import { startSession } from "./start.ts"
 
-interface Arguments extends Omit<SessionOptions, "uri" | "socket" | "warn"> {
-  /** Mappings of 2016's flow instead of a volume; `path` is their record. */
-  readonly legacy: Pick<LegacyOptions, "sealedOnly" | "pbkdf" | "sealPolicy"> | null
-  readonly logFile: string | null
+/** Where the log went before there was a directory for it; given by the starter. */
+const ownEntries = {
+  lifeline: v.optional(v.boolean(), false),
+  logFile: v.optional(v.nullable(v.string()), null),
+  /** Mappings of 2016's flow instead of a volume. */
+  legacy: v.optional(v.boolean(), false),
 }
 
-function readArguments(words: readonly string[]): Arguments {
-  const { values, positionals } = parseArgs({
-    args: [...words],
-    allowPositionals: true,
-    options: {
-      backend: { type: "string", default: "auto" },
-      "seal-policy": { type: "string", default: "mrsigner" },
-      readonly: { type: "boolean", default: false },
-      "allow-discards": { type: "boolean", default: false },
-      kernel: { type: "boolean", default: false },
-      direct: { type: "boolean", default: false },
-      header: { type: "string" },
-      grace: { type: "string" },
-      "transition-cycles": { type: "string", default: "0" },
-      legacy: { type: "boolean", default: false },
-      setkey: { type: "boolean", default: false },
-      pbkdf: { type: "string", default: "argon2id" },
-      lifeline: { type: "boolean", default: false },
-      "log-file": { type: "string" },
-    },
-  })
-  const [path, name, ...rest] = values.legacy
+type Arguments = { readonly logFile: string | null } & (
+  | ({ readonly legacy: false } & DaemonOptions)
+  | ({ readonly legacy: true; readonly header: null; readonly readonly: false } & LegacyArguments)
+)
+
+/** `sent`: by the starter, in place of options and positionals. */
+function readArguments(words: readonly string[], sent: unknown): Arguments {
+  const entries = { ...daemonOptionsSchema.entries, ...legacySchema.entries, ...ownEntries }
+  const { path: _path, name: _name, ...flags } = entries
+  const { options, positionals } = optionsOfWords(words, flags)
+  const { legacy, logFile } = v.parse(v.object(ownEntries), options)
+  if (sent !== null) return { ...v.parse(daemonOptionsSchema, sent), legacy: false, logFile }
+  const [path, name, ...rest] = legacy
     ? [positionals[0] ?? defaultRecord(), positionals[1] ?? "legacy", ...positionals.slice(2)]
     : positionals
-  const { backend, "seal-policy": sealPolicy, grace, pbkdf, "transition-cycles": cycles } = values
   if (path === undefined || name === undefined || rest.length > 0) {
     throw new TresorError(
       "USAGE",
@@ -60,55 +53,10 @@ function readArguments(words: readonly string[]): Arguments {
       "Cannot start tresord: a path and a name are required; example: tresord -- disk.img work",
     )
   }
-  if (backend !== "auto" && backend !== "sgx" && backend !== "software") {
-    throw new TresorError(
-      "USAGE",
-      Exit.badArguments,
-      `Cannot start tresord: unknown backend ${backend}; use auto, sgx or software`,
-    )
-  }
-  if (sealPolicy !== "mrsigner" && sealPolicy !== "mrenclave") {
-    throw new TresorError(
-      "USAGE",
-      Exit.badArguments,
-      `Cannot start tresord: unknown seal policy ${sealPolicy}; use mrsigner or mrenclave`,
-    )
-  }
-  if (pbkdf !== "argon2id" && pbkdf !== "pbkdf2") {
-    throw new TresorError(
-      "USAGE",
-      Exit.badArguments,
-      `Cannot start tresord: unknown KDF ${pbkdf}; use argon2id or pbkdf2`,
-    )
-  }
-  if (grace !== undefined && !/^\d{1,8}$/.test(grace)) {
-    throw new TresorError(
-      "USAGE",
-      Exit.badArguments,
-      `Cannot start tresord: --grace ${grace} is not a number of seconds`,
-    )
-  }
-  if (!/^\d{1,7}$/.test(cycles)) {
-    throw new TresorError(
-      "USAGE",
-      Exit.badArguments,
-      `Cannot start tresord: --transition-cycles ${cycles} is not a number of cycles up to 9999999`,
-    )
-  }
-  return {
-    path,
-    name,
-    backend,
-    readonly: values.readonly,
-    discards: values["allow-discards"],
-    kernel: values.kernel,
-    direct: values.direct,
-    header: values.header ?? null,
-    graceSeconds: grace === undefined ? null : Number(grace),
-    transitionCycles: Number(cycles),
-    legacy: values.legacy ? { sealedOnly: values.setkey, pbkdf, sealPolicy } : null,
-    logFile: values["log-file"] ?? null,
-  }
+  const given = { ...options, path, name }
+  return legacy
+    ? { ...checkOptions(legacySchema, given), legacy, header: null, readonly: false, logFile }
+    : { ...checkOptions(daemonOptionsSchema, given), legacy, logFile }
 }
 
 /** A session, or the legacy service. */
@@ -130,9 +78,9 @@ async function main(): Promise<void> {
   let session: Served | null = null
   try {
     refuseTracer("tresord")
-    const words = lifeline === null ? [] : await lifeline.words()
-    if (words === null) return
-    const options = readArguments([...process.argv.slice(2), ...words])
+    const sent = lifeline === null ? null : await lifeline.options()
+    if (lifeline !== null && sent === null) return
+    const options = readArguments(process.argv.slice(2), sent)
     // What ps shows; our own arguments name no volume.
     if (lifeline !== null) process.title = `tresord: ${options.name} ${options.path}`
     const paths = claimName(root, options.name, options.path, options.readonly, options.header)
@@ -141,24 +89,22 @@ async function main(): Promise<void> {
     const warn = (message: string, facts: Record<string, unknown>) => log.warn(message, facts)
     const caller = adoptCaller(options.path)
     if (caller !== null) log.info("uses the machine secret of the user who called sudo", { ...caller })
-    const opened =
-      options.legacy === null
-        ? await startSession({
-            ...options,
-            ...(options.kernel
-              ? { socket: "", uri: `/dev/mapper/${options.name}` }
-              : { socket: paths.nbd, uri: nbdUri(paths.nbd) }),
-            warn,
-          })
-        : await startLegacy({
-            ...options,
-            ...options.legacy,
-            warn,
-            onLost: () => {
-              log.fatal("the enclave is lost, and with it the keys")
-              void exit(Exit.wrongDevice)
-            },
-          })
+    const opened = options.legacy
+      ? await startLegacy({
+          ...options,
+          warn,
+          onLost: () => {
+            log.fatal("the enclave is lost, and with it the keys")
+            void exit(Exit.wrongDevice)
+          },
+        })
+      : await startSession({
+          ...options,
+          ...(options.kernel
+            ? { socket: "", uri: `/dev/mapper/${options.name}` }
+            : { socket: paths.nbd, uri: nbdUri(paths.nbd) }),
+          warn,
+        })
     session = opened
 
     let ending: Promise<void> | null = null

@@ -1,6 +1,6 @@
 /** Puts a session together: store, header, enclave, NBD service; undone in reverse when one of them fails. */
 import { chmodSync } from "node:fs"
-import type { Backend } from "../abi/enclave.ts"
+import type { DaemonOptions } from "../control/daemon-options.ts"
 import { chooseBackend, openEnclave } from "../enclave/loader.ts"
 import { serveNbd } from "../export/server.ts"
 import { openHeader } from "../header/access.ts"
@@ -12,23 +12,9 @@ import { openError } from "../store/open-error.ts"
 import { openVolumeOn } from "../volume/open.ts"
 import { Session, type SessionParts } from "./session.ts"
 
-export interface SessionOptions {
-  readonly path: string
-  readonly name: string
+export interface SessionOptions extends DaemonOptions {
   readonly uri: string
   readonly socket: string
-  readonly backend: Backend | "auto"
-  readonly readonly: boolean
-  readonly discards: boolean
-  readonly direct: boolean
-  /** A dm-crypt mapping through tresor.ko instead of NBD. */
-  readonly kernel: boolean
-  /** Path of a detached header. */
-  readonly header: string | null
-  /** Limit of the time I/O waits while locked; `null`: no limit. */
-  readonly graceSeconds: number | null
-  /** Cycles burnt per entry and exit to model SGX; software backend only. */
-  readonly transitionCycles: number
   readonly warn: SessionParts["warn"]
 }
 
@@ -56,8 +42,8 @@ async function overNbd(
     owner,
     log: warn,
     ...at,
-    discards: options.discards,
-    lockGraceMs: options.graceSeconds === null ? null : options.graceSeconds * 1000,
+    discards: options.allowDiscards,
+    lockGraceMs: options.grace === null ? null : options.grace * 1000,
   })
   undo.push(() => volume.close())
   const server = await serveNbd({ path: options.socket, volume })
@@ -69,7 +55,7 @@ async function overNbd(
 
 async function asMapping(options: SessionOptions, uuid: string, segment: Segment): Promise<Served> {
   const { KernelVolume } = await import("../mapping/volume.ts")
-  const { name, path, readonly, discards, warn } = options
+  const { name, path, readonly, allowDiscards: discards, warn } = options
   const volume = await KernelVolume.open({ ...segment, name, path, uuid, readOnly: readonly, discards, warn })
   return { volume, stopServing: async () => {} }
 }
@@ -107,7 +93,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
     // cryptsetup's persistent flag counts as if it were given.
-    const asked = { ...options, owner, at: at(options.path), discards: options.discards || header.discards }
+    const asked = { ...options, owner, at: at(options.path), allowDiscards: options.allowDiscards || header.discards }
     const served = options.kernel ? await asMapping(asked, header.uuid, segment) : await overNbd(asked, segment, undo)
     return new Session({
       ...options,

@@ -113,8 +113,8 @@ for (const [what, runtime, code] of [
 
 for (const [what, said, code] of [
   ["nothing", "", 0],
-  ["half a line", '["--backend"', 0],
-  ["a line that is no list of words", '{"path":1}\n', 4],
+  ["half a line", '{"backend"', 0],
+  ["a line that is no set of options", '{"path":1}\n', 4],
 ] as const)
   test(`a starter that says ${what} and goes: tresord ends with ${code}`, async () => {
     const log = place.path(`log-${code}-${said.length}`)

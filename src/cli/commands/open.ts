@@ -1,7 +1,7 @@
 import { resolve } from "node:path"
-import type { Backend } from "../../abi/enclave.ts"
 import { rehearse } from "../../attest/trusted-enclave.ts"
 import { connectVolume, startDaemon } from "../../control/daemon.ts"
+import { type AskedOptions, checkOptions, daemonOptionsSchema } from "../../control/daemon-options.ts"
 import { checkName } from "../../control/runtime.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
 import { isNbdUri } from "../../nbd/uri.ts"
@@ -9,16 +9,8 @@ import { out } from "../output/output.ts"
 import { summary } from "../summary.ts"
 import { type UnlockOptions, unlockVolume } from "../unlock.ts"
 
-export interface OpenOptions extends UnlockOptions {
-  readonly backend: Backend | "auto"
-  readonly readonly?: true
-  readonly allowDiscards?: true
-  readonly direct?: true
-  readonly header?: string
-  readonly grace?: number
-  readonly transitionCycles?: number
+export interface OpenOptions extends UnlockOptions, Omit<AskedOptions, "path" | "name"> {
   readonly locked?: true
-  readonly kernel?: true
   readonly json?: true
 }
 
@@ -27,22 +19,11 @@ function absolute(path: string): string {
   return isNbdUri(path) ? path : resolve(path)
 }
 
-function daemonArguments(path: string, name: string, options: OpenOptions): string[] {
-  const args = ["--backend", options.backend]
-  if (options.readonly === true) args.push("--readonly")
-  if (options.allowDiscards === true) args.push("--allow-discards")
-  if (options.direct === true) args.push("--direct")
-  if (options.kernel === true) args.push("--kernel")
-  if (options.header !== undefined) args.push("--header", resolve(options.header))
-  if (options.grace !== undefined) args.push("--grace", String(options.grace))
-  if (options.transitionCycles !== undefined) args.push("--transition-cycles", String(options.transitionCycles))
-  return [...args, "--", absolute(path), name]
-}
-
 /** Starts a tresord and unlocks it. When anything fails or we are interrupted, it ends with us. */
 export async function openVolume(path: string, name: string, options: OpenOptions): Promise<VolumeStatus> {
   checkName(name)
-  const starting = startDaemon(name, daemonArguments(path, name, options))
+  const header = options.header == null ? null : resolve(options.header)
+  const starting = startDaemon(checkOptions(daemonOptionsSchema, { ...options, path: absolute(path), name, header }))
   // While it starts.
   rehearse().catch(() => {})
   await using daemon = await starting

@@ -1,0 +1,76 @@
+import assert from "node:assert/strict"
+import { readFileSync } from "node:fs"
+import { test } from "node:test"
+import { buildProgram } from "../cli/program.ts"
+import { checkOptions, daemonOptionsSchema, optionsOfWords } from "./daemon-options.ts"
+
+const { path: _path, name: _name, ...flags } = daemonOptionsSchema.entries
+const read = (...words: string[]) => {
+  const { options, positionals } = optionsOfWords(words, flags)
+  const [path, name] = positionals
+  return checkOptions(daemonOptionsSchema, { ...options, path, name })
+}
+const defaults = {
+  path: "disk.img",
+  name: "work",
+  backend: "auto",
+  readonly: false,
+  allowDiscards: false,
+  direct: false,
+  kernel: false,
+  header: null,
+  grace: null,
+  transitionCycles: 0,
+}
+
+test("words of a command line become the object that the opener sends", () => {
+  assert.deepEqual(read("--", "disk.img", "work"), defaults)
+  assert.deepEqual(read("--readonly", "--allow-discards", "--direct", "--kernel", "disk.img", "work"), {
+    ...defaults,
+    readonly: true,
+    allowDiscards: true,
+    direct: true,
+    kernel: true,
+  })
+  const valued = ["--backend", "software", "--header", "h.img", "--grace", "0", "--transition-cycles", "14000"]
+  assert.deepEqual(read(...valued, "--", "disk.img", "work"), {
+    ...defaults,
+    backend: "software",
+    header: "h.img",
+    grace: 0,
+    transitionCycles: 14_000,
+  })
+  // What was checked passes as it is, over the lifeline too.
+  const sent = JSON.parse(JSON.stringify(read(...valued, "--", "disk.img", "work")))
+  assert.deepEqual(checkOptions(daemonOptionsSchema, sent), sent)
+})
+
+for (const [words, message] of [
+  [["--backend", "tpm"], "Cannot start tresord: unknown backend tpm; use auto, sgx or software"],
+  [["--grace", "soon"], "Cannot start tresord: --grace soon is not a number of seconds up to 31536000"],
+  [["--grace", "1e3"], "Cannot start tresord: --grace 1e3 is not a number of seconds up to 31536000"],
+  [["--grace", "31536001"], "Cannot start tresord: --grace 31536001 is not a number of seconds up to 31536000"],
+  [
+    ["--transition-cycles", "10000000"],
+    "Cannot start tresord: --transition-cycles 10000000 is not a number of cycles up to 9999999",
+  ],
+] as const)
+  test(`${words.join(" ")} is refused`, () => {
+    assert.throws(() => read(...words, "--", "disk.img", "work"), { code: "USAGE", exitCode: 1, message })
+  })
+
+test("an unknown option is refused", () => {
+  assert.throws(() => read("--read-only", "--", "disk.img", "work"), /--read-only/)
+})
+
+test("`tresor open` and tresord(8) have every option of the schema", async () => {
+  const program = await buildProgram("", ["completion"])
+  const open = program.commands.find((command) => command.name() === "open")!
+  const ofOpen = new Set(open.options.map((option) => option.attributeName()))
+  const page = readFileSync(new URL("../../docs/man/tresord.8.md", import.meta.url), "utf8")
+  for (const field of Object.keys(flags)) {
+    assert.ok(ofOpen.has(field), `tresor open lacks ${field}`)
+    const flag = `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+    assert.match(page, new RegExp(`^\\*\\*${flag}\\*\\*`, "m"), flag)
+  }
+})

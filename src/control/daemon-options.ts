@@ -1,0 +1,87 @@
+/**
+ * How a tresord serves a volume. `tresor open` checks its command line by this
+ * schema and sends the object down the lifeline; tresord checks it again, and
+ * turns its own command line (systemd's) into the same object.
+ */
+import { parseArgs } from "node:util"
+import * as v from "valibot"
+import { BACKENDS } from "../abi/enclave.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { MOST_GRACE_SECONDS, MOST_TRANSITION_CYCLES } from "./option-limits.ts"
+
+const number = (most: number, what: string) => {
+  const told = ({ input }: { readonly input: unknown }) => `${input} is not a number of ${what} up to ${most}`
+  return v.pipe(v.number(told), v.integer(told), v.minValue(0, told), v.maxValue(most, told))
+}
+
+export const backendEntry = v.optional(
+  v.picklist(["auto", ...BACKENDS], ({ input }) => `unknown backend ${input}; use auto, sgx or software`),
+  "auto",
+)
+
+/** Names are those of the command line, in camel case. */
+export const daemonOptionsSchema = v.object({
+  path: v.string(),
+  name: v.string(),
+  backend: backendEntry,
+  readonly: v.optional(v.boolean(), false),
+  allowDiscards: v.optional(v.boolean(), false),
+  /** O_DIRECT. */
+  direct: v.optional(v.boolean(), false),
+  /** A dm-crypt mapping through tresor.ko instead of NBD. */
+  kernel: v.optional(v.boolean(), false),
+  /** Path of a detached header. */
+  header: v.optional(v.nullable(v.string()), null),
+  /** Seconds I/O waits while locked; `null`: for ever. */
+  grace: v.optional(v.nullable(number(MOST_GRACE_SECONDS, "seconds")), null),
+  /** Burnt per entry and exit to model SGX; software backend only. */
+  transitionCycles: v.optional(number(MOST_TRANSITION_CYCLES, "cycles"), 0),
+})
+
+export type DaemonOptions = Readonly<v.InferOutput<typeof daemonOptionsSchema>>
+/** What may be left out is left out. */
+export type AskedOptions = Readonly<v.InferInput<typeof daemonOptionsSchema>>
+
+const kebab = (field: string): string => field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+
+type Entries = Readonly<Record<string, v.GenericSchema>>
+
+/** "boolean", "number", "string", … of an entry, through what makes it optional. */
+function kindOf(entry: v.GenericSchema): string {
+  return "wrapped" in entry ? kindOf(entry.wrapped as v.GenericSchema) : entry.type
+}
+
+/**
+ * Words of a command line as an object for `entries`, not checked: options by
+ * their names, and what is no option under `positionals`. Throws Node's errors for unknown ones.
+ */
+export function optionsOfWords(
+  words: readonly string[],
+  entries: Entries,
+): { readonly options: Readonly<Record<string, unknown>>; readonly positionals: readonly string[] } {
+  const flags = Object.entries(entries).map(([field, entry]) => ({ field, kind: kindOf(entry) }))
+  const { values, positionals } = parseArgs({
+    args: [...words],
+    allowPositionals: true,
+    options: Object.fromEntries(
+      flags.map(({ field, kind }) => [kebab(field), { type: kind === "boolean" ? "boolean" : "string" }]),
+    ),
+  })
+  const options: Record<string, unknown> = {}
+  for (const { field, kind } of flags) {
+    const value = values[kebab(field)]
+    if (value === undefined) continue
+    options[field] = kind === "number" && /^\d+$/.test(String(value)) ? Number(value) : value
+  }
+  return { options, positionals }
+}
+
+/** Throws USAGE (exit 1), naming the option. */
+export function checkOptions<const S extends v.GenericSchema>(schema: S, given: unknown): v.InferOutput<S> {
+  const result = v.safeParse(schema, given)
+  if (result.success) return result.output
+  const [{ message, path }] = result.issues
+  const field = String(path?.[0]?.key ?? "")
+  const named = /^unknown /.test(message) ? message : `--${kebab(field)} ${message}`
+  throw new TresorError("USAGE", Exit.badArguments, `Cannot start tresord: ${named}`)
+}
