@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import fc from "fast-check"
 import { NbdClient } from "../nbd/client.ts"
 import { RawPeer, type Scratch, STALL_MS, served } from "../testing/nbd-export.ts"
+import { ownTime } from "../testing/own-time.ts"
 import { runs } from "../testing/runs.ts"
 
 const MIB = 1 << 20
@@ -19,9 +20,9 @@ function disturbed(body: (at: Scratch) => Promise<void>, options: Parameters<typ
     let slowest = 0
     const honest = (async () => {
       while (!over) {
-        const started = performance.now()
+        const started = ownTime()
         await client.read(0, 512)
-        slowest = Math.max(slowest, performance.now() - started)
+        slowest = Math.max(slowest, ownTime() - started)
         await sleep(5)
       }
     })()
