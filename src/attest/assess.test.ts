@@ -311,7 +311,7 @@ test("the highest TCB evaluation data number seen of a platform is remembered an
   await assert.rejects(ask(await platformOf(99), { rootKey: new Uint8Array(65).fill(4) }), { message: /root check/ })
   await assert.rejects(
     ask(other),
-    { message: /is 7; the policy wants 17/ },
+    { message: /is 7; the policy requires 17/ },
     "the lower one of TCB info and QE identity",
   )
   assert.equal(readFileSync(tcbNumbersPath(), "utf8"), "00606a000000 0000 20\n00906ed50000 0000 7\n")

@@ -172,7 +172,7 @@ async function decide(path: string, host: string, seen: Seen, vouched: boolean, 
     : "Only that machine itself vouches for this measurement."
   const text = `The enclave of ${host} (${seen.backend}) is not known yet.\nMRENCLAVE ${seen.mrenclave}\nMRSIGNER  ${seen.mrsigner}, product ${seen.isvProdId}, version ${seen.isvSvn}\n${compared(seen, world.own)}\n${worth}\n`
   if (!(await world.ask(text, "Give it the passphrase (yes/no)? "))) {
-    throw refuse("ATTEST_DECLINED", "it was not accepted")
+    throw refuse("ATTEST_DECLINED", "you did not accept it")
   }
   pin(path, host, seen)
 }

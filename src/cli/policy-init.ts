@@ -93,7 +93,11 @@ export async function policyInit(options: PolicyOptions, ground: Ground = GROUND
   const { out } = options
   if (out === undefined) return { exitCode: 0, json: policy, lines: formatPolicy(policy).trimEnd().split("\n") }
   if (existsSync(out) && !options.force) {
-    throw new TresorError("ATTEST_POLICY_EXISTS", Exit.busy, `Cannot write ${out}: it exists; --force overwrites it`)
+    throw new TresorError(
+      "ATTEST_POLICY_EXISTS",
+      Exit.busy,
+      `Cannot write ${out}: it exists; use --force to overwrite it`,
+    )
   }
   writeFileSync(out, formatPolicy(policy))
   const lines = [`${out}: accepts ${options.by === "mrenclave" ? identity.mrenclave : `signer ${identity.mrsigner}`}`]

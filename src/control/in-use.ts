@@ -16,7 +16,7 @@ export function checkNotOpen(path: string, purpose: string): void {
     throw new TresorError(
       "VOLUME_IN_USE",
       Exit.busy,
-      `Cannot ${purpose} ${path}: it is open as ${name}; close that first`,
+      `Cannot ${purpose} ${path}: it is open as ${name}; close it first`,
     )
   }
 }

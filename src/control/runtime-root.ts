@@ -113,7 +113,7 @@ export function openRoot(root: string, owner = process.getuid!()): number | null
   } catch (error) {
     closeSync(fd)
     if (error instanceof TresorError) throw error
-    throw refuse(root, `it changed while it was looked at (${(error as NodeJS.ErrnoException).code})`)
+    throw refuse(root, `it changed during the check (${(error as NodeJS.ErrnoException).code})`)
   }
 }
 

@@ -208,7 +208,7 @@ export function claimName(
       throw new TresorError(
         "VOLUME_IN_USE",
         Exit.busy,
-        `Cannot open ${path}: it is in use as ${other.name} (process ${other.pid}); close that first`,
+        `Cannot open ${path}: it is in use as ${other.name} (process ${other.pid}); close it first`,
       )
     }
     if (found !== null) rmSync(paths.directory, { recursive: true, force: true })

@@ -60,7 +60,7 @@ const TEXTS: Readonly<Record<StatusName, readonly [ExitCode, string]>> = {
   passphrase: [Exit.denied, "No key available with this passphrase."],
   message: [
     Exit.denied,
-    "The enclave refused the sealed passphrase: it was altered, used before, or made for something else; try again",
+    "The enclave refused the sealed passphrase: it was altered, used before, or made for another purpose; try again",
   ],
   memory: [Exit.noMemory, "Cannot derive the key: the enclave has too little memory for this KDF"],
   unsupported: [

@@ -66,7 +66,7 @@ function readExisting(path: string): Buffer | null {
   try {
     const { mode, uid, size } = fstatSync(fd)
     if (uid !== process.getuid?.() && uid !== 0 && uid !== sudoCaller()?.uid)
-      throw refuse(path, "it belongs to somebody else")
+      throw refuse(path, "it belongs to another user")
     if ((mode & 0o077) !== 0) throw refuse(path, `its mode is 0${(mode & 0o777).toString(8)}, not 0600`)
     const bytes = Buffer.alloc(SECRET_SIZE)
     if (size !== SECRET_SIZE || readSync(fd, bytes) !== SECRET_SIZE)

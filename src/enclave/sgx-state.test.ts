@@ -15,7 +15,7 @@ test("what is missing is named, with what to do about it", () => {
       machine({ flags: "sgx", cpu: { launchControl: false } }),
       "absent",
       /no flexible launch control/,
-      /processors from/,
+      /processors since/,
     ],
     // The kernel takes the flags away, the processor still says it.
     [machine({ flags: "" }), "absent", /BIOS has locked launch control/, /launch control policy to unlocked/],

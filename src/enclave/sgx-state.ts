@@ -53,7 +53,7 @@ function whyAbsent(machine: SgxMachine): Omit<SgxState, "device"> {
     return {
       sgx: true,
       found: `${found}, but ${old} of Intel's old driver, which Tresor cannot use`,
-      remedy: `remove that driver; Linux 5.11 or newer with CONFIG_X86_SGX has one of its own`,
+      remedy: `remove that driver; Linux 5.11 or newer with CONFIG_X86_SGX has its own`,
     }
   }
   const flags = new Set(cpuField(machine, "flags").split(" "))
@@ -78,7 +78,7 @@ function whyAbsent(machine: SgxMachine): Omit<SgxState, "device"> {
     return {
       sgx: true,
       found: `${found}: this processor has no flexible launch control, which Linux's driver needs`,
-      remedy: "no setting helps: processors from about 2018 on have it",
+      remedy: "no setting helps; processors since about 2018 have it",
     }
   }
   if (!flags.has("sgx") || !flags.has("sgx_lc")) {

@@ -59,7 +59,7 @@ export function checkRequest({ type, flags, offset, length }: Request, facts: Ex
   }
   const allowed = FLAGS.get(type)
   if (allowed === undefined) throw new IoError("EINVAL", `no command has the number ${type}`)
-  if ((flags & ~allowed) !== 0) refuse("EINVAL", `flags 0x${flags.toString(16)} do not go with command ${type}`)
+  if ((flags & ~allowed) !== 0) refuse("EINVAL", `flags 0x${flags.toString(16)} are not valid for command ${type}`)
   if ((flags & df) !== 0 && !facts.structured) refuse("EINVAL", "DF needs structured replies")
   if (type === Command.flush) return
   const changes = type === Command.write || type === Command.trim || type === Command.writeZeroes

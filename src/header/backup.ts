@@ -139,7 +139,7 @@ export async function restoreHeader(path: string, file: string, options: Restore
     const { header } = backup
     const size = wholeSize(header)
     if (source.size < size) {
-      throw refuse("BACKUP_DAMAGED", path, `${file} is cut off; use another backup`)
+      throw refuse("BACKUP_DAMAGED", path, `${file} is truncated; use another backup`)
     }
     if (!options.force) checkTampering(header.metadata, `restore the header in ${file}`)
     const old = await present(device)
@@ -228,7 +228,7 @@ async function writeArea(area: Area, device: Store, restored: Restored): Promise
     throw new TresorError(
       "RESTORE_FAILED",
       Exit.wrongDevice,
-      `Cannot restore the header of ${device.path}: ${fact}; what was there before is in ${aside}`,
+      `Cannot restore the header of ${device.path}: ${fact}; the previous contents are in ${aside}`,
       { cause },
     )
   }

@@ -130,7 +130,7 @@ export class Draft {
     if (normal.length > 0) return normal
     const skipped = untried(this.enclaveHeader(() => false))
     if (skipped !== null) throw new TresorError("KEYSLOT_COSTLY", Exit.denied, `Cannot use ${this.#path}: ${skipped}`)
-    throw new TresorError("KEYSLOT_MISSING", Exit.badArguments, `Cannot use ${this.#path}: it has no keyslot to try`)
+    throw new TresorError("KEYSLOT_MISSING", Exit.badArguments, `Cannot use ${this.#path}: it has no usable keyslot`)
   }
 
   /** The header with the keyslots marked that `proof` may open. */

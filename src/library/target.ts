@@ -31,7 +31,7 @@ function refuse(path: string, fact: string): TresorError {
   return new TresorError(
     "TARGET_EXISTS",
     Exit.busy,
-    `Cannot create a volume on ${path}: ${fact}; --force overwrites it`,
+    `Cannot create a volume on ${path}: ${fact}; use --force to overwrite it`,
   )
 }
 

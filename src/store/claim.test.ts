@@ -65,7 +65,7 @@ test("a program that writes without locks is found and named; one that reads is 
     await sleep(200)
     await assert.rejects(openStore(path, writing), {
       ...busy,
-      message: new RegExp(`^Cannot open ${path}: it is in use by sleep \\(process ${child.pid}\\); end that first$`),
+      message: new RegExp(`^Cannot open ${path}: it is in use by sleep \\(process ${child.pid}\\); end it first$`),
     })
   } finally {
     child.kill("SIGKILL")

@@ -86,7 +86,7 @@ function ourOwn(user: string): boolean {
 function busy(path: string, dev: number, ino: number): TresorError {
   const users = usersOf(dev, ino).filter((user) => !user.endsWith(` ${process.pid})`))
   const who = users.length === 0 ? "another program (of another user, or in another container)" : users.join(", ")
-  return new TresorError("STORE_BUSY", Exit.busy, `Cannot open ${path}: it is in use by ${who}; end that first`)
+  return new TresorError("STORE_BUSY", Exit.busy, `Cannot open ${path}: it is in use by ${who}; end it first`)
 }
 
 /**

@@ -83,7 +83,7 @@ export async function claimExport(
     throw new TresorError(
       "STORE_BUSY",
       Exit.busy,
-      `Cannot open the export ${JSON.stringify(target.exportName)} of ${where}: it is in use by ${await holder(name)}; close that first`,
+      `Cannot open the export ${JSON.stringify(target.exportName)} of ${where}: it is in use by ${await holder(name)}; close it first`,
     )
   }
   server.on("error", () => {})

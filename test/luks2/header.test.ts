@@ -160,7 +160,7 @@ test("a backup of which one copy is valid is restored; one that is cut off is no
   await ok("header", "restore", disk, backup, "--batch-mode")
   await ok("check", disk)
   truncateSync(backup, 4 << 20)
-  refused(await place.tresor(["header", "restore", disk, backup, "--batch-mode"]), 4, /cut off/)
+  refused(await place.tresor(["header", "restore", disk, backup, "--batch-mode"]), 4, /is truncated/)
 })
 
 test("a header of another size is restored, and nothing of the old one is left in its place", async () => {
@@ -407,7 +407,7 @@ test("the old header is kept aside until the new one is written, and named when 
     ]),
     { env: place.env },
   )
-  refused(failing, 4, /EIO.*what was there before is in .*header-/)
+  refused(failing, 4, /EIO.*the previous contents are in .*header-/)
   assert.equal(asides().length, 1)
   const aside = join(place.env["TRESOR_STATE_DIR"]!, asides()[0]!)
   assert.equal(statSync(aside).mode & 0o077, 0)
@@ -490,7 +490,7 @@ test("an open volume and its detached header are nobody else's: uuid, create, re
     ["header", "restore", data, place.path("held.bak"), ...apart],
     ["open", data, "again", "--key-file", key, ...apart],
   ]) {
-    refused(await place.tresor(args), 5, /^tresor: error: [^\n]*(open|in use) as held[^\n]*close that first\n$/)
+    refused(await place.tresor(args), 5, /^tresor: error: [^\n]*(open|in use) as held[^\n]*close it first\n$/)
   }
   // What changes no key and no place goes on meanwhile.
   await ok("label", header, "held")

@@ -50,7 +50,7 @@ test("a file and its loop devices are one store, in every order", () =>
     await onLoop.close()
     await (await openStore(two, writing)).close()
     // Attached and used by nobody: but what mounts it next would not ask us.
-    await assert.rejects(openStore(file, writing), { ...busy, message: new RegExp(`${one}, ${two}; end that first`) })
+    await assert.rejects(openStore(file, writing), { ...busy, message: new RegExp(`${one}, ${two}; end it first`) })
   }))
 
 test("parts of one file behind loop devices are stores of their own", () =>

@@ -70,7 +70,7 @@ const refusals: readonly (readonly [string, Answer, string, RegExp])[] = [
   ["an error we have no words for", numberField(1, 99), "AESM_99", /error 99/],
   ["no error code", numberField(3, 32), "AESM_PROTOCOL", /another request/],
   ["success without content", ok, "AESM_PROTOCOL", /no key id size/],
-  ["a hangup", (socket) => socket.end(), "AESM_PROTOCOL", /hung up/],
+  ["a hangup", (socket) => socket.end(), "AESM_PROTOCOL", /closed the connection/],
   ["a frame of 4 GiB", (socket) => socket.write(Buffer.alloc(4, 0xff)), "AESM_PROTOCOL", /malformed/],
   ["more than the frame", (socket) => socket.write(Buffer.from([1, 0, 0, 0, 0, 0])), "AESM_PROTOCOL", /malformed/],
   ["no protobuf", (socket) => socket.write(Buffer.from([2, 0, 0, 0, 0x7a, 0xff])), "AESM_PROTOCOL", /not a protobuf/],

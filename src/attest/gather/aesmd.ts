@@ -28,7 +28,7 @@ const ERRORS: Readonly<Record<number, string>> = {
   42: "its attestation key is not initialised; try again",
   44: "it has no certificate for this platform; set up a PCCS in /etc/sgx_default_qcnl.conf",
   46: "the quoting enclave was lost (suspend or migration); try again",
-  47: "it refuses the report: the enclave is not one of this machine",
+  47: "it refuses the report: the enclave does not run on this machine",
 }
 const KEY_NOT_INITIALISED = 42
 
@@ -96,12 +96,12 @@ function exchange(path: string, message: Uint8Array): Promise<Uint8Array> {
       if (received.length < 4) return
       const length = viewOf(received).getUint32(0, true)
       if (length > ANSWER_LIMIT || received.length > 4 + length) {
-        settle(fail("AESM_PROTOCOL", "its answer is malformed; is it of another version?"))
+        settle(fail("AESM_PROTOCOL", "its answer is malformed; it may be of another version"))
       } else if (received.length === 4 + length) {
         settle(null)
       }
     })
-    socket.on("end", () => settle(fail("AESM_PROTOCOL", "it hung up; its log (journalctl -u aesmd) says why")))
+    socket.on("end", () => settle(fail("AESM_PROTOCOL", "it closed the connection; see its log (journalctl -u aesmd)")))
   })
 }
 
@@ -123,7 +123,7 @@ async function call(
   const code = fields.get(1)
   if (typeof code !== "number") throw fail("AESM_PROTOCOL", "its answer is to another request")
   if (code !== 0) {
-    const fact = ERRORS[code] ?? `it answers error ${code}; its log (journalctl -u aesmd) says why`
+    const fact = ERRORS[code] ?? `it answers error ${code}; see its log (journalctl -u aesmd)`
     throw fail(`AESM_${code}`, fact)
   }
   return fields

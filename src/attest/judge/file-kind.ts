@@ -17,12 +17,12 @@ function textOf(bytes: Uint8Array): string | null {
 }
 
 function kindOfText(text: string): string {
-  if (text.startsWith("-----BEGIN")) return "it is PEM text, no quote"
-  if (/^[{[]/.test(text)) return "it is JSON, no quote"
-  if (text.startsWith("HTTP/")) return "it is a saved answer of a web server, no quote"
-  if (/^(0x)?[0-9a-fA-F\s]+$/.test(text)) return "it is hex text; `xxd -r -p` makes bytes of it"
-  if (/^[A-Za-z0-9+/\s]+={0,2}$/.test(text)) return "it is base64 text; `base64 -d` makes bytes of it"
-  return "it is text, no quote"
+  if (text.startsWith("-----BEGIN")) return "it is PEM text, not a quote"
+  if (/^[{[]/.test(text)) return "it is JSON, not a quote"
+  if (text.startsWith("HTTP/")) return "it is a saved HTTP response, not a quote"
+  if (/^(0x)?[0-9a-fA-F\s]+$/.test(text)) return "it is hex text; convert it with `xxd -r -p`"
+  if (/^[A-Za-z0-9+/\s]+={0,2}$/.test(text)) return "it is base64 text; convert it with `base64 -d`"
+  return "it is text, not a quote"
 }
 
 /** Reserved fields are zero in a report, and hold a group or a basename in an EPID quote. */
@@ -48,16 +48,16 @@ export function whatElse(bytes: Uint8Array): string | null {
   if (view.getUint32(0, true) === 1 && (teeType === 1 || teeType === 2)) {
     const fits = view.getBigUint64(8, true) === BigInt(bytes.length - OPEN_ENCLAVE_HEADER)
     const inside = teeType === 1 ? "a report" : "a quote"
-    if (fits) return `it is ${inside} behind Open Enclave's header of 16 bytes; \`tail -c +17\` takes that off`
+    if (fits) return `it is ${inside} behind Open Enclave's header of 16 bytes; remove it with \`tail -c +17\``
   }
   if (version >= 1 && version <= 3 && keyType <= 1) {
     return "it is an EPID quote, whose service Intel has closed; use an ECDSA quote (DCAP)"
   }
   if ((version === 4 || version === 5) && teeType === TEE_TDX) {
-    return `it is a TDX quote (version ${version}): it is about a virtual machine, not an SGX enclave`
+    return `it is a TDX quote (version ${version}), of a virtual machine and not an SGX enclave`
   }
-  if (bytes.length === TD_REPORT_SIZE && bytes[0] === TEE_TDX) return "it is a TDX report, no SGX quote"
-  if (bytes.length === TARGET_INFO_SIZE && isZero(bytes.subarray(56))) return "it is a TARGETINFO, no quote"
+  if (bytes.length === TD_REPORT_SIZE && bytes[0] === TEE_TDX) return "it is a TDX report, not an SGX quote"
+  if (bytes.length === TARGET_INFO_SIZE && isZero(bytes.subarray(56))) return "it is a TARGETINFO, not a quote"
   return null
 }
 

@@ -311,9 +311,9 @@ test("QE identity: signature, fields, dates", async () => {
 test("QE report and quote signature: each byte is covered", async () => {
   await refused("qe-report-signature", /not signed by the PCK/, { quote: flip(564 + 300) })
   await refused("qe-report-signature", /not signed by the PCK/, { quote: flip(948) })
-  await refused("qe-report-data", /vouches/, { quote: flip(500) })
-  await refused("qe-report-data", /vouches/, { quote: flip(1014) })
-  await refused("qe-report-data", /vouches/, { spec: { qeReportData: new Uint8Array(64) } })
+  await refused("qe-report-data", /certifies/, { quote: flip(500) })
+  await refused("qe-report-data", /certifies/, { quote: flip(1014) })
+  await refused("qe-report-data", /certifies/, { spec: { qeReportData: new Uint8Array(64) } })
   const report = qeReport()
   viewOf(report).setUint16(258, 7, true)
   await refused("qe-report", /ISVSVN 7 is below/, { spec: { qeReport: report } })
@@ -399,7 +399,7 @@ test("policy: enclave, DEBUG, attributes, binding, age", async () => {
   await refused("attributes", /INIT or MODE64/, { body: (_, view) => view.setBigUint64(48, 1n, true) })
   await refused("enclave", /MRSIGNER/, { body: flipAt(128) })
   await refused("enclave", /ISVPRODID is 0/, { body: flipAt(256) })
-  await refused("enclave", /ISVSVN is 2; the policy wants at least 3/, { body: flipAt(258) })
+  await refused("enclave", /ISVSVN is 2; the policy requires at least 3/, { body: flipAt(258) })
   assert.equal((await judge({ body: (_, view) => view.setUint16(258, 4, true) })).verdict, "accepted", "newer is fine")
   assert.equal((await judge({ body: flipAt(64) })).verdict, "accepted", "MRENCLAVE is not in this policy")
   const exact = parsePolicy(JSON.stringify({ version: 1, mrenclave: ["00".repeat(32), mrenclave.toUpperCase()] }))
@@ -414,7 +414,7 @@ test("policy: enclave, DEBUG, attributes, binding, age", async () => {
   await refused("collateral-age", /22 days old; the policy accepts 7/, {
     evidence: { policy: { ...policy, maxCollateralAgeDays: 7 } },
   })
-  await refused("collateral-age", /number is 17; the policy wants 18/, {
+  await refused("collateral-age", /number is 17; the policy requires 18/, {
     evidence: { policy: { ...policy, minTcbEvaluationDataNumber: 18 } },
   })
 })

@@ -154,7 +154,7 @@ export async function verifyQuote(evidence: Evidence): Promise<Verdict> {
     await authenticate(evidence, record, found)
     reason =
       evidence.policy === null
-        ? "every check passed; without a policy, which enclave it is was not judged"
+        ? "every check passed; without a policy, the identity of the enclave was not checked"
         : "every check passed"
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
@@ -220,7 +220,7 @@ async function authenticate(
   await record.run("qe-report-data", async () => {
     const hash = await sha256(concat(quote.attestationKey, quote.authData))
     if (!equal(quote.qeReport.reportData, concat(hash, new Uint8Array(32)))) {
-      throw new Refusal("the attestation key is not the one the quoting enclave vouches for")
+      throw new Refusal("the attestation key is not the one the quoting enclave certifies")
     }
   })
   const qe = await record.run("qe-report", () => qeStatus(qeIdentity, quote.qeReport))
@@ -300,7 +300,7 @@ async function applyPolicy(judged: Judged, record: Checklist): Promise<void> {
     }
     const least = policy.minTcbEvaluationDataNumber
     if (least !== undefined && number.now < least) {
-      throw new Refusal(`the collateral's TCB evaluation data number is ${number.now}; the policy wants ${least}`)
+      throw new Refusal(`the collateral's TCB evaluation data number is ${number.now}; the policy requires ${least}`)
     }
     if (number.seen !== null && number.now < number.seen.number) {
       throw new Refusal(
@@ -348,8 +348,8 @@ async function checkIdentity(policy: Policy, quote: Quote, record: Checklist): P
 /** A policy that accepts a list of advisories does not accept collateral that names none. */
 function unexplained({ status }: Status, { version }: TcbInfo): string {
   return version === 2
-    ? `TCB info of version 2 names no advisories, so that nothing says why the platform is ${status}; get version 3, of Intel's PCS v4`
-    : `no advisories are named, so that nothing says why the platform is ${status}`
+    ? `TCB info of version 2 names no advisories, so the reason why the platform is ${status} is unknown; get version 3, of Intel's PCS v4`
+    : `no advisories are named, so the reason why the platform is ${status} is unknown`
 }
 
 function listed(advisories: readonly string[]): string {
@@ -364,6 +364,6 @@ function checkEnclave(policy: Policy, { report }: Quote): void {
   if (policy.mrsigner !== report.mrsigner) throw new Refusal(`the enclave's MRSIGNER is ${report.mrsigner}`)
   if (policy.isvProdId !== report.isvProdId) throw new Refusal(`the enclave's ISVPRODID is ${report.isvProdId}`)
   if (report.isvSvn < policy.isvSvn!) {
-    throw new Refusal(`the enclave's ISVSVN is ${report.isvSvn}; the policy wants at least ${policy.isvSvn}`)
+    throw new Refusal(`the enclave's ISVSVN is ${report.isvSvn}; the policy requires at least ${policy.isvSvn}`)
   }
 }

@@ -116,7 +116,7 @@ class Elf {
   u64(offset: number): number {
     this.#need(offset, 8)
     const value = this.#view.getBigUint64(offset, true)
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw fail(`the ELF field at ${hex(offset)} is absurdly large`)
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw fail(`the ELF field at ${hex(offset)} is impossibly large`)
     return Number(value)
   }
 

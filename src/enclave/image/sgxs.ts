@@ -118,7 +118,7 @@ export function measureSgxs(bytes: Uint8Array, newSha256: NewSha256): Measuremen
   }
   const u64 = (at: number): number => {
     const value = view.getBigUint64(at, true)
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw fail(at, "an absurdly large number")
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw fail(at, "an impossibly large number")
     return Number(value)
   }
   const zeros = (from: number, to: number): void => {
