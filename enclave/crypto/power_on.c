@@ -152,7 +152,9 @@ static bool others(struct power_on *p)
 	af_merge(TRESOR_SHA256, p->out, AF_KEY_MAX, 8, p->argon2);
 	passed &= ct_equal(p->out, p->in, AF_KEY_MAX);
 	passed &= !gcm_open(p->in, 32, p->in, p->in, 16, p->in, p->out, 16, p->in);
-	return passed & random_healthy(&health, 1) & !random_healthy(&health, 1);
+	passed &= random_healthy(&health, 1);
+	passed &= !random_healthy(&health, 1);
+	return passed;
 }
 
 bool crypto_power_on(void *memory)
