@@ -74,7 +74,7 @@ test("every file of the repository that a comment names exists", () => {
         .filter((path) => !LINUX.has(path))
         .filter((path) => {
           seen++
-          return ![root, join(root, dirname(name))].some((folder) => existsSync(join(folder, path)))
+          return ![".", dirname(name), dirname(dirname(name))].some((folder) => existsSync(join(root, folder, path)))
         })
         .map((path) => `${name}: ${path}`),
     )
