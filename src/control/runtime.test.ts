@@ -25,7 +25,6 @@ import {
   claimName,
   isLive,
   liveNames,
-  nbdUri,
   processStart,
   readState,
   releaseName,
@@ -222,8 +221,4 @@ test("a process has one start time while it lives and none after", async () => {
   child.kill("SIGKILL")
   await once(child, "close")
   assert.equal(processStart(child.pid!), null)
-})
-
-test("a URI's socket keeps its slashes and loses its blanks", () => {
-  assert.equal(nbdUri("/run/a b/nbd.sock"), "nbd+unix:///?socket=/run/a%20b/nbd.sock")
 })

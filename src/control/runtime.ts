@@ -240,8 +240,3 @@ export function releaseName(root: string, name: string): void {
     rmSync(paths.directory, { recursive: true, force: true })
   })
 }
-
-/** `nbd+unix` URI of a served volume (NBD URI specification). */
-export function nbdUri(socket: string): string {
-  return `nbd+unix:///?socket=${socket.split("/").map(encodeURIComponent).join("/")}`
-}

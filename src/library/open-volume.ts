@@ -6,6 +6,7 @@ import { type NbdServer, serveNbd } from "../export/server.ts"
 import { openHeader } from "../header/access.ts"
 import { checkApart } from "../header/apart.ts"
 import { saveResealed, unlockKey, withAdmitted } from "../keyslots/unlock.ts"
+import { nbdUri } from "../nbd/uri.ts"
 import { openVolumeOn } from "../volume/open.ts"
 import type { Volume } from "../volume/volume.ts"
 import { audienceOf, choiceOf, type EnclaveOptions, type WorldOptions } from "./options.ts"
@@ -32,7 +33,7 @@ export class ServedVolume implements AsyncDisposable {
   readonly #server: NbdServer
 
   constructor(path: string, server: NbdServer) {
-    this.uri = `nbd+unix:///?socket=${encodeURIComponent(path)}`
+    this.uri = nbdUri(path)
     this.#server = server
   }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { isNbdUri, parseNbdUri } from "./uri.ts"
+import { isNbdUri, nbdUri, parseNbdUri } from "./uri.ts"
 
 test("the examples of the NBD URI specification mean what it says", () => {
   const at = { host: "example.com", port: 10809 }
@@ -29,4 +29,10 @@ test("what is spoken otherwise is refused with the way out", () => {
     assert.throws(() => parseNbdUri(uri), fact)
   }
   for (const path of ["nbd", "./nbd:", "/dev/nbd0", "disk.img"]) assert.equal(isNbdUri(path), false)
+})
+
+test("a URI's socket keeps its slashes and loses its blanks, and is read back", () => {
+  assert.equal(nbdUri("/run/a b/nbd.sock"), "nbd+unix:///?socket=/run/a%20b/nbd.sock")
+  for (const path of ["/run/a b/nbd.sock", "/a?b&c=d#e%f", "/ü/+"])
+    assert.deepEqual(parseNbdUri(nbdUri(path)), { at: { path }, exportName: "" })
 })

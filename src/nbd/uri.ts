@@ -10,6 +10,11 @@ const PORT = 10809
 
 export const isNbdUri = (text: string): boolean => /^nbds?(\+[a-z]+)?:/i.test(text)
 
+/** Of the export without a name behind a Unix socket. */
+export function nbdUri(socket: string): string {
+  return `nbd+unix:///?socket=${socket.split("/").map(encodeURIComponent).join("/")}`
+}
+
 function refused(text: string, fact: string): TresorError {
   return new TresorError("NBD_URI", Exit.badArguments, `Cannot use ${text}: ${fact}`)
 }
