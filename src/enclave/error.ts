@@ -2,6 +2,7 @@
 
 import { Status } from "../abi/enclave.ts"
 import { Exit, type ExitCode, TresorError } from "../base/errors.ts"
+import { type SealStatus, sealFact } from "./seal-words.ts"
 import type { HeaderFacts } from "./types.ts"
 
 export type StatusName = Exclude<keyof typeof Status, "ok">
@@ -50,8 +51,9 @@ const MACS_MISSING =
   "Refused: the header has a sealed keyslot and no MACs: another program removed them, or somebody who changed it; " +
   "restore a backup, or if that was you, vouch for it with `tresor header authenticate`"
 
-const SEAL = "Cannot unseal the keyslot's salt"
-const RECOVER = "the recovery key opens the volume: `tresor recover`"
+function unsealed(status: SealStatus): string {
+  return `Cannot unseal the keyslot's salt: ${sealFact(status)}; the recovery key opens the volume: \`tresor recover\``
+}
 
 const TEXTS: Readonly<Record<StatusName, readonly [ExitCode, string]>> = {
   request: [Exit.badArguments, "The enclave refused a malformed request"],
@@ -76,18 +78,12 @@ const TEXTS: Readonly<Record<StatusName, readonly [ExitCode, string]>> = {
   busy: [Exit.busy, "The enclave is busy with another key derivation; try again"],
   random: [Exit.wrongDevice, "The CPU's random number generator failed its health check; the enclave makes no keys"],
   dead: [Exit.wrongDevice, "A self-test of the enclave failed; it serves nothing on this CPU"],
-  seal_damaged: [Exit.wrongDevice, `${SEAL}: the sealed blob is damaged or of another volume, slot or KDF; ${RECOVER}`],
-  seal_signer: [Exit.denied, `${SEAL}: another signer's enclave (MRSIGNER or product) sealed it; ${RECOVER}`],
-  seal_enclave: [
-    Exit.denied,
-    `${SEAL}: policy mrenclave, and another enclave (MRENCLAVE) sealed it; open it with that one, or ${RECOVER}`,
-  ],
-  seal_version: [
-    Exit.denied,
-    `${SEAL}: a newer version of the enclave (ISVSVN) or CPU microcode sealed it; upgrade, or ${RECOVER}`,
-  ],
-  seal_backend: [Exit.denied, `${SEAL}: it was sealed under another backend (sgx or software); ${RECOVER}`],
-  seal_machine: [Exit.denied, `${SEAL}: it was sealed on another machine; ${RECOVER}`],
+  seal_damaged: [Exit.wrongDevice, unsealed("seal_damaged")],
+  seal_signer: [Exit.denied, unsealed("seal_signer")],
+  seal_enclave: [Exit.denied, unsealed("seal_enclave")],
+  seal_version: [Exit.denied, unsealed("seal_version")],
+  seal_backend: [Exit.denied, unsealed("seal_backend")],
+  seal_machine: [Exit.denied, unsealed("seal_machine")],
 }
 
 /** Name of a status number; `null` for TRESOR_OK. */

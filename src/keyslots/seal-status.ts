@@ -5,14 +5,12 @@
  */
 
 import { TresorError } from "../base/errors.ts"
-import { EnclaveError, type StatusName } from "../enclave/error.ts"
+import { EnclaveError } from "../enclave/error.ts"
+import { isSealStatus, sealDifference } from "../enclave/seal-words.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { tooCostly } from "../luks2/kdf-cost.ts"
-import { type Sealer, sealerOf } from "../luks2/tresor-token.ts"
+import { sealerOf } from "../luks2/tresor-token.ts"
 import type { Header, Keyslot } from "../luks2/types.ts"
-
-/** Enough of a hash to tell two apart. */
-const short = (hash: string) => `${hash.slice(0, 16)}…`
 
 /** Why a seal that is whole does not belong here, with the way out; `null`: it does. */
 function misplaced({ slot, sealed }: Keyslot & { sealed: Uint8Array }, uuid: string, path: string): string | null {
@@ -24,35 +22,6 @@ function misplaced({ slot, sealed }: Keyslot & { sealed: Uint8Array }, uuid: str
     )
   }
   return number === slot ? null : `the salt was sealed for keyslot ${number}, and its token names keyslot ${slot}`
-}
-
-type SealStatus = Extract<StatusName, `seal_${string}`>
-
-const isSealStatus = (status: StatusName): status is SealStatus => status.startsWith("seal_")
-
-function difference(
-  status: SealStatus,
-  { mrenclave, mrsigner, isvProdId, isvSvn }: Sealer,
-  ours: EnclaveIdentity,
-): string {
-  switch (status) {
-    case "seal_damaged":
-      return "the sealed salt is damaged, or belongs to another volume, keyslot or KDF"
-    case "seal_signer":
-      return mrsigner === ours.mrsigner
-        ? `another product of this signer sealed it (ISVPRODID ${isvProdId}, this enclave has ${ours.isvProdId})`
-        : `another signer's enclave sealed it (MRSIGNER ${short(mrsigner)}, this enclave has ${short(ours.mrsigner)})`
-    case "seal_enclave":
-      return `it opens for enclave ${short(mrenclave)} only (policy mrenclave; MRENCLAVE here is ${short(ours.mrenclave)})`
-    case "seal_version":
-      return isvSvn > ours.isvSvn
-        ? `a newer enclave sealed it (ISVSVN ${isvSvn}, this enclave has ${ours.isvSvn}): upgrade Tresor`
-        : "it was sealed under newer CPU microcode than is loaded: update the microcode"
-    case "seal_backend":
-      return `it was sealed under ${ours.backend === "sgx" ? "backend software" : "backend sgx"}, this is backend ${ours.backend}`
-    case "seal_machine":
-      return "it was sealed on another machine, or this machine's Tresor state was lost"
-  }
 }
 
 /** "keyslot 0", "keyslots 0, 2": what a person looks up in `tresor key list`. */
@@ -103,7 +72,7 @@ export function explainUnlock(error: unknown, header: Header, identity: EnclaveI
   const first = suspects[0]
   if (first === undefined) return error
   const what = nameSlots(suspects.map(({ slot }) => slot))
-  const fact = difference(status, sealerOf(first.sealed), identity)
+  const fact = sealDifference(status, sealerOf(first.sealed), identity)
   const code = `ENCLAVE_${status.toUpperCase()}`
   const said =
     error.status === "passphrase"

@@ -1,6 +1,6 @@
 import { Exit, TresorError } from "../../base/errors.ts"
 import { visibleLine } from "../../base/visible.ts"
-import type { StatusName } from "../../enclave/error.ts"
+import { isSealStatus, sealFact } from "../../enclave/seal-words.ts"
 import type { Made } from "../../keyslots/made.ts"
 import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../keyslots/recover.ts"
 import { normalizeRecoveryKey, recoveryKeyFaults } from "../../luks2/recovery-key.ts"
@@ -32,18 +32,9 @@ export interface RecoverOptions extends EnclaveChoice, FreshOptions, NewSecretOp
 
 const TRIES = 3
 
-const SEALS: Readonly<Partial<Record<StatusName, string>>> = {
-  seal_damaged: "its salt is damaged",
-  seal_signer: "another signer's enclave sealed it",
-  seal_enclave: "another enclave sealed it",
-  seal_version: "a newer enclave or microcode sealed it",
-  seal_backend: "another backend sealed it",
-  seal_machine: "another machine sealed it",
-}
-
 function opensHere(seal: RecoveryReport["others"][number]["seal"]): string {
   if (seal === null || seal === "opens") return "yes"
-  return `no: ${SEALS[seal] ?? seal}`
+  return `no: ${isSealStatus(seal) ? sealFact(seal) : seal}`
 }
 
 /** On a second machine, the keyslot of the first one is still useful. */
