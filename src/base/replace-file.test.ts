@@ -13,7 +13,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
 import { fileURLToPath } from "node:url"
-import { replaceFile } from "./replace-file.ts"
+import { makeFile, replaceFile } from "./replace-file.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-replace-"))
 after(() => rmSync(folder, { recursive: true }))
@@ -40,18 +40,35 @@ test("replaceFile that fails leaves the old file and nothing beside", () => {
   assert.deepEqual(readdirSync(folder).sort(), before)
 })
 
-test("files are renamed into place by replaceFile, or by what owns a private directory", () => {
-  const allowed = [
-    "replace-file.ts",
+test("makeFile makes a file whole once, and leaves a file or link that is there alone", () => {
+  const path = join(folder, "once")
+  assert.equal(makeFile(path, "first"), true)
+  assert.equal(makeFile(path, "second"), false)
+  assert.equal(readFileSync(path, "utf8"), "first")
+  assert.equal(statSync(path).mode & 0o777, 0o600)
+  const victim = join(folder, "nowhere")
+  symlinkSync(victim, join(folder, "dangling"))
+  assert.equal(makeFile(join(folder, "dangling"), "secret"), false)
+  assert.throws(() => readFileSync(victim), { code: "ENOENT" })
+  const before = readdirSync(folder).sort()
+  assert.throws(() => makeFile(join(folder, "no/such/folder"), "x"), { code: "ENOENT" })
+  assert.deepEqual(readdirSync(folder).sort(), before)
+})
+
+test("files are renamed and linked into place here only, or by what owns a private directory", () => {
+  const allowed = new Set([
+    "base/replace-file.ts",
     // Into a directory of 0700 that was made for it, under an unguessable name.
-    "daemon/runtime.ts",
+    "control/runtime.ts",
     // tresord's log, made with O_EXCL in the runtime root.
-    "daemon/main.ts",
-  ]
-  const root = fileURLToPath(new URL(".", import.meta.url))
+    "tresord/main.ts",
+  ])
+  const root = fileURLToPath(new URL("..", import.meta.url))
+  const found = new Set<string>()
   for (const entry of readdirSync(root, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name).slice(root.length)
-    if (!path.endsWith(".ts") || /\.test(ing)?\.ts$/.test(path) || allowed.includes(path)) continue
-    assert.doesNotMatch(readFileSync(join(root, path), "utf8"), /\brename(Sync)?\(/, path)
+    if (!path.endsWith(".ts") || path.endsWith(".test.ts") || path.startsWith("testing/")) continue
+    if (/\b(rename|(?<!un)link)(Sync)?\(/.test(readFileSync(join(root, path), "utf8"))) found.add(path)
   }
+  assert.deepEqual(found, allowed)
 })

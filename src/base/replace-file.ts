@@ -1,15 +1,14 @@
-/** Replacing a file. Every rewritten file of ours goes through here. */
+/** Replacing a file, and making one that must not be replaced. Every rewritten file of ours goes through here. */
 import { randomBytes } from "node:crypto"
-import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { closeSync, constants, fsyncSync, linkSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 
 /**
- * Whole or not at all, and on stable storage when it returns. What it is called in between cannot be
- * guessed and must not exist: nobody can have put a link or a file of theirs there. Throws the system's errors.
+ * Content under a name beside `path` that cannot be guessed and must not exist: nobody can have put a
+ * link or a file of theirs there. On stable storage when `place` is called; the name is gone afterwards.
  */
-export function replaceFile(path: string, content: string | Uint8Array, mode = 0o600): void {
-  const folder = dirname(path)
-  const temporary = join(folder, `.${basename(path).slice(0, 200)}.${randomBytes(8).toString("hex")}`)
+function placed(path: string, content: string | Uint8Array, mode: number, place: (from: string) => void): void {
+  const temporary = join(dirname(path), `.${basename(path).slice(0, 200)}.${randomBytes(8).toString("hex")}`)
   const fd = openSync(temporary, "wx", mode)
   try {
     try {
@@ -18,12 +17,33 @@ export function replaceFile(path: string, content: string | Uint8Array, mode = 0
     } finally {
       closeSync(fd)
     }
-    renameSync(temporary, path)
-  } catch (error) {
+    place(temporary)
+  } finally {
     rmSync(temporary, { force: true })
-    throw error
   }
   syncDirectory(path)
+}
+
+/** Whole or not at all, and on stable storage when it returns. Throws the system's errors. */
+export function replaceFile(path: string, content: string | Uint8Array, mode = 0o600): void {
+  placed(path, content, mode, (temporary) => renameSync(temporary, path))
+}
+
+/**
+ * As `replaceFile` for a file that is not there. False when it is: who reads it never sees a part, and of two makers
+ * one wins. For file systems with hard links.
+ */
+export function makeFile(path: string, content: string | Uint8Array, mode = 0o600): boolean {
+  let made = true
+  placed(path, content, mode, (temporary) => {
+    try {
+      linkSync(temporary, path)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
+      made = false
+    }
+  })
+  return made
 }
 
 /** Puts the entry of `path` in its directory on stable storage. Throws the system's errors. */

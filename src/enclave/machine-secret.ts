@@ -4,21 +4,11 @@
  * user, 0600, made once and never replaced.
  */
 import { randomBytes } from "node:crypto"
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs"
+import { closeSync, constants, fstatSync, mkdirSync, openSync, readSync } from "node:fs"
 import { homedir } from "node:os"
 import { isAbsolute, join, resolve } from "node:path"
 import { Exit, TresorError } from "../base/errors.ts"
+import { makeFile } from "../base/replace-file.ts"
 import { sudoCaller } from "./sudo-caller.ts"
 
 /** Bytes. */
@@ -77,29 +67,14 @@ function readExisting(path: string): Buffer | null {
   }
 }
 
-/** Complete under another name first, then linked: who reads it never sees a part, who comes second never replaces it. */
+/** Of two makers one wins, and both use what is there then. */
 function make(directory: string, path: string): Buffer {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
-  const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`
   const bytes = randomBytes(SECRET_SIZE)
-  const fd = openSync(temporary, "wx", 0o600)
   try {
-    writeSync(fd, bytes)
-    fsyncSync(fd)
-    linkSync(temporary, path)
-  } catch (error) {
+    makeFile(path, bytes)
+  } finally {
     bytes.fill(0)
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
-  } finally {
-    closeSync(fd)
-    unlinkSync(temporary)
   }
-  const folder = openSync(directory, "r")
-  try {
-    fsyncSync(folder)
-  } finally {
-    closeSync(folder)
-  }
-  bytes.fill(0)
   return readExisting(path)!
 }

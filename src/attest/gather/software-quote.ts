@@ -3,9 +3,10 @@
  * machine without SGX. Same format, a root of this machine's own, and always
  * DEBUG: they prove nothing, and no production policy accepts them.
  */
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Exit, TresorError } from "../../base/errors.ts"
+import { makeFile } from "../../base/replace-file.ts"
 import { viewOf } from "../judge/bytes.ts"
 import { REPORT_BODY_SIZE, ReportFlag } from "../judge/quote.ts"
 import { SOFTWARE_ROOT_NAME } from "../judge/verify.ts"
@@ -23,7 +24,7 @@ export interface SoftwareQuote {
   readonly root: string
 }
 
-/** This machine's test root key, made on first use. Linked into place, so that of two makers one wins. */
+/** This machine's test root key, made on first use. Of two makers one wins. */
 async function rootKey(stateDir: string): Promise<KeyPair> {
   const path = join(stateDir, KEY_FILE)
   const read = async (): Promise<KeyPair | null> => {
@@ -55,15 +56,7 @@ async function rootKey(stateDir: string): Promise<KeyPair> {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const pair = await newKey()
   const { kty, crv, x, y, d } = await crypto.subtle.exportKey("jwk", pair.privateKey)
-  const temporary = `${path}.${process.pid}`
-  try {
-    writeFileSync(temporary, JSON.stringify({ kty, crv, x, y, d }), { flag: "wx", mode: 0o600 })
-    linkSync(temporary, path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
-  } finally {
-    rmSync(temporary, { force: true })
-  }
+  makeFile(path, JSON.stringify({ kty, crv, x, y, d }))
   return (await read())!
 }
 

@@ -1,7 +1,8 @@
 /** Enclave signing keys: RSA-3072 with exponent 3, as SIGSTRUCT demands, in PEM files. */
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto"
-import { readFileSync, writeFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { Exit, TresorError } from "../../base/errors.ts"
+import { makeFile } from "../../base/replace-file.ts"
 import type { NewSha256 } from "./sgxs.ts"
 
 export const newSha256: NewSha256 = () => createHash("sha256")
@@ -30,10 +31,8 @@ function checkKind(path: string, key: KeyObject): KeyObject {
 export function generateSigner(path: string): boolean {
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 })
   try {
-    writeFileSync(path, privateKey.export({ type: "pkcs8", format: "pem" }), { flag: "wx", mode: 0o600 })
-    return true
+    return makeFile(path, privateKey.export({ type: "pkcs8", format: "pem" }))
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false
     throw fail(path, (error as Error).message, error)
   }
 }
