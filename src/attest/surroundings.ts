@@ -1,4 +1,4 @@
-/** What judging an enclave needs of the enclave and of the world around; types, so that tests can be both. */
+/** Interfaces to the enclave and its surroundings that judging needs; tests implement both. */
 import type { EnclaveIdentity } from "../enclave/types.ts"
 
 /** What is asked of an enclave; a superset is fine. */

@@ -1,4 +1,4 @@
-/** Where the built files lie: beside this file's checkout or installation, bundled or not. */
+/** Finds the built files: in this file's checkout or installation, bundled or not. */
 import { existsSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"

@@ -1,4 +1,4 @@
-/** How the commands on keyslots ask for passphrases and tell of what they find. */
+/** Prompts and messages that the commands on keyslots share. */
 import { Exit, TresorError } from "../base/errors.ts"
 import type { Enclave, SealPolicy } from "../enclave/types.ts"
 import type { HeaderStore } from "../header/header-store.ts"

@@ -1,4 +1,4 @@
-/** What people read. One line each: what could not be done, the fact, the way out. */
+/** Messages for people. One line each: what could not be done, the fact, the way out. */
 import { CommanderError } from "commander"
 import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"

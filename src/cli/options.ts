@@ -1,4 +1,4 @@
-/** What command-line words mean: sizes, numbers, slots, names. Pure. */
+/** Parses values of the command line: sizes, numbers, slots, names. Pure. */
 import { InvalidArgumentError } from "commander"
 
 const UNITS: Readonly<Record<string, bigint>> = {

@@ -1,5 +1,5 @@
 /**
- * Where passphrases come from, by cryptsetup's rules: a key file is read
+ * Reads passphrases by cryptsetup's rules: a key file is read
  * whole, a terminal's line and a pipe's first line lose their newline. Secrets
  * are bytes, in buffers of their own (never a slice of Node's pool), and are
  * wiped by whoever asked for them.

@@ -1,4 +1,4 @@
-/** How the user of this terminal is asked whether an enclave may have a passphrase. */
+/** Asks the user of this terminal whether an enclave may have a passphrase. */
 import type { Surroundings } from "../attest/surroundings.ts"
 import { ask } from "./confirm.ts"
 import { err } from "./output/output.ts"

@@ -1,5 +1,5 @@
 /**
- * How a tresord serves a volume. `tresor open` checks its command line by this
+ * Options of a tresord. `tresor open` checks its command line by this
  * schema and sends the object down the lifeline; tresord checks it again, and
  * turns its own command line (systemd's) into the same object.
  */

@@ -1,4 +1,4 @@
-/** Which runtime directories there are to look into, and that the process behind a socket is the one state.json names. */
+/** Finds runtime directories, and checks that the process behind a socket is the one named in state.json. */
 import { readdirSync } from "node:fs"
 import type { Socket } from "node:net"
 import { Exit, TresorError } from "../base/errors.ts"

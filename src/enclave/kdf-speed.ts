@@ -1,4 +1,4 @@
-/** How fast this machine's enclave runs a KDF, measured in the image made for it and only when somebody asks. */
+/** Speed of a KDF in this machine's enclave, measured on request in the image made for that. */
 
 import type { Backend } from "../abi/enclave.ts"
 import type { Kdf } from "../luks2/types.ts"

@@ -1,4 +1,4 @@
-/** Why a seal does not open, in words; with what differs where the blob and this enclave are known. Pure. */
+/** Messages why a seal does not open; with the difference if blob and enclave are known. Pure. */
 import type { Status } from "../abi/enclave.ts"
 import type { Sealer } from "../luks2/tresor-token.ts"
 import type { EnclaveIdentity } from "./types.ts"

@@ -1,4 +1,4 @@
-/** How fast an enclave is, with a throw-away key; nothing is stored. */
+/** Measures an enclave's speed with a throw-away key; nothing is stored. */
 import { randomBytes, randomUUID } from "node:crypto"
 import type { KeyslotParameters, Segment } from "../luks2/types.ts"
 import { type Asked, bindingOf } from "./asked.ts"

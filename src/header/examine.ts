@@ -1,4 +1,4 @@
-/** What `tresor check` finds in a header, beyond what makes it invalid. Pure. */
+/** Findings of `tresor check` in a header, beyond faults that make it invalid. Pure. */
 
 import { faultsOf, faultWords } from "../luks2/faults.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"

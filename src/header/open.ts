@@ -1,4 +1,4 @@
-/** What a header lies on, by its path: a file, a block device, or an NBD server's export. */
+/** Opens the store of a header by its path: a file, a block device, or an NBD export. */
 import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import { isNbdUri } from "../nbd/uri.ts"

@@ -1,5 +1,5 @@
 /**
- * How a passphrase is stretched: defaults, what people ask for, and
+ * KDF parameters of a keyslot: defaults, what people ask for, and
  * calibration by the enclave's own speed. Pure.
  */
 import { KdfFloor } from "../abi/enclave.ts"

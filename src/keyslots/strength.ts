@@ -1,4 +1,4 @@
-/** What it would take to guess a keyslot's passphrase from a copy of the disk. Pure. */
+/** Cost of guessing a keyslot's passphrase from a copy of the disk. Pure. */
 import type { LuksKeyslot, Metadata } from "../luks2/metadata.ts"
 import { RECOVERY_TOKEN } from "../luks2/recovery-key.ts"
 import { type Made, madeOf } from "./made.ts"

@@ -1,5 +1,5 @@
 /**
- * What this machine offers, found by looking. Each check says what it found,
+ * Examines this machine. Each check says what it found,
  * what that means for a user, and what to do about it.
  */
 import { accessSync, constants, existsSync, readdirSync } from "node:fs"

@@ -1,4 +1,4 @@
-/** What the calls of the library have in common. */
+/** Options that the calls of the library share. */
 import type { Backend } from "../abi/enclave.ts"
 import type { Surroundings } from "../attest/surroundings.ts"
 import type { Audience, EnclaveChoice } from "./keeper.ts"

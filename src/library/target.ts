@@ -1,4 +1,4 @@
-/** Where a new volume or header goes: a file to be made, or something there that may be overwritten. */
+/** The target of a new volume or header: a file to be made, or an existing one that may be overwritten. */
 import { closeSync, ftruncateSync, openSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { deviceNumber } from "../base/device-number.ts"

@@ -1,4 +1,4 @@
-/** Where keyslots lie: numbers, areas, gaps (LUKS2 On-Disk Format Specification 1.1, sections 2.2 and 3.2). Pure. */
+/** Keyslot numbers, areas and gaps (LUKS2 On-Disk Format Specification 1.1, sections 2.2 and 3.2). Pure. */
 import { Exit, TresorError } from "../base/errors.ts"
 import { KEYSLOTS, STRIPES } from "./limits.ts"
 import type { LuksHeader, Metadata } from "./metadata.ts"

@@ -1,4 +1,4 @@
-/** What the objects of a header say of each other and of its size. Pure; throws Odd. */
+/** Checks a header's objects against each other and against its size. Pure; throws Odd. */
 import { isBackup, type LuksSegment, type Metadata } from "./metadata.ts"
 import { Odd } from "./reader.ts"
 

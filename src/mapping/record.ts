@@ -1,5 +1,5 @@
 /**
- * What the legacy daemon keeps: the sealed salt and the KDF over it. Nothing
+ * Record of the legacy daemon: the sealed salt and the KDF over it. Nothing
  * in it is secret; without it what was written through the cipher is lost.
  */
 import { randomUUID } from "node:crypto"

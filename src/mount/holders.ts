@@ -1,4 +1,4 @@
-/** Who uses files below a directory: for the one line of a busy umount. */
+/** Finds the processes that use files below a directory, for the error of a busy umount. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs"
 
 const SHOWN = 3

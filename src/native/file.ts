@@ -1,4 +1,4 @@
-/** What a file needs from the operating system and Node does not offer; addon/io/file.c. */
+/** File operations that Node does not offer; addon/io/file.c. */
 import { addon } from "./addon.ts"
 
 interface FileFunctions {

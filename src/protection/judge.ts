@@ -1,5 +1,5 @@
 /**
- * What a machine's settings add to the software backend, one judgement each.
+ * Judges what each setting of a machine adds to the software backend.
  * Each of them restricts root; none makes root harmless, and no text here claims
  * that: with perf and BPF, root reads any process under every setting.
  * Sources: Linux' Documentation/admin-guide/{LSM/Yama,sysctl/kernel,kernel-parameters},

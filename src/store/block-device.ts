@@ -1,4 +1,4 @@
-/** What sysfs says of a block device, and of what that is a window of. */
+/** Facts of a block device from sysfs: a partition's disk, a loop device's file. */
 import { existsSync, readFileSync, realpathSync } from "node:fs"
 import { dirname } from "node:path"
 import { deviceNumber } from "../base/device-number.ts"

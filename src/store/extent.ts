@@ -1,5 +1,5 @@
 /**
- * Where bytes of a path really lie: through symbolic and hard links, loop
+ * Resolves the location of bytes of a path: through symbolic and hard links, loop
  * devices, partitions and dm devices in one piece, down to one file or disk and an offset in it. Two
  * paths that overlap there are one place, whatever they are called.
  */

@@ -1,4 +1,4 @@
-/** What the system said when a file or block device was opened, in words. Pure. */
+/** Errors of opening a file or block device, as messages. Pure. */
 import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"

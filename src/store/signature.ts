@@ -1,4 +1,4 @@
-/** What else is kept on a store, as udev, mount and installers will see it. */
+/** Finds other formats on a store, as udev, mount and installers would. */
 import { probeByBlkid } from "./blkid.ts"
 import { findSignature, findUnknownToBlkid } from "./signatures.ts"
 import type { Store } from "./store.ts"

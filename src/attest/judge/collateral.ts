@@ -1,5 +1,5 @@
 /**
- * What a quote is judged by: certificates, CRLs, TCB infos and QE identities.
+ * The data a quote is judged by: certificates, CRLs, TCB infos and QE identities.
  * Pieces are told apart by their content, not by file names, so a folder of
  * PCS answers, a PCCS dump or Intel's sample data serve alike, of one platform
  * or of many. Nothing here is trusted: the verifier takes the pieces that fit

@@ -1,4 +1,4 @@
-/** What an enclave puts into REPORTDATA, so that a report or quote is about one key and one request. Pure. */
+/** REPORTDATA of our enclave: binds a report or quote to one key and one request. Pure. */
 import { concat, sha256 } from "./bytes.ts"
 
 /** The key and nonce that REPORTDATA must bind. */

@@ -1,5 +1,5 @@
 /**
- * What surrounds evidence in files: `curl -i` puts an answer's headers in front,
+ * Removes what surrounds evidence in files: `curl -i` puts an answer's headers in front,
  * C programs a NUL behind, a PCCS gives DER as hex or base64, a shell quotes it.
  * Only wrappings are taken off here; what was signed keeps every byte.
  */

@@ -1,4 +1,4 @@
-/** What this machine, this backend and the disk under a path give. Needs neither root nor other tools. */
+/** `tresor bench`: speed of this machine, its enclave and the disk under a path. Needs neither root nor other tools. */
 import { randomBytes } from "node:crypto"
 import { statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -1,4 +1,4 @@
-/** What the build does with a linked enclave: measure it, sign it, compare it with the pinned measurement. */
+/** Build steps of a linked enclave: measure it, sign it, compare it with the pinned measurement. */
 import { execFileSync } from "node:child_process"
 import { chownSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
