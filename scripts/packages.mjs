@@ -84,6 +84,8 @@ const integration = {
     works("clang", ["-x", "c", "-", "-o", "/dev/null", "-fsanitize=fuzzer"], FUZZED),
   binutils: () => onPath("readelf"),
   lowdown: () => onPath("lowdown"),
+  // A browser that loads the library.
+  chromium: () => works("chromium", ["--version"]),
   mandoc: () => onPath("mandoc"),
 }
 

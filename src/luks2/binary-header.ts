@@ -58,7 +58,8 @@ const startsWith = (bytes: Uint8Array, magic: readonly number[]): boolean =>
   magic.every((byte, index) => bytes[index] === byte)
 
 async function checksumOf(algorithm: string, header: Uint8Array): Promise<Uint8Array> {
-  const cleared = header.slice()
+  // Not slice(): a Buffer's shares its memory.
+  const cleared = Uint8Array.from(header)
   slice(cleared, Field.checksum).fill(0)
   return new Uint8Array(await crypto.subtle.digest(ALGORITHMS[algorithm]!, cleared))
 }

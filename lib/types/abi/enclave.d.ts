@@ -1,6 +1,7 @@
 export declare const ABI_VERSION = 2;
-/** Which kind of enclave: a CPU's, or this process playing one. */
-export type Backend = "software" | "sgx";
+/** Where the enclave runs: in the CPU, or emulated in this process. */
+export declare const BACKENDS: readonly ["software", "sgx"];
+export type Backend = (typeof BACKENDS)[number];
 export declare const Limit: {
     readonly threads: 8;
     readonly keyslots: 32;
@@ -79,6 +80,10 @@ export declare const Mode: {
     readonly ecb: 4;
     readonly "cbc-essiv": 5;
 };
+export type Purpose = keyof typeof Purpose;
+export type HashType = keyof typeof HashType;
+export type Policy = keyof typeof Policy;
+export type Mode = keyof typeof Mode;
 export declare const Cpu: {
     readonly sha: 1;
     readonly avx2: 2;

@@ -29,7 +29,7 @@ export type Recognition = {
 };
 /**
  * "upgraded": another image by the same signer, same product, ISVSVN no lower.
- * That is whom a "mrsigner" seal opens for as well. "changed": the host is
+ * A "mrsigner" seal opens for the same enclaves. "changed": the host is
  * known, and by something else only; a step from SGX down to the software
  * backend is such a change.
  */

@@ -5,6 +5,6 @@ export declare function seenNumbers(path?: string): (platform: PlatformType) => 
 /**
  * Remembers what a verdict found Intel to have signed, whatever became of the
  * quote: a newer number that condemns a platform must stay known. `null`, or
- * why it cannot be kept: a home that cannot be written to is no reason to stop.
+ * why it cannot be kept: a home that cannot be written to does not stop anything.
  */
 export declare function rememberNumber({ platform, tcbEvaluationDataNumber }: Verdict, path?: string): string | null;

@@ -30,7 +30,7 @@ export declare class TrustedEnclave {
         readonly host?: string;
         readonly startedHere: boolean;
     }, 
-    /** Who is asked at first contact, and told of what is found; default: nobody. */
+    /** Who is asked at first contact, and informed of the findings; default: nobody. */
     world?: Partial<Surroundings>): Promise<TrustedEnclave>;
     /** Seals for what this process asks. */
     seal(asked: Asked, secrets: Secrets): Promise<SealedRequest>;

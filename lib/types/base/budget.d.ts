@@ -1,6 +1,6 @@
 /**
  * Memory shared by many, handed out in the order asked for. Whoever holds some
- * asks for no more before giving it back, so nobody waits for ever.
+ * asks for no more before giving it back, so nobody waits forever.
  */
 export interface Pressure {
     /** Called when somebody begins to wait: what is held for later is to be given back. */

@@ -10,9 +10,9 @@ export interface Found extends Root {
 }
 /** One's own; root sees those of the users' sessions too, unless told where to look. */
 export declare function roots(): Root[];
-/** All volumes that have a directory; what is wrong with another user's directory is no concern of ours. */
+/** All volumes that have a directory; faults of another user's directory are ignored. */
 export declare function allEntries(): (Entry & Root)[];
-/** The volume of that name: one's own first, then for root the users'. `state` null: there is none. */
+/** The volume of that name: one's own first, then for root the users'. `state` null: no such volume. */
 export declare function find(name: string, { others }: {
     readonly others: boolean;
 }): Found;

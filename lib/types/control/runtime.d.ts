@@ -24,7 +24,7 @@ export interface RuntimePaths {
     readonly state: string;
     readonly log: string;
 }
-/** Throws for a name that is none, or too long for a socket's path. */
+/** Throws for an invalid name, or one too long for a socket's path. */
 export declare function runtimePaths(root: string, name: string): RuntimePaths;
 /** Start time of a process in clock ticks since boot; `null` when there is none. A zombie is none. */
 export declare function processStart(pid: number): string | null;

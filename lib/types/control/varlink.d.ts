@@ -21,7 +21,7 @@ declare const replySchema: v.ObjectSchema<{
 export type Parameters = Record<string, unknown>;
 export type Call = v.InferOutput<typeof callSchema>;
 export type Reply = v.InferOutput<typeof replySchema>;
-/** What a peer sent is no varlink: the connection has lost its framing and ends. */
+/** What a peer sent is not varlink: the connection has lost its framing and ends. */
 export declare class FramingError extends Error {
     readonly name = "FramingError";
 }

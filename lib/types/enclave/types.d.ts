@@ -3,12 +3,12 @@
  * implements `Enclave` over the addon, tests may implement it otherwise.
  * Shapes mirror abi/enclave.h; all sizes are bytes.
  */
-import type { Backend } from "../abi/enclave.ts";
+import type { Backend, Mode, Policy, Purpose } from "../abi/enclave.ts";
 import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts";
 import type { FileSectors, MemoryKinds } from "../native/addon.ts";
-export type SealPolicy = "mrsigner" | "mrenclave";
-export type Purpose = "create" | "unlock" | "enrol" | "authenticate" | "legacy";
-export type BlockMode = "xts" | "cbc" | "ctr" | "ecb" | "cbc-essiv";
+export type { Purpose };
+export type SealPolicy = Policy;
+export type BlockMode = Mode;
 /** Names a volume key held inside the enclave. Carries no key material. */
 export type VolumeHandle = number & {
     readonly __handle: true;
@@ -59,7 +59,7 @@ export interface EnclaveIdentity {
 export interface Unlocked extends HeaderFacts {
     readonly handle: VolumeHandle;
     readonly slot: number;
-    /** The salt of `slot` sealed anew because the seal was stale; write it to the token. */
+    /** The resealed salt of `slot`, whose seal was stale; write it to the token. */
     readonly resealed: Uint8Array | null;
 }
 export interface Authenticated {

@@ -3,7 +3,7 @@
  * everybody's budget before it begins, and gives it back when its reply has left.
  *
  * Nobody holds memory while waiting for more of it. State by state, what a
- * connection holds, and whom it waits for:
+ * connection holds, and which connection it waits for:
  *
  *   state of a request    holds                     waits for
  *   unparsed, unserved    nothing of the budget     those being served, or whoever else holds the budget

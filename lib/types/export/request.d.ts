@@ -15,7 +15,7 @@ export interface ExportFacts {
     /** base:allocation was asked for. */
     readonly allocation: boolean;
 }
-/** The header at `at`. `null`: this is no request, and what follows cannot be told apart any more. */
+/** The header at `at`. `null`: not a request, so the stream has lost its framing. */
 export declare function parseRequest(bytes: DataView, at: number): Request | null;
 /** Bytes that follow the header. */
 export declare const payloadOf: ({ type, length }: Request) => number;

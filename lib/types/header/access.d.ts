@@ -1,7 +1,7 @@
-/** The header behind a served volume: read at each unlock, written when a salt was sealed anew. */
+/** The header behind a served volume: read at each unlock, written when a salt was resealed. */
 import type { Backend } from "../abi/enclave.ts";
 import type { Header, Segment } from "../luks2/types.ts";
-/** What the header says, and where a salt sealed anew goes. */
+/** The header's contents, and where a resealed salt is written. */
 export interface HeaderAccess {
     readonly uuid: string;
     readonly label: string;

@@ -7,7 +7,7 @@ export declare function backupHeader(path: string, file: string): Promise<Metada
 export interface RestoreOptions {
     /** Although it is another volume's, its data begin elsewhere, or it was tampered with. */
     readonly force: boolean;
-    /** The header lies apart from its data. */
+    /** The header is detached. */
     readonly detached: boolean;
     /** Directory for the old header while the new one is written; it stays there when that fails. */
     readonly putAside: string;

@@ -21,7 +21,7 @@ export interface FoundCopies {
     readonly header: LuksHeader;
     /** Its JSON area's text. */
     readonly json: string;
-    /** Copies that have to be written anew from `header`. */
+    /** Copies to be rewritten from `header`. */
     readonly stale: readonly Copy[];
 }
 /**

@@ -36,7 +36,7 @@ export declare class HeaderStore {
     get header(): LuksHeader;
     reload(): Promise<LuksHeader>;
     /**
-     * Writes stale copies anew, of the very header that was agreed to; which ones
+     * Rewrites stale copies from the very header that was agreed to; which ones
      * were. Only `check --repair` does, after it has asked.
      */
     repair(): Promise<readonly Copy[]>;

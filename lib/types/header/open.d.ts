@@ -5,7 +5,7 @@ export interface HeaderStoreOptions {
     readonly exclusive?: boolean;
     /** The command has --readonly, which may be advised. */
     readonly readonlyHelps?: boolean;
-    /** What is opened instead of the path, where that is no URI. */
+    /** Opened instead of the path, if the path is not a URI. */
     readonly at?: string;
     /** Of an NBD export, which the volume's data have with it. */
     readonly owner?: object;

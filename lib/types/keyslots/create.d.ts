@@ -19,7 +19,7 @@ export interface NewVolume {
     readonly label: string;
     readonly sectorSize: Segment["sectorSize"];
     readonly keySize: Segment["keySize"];
-    /** The header lies apart: data starts at 0. */
+    /** Detached header: data starts at 0. */
     readonly detached: boolean;
     readonly headerSize: number;
 }

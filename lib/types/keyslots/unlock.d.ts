@@ -28,5 +28,5 @@ export declare function withAdmitted({ access, name }: Unlocking, header: Header
  * HEADER_KEYSLOT_CHANGED (exit 4): then no handle is left.
  */
 export declare function unlockKey({ enclave, access, name, path, warn }: Unlocking, header: Header, sealed: SealedRequest): Promise<OpenedKey>;
-/** Writes a salt sealed anew to the header. The old seal still opens: a header that cannot be written is no reason to refuse. */
+/** Writes a salt sealed anew to the header. The old seal still opens, so a header that cannot be written now does not stop the unlock. */
 export declare function saveResealed({ access, warn }: Unlocking, { slot, resealed }: OpenedKey): Promise<void>;

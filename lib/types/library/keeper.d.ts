@@ -32,7 +32,7 @@ export declare function withKeeper<T>(place: HeaderPlace, choice: EnclaveChoice,
 export interface FreshOptions {
     /** cryptsetup opens it too, on any machine; else it is sealed to this machine's enclave. */
     readonly portable?: boolean;
-    /** Whom the seal trusts: this enclave ("mrenclave"), or its signer's ("mrsigner", the default). */
+    /** Who may unseal: this exact image ("mrenclave"), or later versions by its signer ("mrsigner", the default). */
     readonly sealPolicy?: SealPolicy;
     /** What is not given is chosen as cryptsetup does. */
     readonly kdf?: Partial<KdfRequest>;

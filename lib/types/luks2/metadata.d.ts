@@ -88,7 +88,7 @@ export interface LuksConfig extends Extensible {
     readonly flags: readonly string[];
     /** Mandatory ones. */
     readonly requirements: readonly string[];
-    /** What else the object of requirements holds; absent: there is no such object. */
+    /** Other members of the object of requirements; absent: no such object. */
     readonly otherRequirements?: Extensible;
 }
 export interface Metadata extends Extensible {

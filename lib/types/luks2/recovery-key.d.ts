@@ -19,6 +19,6 @@ export declare function makeRecoveryKey(): Uint8Array;
 export declare function recoveryKeyFaults(typed: Uint8Array, expected?: Uint8Array | null): readonly string[];
 /**
  * The canonical text of a key typed in any case, with or without dashes and
- * spaces; `null` when it is none. The caller wipes both.
+ * spaces; `null` if it is not one. The caller wipes both.
  */
 export declare function normalizeRecoveryKey(typed: Uint8Array): Uint8Array | null;

@@ -1,3 +1,8 @@
+/**
+ * The token of a Tresor passphrase (docs/format.md), and what the sealed salt in
+ * it says of who sealed it and for what. Pure.
+ */
+import { type Backend, type Policy } from "../abi/enclave.ts";
 import { type Extensible } from "./json.ts";
 import { type Fields } from "./json-text.ts";
 import type { Reader } from "./reader.ts";
@@ -16,8 +21,8 @@ export interface TresorToken extends Extensible {
         readonly mrenclave: string;
         readonly isvProdId: number;
         readonly isvSvn: number;
-        readonly policy: "mrsigner" | "mrenclave";
-        readonly backend: "software" | "sgx";
+        readonly policy: Policy;
+        readonly backend: Backend;
     };
     readonly mac: {
         readonly segment: Uint8Array;

@@ -2,8 +2,9 @@
  * A LUKS2 volume as an enclave is given it: what can be opened, and by which
  * parameters. metadata.ts has the header as it lies on disk. Sizes are bytes. Pure.
  */
+import type { HashType } from "../abi/enclave.ts";
 import type { CIPHER } from "./limits.ts";
-export type Hash = "sha1" | "sha224" | "sha256" | "sha384" | "sha512";
+export type Hash = HashType;
 export type Kdf = {
     readonly type: "pbkdf2";
     readonly hash: Hash;

@@ -2,7 +2,7 @@ import type { Backend } from "../abi/enclave.ts";
 /** What CPUID says of SGX, whatever the kernel made of it. */
 export interface SgxCpu {
     readonly sgx: boolean;
-    /** The signer's hash can be written; the BIOS may lock it all the same. */
+    /** The signer's hash can be written; the BIOS may still lock it. */
     readonly launchControl: boolean;
     /** Pages can be added to a running enclave. */
     readonly sgx2: boolean;
@@ -186,7 +186,7 @@ export declare const restoreTerminal: () => void;
  * off until the next prompt or restoreTerminal(): what is typed meanwhile may
  * be a passphrase too. The bytes are in locked
  * memory, without the newline, at most `limit` of them; they are the caller's
- * to wipe, and wiped when collected. `timeoutSeconds` 0: wait for ever.
+ * to wipe, and wiped when collected. `timeoutSeconds` 0: no limit.
  * Throws TresorError PASSPHRASE_<ERRNO>.
  */
 export declare function readPassphrase(prompt: string, limit: number, timeoutSeconds: number, echo?: boolean): Promise<Uint8Array>;

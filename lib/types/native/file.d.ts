@@ -6,7 +6,7 @@ alignedBuffer,
 byteClaimed, 
 /** A shared lock on one byte of an open file (F_OFD_SETLK), until it is closed. */
 claimByte, 
-/** Whether anybody has the file open for writing; `null`: there is no telling. The descriptor is open for reading. */
+/** Whether anybody has the file open for writing; `null`: unknown. The descriptor is open for reading. */
 hasWriter, 
 /** fallocate(2) with FALLOC_FL_PUNCH_HOLE. Rejects with errno's name as `code`, like `writeInside`. */
 punchHole, 

@@ -1,5 +1,5 @@
 /**
- * What a backend keeps from whom, in the words of `status`, `doctor` and
+ * What a backend protects from which attacker, in the words of `status`, `doctor` and
  * `demo`. The weakest memory a secret can lie in decides: nothing is promised
  * beyond it. Pure.
  */

@@ -12,7 +12,7 @@ export interface NbdStoreOptions {
     readonly journalBytes?: number;
     /** The URI it was named by; default: the server's address and the export's name. */
     readonly path?: string;
-    /** Told of connections lost and made again. */
+    /** Called when connections are lost and made again. */
     readonly log?: (message: string, facts: Record<string, unknown>) => void;
 }
 export declare class NbdStore implements Store {

@@ -4,11 +4,11 @@ export interface OpenStoreOptions {
     readonly readOnly: boolean;
     /** O_DIRECT; means nothing to an NBD server. */
     readonly direct: boolean;
-    /** What is opened instead of the path, where that is no URI. */
+    /** Opened instead of the path, if the path is not a URI. */
     readonly at?: string;
     /** Of an NBD export, which stores of one owner share. */
     readonly owner?: object;
-    /** Told of connections to an NBD server that are lost and made again. */
+    /** Called when connections to an NBD server are lost and made again. */
     readonly log?: NbdStoreOptions["log"];
 }
 /**

@@ -13,9 +13,9 @@ export interface Store {
     readonly discards: boolean;
     /** A flush failed: nothing is written any more, until it is opened again. Absent: it recovers by itself. */
     readonly failed?: boolean;
-    /** Bytes; writes that are no multiples of it, or do not begin at one, are not atomic. Absent: 512 or less. */
+    /** Bytes; writes that are not multiples of it, or do not begin at one, are not atomic. Absent: 512 or less. */
     readonly minimumBlock?: number;
-    /** For I/O past this interface, through the page cache; `null`: there is no such way. */
+    /** For I/O past this interface, through the page cache; `null`: not possible. */
     readonly fd: number | null;
     read(offset: number, into: Uint8Array): Promise<void>;
     /** `from` must not change until this has resolved. */
@@ -27,7 +27,7 @@ export interface Store {
     refresh(): Promise<number>;
     /**
      * Runs `work` under cryptsetup's lock of the header that lies here, shared for reading, exclusive
-     * for writing. Throws TresorError LUKS2_LOCKED (exit 5). Where cryptsetup cannot come there is no lock.
+     * for writing. Throws TresorError LUKS2_LOCKED (exit 5). Stores that cryptsetup cannot open have no lock.
      */
     locked<T>(mode: "shared" | "exclusive", work: () => Promise<T>): Promise<T>;
     close(): Promise<void>;

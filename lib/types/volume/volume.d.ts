@@ -28,7 +28,7 @@ export interface VolumeOptions {
     readonly sectorSize: 512 | 1024 | 2048 | 4096;
     readonly readOnly?: boolean;
     readonly discards?: boolean;
-    /** How long I/O waits after `lock`; default for ever. */
+    /** Limit of the time I/O waits after `lock`; default: none. */
     readonly lockGraceMs?: number | null;
     /** How long I/O waits for a new enclave after the loss of one; default 30 s. */
     readonly lossGraceMs?: number;

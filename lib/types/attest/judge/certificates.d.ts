@@ -1,4 +1,4 @@
-/** What the issuer signed, and r || s; `null` when it is no ECDSA signature over SHA-256. */
+/** What the issuer signed, and r || s; `null` unless it is an ECDSA signature over SHA-256. */
 interface SignedPart {
     readonly bytes: Uint8Array;
     readonly signature: Uint8Array | null;
