@@ -1,6 +1,7 @@
 /** Checks a header from another machine before the client seals a passphrase for it. */
 
 import { KdfFloor } from "../abi/enclave.ts"
+import type { ErrorCode } from "../base/error-codes.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { headerDigest } from "../enclave/asked.ts"
 import type { Kdf, PublicHeader, PublicKeyslot } from "../luks2/types.ts"
@@ -15,7 +16,7 @@ interface Where {
   readonly tell: (line: string) => void
 }
 
-function refuse(code: string, { name, host }: Where, fact: string): TresorError {
+function refuse(code: ErrorCode, { name, host }: Where, fact: string): TresorError {
   return new TresorError(code, Exit.denied, `Cannot unlock ${name} on ${host}: ${fact}`)
 }
 

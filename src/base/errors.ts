@@ -15,13 +15,15 @@ export const Exit = {
 
 export type ExitCode = (typeof Exit)[keyof typeof Exit]
 
+import type { ErrorCode } from "./error-codes.ts"
+
 export class TresorError extends Error {
   override readonly name = "TresorError"
   /** `<AREA>_<WHAT>`, e.g. `LUKS2_BAD_CHECKSUM`. */
-  readonly code: string
+  readonly code: ErrorCode
   readonly exitCode: ExitCode
 
-  constructor(code: string, exitCode: ExitCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, exitCode: ExitCode, message: string, options?: ErrorOptions) {
     super(message, options)
     this.code = code
     this.exitCode = exitCode

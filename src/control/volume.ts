@@ -5,6 +5,7 @@
  */
 import * as v from "valibot"
 import { BACKENDS } from "../abi/enclave.ts"
+import { receivedCode } from "../base/error-codes.ts"
 
 export const VOLUME_INTERFACE = "io.tresor.Volume"
 
@@ -203,7 +204,7 @@ export type VolumeOutput<M extends VolumeMethod> = v.InferOutput<(typeof volumeM
 
 /** Parameters of the error io.tresor.Volume.Refused. */
 export const refusedSchema = v.object({
-  code: v.string(),
+  code: v.pipe(v.string(), v.transform(receivedCode)),
   exitCode: v.picklist([1, 2, 3, 4, 5]),
   message: v.string(),
 })

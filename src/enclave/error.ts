@@ -1,11 +1,15 @@
 /** Statuses of the enclave as errors: ENCLAVE_<STATUS>, one line each. */
 
 import { Status } from "../abi/enclave.ts"
+import type { ErrorCode } from "../base/error-codes.ts"
 import { Exit, type ExitCode, TresorError } from "../base/errors.ts"
 import { type SealStatus, sealFact } from "./seal-words.ts"
 import type { HeaderFacts } from "./types.ts"
 
 export type StatusName = Exclude<keyof typeof Status, "ok">
+
+export const enclaveCode = (status: StatusName) =>
+  `ENCLAVE_${status.toUpperCase() as Uppercase<StatusName>}` as const satisfies ErrorCode
 
 /** What is known beyond the status. */
 export interface EnclaveErrorFacts {
@@ -32,7 +36,7 @@ export class EnclaveError extends TresorError {
         : status === "header" && facts.header?.macsMissing === true
           ? MACS_MISSING
           : text
-    super(`ENCLAVE_${status.toUpperCase()}`, exitCode, message)
+    super(enclaveCode(status), exitCode, message)
     this.status = status
     this.facts = facts.header
     this.seal = facts.seal ?? null

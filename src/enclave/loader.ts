@@ -4,6 +4,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs"
 import { release } from "node:os"
 import type { Backend } from "../abi/enclave.ts"
 import { Cpu } from "../abi/enclave.ts"
+import { isErrorCode } from "../base/error-codes.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { installed } from "../base/installation.ts"
 import { cpuFeatures, createEnclave, type NativeEnclave, sgxCpu } from "../native/addon.ts"
@@ -137,7 +138,8 @@ function load(
 
 /** Why the enclave did not start, and the way out. */
 export function explain(error: unknown, backend: Backend, machine = thisMachine): TresorError {
-  const { code = "SGX_FAILED", message } = error as NodeJS.ErrnoException
+  const { code: said, message } = error as NodeJS.ErrnoException
+  const code = isErrorCode(said) ? said : "SGX_FAILED"
   const fail = (text: string) =>
     new TresorError(code, Exit.wrongDevice, `Cannot start the enclave (${backend}): ${text}`, { cause: error })
   if (backend === "software") return fail(`${message}; rebuild with \`npm run build\``)

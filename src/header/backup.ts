@@ -1,6 +1,7 @@
 /** A header's backup, in cryptsetup's file format: both copies and every keyslot, byte for byte. */
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs"
 import { join } from "node:path"
+import type { ErrorCode } from "../base/error-codes.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import { syncDirectory } from "../base/replace-file.ts"
@@ -113,7 +114,7 @@ async function present(device: Store): Promise<FoundCopies | null> {
   }
 }
 
-function refuse(code: string, path: string, fact: string): TresorError {
+function refuse(code: ErrorCode, path: string, fact: string): TresorError {
   return new TresorError(code, Exit.wrongDevice, `Cannot restore the header of ${path}: ${fact}`)
 }
 

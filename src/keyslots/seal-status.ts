@@ -5,7 +5,7 @@
  */
 
 import { TresorError } from "../base/errors.ts"
-import { EnclaveError } from "../enclave/error.ts"
+import { EnclaveError, enclaveCode } from "../enclave/error.ts"
 import { isSealStatus, sealDifference } from "../enclave/seal-words.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { tooCostly } from "../luks2/kdf-cost.ts"
@@ -73,13 +73,12 @@ export function explainUnlock(error: unknown, header: Header, identity: EnclaveI
   if (first === undefined) return error
   const what = nameSlots(suspects.map(({ slot }) => slot))
   const fact = sealDifference(status, sealerOf(first.sealed), identity)
-  const code = `ENCLAVE_${status.toUpperCase()}`
   const said =
     error.status === "passphrase"
       ? `No other keyslot opens with this passphrase, and ${what} cannot be unsealed`
       : `Cannot unseal ${what}`
   return new TresorError(
-    code,
+    enclaveCode(status),
     error.exitCode,
     `${said}: ${fact}; the recovery key opens the volume: tresor recover ${path}`,
     {

@@ -69,7 +69,7 @@ const SPIN_US = availableParallelism() >= 4 ? 50 : 0
 
 function attachError(error: unknown): TresorError {
   const { code } = error as NodeJS.ErrnoException
-  const reasons: Readonly<Record<string, string>> = {
+  const reasons = {
     ENOENT: `${DEVICE} does not exist; load the module with \`tresor kernel load\``,
     EACCES: `${DEVICE} is root's alone; run as root`,
     EPERM: `${DEVICE} asks for CAP_SYS_ADMIN; run as root`,
@@ -77,10 +77,12 @@ function attachError(error: unknown): TresorError {
     EPROTO: "the loaded tresor.ko is of another version; `tresor kernel install`, then load it again",
     ENOMEM: "its memory cannot be locked; raise RLIMIT_MEMLOCK or run as root",
   }
+  const known = code !== undefined && Object.hasOwn(reasons, code) ? (code as keyof typeof reasons) : "FAILED"
+  const reason = known === "FAILED" ? (error as Error).message : reasons[known]
   return new TresorError(
-    `ATTACH_${code ?? "FAILED"}`,
+    `ATTACH_${known}`,
     exitOfErrno(code, Exit.wrongDevice),
-    `Cannot attach to tresor.ko: ${reasons[code ?? ""] ?? (error as Error).message}`,
+    `Cannot attach to tresor.ko: ${reason}`,
   )
 }
 

@@ -1,4 +1,5 @@
 /** `tresor open --kernel`: what can be known before a daemon is started. */
+import type { ErrorCode } from "../base/error-codes.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import { isLoaded } from "./attach.ts"
@@ -10,7 +11,7 @@ interface Options {
 
 /** Throws what would fail later, in words that name the way out. */
 export function checkKernel(path: string, options: Options): void {
-  const refuse = (code: string, exitCode: TresorError["exitCode"], reason: string): never => {
+  const refuse = (code: ErrorCode, exitCode: TresorError["exitCode"], reason: string): never => {
     throw new TresorError(code, exitCode, `Cannot open ${path} with --kernel: ${reason}`)
   }
   if (isNbdUri(path)) refuse("USAGE", Exit.badArguments, "it is neither a file nor a block device")

@@ -221,13 +221,14 @@ export const peerCredentials = (fd: number): PeerCredentials => addon.peerCreden
 /** Ends the silence after readPassphrase. */
 export const restoreTerminal = (): void => addon.restoreTerminal()
 
-const REFUSALS: Readonly<Record<string, readonly [ExitCode, string]>> = {
+const REFUSALS = {
   ETIMEDOUT: [Exit.badArguments, "no passphrase was typed in time"],
   EMSGSIZE: [Exit.badArguments, "it is too long; use --key-file for more than 512 bytes"],
   ENODATA: [Exit.badArguments, "the terminal gave none"],
   ENXIO: [Exit.badArguments, "no terminal is available; use --key-file"],
   EINTR: [Exit.denied, "interrupted"],
-}
+  ERR_INVALID_ARG_TYPE: [Exit.badArguments, "it was asked for with wrong arguments"],
+} as const satisfies Readonly<Record<string, readonly [ExitCode, string]>>
 
 /**
  * One line from the controlling terminal. Echo is off unless `echo`, and stays
@@ -246,8 +247,9 @@ export async function readPassphrase(
   try {
     return await addon.readPassphrase(prompt, limit, timeoutSeconds, echo)
   } catch (error) {
-    const { code = "FAILED", message } = error as NodeJS.ErrnoException
-    const [exitCode, fact] = REFUSALS[code] ?? [Exit.badArguments, message]
-    throw new TresorError(`PASSPHRASE_${code}`, exitCode, `Cannot read the passphrase: ${fact}`, { cause: error })
+    const { code, message } = error as NodeJS.ErrnoException
+    const known = code !== undefined && Object.hasOwn(REFUSALS, code) ? (code as keyof typeof REFUSALS) : "FAILED"
+    const [exitCode, fact] = known === "FAILED" ? [Exit.badArguments, message] : REFUSALS[known]
+    throw new TresorError(`PASSPHRASE_${known}`, exitCode, `Cannot read the passphrase: ${fact}`, { cause: error })
   }
 }

@@ -1,5 +1,6 @@
 /** Errors of opening a file or block device, as messages. Pure. */
 import { exitOfErrno } from "../base/errno.ts"
+import type { ErrorCode } from "../base/error-codes.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 
@@ -11,7 +12,7 @@ export function openError(
   { readOnly = false, readonlyHelps = true }: { readonly readOnly?: boolean; readonly readonlyHelps?: boolean } = {},
 ): TresorError {
   const advise = readonlyHelps && !readOnly
-  const refuse = (code: string, fact: string) =>
+  const refuse = (code: ErrorCode, fact: string) =>
     new TresorError(code, exitOfErrno(error.code), `Cannot open ${path}: ${fact}`, { cause: error })
   const unfit = (fact: string) =>
     new TresorError("STORE_UNFIT", Exit.wrongDevice, `Cannot open ${path}: ${fact}`, { cause: error })

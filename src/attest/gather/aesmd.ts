@@ -6,6 +6,7 @@
  */
 import { connect } from "node:net"
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire"
+import type { ErrorCode } from "../../base/error-codes.ts"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { concat, fromHex, viewOf } from "../judge/bytes.ts"
 import { endOfQuote, TARGET_INFO_SIZE } from "../judge/quote.ts"
@@ -46,7 +47,7 @@ function attestationKeyId(): Uint8Array {
   return id
 }
 
-function fail(code: string, fact: string, cause?: unknown): TresorError {
+function fail(code: ErrorCode, fact: string, cause?: unknown): TresorError {
   return new TresorError(code, Exit.wrongDevice, `Cannot get a quote from aesmd: ${fact}`, { cause })
 }
 
