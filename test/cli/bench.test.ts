@@ -38,11 +38,11 @@ test("bench measures in the folder named and leaves nothing there", async () => 
   assert.deepEqual(place.names(), [])
 })
 
-test("bench refuses what is no folder, with one line", async () => {
+test("bench refuses anything but a directory, with one line", async () => {
   for (const path of [place.path("absent"), place.file("file", "")]) {
     const { code, stdout, stderr } = await place.tresor(["bench", path])
     assert.equal(code, 4)
     assert.equal(stdout, "")
-    assert.match(stderr, /^tresor: error: Cannot measure in [^\n]+folder[^\n]*\n$/)
+    assert.match(stderr, /^tresor: error: Cannot measure in [^\n]+directory[^\n]*\n$/)
   }
 })
