@@ -1,11 +1,11 @@
 /**
- * vectors/luks2/*.json: one header each, with the one oddity its file names.
- * `metadata` is the JSON area; without it, plain.json's with `changes`. The
- * encoder is the tests' own, after the LUKS2 On-Disk Format Specification 1.1,
- * chapter 2.
+ * vectors/luks2: one base header and a list of oddities, each a header that is
+ * the base but for that. vectors/README.md says how a header is made of the
+ * two; this is the tests' own encoder, after the LUKS2 On-Disk Format
+ * Specification 1.1, chapter 2.
  */
 import { createHash } from "node:crypto"
-import { readdirSync, readFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 
 type Copy = "primary" | "secondary"
@@ -22,9 +22,10 @@ export interface Vector {
   readonly because?: string
   /** Objects ("keyslots.3") that are kept and not used; absent: all are used, or another program's. */
   readonly unusable?: readonly string[]
-  readonly metadata?: Json
-  /** Pairs of a path ("segments.0.flags") and its value; a path alone is removed. */
-  readonly changes?: readonly (readonly [string] | readonly [string, Json])[]
+  /** Paths in the base's metadata ("segments.0.flags"), and what is there instead; a new member comes last. */
+  readonly set?: Readonly<Record<string, Json>>
+  /** Paths that are not there. */
+  readonly remove?: readonly string[]
   /** Put into the text of the JSON area: what is replaced, and by what; bytes above 7F are bytes. */
   readonly replace?: readonly [string, string]
   /** A token is added so that the text ends that many bytes before the JSON area does. */
@@ -40,51 +41,66 @@ export interface Vector {
   /** The checksum of this copy does not hold, or its bytes are zero. */
   readonly broken?: Copy | "both"
   readonly missing?: Copy
+  /** Of both copies together. */
+  readonly sha256: string
 }
 
-const FOLDER = join(import.meta.dirname, "../../vectors/luks2")
+const read = (file: string): Json =>
+  JSON.parse(readFileSync(join(import.meta.dirname, "../../vectors/luks2", file), "utf8"))
 
-export const vectors: readonly Vector[] = readdirSync(FOLDER)
-  .sort()
-  .map((file) => ({ name: file.replace(".json", ""), ...JSON.parse(readFileSync(join(FOLDER, file), "utf8")) }))
+export const vectors: readonly Vector[] = Object.entries<Json>(read("headers.json")).map(([name, vector]) => ({
+  name,
+  ...vector,
+}))
 
-const PLAIN: Json = vectors.find(({ name }) => name === "plain")!.metadata
+/** Bytes (hex) at offsets of both binary headers; `secondary`: of that one. */
+const BASE: {
+  readonly headerSize: number
+  readonly binary: Readonly<Record<string, string>>
+  readonly secondary: Readonly<Record<string, string>>
+  readonly metadata: Json
+} = read("base.json")
 
-const SIZE = 16384
 const BINARY = 4096
 const CHECKSUM = [448, 64] as const
 const HASHES = new Set(["sha1", "sha256", "sha384", "sha512"])
 
-function set(metadata: Json, path: string, value: Json): void {
+/** The object that has the path's last member, and that member's name. */
+function place(metadata: Json, path: string): readonly [Json, string] {
   const names = path.split(".")
   const last = names.pop()!
-  const parent = names.reduce((object, name) => object[name], metadata)
-  if (value === undefined) delete parent[last]
-  else parent[last] = value
+  return [names.reduce((object, name) => object[name], metadata), last]
 }
 
 /** Areas and data as a larger header needs them. */
 function moved(metadata: Json, headerSize: number): Json {
-  if (headerSize === SIZE) return metadata
+  if (headerSize === BASE.headerSize) return metadata
   metadata.config.json_size = String(headerSize - BINARY)
   metadata.config.keyslots_size = String(16744448)
   for (const { area } of Object.values<Json>(metadata.keyslots)) {
-    area.offset = String(Number(area.offset) + 2 * (headerSize - SIZE))
+    area.offset = String(Number(area.offset) + 2 * (headerSize - BASE.headerSize))
   }
   metadata.segments["0"].offset = String(32 << 20)
   return metadata
 }
 
 /** The JSON area's object. */
-export function metadataOf({ metadata, changes = [], headerSize = SIZE }: Vector): Json {
-  const object = moved(structuredClone(metadata ?? PLAIN), metadata === undefined ? headerSize : SIZE)
-  for (const [path, value] of changes) set(object, path, structuredClone(value))
-  return object
+function metadataOf({ set = {}, remove = [], headerSize = BASE.headerSize }: Vector): Json {
+  const metadata = moved(structuredClone(BASE.metadata), headerSize)
+  for (const path of remove) {
+    const [object, name] = place(metadata, path)
+    delete object[name]
+  }
+  for (const [path, value] of Object.entries(set)) {
+    const [object, name] = place(metadata, path)
+    object[name] = structuredClone(value)
+  }
+  return metadata
 }
 
 /** The JSON area's bytes before its NULs. */
 export function textOf(vector: Vector): Buffer {
-  const { headerSize = SIZE, replace, room } = vector
+  const { headerSize = BASE.headerSize, replace, room } = vector
   const object = metadataOf(vector)
   if (room !== undefined) {
     object.tokens["6"] = { type: "long", keyslots: [], text: "" }
@@ -99,23 +115,23 @@ export function textOf(vector: Vector): Buffer {
   )
 }
 
+function put(bytes: Buffer, parts: Readonly<Record<string, string>>): void {
+  for (const [at, hex] of Object.entries(parts)) bytes.set(Buffer.from(hex, "hex"), Number(at))
+}
+
 function copyOf(vector: Vector, copy: Copy): Buffer {
-  const { headerSize = SIZE, broken, missing, only } = vector
+  const { headerSize = BASE.headerSize, broken, missing, only } = vector
   const bytes = Buffer.alloc(headerSize)
   if (missing === copy) return bytes
   const odd = only === undefined || only === copy
-  bytes.set(copy === "secondary" ? [0x53, 0x4b, 0x55, 0x4c, 0xba, 0xbe] : [0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe])
-  bytes.writeUInt16BE(2, 6)
+  put(bytes, BASE.binary)
+  if (copy === "secondary") put(bytes, BASE.secondary)
   bytes.writeBigUInt64BE(BigInt(headerSize), 8)
-  bytes.writeBigUInt64BE(1n, 16)
-  bytes.write("sha256", 72)
-  bytes.fill(0x53, 104, 168)
-  bytes.write("b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11", 168)
   bytes.writeBigUInt64BE(copy === "secondary" ? BigInt(headerSize) : 0n, 256)
-  const text = odd ? textOf(vector) : Buffer.from(JSON.stringify(moved(structuredClone(PLAIN), headerSize)))
+  const text = odd ? textOf(vector) : Buffer.from(JSON.stringify(moved(structuredClone(BASE.metadata), headerSize)))
   bytes.set(text.subarray(0, headerSize - BINARY), BINARY)
   if (odd && vector.after !== undefined) bytes.set(Buffer.from(vector.after, "hex"), BINARY + text.length)
-  if (odd) for (const [at, hex] of Object.entries(vector.binary ?? {})) bytes.set(Buffer.from(hex, "hex"), Number(at))
+  if (odd) put(bytes, vector.binary ?? {})
   const named = bytes.toString("latin1", 72, 104).replace(/\0.*$/s, "").toLowerCase()
   const digest = createHash(HASHES.has(named) ? named : "sha256")
     .update(bytes)

@@ -1,6 +1,7 @@
 /** Each header of vectors/luks2, judged by us and by cryptsetup. */
 import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
+import { createHash } from "node:crypto"
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -16,7 +17,13 @@ after(() => rmSync(folder, { recursive: true, force: true }))
 for (const vector of vectors) {
   test(`${vector.name}: ${vector.oddity}`, async () => {
     const path = join(folder, vector.name)
-    writeFileSync(path, imageOf(vector))
+    const image = imageOf(vector)
+    assert.equal(
+      createHash("sha256").update(image).digest("hex"),
+      vector.sha256,
+      "the header is the one that was judged",
+    )
+    writeFileSync(path, image)
     truncateSync(path, 300 << 20)
     const device = await openFile(path, { readOnly: true })
     try {
