@@ -11,8 +11,6 @@
 #include "crypto/random.h"
 #include "crypto/wipe.h"
 
-uint32_t cpu_features;	/* crypto/cpu.h */
-
 /*
  * The report key: what RDRAND alone would not know. A CPU makes it from its fuses
  * and a KEYID of its own for every start; the software backend from the machine

@@ -28,7 +28,6 @@
 #include "crypto/xts.h"
 #include "host.h"
 
-uint32_t cpu_features;
 
 #define BIG	70000
 

@@ -25,7 +25,6 @@
 #include "crypto/xts.h"
 #include "host.h"
 
-uint32_t cpu_features;
 
 static uint8_t key[64], data[8192], out[8192], iv[16];
 

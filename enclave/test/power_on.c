@@ -19,7 +19,6 @@
 #include "../crypto/power_on.c"
 #include "host.h"
 
-uint32_t cpu_features;
 
 #define CHECK(condition) do { \
 	if (!(condition)) { \
