@@ -52,7 +52,7 @@ test("every number is the header's", () => {
     ["TRESOR_KDF_", abi.KdfType],
     ["TRESOR_", abi.HashType],
     ["TRESOR_", abi.CipherType],
-    ["TRESOR_POLICY_", abi.Policy],
+    ["TRESOR_POLICY_", abi.SealPolicy],
     ["TRESOR_", abi.Mode],
     ["TRESOR_CPU_", abi.Cpu],
   ]

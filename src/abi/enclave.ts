@@ -63,11 +63,11 @@ export const Purpose = { create: 1, unlock: 2, enrol: 3, authenticate: 4, legacy
 export const KdfType = { pbkdf2: 1, argon2i: 2, argon2id: 3 } as const
 export const HashType = { sha1: 1, sha224: 2, sha256: 3, sha384: 4, sha512: 5 } as const
 export const CipherType = { "aes-xts-plain64": 1 } as const
-export const Policy = { mrenclave: 1, mrsigner: 2 } as const
+export const SealPolicy = { mrenclave: 1, mrsigner: 2 } as const
 export const Mode = { xts: 1, cbc: 2, ctr: 3, ecb: 4, "cbc-essiv": 5 } as const
 export type Purpose = keyof typeof Purpose
 export type HashType = keyof typeof HashType
-export type Policy = keyof typeof Policy
+export type SealPolicy = keyof typeof SealPolicy
 export type Mode = keyof typeof Mode
 export const Cpu = { sha: 1, avx2: 2, vaes256: 4, vaes512: 8, rdseed: 16 } as const
 

@@ -21,7 +21,7 @@ import { equal } from "./judge/bytes.ts"
 import { type Policy, parsePolicy, policyFor } from "./judge/policy.ts"
 import { parseReportBody, REPORT_BODY_SIZE, TARGET_INFO_SIZE } from "./judge/quote.ts"
 import { refuse } from "./judge/refusal.ts"
-import { type Binding, reportDataFor } from "./judge/report-data.ts"
+import { type ReportBinding, reportDataFor } from "./judge/report-data.ts"
 import { hostName, knownEnclavesPath, LOCAL, pin, readKnown, recognise, type Seen } from "./known-enclaves.ts"
 import type { Attester, Surroundings } from "./surroundings.ts"
 
@@ -65,7 +65,7 @@ async function checkedReport(report: Uint8Array, { identity, binding }: Asked): 
 
 interface Asked {
   readonly identity: EnclaveIdentity
-  readonly binding: Binding
+  readonly binding: ReportBinding
 }
 
 /** X.509 and what goes with it is loaded when a quote is to be judged: most passphrases go to an enclave of this machine. */
@@ -94,7 +94,7 @@ export async function assessEnclave(
 ): Promise<void> {
   const world: Surroundings = { ...silence(), ...given }
   const { identity } = enclave
-  const binding: Binding = { publicKey: identity.publicKey, nonce: randomBytes(32) }
+  const binding: ReportBinding = { publicKey: identity.publicKey, nonce: randomBytes(32) }
   const asked: Asked = { identity, binding }
   const remote = options.host !== undefined
   if (options.policy !== undefined) {

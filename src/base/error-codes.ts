@@ -81,7 +81,6 @@ export const ERROR_CODES = {
   IMAGE_BUILD_FAILED: "the enclave could not be built",
   IMAGE_NO_COMPILER: "there is no compiler to name the pinned measurement by",
   IMAGE_NO_CONF: "there is no enclave.conf",
-  IMAGE_NO_SOURCE: "the enclave's sources are not here",
   IMAGE_REFUSED: "an enclave image that SGX or Tresor refuses",
   IMAGE_UNKNOWN: "neither an ELF image nor an SGXS stream",
   IMAGE_UNREADABLE: "an enclave image cannot be read",

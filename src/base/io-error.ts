@@ -19,5 +19,7 @@ export function asIoError(error: unknown): IoError {
   if (error instanceof IoError) return error
   const { code, message } = error as NodeJS.ErrnoException
   if (code === "EDQUOT" || code === "EFBIG") return new IoError("ENOSPC", message, { cause: error })
-  return new IoError(code !== undefined && KNOWN.has(code) ? (code as Errno) : "EIO", String(message), { cause: error })
+  return new IoError(code !== undefined && KNOWN.has(code) ? (code as Errno) : "EIO", String(message), {
+    cause: error,
+  })
 }

@@ -10,7 +10,7 @@ import { parseRootKey } from "../attest/judge/certificates.ts"
 import { type Identity, parsePolicy } from "../attest/judge/policy.ts"
 import { parseQuote, TARGET_INFO_SIZE } from "../attest/judge/quote.ts"
 import { Refusal } from "../attest/judge/refusal.ts"
-import type { Binding } from "../attest/judge/report-data.ts"
+import type { ReportBinding } from "../attest/judge/report-data.ts"
 import { INTEL_ROOT_KEY, verifyQuote } from "../attest/judge/verify.ts"
 import { knownEnclavesPath, LOCAL, readKnown, recognise } from "../attest/known-enclaves.ts"
 import type { Attester } from "../attest/surroundings.ts"
@@ -51,7 +51,7 @@ export function parseTime(text: string): Date {
   return date
 }
 
-export interface VerifyOptions {
+export interface QuoteVerification {
   readonly quote: string
   readonly collateral: string
   readonly policy?: string | undefined
@@ -62,7 +62,7 @@ export interface VerifyOptions {
   readonly nonce?: string | undefined
 }
 
-function bindingOf({ publicKey, nonce }: VerifyOptions): Binding | null {
+function bindingOf({ publicKey, nonce }: QuoteVerification): ReportBinding | null {
   if (publicKey === undefined && nonce === undefined) return null
   const key = fromHex(publicKey ?? "")
   const given = fromHex(nonce ?? "")
@@ -89,7 +89,7 @@ export interface Ground {
 export const GROUND: Ground = { now: () => new Date(), intelKey: INTEL_ROOT_KEY }
 
 /** `tresor attest verify`: exit 0 when the quote is accepted, else 1. What cannot be read is a TresorError. */
-export async function verify(options: VerifyOptions, { now, intelKey }: Ground = GROUND): Promise<CommandResult> {
+export async function verify(options: QuoteVerification, { now, intelKey }: Ground = GROUND): Promise<CommandResult> {
   // What was seen of Intel counts for what is judged now and by Intel's key.
   const counts = options.at === undefined && options.root === undefined
   const verdict = await verifyQuote({

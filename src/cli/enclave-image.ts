@@ -9,6 +9,7 @@ import { basename, dirname, join, sep } from "node:path"
 import { promisify } from "node:util"
 import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"
+import { toHex } from "../base/hex.ts"
 import { replaceFile } from "../base/replace-file.ts"
 import { compilerId, measureBuild, signingDate } from "../enclave/image/build.ts"
 import { Attribute, type EnclaveConf, parseConf } from "../enclave/image/conf.ts"
@@ -25,7 +26,6 @@ import {
   type Secs,
   SIGSTRUCT_SIZE,
   signedBytes,
-  toHex,
 } from "../enclave/image/sigstruct.ts"
 import type { CommandResult } from "./result.ts"
 
@@ -230,14 +230,14 @@ function write(out: string, sigstruct: Uint8Array): CommandResult {
   }
 }
 
-export interface VerifyOptions {
+export interface ImageVerification {
   readonly sigstruct?: string | undefined
   readonly image?: string | undefined
   readonly conf?: string | undefined
 }
 
 /** `tresor enclave verify --sigstruct F [--image F]`: exit 0 when EINIT would accept it, else 1 naming the check. */
-export function verify(options: VerifyOptions & { readonly sigstruct: string }): CommandResult {
+export function verify(options: ImageVerification & { readonly sigstruct: string }): CommandResult {
   const bytes = read(options.sigstruct)
   const enclave = options.image === undefined ? null : readEnclave(options.image, options.conf)
   const checks = checkSigstruct(bytes, newSha256, enclave === null ? null : secsOf(enclave, bytes))
@@ -279,7 +279,7 @@ function secsOf({ measurement, conf }: Enclave, sigstruct: Uint8Array): Secs {
  * enclave of the checkout at `root` again, elsewhere, and compares what was
  * shipped with it.
  */
-export async function verifySource(root: string, options: VerifyOptions): Promise<CommandResult> {
+export async function verifySource(root: string, options: ImageVerification): Promise<CommandResult> {
   const image = options.image ?? join(root, "enclave/build/tresor.elf")
   const shipped = toHex(readEnclave(image, options.conf ?? join(root, "enclave/enclave.conf")).measurement.mrenclave)
   const compiler = compilerId()

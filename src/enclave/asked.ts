@@ -38,7 +38,7 @@ export type Asked =
   | { readonly purpose: "legacy"; readonly uuid: string; readonly kdf: Kdf; readonly make: SealPolicy | null }
 
 /** The context of a sealed request, less the nonce. */
-export type Binding = Omit<RequestContext, "nonce">
+export type RequestBinding = Omit<RequestContext, "nonce">
 
 // biome-ignore lint/suspicious/noExplicitAny: any struct
 function bytesOf<S extends Struct<any>>(type: S, value: Encodable<S>): Uint8Array {
@@ -76,7 +76,7 @@ function ofHeader(
 ): Promise<Uint8Array> {
   const { segment, digest, keyslots, authenticated } = header
   return sha256(LABEL, [
-    words(abi.Purpose[purpose], policy === null ? 0 : abi.Policy[policy], authenticated ? 1 : 0, keyslots.length),
+    words(abi.Purpose[purpose], policy === null ? 0 : abi.SealPolicy[policy], authenticated ? 1 : 0, keyslots.length),
     bytesOf(abi.segment, segmentFields(segment)),
     bytesOf(abi.digest, digestFields(digest)),
     ...keyslots.map((each) => bytesOf(abi.keyslot, keyslotFields(each))),
@@ -85,12 +85,12 @@ function ofHeader(
 }
 
 /** What a sealed request for this is bound to. */
-export async function bindingOf(asked: Asked): Promise<Binding> {
+export async function bindingOf(asked: Asked): Promise<RequestBinding> {
   const { purpose } = asked
   if (purpose === "create") {
     const { uuid, segment, digest, fresh, policy } = asked
     const request = await sha256(LABEL, [
-      words(abi.Purpose.create, abi.Policy[policy], 0, 0),
+      words(abi.Purpose.create, abi.SealPolicy[policy], 0, 0),
       bytesOf(abi.segment, segmentFields(segment)),
       bytesOf(abi.digest, freshDigestFields(digest)),
       bytesOf(abi.keyslot, freshKeyslotFields(fresh)),
@@ -100,7 +100,7 @@ export async function bindingOf(asked: Asked): Promise<Binding> {
   if (purpose === "legacy") {
     const { uuid, kdf, make } = asked
     const request = await sha256(LEGACY_LABEL, [
-      words(make === null ? 0 : 1, make === null ? 0 : abi.Policy[make]),
+      words(make === null ? 0 : 1, make === null ? 0 : abi.SealPolicy[make]),
       bytesOf(abi.kdf, kdfFields(kdf)),
     ])
     return { purpose, uuid, slot: null, freshSlot: null, unsealed: false, request }

@@ -135,7 +135,7 @@ export class EnclaveClient extends Session implements Enclave {
     const fresh = placeFresh(request, keyslot)
     const macs = request.reserve(abi.macs.size)
     const bytes = request.fill(abi.Op.create, {
-      policy: abi.Policy[policy],
+      policy: abi.SealPolicy[policy],
       message,
       segment: segmentFields(header.segment),
       digest: freshDigestFields(header.digest),
@@ -207,7 +207,7 @@ export class EnclaveClient extends Session implements Enclave {
     const bytes = request.fill(abi.Op.enrol, {
       ...fields,
       message,
-      policy: abi.Policy[policy],
+      policy: abi.SealPolicy[policy],
       fresh: placed.fields,
       macs: macs?.address ?? 0n,
       macs_out: macsOut.address,
@@ -227,7 +227,7 @@ export class EnclaveClient extends Session implements Enclave {
     try {
       const bytes = request.fill(abi.Op.legacy, {
         uuid: Buffer.from(uuid),
-        ...("make" in salt ? { make: 1, policy: abi.Policy[salt.make] } : {}),
+        ...("make" in salt ? { make: 1, policy: abi.SealPolicy[salt.make] } : {}),
         key_size: keySize,
         mode: abi.Mode[mode],
         kdf: kdfFields(kdf),

@@ -146,7 +146,7 @@ export function encodeLegacyParameters(kdf: Kdf, make: SealPolicy | null): Uint8
   const bytes = new Uint8Array(8 + abi.kdf.size)
   const view = new DataView(bytes.buffer)
   view.setUint32(0, make === null ? 0 : 1, true)
-  view.setUint32(4, make === null ? 0 : abi.Policy[make], true)
+  view.setUint32(4, make === null ? 0 : abi.SealPolicy[make], true)
   encode(abi.kdf, kdfFields(kdf), bytes.subarray(8))
   return bytes
 }
@@ -155,7 +155,7 @@ export function encodeLegacyParameters(kdf: Kdf, make: SealPolicy | null): Uint8
 export function decodeLegacyParameters(bytes: Uint8Array): { readonly kdf: Kdf; readonly make: SealPolicy | null } {
   if (bytes.length !== 8 + abi.kdf.size) throw new RangeError(`parameters of ${bytes.length} bytes`)
   const view = new DataView(bytes.buffer, bytes.byteOffset)
-  const make = view.getUint32(0, true) === 0 ? null : named(abi.Policy, view.getUint32(4, true), "seal policy")
+  const make = view.getUint32(0, true) === 0 ? null : named(abi.SealPolicy, view.getUint32(4, true), "seal policy")
   const kdf = kdfOf(decode(abi.kdf, bytes.subarray(8)))
   sameAgain(encodeLegacyParameters(kdf, make), bytes)
   return { kdf, make }

@@ -4,12 +4,11 @@
  * Shapes mirror abi/enclave.h; all sizes are bytes.
  */
 
-import type { Backend, Mode, Policy, Purpose } from "../abi/enclave.ts"
+import type { Backend, Mode, Purpose, SealPolicy } from "../abi/enclave.ts"
 import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors, MemoryKinds } from "../native/addon.ts"
 
-export type { Purpose }
-export type SealPolicy = Policy
+export type { Purpose, SealPolicy }
 export type BlockMode = Mode
 
 /** Names a volume key held inside the enclave. Carries no key material. */

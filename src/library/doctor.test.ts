@@ -3,7 +3,7 @@ import { test } from "node:test"
 import { chooseBackend } from "../enclave/loader.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import type { SgxCpu } from "../native/addon.ts"
-import { type Check, examine, type Machine } from "./doctor.ts"
+import { type DoctorCheck, examine, type Machine } from "./doctor.ts"
 
 /** A machine of files and no more; what is in `accessible` can be opened. */
 function machine(
@@ -42,7 +42,7 @@ const cpu = (vendor: string, flags: string) =>
   `vendor_id\t: ${vendor}\nmodel name\t: Example\nflags\t\t: fpu aes ${flags}\n`
 const DEVICE = { "/dev/sgx_enclave": "" }
 const checks = (it: Machine) => new Map(examine(it, new Error("no enclave")).map((check) => [check.id, check]))
-const of = (it: Machine, id: string): Check => checks(it).get(id) ?? assert.fail(`no check ${id}`)
+const of = (it: Machine, id: string): DoctorCheck => checks(it).get(id) ?? assert.fail(`no check ${id}`)
 
 test("no SGX: what that means, and whether the BIOS may be to blame", () => {
   const amd = of(machine({ "/proc/cpuinfo": cpu("AuthenticAMD", "") }), "sgx-cpu")

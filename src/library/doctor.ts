@@ -19,7 +19,7 @@ import { describeMemory, placeOf, protection, secretRisk } from "../protection/w
 /** "yes": there; "no": absent, something is worse for it; "info": absent or partial, nothing depends on it here. */
 type State = "yes" | "no" | "info"
 
-export interface Check {
+export interface DoctorCheck {
   readonly id: string
   readonly name: string
   readonly state: State
@@ -86,13 +86,13 @@ function driver(machine: Machine, name: string): "loaded" | "module" | null {
   return new RegExp(`/${name}\\.ko`, "m").test(machine.read(join(folder, "modules.dep")) ?? "") ? "module" : null
 }
 
-function sgxChecks(machine: Machine): Check[] {
+function sgxChecks(machine: Machine): DoctorCheck[] {
   const { flags, model } = cpuFacts(machine)
   const sgx = flags.has("sgx")
   const { sgxCpu } = machine
   const state = sgxState(machine)
   const device = state.device !== "absent"
-  const checks: Check[] = [
+  const checks: DoctorCheck[] = [
     {
       id: "sgx-cpu",
       name: "SGX in this processor",
@@ -198,7 +198,7 @@ function sgxChecks(machine: Machine): Check[] {
   return checks
 }
 
-function machineChecks(machine: Machine): Check[] {
+function machineChecks(machine: Machine): DoctorCheck[] {
   const { flags } = cpuFacts(machine)
   const limit = /^Max locked memory\s+(\S+)/m.exec(machine.read("/proc/self/limits") ?? "")?.[1] ?? "unknown"
   const aes = flags.has("aes")
@@ -210,7 +210,7 @@ function machineChecks(machine: Machine): Check[] {
   const loop = machine.exists("/dev/loop-control") || driver(machine, "loop") !== null
   const crypt = driver(machine, "dm-crypt")
   const module = machine.exists("/sys/module/tresor")
-  const checks: Check[] = [
+  const checks: DoctorCheck[] = [
     {
       id: "aes",
       name: "AES instructions",
@@ -290,7 +290,7 @@ function secretMemoryRemedy(fault: string | null): string {
   return `memfd_secret is refused (${fault})`
 }
 
-function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
+function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): DoctorCheck[] {
   if (identity instanceof Error) {
     return [
       {
@@ -304,7 +304,7 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Che
     ]
   }
   const { protected: safe, exposed } = protection(identity.backend, identity.memory)
-  const checks: Check[] = [
+  const checks: DoctorCheck[] = [
     {
       id: "enclave",
       name: "enclave",
@@ -354,13 +354,13 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Che
 }
 
 /** What keeps root from the software backend's keys, and where the machine secret is. */
-function rootChecks(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
+function rootChecks(machine: Machine, identity: EnclaveIdentity | Error): DoctorCheck[] {
   if (identity instanceof Error || identity.backend === "sgx") return []
   const states = { closed: "yes", narrowed: "info", open: "no" } as const
   const facts = readMachine(machine, Object.values(identity.memory).includes("memfd_secret"))
-  const judged = judge(facts).map(({ verdict, ...rest }): Check => ({ ...rest, state: states[verdict] }))
+  const judged = judge(facts).map(({ verdict, ...rest }): DoctorCheck => ({ ...rest, state: states[verdict] }))
   const { file, disks } = machine.secret()
-  const secret: Check = {
+  const secret: DoctorCheck = {
     id: "machine-secret",
     name: "machine secret",
     state: "info",
@@ -372,7 +372,7 @@ function rootChecks(machine: Machine, identity: EnclaveIdentity | Error): Check[
 }
 
 /** Every check of `machine` and of its enclave, or of why that did not start. */
-export function examine(machine: Machine, identity: EnclaveIdentity | Error): Check[] {
+export function examine(machine: Machine, identity: EnclaveIdentity | Error): DoctorCheck[] {
   return [
     ...enclaveChecks(machine, identity),
     ...rootChecks(machine, identity),
@@ -410,6 +410,6 @@ async function identify(): Promise<EnclaveIdentity | Error> {
 }
 
 /** Looks at this machine. Whatever is missing is a finding, never an error. */
-export async function examineMachine(): Promise<readonly Check[]> {
+export async function examineMachine(): Promise<readonly DoctorCheck[]> {
   return examine({ ...system, ...(await askAddon()) }, await identify())
 }

@@ -2,8 +2,9 @@
  * The token of a Tresor passphrase (docs/format.md), and what the sealed salt in
  * it says of who sealed it and for what. Pure.
  */
-import { BACKENDS, type Backend, macs, type Policy, sealedSalt } from "../abi/enclave.ts"
+import { BACKENDS, type Backend, macs, type SealPolicy, sealedSalt } from "../abi/enclave.ts"
 import { decode } from "../abi/struct.ts"
+import { toHex } from "../base/hex.ts"
 import { type Extensible, object } from "./json.ts"
 import { base64, type Fields, numbered, text } from "./json-text.ts"
 import { KEYSLOTS } from "./limits.ts"
@@ -27,7 +28,7 @@ export interface TresorToken extends Extensible {
     readonly mrenclave: string
     readonly isvProdId: number
     readonly isvSvn: number
-    readonly policy: Policy
+    readonly policy: SealPolicy
     readonly backend: Backend
   }
   readonly mac: { readonly segment: Uint8Array; readonly keyslots: ReadonlyMap<number, Uint8Array> }
@@ -147,8 +148,6 @@ export interface Sealer {
   readonly slot: number
   readonly uuid: string
 }
-
-const toHex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
 
 export function sealerOf(sealed: Uint8Array): Sealer {
   const { mrenclave, mrsigner, isv_prod_id, isv_svn, slot, uuid } = decode(sealedSalt, sealed)

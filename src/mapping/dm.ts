@@ -96,7 +96,7 @@ export async function removeMapping(name: string): Promise<void> {
   await dmsetup(`remove /dev/mapper/${name}`, ["remove", "--retry", name])
 }
 
-export interface BlockDevice {
+export interface BackingDevice {
   /** "major:minor" */
   readonly number: string
   /** Bytes. */
@@ -106,7 +106,7 @@ export interface BlockDevice {
 }
 
 /** A block device with the bytes of `path`: itself, or a loop device on the file. */
-export async function openBlockDevice(path: string, readonly: boolean): Promise<BlockDevice> {
+export async function openBlockDevice(path: string, readonly: boolean): Promise<BackingDevice> {
   const stat = statSync(path)
   if (stat.isBlockDevice()) {
     const number = deviceNumber(stat.rdev)

@@ -30,12 +30,12 @@ export interface MachineFacts {
 }
 
 /** "closed": closed to root too; "narrowed": closed to some; "open": no restriction by this setting. */
-export type Verdict = "closed" | "narrowed" | "open"
+export type Openness = "closed" | "narrowed" | "open"
 
 export interface Judgement {
   readonly id: string
   readonly name: string
-  readonly verdict: Verdict
+  readonly verdict: Openness
   readonly found: string
   /** What that adds. */
   readonly means: string

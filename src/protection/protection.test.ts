@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { judge, type MachineFacts, type Verdict } from "./judge.ts"
+import { judge, type MachineFacts, type Openness } from "./judge.ts"
 import { readMachine } from "./read.ts"
 import { describeMemory, placeOf, protection, secretRisk, weakest } from "./words.ts"
 
@@ -97,7 +97,7 @@ test("every machine of 40320 gets eight judgements of one line each, and an open
 })
 
 test("a stricter setting is never judged worse", () => {
-  const rank: Readonly<Record<Verdict, number>> = { open: 0, narrowed: 1, closed: 2 }
+  const rank: Readonly<Record<Openness, number>> = { open: 0, narrowed: 1, closed: 2 }
   const lax: MachineFacts = {
     ...{ ptraceScope: 0, lockdown: "none", perfParanoid: -1, unprivilegedBpfDisabled: 0, procMem: "always" },
     ...{ modules: "any", kexecDisabled: 0, hibernates: true, secretMemory: false },

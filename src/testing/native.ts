@@ -133,7 +133,7 @@ xfrm_mask = 0xffffffffffffff1b
   return { image, mrenclave, sigstruct }
 }
 
-export interface LoadOptions {
+export interface ImageLoad {
   readonly machineSecret?: Uint8Array
   readonly transitionCycles?: number
   /** Another way in than the software backend. */
@@ -141,7 +141,7 @@ export interface LoadOptions {
 }
 
 /** ECREATE to the last EADD; EINIT is the caller's. */
-export function loadEnclave({ image }: TestEnclave, options: LoadOptions = {}): NativeEnclave {
+export function loadEnclave({ image }: TestEnclave, options: ImageLoad = {}): NativeEnclave {
   const native = (options.create ?? createEnclave)({
     backend: "software",
     size: BigInt(image.size),
@@ -164,7 +164,7 @@ export function loadEnclave({ image }: TestEnclave, options: LoadOptions = {}): 
   return native
 }
 
-export function startEnclave(parts: Parts = {}, options: LoadOptions = {}): NativeEnclave {
+export function startEnclave(parts: Parts = {}, options: ImageLoad = {}): NativeEnclave {
   const made = makeEnclave(parts)
   const native = loadEnclave(made, options)
   native.init(made.sigstruct, made.image.encluSite)

@@ -3,7 +3,7 @@ import { makePlatform, newKey, type PlatformSpec, platformSpec, type QuoteForm }
 import { fromHex, viewOf } from "../attest/judge/bytes.ts"
 import { parseBundle } from "../attest/judge/collateral.ts"
 import { parsePolicy } from "../attest/judge/policy.ts"
-import { type Binding, reportDataFor } from "../attest/judge/report-data.ts"
+import { type ReportBinding, reportDataFor } from "../attest/judge/report-data.ts"
 import { type Evidence, verifyQuote } from "../attest/judge/verify.ts"
 
 export const issued = new Date("2026-11-01T00:00:00Z")
@@ -12,7 +12,7 @@ export const at = new Date("2026-11-23T12:00:00Z")
 export const rootPair = await newKey()
 export const base = platformSpec("Test Root", issued, nextUpdate)
 export const [mrenclave, mrsigner] = ["ab".repeat(32), "cd".repeat(32)]
-export const binding: Binding = { publicKey: new Uint8Array(32).fill(9), nonce: new Uint8Array(32).fill(7) }
+export const binding: ReportBinding = { publicKey: new Uint8Array(32).fill(9), nonce: new Uint8Array(32).fill(7) }
 export const policy = parsePolicy(JSON.stringify({ version: 1, mrsigner, isvProdId: 1, isvSvn: 3 }))
 
 /** A production report of our enclave. */

@@ -5,7 +5,7 @@ import { type Collateral, parseBundle } from "../judge/collateral.ts"
 import type { Policy } from "../judge/policy.ts"
 import { parseQuote, TARGET_INFO_SIZE } from "../judge/quote.ts"
 import { type Refusal, refuse } from "../judge/refusal.ts"
-import type { Binding } from "../judge/report-data.ts"
+import type { ReportBinding } from "../judge/report-data.ts"
 import { INTEL_ROOT_KEY, verifyQuote } from "../judge/verify.ts"
 import type { Attester, EvidenceSources } from "../surroundings.ts"
 import { rememberNumber, seenNumbers } from "../tcb-numbers.ts"
@@ -49,7 +49,7 @@ async function evidenceOf(
 async function judge(
   evidence: Gathered,
   policy: Policy,
-  binding: Binding,
+  binding: ReportBinding,
   world: EvidenceSources,
 ): Promise<Uint8Array> {
   const testRoot = policy.testing ? evidence.testRoot : null
@@ -75,7 +75,7 @@ async function judge(
 export async function vouchedReport(
   enclave: Attester,
   policy: Policy,
-  binding: Binding,
+  binding: ReportBinding,
   remote: boolean,
   world: EvidenceSources,
 ): Promise<Uint8Array> {

@@ -1,16 +1,8 @@
 /** Bytes of attestation evidence. Runs in a browser as in Node; no node: imports. */
 
+export { fromHex, toHex } from "../../base/hex.ts"
+
 export type Bytes = Uint8Array<ArrayBuffer>
-
-export function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
-}
-
-/** `null` for anything but pairs of hex digits. */
-export function fromHex(text: string): Bytes | null {
-  if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text)) return null
-  return Uint8Array.from({ length: text.length / 2 }, (_, i) => Number.parseInt(text.slice(2 * i, 2 * i + 2), 16))
-}
 
 export function concat(...parts: readonly Uint8Array[]): Bytes {
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))

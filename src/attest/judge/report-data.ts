@@ -2,7 +2,7 @@
 import { concat, sha256 } from "./bytes.ts"
 
 /** The key and nonce that REPORTDATA must bind. */
-export interface Binding {
+export interface ReportBinding {
   /** X25519, 32 bytes. */
   readonly publicKey: Uint8Array
   /** 32 bytes. */
@@ -10,7 +10,7 @@ export interface Binding {
 }
 
 /** SHA-256("tresor report v1" || public key || nonce) || 32 zero bytes, as the enclave's REPORT has it. */
-export async function reportDataFor({ publicKey, nonce }: Binding): Promise<Uint8Array> {
+export async function reportDataFor({ publicKey, nonce }: ReportBinding): Promise<Uint8Array> {
   if (publicKey.length !== 32 || nonce.length !== 32) throw new RangeError("public key and nonce are 32 bytes each")
   const hash = await sha256(concat(new TextEncoder().encode("tresor report v1"), publicKey, nonce))
   return concat(hash, new Uint8Array(32))

@@ -179,14 +179,14 @@ export function checkDates(what: string, { issueDate, nextUpdate }: Dated, at: D
   if (at > nextUpdate) throw new Refusal(`the ${what} expired ${nextUpdate.toISOString()}`)
 }
 
-export interface Status {
+export interface JudgedTcb {
   readonly status: TcbStatus
   readonly advisories: readonly string[]
   /** Not up to date, and nothing says why: TCB info of version 2 names no advisories. */
   readonly unexplained: boolean
 }
 
-function statusOf({ tcbStatus, advisoryIDs }: Level): Status {
+function statusOf({ tcbStatus, advisoryIDs }: Level): JudgedTcb {
   return {
     status: tcbStatus,
     advisories: advisoryIDs ?? [],
@@ -195,7 +195,7 @@ function statusOf({ tcbStatus, advisoryIDs }: Level): Status {
 }
 
 /** First level, high to low, that the certified platform reaches in all components and PCESVN. */
-export function platformStatus(info: TcbInfo, pck: PckExtension): Status {
+export function platformStatus(info: TcbInfo, pck: PckExtension): JudgedTcb {
   const found = info.tcbLevels.find(
     ({ tcb }) => tcb.components.every((least, i) => pck.components[i]! >= least) && pck.pceSvn >= tcb.pceSvn,
   )
@@ -204,7 +204,7 @@ export function platformStatus(info: TcbInfo, pck: PckExtension): Status {
 }
 
 /** The QE's report against its published identity; its status by ISVSVN. */
-export function qeStatus(identity: QeIdentity, report: ReportBody): Status {
+export function qeStatus(identity: QeIdentity, report: ReportBody): JudgedTcb {
   // The identity gives the bytes as they lie in the report. Bits outside the mask that it sets match no report.
   const little = (text: string) => viewOf(fromHex(text)!).getUint32(0, true)
   if ((report.miscSelect & little(identity.miscselectMask)) >>> 0 !== little(identity.miscselect)) {
@@ -236,7 +236,7 @@ const WITH_OLD_QE: Readonly<Record<TcbStatus, TcbStatus>> = {
 }
 
 /** Intel's convergence of platform and quoting enclave, where every status between the best and the worst is the same. */
-export function mergeStatus(platformPart: Status, qePart: Status): Status {
+export function mergeStatus(platformPart: JudgedTcb, qePart: JudgedTcb): JudgedTcb {
   const { status } = platformPart
   const advisories = [...new Set([...platformPart.advisories, ...qePart.advisories])].sort()
   const merged = qePart.status === "UpToDate" ? status : qePart.status === "Revoked" ? "Revoked" : WITH_OLD_QE[status]

@@ -11,14 +11,14 @@ import type { Collateral } from "./collateral.ts"
 import { NO_POLICY, type Policy } from "./policy.ts"
 import { parseQuote, type Quote, ReportFlag } from "./quote.ts"
 import { Refusal } from "./refusal.ts"
-import { type Binding, reportDataFor } from "./report-data.ts"
+import { type ReportBinding, reportDataFor } from "./report-data.ts"
 import { signedQeIdentity, signedTcbInfo } from "./signed-json.ts"
 import {
+  type JudgedTcb,
   mergeStatus,
   platformStatus,
   type QeIdentity,
   qeStatus,
-  type Status,
   type TcbInfo,
   type TcbStatus,
 } from "./tcb.ts"
@@ -78,7 +78,7 @@ export interface Evidence {
   /** 04 || x || y; Intel's unless a test says otherwise. */
   readonly rootKey?: Uint8Array
   /** `null`: REPORTDATA is not judged. Whoever will encrypt to the enclave must give it. */
-  readonly binding: Binding | null
+  readonly binding: ReportBinding | null
   /** The highest TCB evaluation data number seen for such a platform; without: none was. */
   readonly seenNumber?: (platform: PlatformType) => SeenNumber | null
 }
@@ -115,7 +115,7 @@ export interface Verdict {
 /** What is known so far, whatever comes of it. */
 interface Found {
   quote: Quote | null
-  status: Status | null
+  status: JudgedTcb | null
   platform: PlatformType | null
   dataNumber: number | null
 }
@@ -259,13 +259,13 @@ const DAY_MS = 86_400_000
 interface Judged {
   readonly policy: Policy | null
   readonly quote: Quote
-  readonly status: Status
+  readonly status: JudgedTcb
   readonly tcbInfo: TcbInfo
   readonly qeIdentity: QeIdentity
   readonly crls: readonly Crl[]
   readonly number: { readonly now: number; readonly seen: SeenNumber | null }
   readonly at: Date
-  readonly binding: Binding | null
+  readonly binding: ReportBinding | null
 }
 
 async function applyPolicy(judged: Judged, record: Checklist): Promise<void> {
@@ -346,7 +346,7 @@ async function checkIdentity(policy: Policy, quote: Quote, record: Checklist): P
 }
 
 /** A policy that accepts a list of advisories does not accept collateral that names none. */
-function unexplained({ status }: Status, { version }: TcbInfo): string {
+function unexplained({ status }: JudgedTcb, { version }: TcbInfo): string {
   return version === 2
     ? `TCB info of version 2 names no advisories, so the reason why the platform is ${status} is unknown; get version 3, of Intel's PCS v4`
     : `no advisories are named, so the reason why the platform is ${status} is unknown`

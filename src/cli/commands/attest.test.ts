@@ -10,7 +10,7 @@ import { parsePolicy, TCB_EVALUATION_DATA_NUMBER } from "../../attest/judge/poli
 import { tcbNumbersPath } from "../../attest/tcb-numbers.ts"
 import { installed } from "../../base/installation.ts"
 import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
-import { parseTime, showQuote, type VerifyOptions, verify } from "../attest.ts"
+import { parseTime, type QuoteVerification, showQuote, verify } from "../attest.ts"
 import { type PolicyOptions, policyInit } from "../policy-init.ts"
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -23,7 +23,7 @@ beforeEach(() => {
 })
 
 /** Intel's sample: a folder with the answers of its service. */
-const intels: VerifyOptions = {
+const intels: QuoteVerification = {
   quote: join(sample, "quote.dat"),
   collateral: sample,
   root: join(sample, "trustedRootCaCert.pem"),
@@ -40,7 +40,7 @@ function made(name: string, content: string | Uint8Array): string {
   writeFileSync(path, content)
   return path
 }
-const base: VerifyOptions = {
+const base: QuoteVerification = {
   quote: made("quote.dat", await platform.quote(new Uint8Array(384))),
   collateral: made("collateral.json", JSON.stringify(platform.bundle)),
   root: made("root.pem", platform.rootCertificate),
@@ -51,7 +51,7 @@ interface VerdictJson {
   readonly decidedBy: string | null
   readonly checks: readonly { readonly name: string; readonly result: string }[]
 }
-const judged = async (change: Partial<VerifyOptions> = {}, from = base) => {
+const judged = async (change: Partial<QuoteVerification> = {}, from = base) => {
   const { exitCode, json } = await verify({ ...from, ...change })
   const { verdict, decidedBy, checks } = json as unknown as VerdictJson
   assert.equal(exitCode, verdict === "accepted" ? 0 : 1)
@@ -244,7 +244,9 @@ test("policy init sets the lowest TCB evaluation data number: of the collateral 
 test("verify remembers the number for what is judged now and by Intel's key, and wants no lower one", async () => {
   const rootPair = await newKey()
   const spec = platformSpec("Intel SGX Root CA", new Date("2026-11-01T00:00:00Z"), new Date("2026-12-01T00:00:00Z"))
-  const optionsOf = async (number: number): Promise<{ options: VerifyOptions; rootKey: Uint8Array; root: string }> => {
+  const optionsOf = async (
+    number: number,
+  ): Promise<{ options: QuoteVerification; rootKey: Uint8Array; root: string }> => {
     const tcbInfo = { ...spec.tcbInfo, tcbEvaluationDataNumber: number }
     const qeIdentity = { ...spec.qeIdentity, tcbEvaluationDataNumber: number }
     const at = await makePlatform({ ...spec, tcbInfo, qeIdentity }, rootPair)
@@ -259,7 +261,7 @@ test("verify remembers the number for what is judged now and by Intel's key, and
   }
   const [newer, older] = [await optionsOf(21), await optionsOf(20)]
   const ground = { now: () => new Date("2026-11-23T12:00:00Z"), intelKey: newer.rootKey }
-  const result = async (options: VerifyOptions) => (await verify(options, ground)).json
+  const result = async (options: QuoteVerification) => (await verify(options, ground)).json
   assert.equal((await result(older.options))["verdict"], "accepted", "nothing newer was seen")
   assert.equal((await result({ ...newer.options, root: newer.root }))["verdict"], "accepted")
   assert.equal((await result({ ...newer.options, at: "2026-11-23" }))["verdict"], "accepted")

@@ -1,6 +1,6 @@
 /** `tresor attest …`: words of the command line to operations. */
 import { type Command, Option } from "commander"
-import { show, showQuote, type VerifyOptions, verify } from "../attest.ts"
+import { type QuoteVerification, show, showQuote, verify } from "../attest.ts"
 import { type PolicyOptions, policyInit } from "../policy-init.ts"
 import { emit } from "../result.ts"
 
@@ -62,7 +62,7 @@ export function registerAttestCommands(program: Command): void {
         "  tresor attest verify --quote /tmp/q/quote.dat --collateral /tmp/q/collateral.json \\\n" +
         "    --root /tmp/q/root.pem --policy /tmp/q/policy.json",
     )
-    .action(async (options: VerifyOptions & Json) => emit(await verify(options), options))
+    .action(async (options: QuoteVerification & Json) => emit(await verify(options), options))
 
   const policy = attest.command("policy").description("policies that decide which enclaves get a passphrase")
   policy

@@ -1,27 +1,12 @@
 /** `tresor enclave …`: words of the command line to operations. */
-import { existsSync } from "node:fs"
-import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
+import { join } from "node:path"
 import type { Command } from "commander"
 import { Exit, TresorError } from "../../base/errors.ts"
+import { installationRoot } from "../../base/installation.ts"
 import { info, measure, type SignOptions, sign, verify, verifySource } from "../enclave-image.ts"
 import { emit } from "../result.ts"
 
-/** The checkout this program was built in: sources and bundle lie at different depths of it. */
-function checkout(): string {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    if (existsSync(join(folder, "enclave/enclave.conf"))) return folder
-    if (folder === dirname(folder)) {
-      throw new TresorError(
-        "IMAGE_NO_SOURCE",
-        Exit.badArguments,
-        "Cannot find the enclave's sources; name an image file",
-      )
-    }
-  }
-}
-
-const ownImage = (): string => join(checkout(), "enclave/build/tresor.elf")
+const ownImage = (): string => join(installationRoot, "enclave/build/tresor.elf")
 
 interface Json {
   readonly json?: boolean
@@ -88,7 +73,7 @@ export function registerEnclaveCommands(program: Command): void {
     .option("--source", "build this checkout's enclave and compare the image with it")
     .option("--json", "print JSON")
     .action(async (options: VerifyWords) => {
-      if (options.source) return emit(await verifySource(checkout(), options), options)
+      if (options.source) return emit(await verifySource(installationRoot, options), options)
       if (options.sigstruct === undefined) {
         throw new TresorError(
           "IMAGE_BAD_OPTIONS",

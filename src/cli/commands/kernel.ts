@@ -1,7 +1,14 @@
 /** `tresor kernel …`: words of the command line to operations. */
 import type { Command } from "commander"
 import { readModule } from "../../mapping/module.ts"
-import { build, install, type LoadOptions, load, type Target, unload } from "../../mapping/operations.ts"
+import {
+  build,
+  install,
+  type KernelRelease,
+  load,
+  type ModuleParameters,
+  unload,
+} from "../../mapping/module-install.ts"
 import { out } from "../output/output.ts"
 import { facts } from "../table.ts"
 
@@ -21,7 +28,7 @@ export function registerKernelCommands(program: Command): void {
     .description("compile tresor.ko against a kernel's headers")
     .option(...release)
     .addHelpText("after", "\nExample:\n  tresor kernel build")
-    .action(async (options: Target) => {
+    .action(async (options: KernelRelease) => {
       say(await build(options))
     })
 
@@ -30,7 +37,7 @@ export function registerKernelCommands(program: Command): void {
     .description("install tresor.ko under /lib/modules, with DKMS where available, and its udev rule")
     .option(...release)
     .addHelpText("after", "\nExample:\n  tresor kernel install")
-    .action(async (options: Target) => {
+    .action(async (options: KernelRelease) => {
       say(await install(options))
     })
 
@@ -45,7 +52,7 @@ export function registerKernelCommands(program: Command): void {
     )
     .option("--daemon <command>", "command started with the module, such as '/usr/bin/tresord --legacy'")
     .addHelpText("after", "\nExample:\n  tresor kernel load")
-    .action((options: LoadOptions) => load(options))
+    .action((options: ModuleParameters) => load(options))
 
   kernel
     .command("status")

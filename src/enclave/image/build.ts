@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process"
 import { chownSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { Exit, TresorError } from "../../base/errors.ts"
+import { toHex } from "../../base/hex.ts"
 import { replaceFile } from "../../base/replace-file.ts"
 import { stateDir } from "../machine-secret.ts"
 import { stateOf } from "../sudo-caller.ts"
@@ -11,7 +12,7 @@ import { parseImage } from "./elf.ts"
 import { PRODUCT } from "./files.ts"
 import { generateSigner, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
 import { type Measurement, measureImage } from "./sgxs.ts"
-import { attach, checkSigstruct, prepare, SIGSTRUCT_SIZE, signedBytes, toHex } from "./sigstruct.ts"
+import { attach, checkSigstruct, prepare, SIGSTRUCT_SIZE, signedBytes } from "./sigstruct.ts"
 
 export interface Build {
   readonly conf: EnclaveConf

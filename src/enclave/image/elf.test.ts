@@ -1,11 +1,11 @@
 import assert from "node:assert/strict"
 import { createHash } from "node:crypto"
 import { test } from "node:test"
+import { toHex } from "../../base/hex.ts"
 import { buildElf, CONF_TEXT, type ElfParts, ENCLU, FLAGS, sampleParts, tcsPage } from "../../testing/image.ts"
 import { type EnclaveConf, parseConf } from "./conf.ts"
 import { parseImage } from "./elf.ts"
 import { measureImage, measureSgxs, sgxsStream } from "./sgxs.ts"
-import { toHex } from "./sigstruct.ts"
 
 const conf = parseConf(CONF_TEXT)
 const newSha256 = () => createHash("sha256")

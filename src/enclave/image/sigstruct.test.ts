@@ -11,6 +11,7 @@ import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, st
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
+import { toHex } from "../../base/hex.ts"
 import { info, measure, sign, verify } from "../../cli/enclave-image.ts"
 import { buildElf, CONF_TEXT, sampleParts } from "../../testing/image.ts"
 import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
@@ -27,7 +28,6 @@ import {
   type Secs,
   SIGSTRUCT_SIZE,
   signedBytes,
-  toHex,
 } from "./sigstruct.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-image-"))

@@ -4,6 +4,7 @@
  * so plain BigInt arithmetic serves; the private key never comes here.
  */
 import { Exit, TresorError } from "../../base/errors.ts"
+import { fromHex, toHex } from "../../base/hex.ts"
 import { Attribute, type EnclaveConf } from "./conf.ts"
 import type { NewSha256 } from "./sgxs.ts"
 
@@ -86,10 +87,6 @@ export interface EinitCheck {
 
 export const EinitError = { sigStruct: 1, attribute: 2, measurement: 4, signature: 8 } as const
 
-export function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
-}
-
 function littleEndian(bytes: Uint8Array): bigint {
   return BigInt(`0x${toHex(bytes.toReversed())}`)
 }
@@ -136,9 +133,9 @@ export function prepare({ mrenclave, conf, date, debug }: SigningOptions): Uint8
   if (mrenclave.length !== 32) throw new RangeError(`MRENCLAVE has ${mrenclave.length} bytes, not 32`)
   const bytes = new Uint8Array(SIGSTRUCT_SIZE)
   const view = viewOf(bytes)
-  bytes.set(fromHex(HEADER), At.header)
+  bytes.set(fromHex(HEADER)!, At.header)
   view.setUint32(At.date, dateToBcd(date), true)
-  bytes.set(fromHex(HEADER2), At.header2)
+  bytes.set(fromHex(HEADER2)!, At.header2)
   view.setUint32(At.exponent, 3, true)
   view.setUint32(At.miscSelect, conf.miscSelect, true)
   view.setUint32(At.miscMask, 0xffff_ffff, true)
@@ -338,7 +335,7 @@ function sha256(newSha256: NewSha256, bytes: Uint8Array): Uint8Array {
 
 /** RFC 8017, 9.2: 00 01 ff… 00 || DigestInfo(SHA-256) || digest. */
 function pkcs1(digest: Uint8Array): Uint8Array {
-  const info = fromHex("3031300d060960864801650304020105000420")
+  const info = fromHex("3031300d060960864801650304020105000420")!
   const bytes = new Uint8Array(RSA_BYTES).fill(0xff)
   bytes[0] = 0
   bytes[1] = 1
@@ -346,8 +343,4 @@ function pkcs1(digest: Uint8Array): Uint8Array {
   bytes.set(info, RSA_BYTES - 32 - info.length)
   bytes.set(digest, RSA_BYTES - 32)
   return bytes
-}
-
-function fromHex(text: string): Uint8Array {
-  return Uint8Array.from({ length: text.length / 2 }, (_, i) => Number.parseInt(text.slice(2 * i, 2 * i + 2), 16))
 }

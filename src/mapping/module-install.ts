@@ -8,12 +8,12 @@ import { has, run, tryRun } from "../base/programs.ts"
 import { VERSION } from "../base/version.ts"
 import { readModule } from "./module.ts"
 
-export interface Target {
+export interface KernelRelease {
   /** A kernel's release; the running one when absent. */
   readonly release?: string
 }
 
-export interface LoadOptions {
+export interface ModuleParameters {
   readonly grace?: number
   readonly hang?: number
   readonly daemon?: string
@@ -44,14 +44,14 @@ function headers(release: string): string {
 }
 
 /** Returns the path of the module. */
-export async function build({ release = runningKernel() }: Target): Promise<string> {
+export async function build({ release = runningKernel() }: KernelRelease): Promise<string> {
   const directory = sources()
   await run("build tresor.ko", "make", ["-s", "-C", directory, `KDIR=${headers(release)}`])
   return join(directory, "tresor.ko")
 }
 
 /** Returns the path of the module. */
-export async function install({ release = runningKernel() }: Target): Promise<string> {
+export async function install({ release = runningKernel() }: KernelRelease): Promise<string> {
   asRoot("install tresor.ko")
   headers(release)
   const directory = sources()
@@ -79,7 +79,7 @@ export async function install({ release = runningKernel() }: Target): Promise<st
   return `installed for ${release}${withDkms ? ", and by DKMS for every later kernel" : "; without DKMS, install it again for a new kernel"}`
 }
 
-export async function load({ grace, hang, daemon }: LoadOptions): Promise<void> {
+export async function load({ grace, hang, daemon }: ModuleParameters): Promise<void> {
   asRoot("load tresor.ko")
   if (readModule() !== null) {
     throw new TresorError(
