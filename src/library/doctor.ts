@@ -285,7 +285,7 @@ function secretMemoryRemedy(fault: string | null): string {
   if (fault === null) return "raise RLIMIT_MEMLOCK (below): memfd_secret did not get all the memory it needs"
   if (fault === "ENOSYS") return "memfd_secret needs Linux 5.14 or newer, before 6.5 with secretmem.enable=1"
   if (fault === "EPERM") {
-    return "a seccomp filter (of a container runtime, or SystemCallFilter=) refuses memfd_secret; allow it there"
+    return "a seccomp filter refuses memfd_secret (of a container runtime, or SystemCallFilter=); allow it there"
   }
   return `memfd_secret is refused (${fault})`
 }
