@@ -10,7 +10,7 @@ import { build } from "../test/vm/checks.ts"
 import { Machine, newestKernel, root, run } from "../test/vm/machine.ts"
 import { median } from "./statistics.ts"
 
-// Told of ERMS, the guest copies with `rep movsb`, which the emulator does byte by byte: decisions/0424 has both.
+// Told of ERMS, the guest copies with `rep movsb`, which the emulator does byte by byte: decisions/0055 has both.
 const { values } = parseArgs({
   options: { rounds: { type: "string", default: "5" }, cpu: { type: "string", default: "max,-erms,-fsrm" } },
 })

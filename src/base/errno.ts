@@ -1,4 +1,4 @@
-/** Exit codes for what the system says, as cryptsetup 2.6.1 has them (docs/decisions/0620). Pure. */
+/** Exit codes for what the system says, as cryptsetup 2.6.1 has them (docs/decisions/0056). Pure. */
 import { Exit, type ExitCode } from "./errors.ts"
 
 /**

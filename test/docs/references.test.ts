@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url"
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const files = execFileSync("git", ["ls-files", "-z"], { cwd: root, encoding: "utf8" })
   .split("\0")
-  .filter((name) => name !== "" && existsSync(join(root, name)))
+  .filter((name) => name !== "" && !name.startsWith("lib/") && existsSync(join(root, name)))
 const read = (name: string) => readFileSync(join(root, name), "utf8")
 const documents = files.filter((name) => name.endsWith(".md") && name !== "CHANGELOG.md")
 
@@ -22,6 +22,40 @@ const FOLDERS = new Set(
 const MADE = new Set(["enclave/signer.pem"])
 /** Of Linux. */
 const LINUX = new Set(["kernel/events/core.c", "kernel/trace/bpf_trace.c"])
+
+test("decisions are numbered without a gap, dated, titled, and all in the index", () => {
+  const names = files
+    .filter((name) => /^docs\/decisions\/\d/.test(name))
+    .map((name) => name.slice("docs/decisions/".length))
+  assert.deepEqual(
+    names.map((name) => name.slice(0, 4)),
+    names.map((_, index) => String(index + 1).padStart(4, "0")),
+  )
+  const rows = names.map((name) => {
+    const [title, blank, date] = read(`docs/decisions/${name}`).split("\n")
+    const number = name.slice(0, 4)
+    assert.match(title!, new RegExp(`^# ${number}: \\S`), name)
+    assert.equal(blank, "", name)
+    assert.match(date!, /^Date: 20\d\d-[01]\d-[0-3]\d$/, name)
+    return `| [${number}](${name}) | ${date!.slice("Date: ".length)} | ${title!.slice("# 0000: ".length)} |`
+  })
+  assert.deepEqual(read("docs/decisions/README.md").match(/^\| \[.*$/gm), rows)
+})
+
+test("every decision that is referred to anywhere exists", () => {
+  const numbers = new Set(files.flatMap((name) => /^docs\/decisions\/(\d{4})-/.exec(name)?.[1] ?? []))
+  let seen = 0
+  const missing = files.flatMap((name) =>
+    [...read(name).matchAll(/(?:\bdecisions\/|\bdecision )(\d{3,})/gi)]
+      .filter(([, number]) => {
+        seen++
+        return !numbers.has(number!)
+      })
+      .map(([text]) => `${name}: ${text}`),
+  )
+  assert.deepEqual(missing, [])
+  assert.ok(seen > 15, String(seen))
+})
 
 test("every path of the repository that a document names in code exists", () => {
   let seen = 0
