@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { constantsIn, readHeader } from "../testing/c-header.ts"
+import { constantsIn, fieldsInC, readHeader } from "../testing/c-header.ts"
 import * as abi from "./enclave.ts"
 import type { FieldType, Struct } from "./struct.ts"
 
@@ -13,18 +13,6 @@ for (const value of Object.values(abi)) {
   if (typeof value === "object" && "offsets" in value) ours.set(value.name, value as AnyStruct)
 }
 
-/** "u32", a byte count or a struct's name for every field of a C struct. */
-function fieldsInC(body: string): [string, string][] {
-  return Array.from(body.matchAll(/(?:(uint\d+)_t|(char)|struct (\w+))\s+(\w+)((?:\[\w+\])*);/g), (match) => {
-    const [, integer, char, name, field, dimensions] = match
-    const type = name ?? (char !== undefined ? "u8" : integer!.replace("uint", "u"))
-    const counts = Array.from(dimensions!.matchAll(/\[(\w+)\]/g), ([, count]) => constants.get(count!) ?? Number(count))
-    if (counts.length === 0) return [field!, type]
-    const width = Number(type.slice(1)) / 8
-    return [field!, String(counts.reduce((product, count) => product * count, width))]
-  })
-}
-
 test("every struct of abi/enclave.h has the same fields here", () => {
   const structs = Array.from(header.matchAll(/^struct (tresor_\w+) \{([^}]*)\};/gm))
   assert.equal(structs.length, ours.size)
@@ -35,7 +23,7 @@ test("every struct of abi/enclave.h has the same fields here", () => {
       field,
       typeof type === "object" ? type.name : String(type),
     ])
-    assert.deepEqual(fields, fieldsInC(body!), `struct ${name}`)
+    assert.deepEqual(fields, fieldsInC(body!, constants), `struct ${name}`)
   }
 })
 

@@ -4,7 +4,8 @@
  * passphrases are sealed to the enclave by the asker.
  */
 import * as v from "valibot"
-import { BACKENDS } from "../abi/enclave.ts"
+import { BACKENDS, context, hello, Limit } from "../abi/enclave.ts"
+import { report, TARGET_INFO_SIZE } from "../abi/sgx.ts"
 import { receivedCode } from "../base/error-codes.ts"
 
 export const VOLUME_INTERFACE = "io.tresor.Volume"
@@ -113,7 +114,7 @@ const bytes = (size?: number) =>
     v.check((value) => size === undefined || value.length === size, `not ${size} bytes`),
   )
 
-const slot = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(31))
+const slot = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Limit.keyslots - 1))
 const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 
 export const identitySchema = v.object({
@@ -129,7 +130,7 @@ export const identitySchema = v.object({
     v.regex(/^[0-9]{1,20}$/),
     v.transform((text) => BigInt(text)),
   ),
-  publicKey: bytes(32),
+  publicKey: bytes(hello.fields.public_key),
   aes: v.string(),
   kdfMemoryKib: count,
   memory: v.object({ keys: v.string(), stacks: v.string(), heap: v.string() }),
@@ -162,27 +163,27 @@ export const volumeSchema = v.object({
 export type VolumeStatus = v.InferOutput<typeof volumeSchema>
 
 const purpose = v.picklist(["unlock", "legacy"])
-const uuid = v.pipe(v.string(), v.maxLength(39))
+const uuid = v.pipe(v.string(), v.maxLength(context.fields.uuid - 1))
 
 /** Per method: what goes in, what comes out. */
 export const volumeMethods = {
   Status: { input: v.strictObject({}), output: v.object({ volume: volumeSchema }) },
   Challenge: {
     input: v.strictObject({ purpose }),
-    output: v.object({ nonce: bytes(32), parameters: bytes(), enclave: identitySchema }),
+    output: v.object({ nonce: bytes(context.fields.nonce), parameters: bytes(), enclave: identitySchema }),
   },
   Report: {
-    input: v.strictObject({ targetInfo: bytes(512), nonce: bytes(32) }),
-    output: v.object({ report: bytes(432) }),
+    input: v.strictObject({ targetInfo: bytes(TARGET_INFO_SIZE), nonce: bytes(context.fields.nonce) }),
+    output: v.object({ report: bytes(report.size) }),
   },
-  Quote: { input: v.strictObject({ nonce: bytes(32) }), output: v.object({ quote: bytes() }) },
+  Quote: { input: v.strictObject({ nonce: bytes(context.fields.nonce) }), output: v.object({ quote: bytes() }) },
   Unlock: {
     input: v.strictObject({
       uuid,
       slot: v.optional(v.nullable(slot), null),
       unsealed: v.boolean(),
-      nonce: bytes(32),
-      request: bytes(32),
+      nonce: bytes(context.fields.nonce),
+      request: bytes(context.fields.request),
       message: bytes(),
     }),
     output: v.object({ volume: volumeSchema }),

@@ -5,6 +5,7 @@
  */
 import type { Backend } from "../abi/enclave.ts"
 import * as abi from "../abi/enclave.ts"
+import * as sgx from "../abi/sgx.ts"
 import { decode, type Encodable, encode } from "../abi/struct.ts"
 import type { Digest, Hash, Header, HeaderMacs, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors } from "../native/addon.ts"
@@ -39,7 +40,6 @@ import type {
   VolumeHandle,
 } from "./types.ts"
 
-const REPORT_SIZE = 432
 const areaSize = (keySize: number): number => Math.ceil((keySize * abi.Limit.stripes) / 512) * 512
 
 /** Bytes that `placeHeader` takes. */
@@ -111,9 +111,9 @@ export class EnclaveClient extends Session implements Enclave {
   }
 
   async report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array> {
-    const request = new Request(abi.report, Request.sizeOf(targetInfo.length, REPORT_SIZE), addressOf)
+    const request = new Request(abi.report, Request.sizeOf(targetInfo.length, sgx.report.size), addressOf)
     const target = request.place(targetInfo)
-    const report = request.reserve(REPORT_SIZE)
+    const report = request.reserve(sgx.report.size)
     this.enterNow(request.fill(abi.Op.report, { nonce, target_info: target.address, report: report.address }))
     return report.bytes.slice()
   }

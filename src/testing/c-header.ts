@@ -9,7 +9,7 @@ export function readHeader(path: string): string {
 /** Numbers of `#define NAME 1u`, of `(1 << 2)`, and of every member of an enum that says its value. */
 export function constantsIn(header: string): ReadonlyMap<string, number> {
   const constants = new Map<string, number>()
-  for (const [, name, value] of header.matchAll(/^#define (TRESOR_\w+)\s+(.+?)\s*$/gm)) {
+  for (const [, name, value] of header.matchAll(/^#define ((?:TRESOR|SGX)_\w+)\s+(.+?)\s*$/gm)) {
     const number = /^\(?(\w+?)u?(?: << (\d+))?\)?$/.exec(value!)
     if (number !== null) constants.set(name!, Number(number[1]!.replace(/u$/, "")) * 2 ** Number(number[2] ?? 0))
   }
@@ -17,4 +17,16 @@ export function constantsIn(header: string): ReadonlyMap<string, number> {
     for (const [, name, value] of body!.matchAll(/(TRESOR_\w+)\s*=\s*(\d+)/g)) constants.set(name!, Number(value))
   }
   return constants
+}
+
+/** "u32", a byte count or a struct's name for every field of a C struct. */
+export function fieldsInC(body: string, constants: ReadonlyMap<string, number>): [string, string][] {
+  return Array.from(body.matchAll(/(?:(uint\d+)_t|(char)|struct (\w+))\s+(\w+)((?:\[\w+\])*);/g), (match) => {
+    const [, integer, char, name, field, dimensions] = match
+    const type = name ?? (char !== undefined ? "u8" : integer!.replace("uint", "u"))
+    const counts = Array.from(dimensions!.matchAll(/\[(\w+)\]/g), ([, count]) => constants.get(count!) ?? Number(count))
+    if (counts.length === 0) return [field!, type]
+    const width = Number(type.slice(1)) / 8
+    return [field!, String(counts.reduce((product, count) => product * count, width))]
+  })
 }

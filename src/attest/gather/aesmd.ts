@@ -6,13 +6,14 @@
  */
 import { connect } from "node:net"
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire"
+import { report as sgxReport, TARGET_INFO_SIZE } from "../../abi/sgx.ts"
 import type { ErrorCode } from "../../base/error-codes.ts"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { concat, fromHex, viewOf } from "../judge/bytes.ts"
-import { endOfQuote, TARGET_INFO_SIZE } from "../judge/quote.ts"
+import { endOfQuote } from "../judge/quote.ts"
 
 export const AESM_SOCKET = "/var/run/aesmd/aesm.socket"
-export const REPORT_SIZE = 432
+export const REPORT_SIZE = sgxReport.size
 
 /** aesmd's own limit for quotes is far below. */
 const ANSWER_LIMIT = 1 << 20

@@ -1,9 +1,11 @@
 /** Gets a quote with what is needed to judge it, and has it judged. */
+
+import { TARGET_INFO_SIZE } from "../../abi/sgx.ts"
 import { stateDir } from "../../enclave/machine-secret.ts"
 import { parseRootKey } from "../judge/certificates.ts"
 import { type Collateral, parseBundle } from "../judge/collateral.ts"
 import type { Policy } from "../judge/policy.ts"
-import { parseQuote, TARGET_INFO_SIZE } from "../judge/quote.ts"
+import { parseQuote } from "../judge/quote.ts"
 import { type Refusal, refuse } from "../judge/refusal.ts"
 import type { ReportBinding } from "../judge/report-data.ts"
 import { INTEL_ROOT_KEY, verifyQuote } from "../judge/verify.ts"

@@ -15,8 +15,9 @@ import {
   RevokedCertificate,
   Time,
 } from "pkijs"
+import { REPORT_BODY_SIZE } from "../../abi/sgx.ts"
 import { concat, fromHex, sha256, toHex, viewOf } from "../judge/bytes.ts"
-import { INTEL_QE_VENDOR, REPORT_BODY_SIZE } from "../judge/quote.ts"
+import { INTEL_QE_VENDOR } from "../judge/quote.ts"
 
 const SGX = "1.2.840.113741.1.13.1"
 const P256 = { name: "ECDSA", namedCurve: "P-256" } as const

@@ -5,10 +5,11 @@
  */
 import { mkdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { REPORT_BODY_SIZE } from "../../abi/sgx.ts"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { makeFile } from "../../base/replace-file.ts"
 import { viewOf } from "../judge/bytes.ts"
-import { REPORT_BODY_SIZE, ReportFlag } from "../judge/quote.ts"
+import { ReportFlag } from "../judge/quote.ts"
 import { SOFTWARE_ROOT_NAME } from "../judge/verify.ts"
 import { type KeyPair, makePlatform, newKey, platformSpec } from "./platform.ts"
 

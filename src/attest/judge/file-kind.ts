@@ -1,11 +1,11 @@
 /** Says what a file is that was taken for an SGX quote. */
+import { REPORT_BODY_SIZE, report, TARGET_INFO_SIZE } from "../../abi/sgx.ts"
 import { isZero, viewOf } from "./bytes.ts"
 
 const TEE_TDX = 0x81
 /** REPORT: a body and its MAC (SDM 3D). */
-const REPORT_SIZES = [384, 432]
+const REPORT_SIZES: readonly number[] = [REPORT_BODY_SIZE, report.size]
 /** TARGETINFO. */
-const TARGET_INFO_SIZE = 512
 const TD_REPORT_SIZE = 1024
 const OPEN_ENCLAVE_HEADER = 16
 

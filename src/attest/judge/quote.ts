@@ -9,13 +9,11 @@
  *   5     header, body type 1, body length, report, then as 4
  *   QE part: QE's report, its signature, authentication data, certification data
  */
+import { REPORT_BODY_SIZE, report } from "../../abi/sgx.ts"
 import { type Bytes, isZero, toHex, viewOf } from "./bytes.ts"
 import { certificationName, whatElse } from "./file-kind.ts"
 import { Refusal } from "./refusal.ts"
 
-export const REPORT_BODY_SIZE = 384
-/** Of TARGETINFO, what a REPORT is made for (SDM 3D). */
-export const TARGET_INFO_SIZE = 512
 const HEADER_SIZE = 48
 const SIGNED_SIZE = HEADER_SIZE + REPORT_BODY_SIZE
 export const INTEL_QE_VENDOR = "939a7233f79c4ca9940a0db3957f0607"
@@ -62,22 +60,25 @@ export interface Quote {
   readonly certificationData: Uint8Array
 }
 
-/** `bytes` are at least 384, as in a REPORT or a quote. */
+/** `bytes` are at least REPORT_BODY_SIZE, as in a REPORT or a quote. */
 export function parseReportBody(bytes: Uint8Array): ReportBody {
   if (bytes.length < REPORT_BODY_SIZE) throw new Refusal(`the report body has ${bytes.length} bytes`)
+  const { fields, offsets: at } = report
   const view = viewOf(bytes)
-  const attributes = view.getBigUint64(48, true)
+  const take = (field: "cpu_svn" | "attributes" | "mrenclave" | "mrsigner" | "report_data") =>
+    bytes.subarray(at[field], at[field] + fields[field])
+  const attributes = view.getBigUint64(at.attributes, true)
   return {
-    cpuSvn: toHex(bytes.subarray(0, 16)),
-    miscSelect: view.getUint32(16, true),
+    cpuSvn: toHex(take("cpu_svn")),
+    miscSelect: view.getUint32(at.misc_select, true),
     attributes,
-    xfrm: view.getBigUint64(56, true),
-    attributeBytes: bytes.subarray(48, 64),
-    mrenclave: toHex(bytes.subarray(64, 96)),
-    mrsigner: toHex(bytes.subarray(128, 160)),
-    isvProdId: view.getUint16(256, true),
-    isvSvn: view.getUint16(258, true),
-    reportData: bytes.subarray(320, 384),
+    xfrm: view.getBigUint64(at.attributes + 8, true),
+    attributeBytes: take("attributes"),
+    mrenclave: toHex(take("mrenclave")),
+    mrsigner: toHex(take("mrsigner")),
+    isvProdId: view.getUint16(at.isv_prod_id, true),
+    isvSvn: view.getUint16(at.isv_svn, true),
+    reportData: take("report_data"),
     debug: (attributes & ReportFlag.debug) !== 0n,
   }
 }

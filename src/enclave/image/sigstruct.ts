@@ -3,37 +3,41 @@
  * the key lives, parsed, and checked as EINIT checks it. Public numbers only,
  * so plain BigInt arithmetic serves; the private key never comes here.
  */
+import { sigstruct } from "../../abi/sgx.ts"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { fromHex, toHex } from "../../base/hex.ts"
 import { Attribute, type EnclaveConf } from "./conf.ts"
 import type { NewSha256 } from "./sgxs.ts"
 
-export const SIGSTRUCT_SIZE = 1808
+export const SIGSTRUCT_SIZE = sigstruct.size
 /** Modulus, signature, Q1 and Q2. */
 export const RSA_BYTES = 384
 
+const at = sigstruct.offsets
+/** FLAGS and XFRM stand one behind the other. */
+const XFRM = 8
 const At = {
-  header: 0,
-  vendor: 16,
-  date: 20,
-  header2: 24,
-  swDefined: 40,
-  modulus: 128,
-  exponent: 512,
-  signature: 516,
-  miscSelect: 900,
-  miscMask: 904,
-  familyId: 912,
-  attributes: 928,
-  xfrm: 936,
-  attributeMask: 944,
-  xfrmMask: 952,
-  enclaveHash: 960,
-  extProdId: 1008,
-  isvProdId: 1024,
-  isvSvn: 1026,
-  q1: 1040,
-  q2: 1424,
+  header: at.header,
+  vendor: at.vendor,
+  date: at.date,
+  header2: at.header2,
+  swDefined: at.sw_defined,
+  modulus: at.modulus,
+  exponent: at.exponent,
+  signature: at.signature,
+  miscSelect: at.misc_select,
+  miscMask: at.misc_mask,
+  familyId: at.isv_family_id,
+  attributes: at.attributes,
+  xfrm: at.attributes + XFRM,
+  attributeMask: at.attributes_mask,
+  xfrmMask: at.attributes_mask + XFRM,
+  enclaveHash: at.enclave_hash,
+  extProdId: at.isv_ext_prod_id,
+  isvProdId: at.isv_prod_id,
+  isvSvn: at.isv_svn,
+  q1: at.q1,
+  q2: at.q2,
 } as const
 
 const HEADER = "06000000e10000000000010000000000"
@@ -42,10 +46,10 @@ const VENDOR_INTEL = 0x8086
 
 /** [from, to): zero in every SIGSTRUCT. CET's bytes are, too, as we never ask for CET. */
 const RESERVED: readonly (readonly [number, number])[] = [
-  [44, 128],
-  [908, 912],
-  [992, 1008],
-  [1028, 1040],
+  [at.reserved1, at.modulus],
+  [at.cet_attributes, at.isv_family_id],
+  [at.reserved3, at.isv_ext_prod_id],
+  [at.reserved4, at.q1],
 ]
 
 export interface Sigstruct {
