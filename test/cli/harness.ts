@@ -75,9 +75,11 @@ export class Place {
     args: readonly string[],
     script: readonly (readonly [string, string])[],
     env: NodeJS.ProcessEnv = {},
+    cwd?: string,
   ): Promise<Result> {
     const terminal = fileURLToPath(new URL("terminal.py", import.meta.url))
-    return run("python3", [terminal, JSON.stringify(script), tresorPath, ...args], { env: { ...this.env, ...env } })
+    const command = [terminal, JSON.stringify(script), tresorPath, ...args]
+    return run("python3", command, { env: { ...this.env, ...env }, ...(cwd === undefined ? {} : { cwd }) })
   }
 
   path(name: string): string {

@@ -15,16 +15,6 @@ async function refused(args: readonly string[], pattern: RegExp): Promise<void> 
   assert.match(stderr, /^tresor: error: [^\n]+\n$/)
 }
 
-test("an unknown command is refused and the nearest one named", () => refused(["opne"], /unknown command.*open/))
-test("an unknown option is refused and the nearest one named", () =>
-  refused(["list", "--jsno"], /unknown option '--jsno'.*--json/))
-test("a missing argument shows an example", () =>
-  refused(["open", "disk.img"], /missing.*name.*tresor open disk\.img work/))
-test("one argument too many is refused", () => refused(["close", "a", "b"], /too many arguments/))
-test("a size that is none is refused", () => refused(["create", "x", "--size", "lots"], /--size.*64M/))
-test("a sector size LUKS2 lacks is refused", () =>
-  refused(["create", "x", "--sector-size", "8192"], /--sector-size.*4096/))
-test("keyslot 32 is refused", () => refused(["open", "x", "y", "--key-slot", "32"], /0 to 31/))
 for (const name of ["../x", "a/b", ".", "..", "", "-x", "a b", "a\nb", "x".repeat(128)]) {
   test(`the name ${JSON.stringify(name).slice(0, 20)} is refused and nothing is made`, async () => {
     await refused(["open", "disk.img", "--", name], /as a name/)
