@@ -13,8 +13,8 @@ import { pathToFileURL } from "node:url"
 import type { Command, Option } from "commander"
 import { buildProgram } from "../src/cli/program.ts"
 
-export const COMMANDS = "<!-- the commands of src/cli/program.ts; below: what the page adds to them -->"
-export const OPTIONS = "<!-- the options of src/cli/program.ts; below: what the page adds to them -->"
+export const COMMANDS = "<!-- the commands of src/cli/tree; below: what the page adds to them -->"
+export const OPTIONS = "<!-- the options of src/cli/tree; below: what the page adds to them -->"
 
 const page = (name: string) => new URL(`../docs/man/${name}`, import.meta.url)
 

@@ -5,8 +5,9 @@ import { VERSION } from "../base/version.ts"
 import { type DaemonProcess, discardEarly, keepEarly } from "../control/daemon-process.ts"
 import { tell } from "./messages.ts"
 import { err, out } from "./output/output.ts"
-import { buildProgram, TresorCommand } from "./program.ts"
+import { buildProgram } from "./program.ts"
 import { endSilence } from "./terminal.ts"
+import { TresorCommand } from "./tresor-command.ts"
 
 /** One line, with an example instead of a page of usage. */
 function refuse(program: TresorCommand): void {

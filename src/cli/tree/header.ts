@@ -1,0 +1,56 @@
+/** Commands of a header as a whole. */
+import type { TresorCommand } from "../tresor-command.ts"
+
+export function headerCommands(program: TresorCommand): void {
+  const command = (name: string, description: string) => program.child(name, description).helpGroup("Header:")
+
+  command("dump", "show a volume's header")
+    .argument("<path>")
+    .header()
+    .json()
+    .examples("tresor dump disk.img")
+    .runs("dump", (m) => m.dump)
+
+  const head = command("header", "back up, restore or authenticate a header")
+  const headCommand = (name: string, description: string) => head.child(name, description).argument("<path>").header()
+  headCommand("backup", "copy the header to a file, in cryptsetup's format")
+    .argument("<file>")
+    .examples("tresor header backup disk.img disk.header")
+    .runs("header", (m) => m.backup)
+  headCommand("restore", "restore the header from a backup")
+    .argument("<file>")
+    .option("--force", "restore even if the UUIDs differ")
+    .batch()
+    .examples("tresor header restore disk.img disk.header")
+    .runs("header", (m) => m.restore)
+  headCommand("authenticate", "recompute the header's MACs after cryptsetup changed it")
+    .secrets()
+    .slot()
+    .enclave()
+    .examples("tresor header authenticate disk.img")
+    .runs("header", (m) => m.authenticate)
+  head.examples("tresor header backup disk.img disk.header")
+
+  command("check", "examine a header; repair a damaged copy")
+    .argument("<path>")
+    .option("--repair", "rewrite a damaged copy from the intact one")
+    .batch()
+    .header()
+    .json()
+    .examples("tresor check disk.img")
+    .runs("check", (m) => m.check)
+
+  command("uuid", "print a volume's UUID, or set it")
+    .argument("<path>")
+    .argument("[uuid]", "new UUID")
+    .header()
+    .examples("tresor uuid disk.img")
+    .runs("label", (m) => m.uuid)
+
+  command("label", "print a volume's label, or set it")
+    .argument("<path>")
+    .argument("[label]", "new label")
+    .header()
+    .examples("tresor label disk.img backup")
+    .runs("label", (m) => m.label)
+}

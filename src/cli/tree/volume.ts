@@ -1,0 +1,130 @@
+/** Commands of open volumes, and of those to be opened or made. */
+import { Option } from "commander"
+import { MOST_TRANSITION_CYCLES } from "../../control/option-limits.ts"
+import { integer, oneOf, parseSize } from "../options.ts"
+import type { TresorCommand } from "../tresor-command.ts"
+
+export function volumeCommands(program: TresorCommand): void {
+  const command = (name: string, description: string) => program.child(name, description).helpGroup("Volumes:")
+
+  command("demo", "run every step on a scratch volume; needs no root, leaves nothing behind")
+    .enclave()
+    .examples("tresor demo")
+    .runs("demo", (m) => m.demo)
+
+  command("create", "create an encrypted volume")
+    .argument("<path>", "a new file, or a block device")
+    .option("--size <size>", "volume size, such as 64M or 1G (default: the whole device)", parseSize)
+    .option("--label <label>", "label in the header (blkid LABEL)")
+    .option("--uuid <uuid>", "UUID of the volume (default: random)")
+    .option("--sector-size <bytes>", "size of an encryption sector: 512, 1024, 2048 or 4096", (text: string) =>
+      Number(oneOf("512", "1024", "2048", "4096")(text)),
+    )
+    .option(
+      "-s, --key-size <bits>",
+      "size of the volume key: 512 (AES-256) or 256 (AES-128)",
+      (text: string) => Number(oneOf("256", "512")(text)),
+      512,
+    )
+    .pbkdf()
+    .secrets()
+    .slot("keyslot of the passphrase")
+    .recoveryKey()
+    .option("--no-recovery", "make no recovery key: if this machine fails, the data is lost")
+    .option("--portable", "make a keyslot without sealed salt, which cryptsetup can open too")
+    .header()
+    .sealPolicy()
+    .enclave()
+    .option("--force", "overwrite existing data")
+    .batch()
+    .json()
+    .examples("tresor create disk.img --size 1G", "tresor create /dev/sdx1 --label backup")
+    .runs("create", (m) => m.create)
+
+  command("open", "unlock a volume and serve it over NBD")
+    .argument("<path>", "file, block device or NBD URI")
+    .argument("<name>", "name for the open volume")
+    .secrets()
+    .verify()
+    .opening()
+    .header()
+    .enclave()
+    .option("--locked", "start locked; give the passphrase later with `tresor setkey`")
+    .option("--kernel", "map it as /dev/mapper/NAME through tresor.ko")
+    .option(
+      "--transition-cycles <n>",
+      "software backend: burn this many cycles per entry and exit, to model SGX (typical: 14000)",
+      integer(0, MOST_TRANSITION_CYCLES),
+    )
+    .json()
+    .examples("tresor open disk.img work", "tresor open disk.img work --key-file key.bin --json")
+    .runs("open", (m) => m.open)
+
+  command("close", "flush, wipe the keys and stop the service")
+    .argument("<name>")
+    .option("--force", "close even if the volume is in use")
+    .option("--deferred", "close when the last client leaves")
+    .examples("tresor close work")
+    .runs("close", (m) => m.close)
+
+  command("list", "list open volumes")
+    .alias("ls")
+    .json()
+    .examples("tresor list")
+    .runs("list", (m) => m.list)
+
+  command("status", "show an open volume: state, protection, counters")
+    .argument("<name>")
+    .json()
+    .examples("tresor status work")
+    .runs("status", (m) => m.status)
+
+  command("lock", "wipe the keys and suspend I/O")
+    .argument("<name>")
+    .option("--if-open", "succeed if the volume is not open")
+    .examples("tresor lock work")
+    .runs("lock", (m) => m.lock)
+
+  command("setkey", "unlock a locked volume")
+    .argument("<name>")
+    .secrets()
+    .slot()
+    .option("--policy <file>", "what the enclave must prove before it gets a passphrase (see `tresor attest`)")
+    .option("--remote <user@host>", "the volume is on another machine, reached by ssh")
+    .option("--unsealed", "with --remote: also try keyslots not sealed to that enclave (recovery key, portable)")
+    .option("--legacy", "unlock a mapping made by the commands of 2016")
+    .option("--rsh <command>", "remote shell", "ssh")
+    .option("--remote-tresor <command>", "tresor command on the other machine", "tresor")
+    .examples("tresor setkey work", "tresor setkey work --remote root@server")
+    .runs("setkey", (m) => m.setkey)
+
+  program
+    .command("bridge", { hidden: true })
+    .description("connect standard input and output to a volume's control socket")
+    .argument("<name>")
+    .runs("setkey", (m) => m.bridge)
+
+  command("mount", "open a volume and mount its filesystem")
+    .argument("<path>", "file, block device or NBD URI")
+    .argument("<dir>", "mount point")
+    .option("--name <name>", "name for the open volume (default: name of the file)")
+    .addOption(new Option("--mkfs <type>", "make a filesystem before mounting").choices(["ext4", "xfs", "btrfs"]))
+    .option("--force", "with --mkfs: overwrite existing data")
+    .option("-C, --connections <n>", "number of NBD connections of the kernel's driver", integer(1, 16), 4)
+    .secrets()
+    .opening()
+    .header()
+    .enclave()
+    .examples("tresor mount disk.img /mnt --mkfs ext4", "tresor mount disk.img /mnt")
+    .runs("mount", (m) => m.mount)
+
+  command("umount", "unmount a filesystem and close its volume")
+    .argument("<dir>")
+    .examples("tresor umount /mnt")
+    .runs("mount", (m) => m.umount)
+
+  command("resize", "grow to the backing store's new size")
+    .argument("<name>")
+    .examples("truncate -s 2G disk.img && tresor resize work")
+    .runs("resize", (m) => m.resize)
+}
