@@ -8,15 +8,15 @@ function below(path: string, directory: string): boolean {
   return path === directory || path.startsWith(directory === "/" ? "/" : `${directory}/`)
 }
 
-function links(folder: string): string[] {
+function linkTargets(folder: string): string[] {
   try {
-    return readdirSync(folder).flatMap((name) => link(`${folder}/${name}`))
+    return readdirSync(folder).flatMap((name) => linkTarget(`${folder}/${name}`))
   } catch {
     return []
   }
 }
 
-function link(path: string): string[] {
+function linkTarget(path: string): string[] {
   try {
     return [readlinkSync(path)]
   } catch {
@@ -36,13 +36,13 @@ function text(path: string): string {
 function use(pid: string, directory: string): string | null {
   const inside = (paths: readonly string[]) => paths.some((path) => below(path, directory))
   const proc = `/proc/${pid}`
-  if (inside(link(`${proc}/cwd`))) return "its working directory"
-  if (inside(link(`${proc}/root`))) return "its root directory"
-  if (inside(links(`${proc}/fd`))) return "an open file"
+  if (inside(linkTarget(`${proc}/cwd`))) return "its working directory"
+  if (inside(linkTarget(`${proc}/root`))) return "its root directory"
+  if (inside(linkTargets(`${proc}/fd`))) return "an open file"
   const mapped = text(`${proc}/maps`)
     .split("\n")
     .flatMap((line) => (line.includes("/") ? [line.slice(line.indexOf("/"))] : []))
-  return inside(mapped) || inside(link(`${proc}/exe`)) ? "a mapped file" : null
+  return inside(mapped) || inside(linkTarget(`${proc}/exe`)) ? "a mapped file" : null
 }
 
 /** "bash (1234, its working directory), vim (99, an open file) and 2 more"; null when nobody is found. */
