@@ -14,7 +14,7 @@ import { isInteractive, readSecret, type SecretSource } from "./secrets.ts"
 import { atTerminal } from "./trust.ts"
 import { withPassphrase } from "./unlock.ts"
 
-export type EnclaveChoice = library.EnclaveChoice
+export type { EnclaveChoice } from "../library/keeper.ts"
 
 export interface PbkdfOptions {
   readonly pbkdf?: KdfRequest["type"]
@@ -24,7 +24,7 @@ export interface PbkdfOptions {
   readonly iterTime?: number
 }
 
-export interface FreshOptions extends PbkdfOptions {
+export interface FreshWords extends PbkdfOptions {
   readonly portable?: true
   readonly sealPolicy?: SealPolicy
 }
@@ -41,7 +41,7 @@ export function warnOfTampering(metadata: Metadata, path: string): void {
   if (found !== null) warn(`${path}: ${tamperingWords(found)}`)
 }
 
-export const withEnclave = <T>(choice: EnclaveChoice, work: (keeper: Keeper) => Promise<T>): Promise<T> =>
+export const withEnclave = <T>(choice: library.EnclaveChoice, work: (keeper: Keeper) => Promise<T>): Promise<T> =>
   library.withEnclave(choice, atTerminal(), work)
 
 export function withHeader<T>(
@@ -55,7 +55,7 @@ export function withHeader<T>(
 
 export function withKeeper<T>(
   path: string,
-  options: EnclaveChoice & { readonly header?: string },
+  options: library.EnclaveChoice & { readonly header?: string },
   work: (keeper: VolumeKeeper) => Promise<T>,
 ): Promise<T> {
   return library.withKeeper({ path, header: options.header }, options, { ...atTerminal(), warn }, work)
@@ -74,7 +74,7 @@ export function kdfRequest(options: PbkdfOptions): Partial<KdfRequest> {
 
 export function freshKeyslot(
   enclave: Enclave,
-  options: FreshOptions,
+  options: FreshWords,
   what: Pick<FreshKeyslot, "secret" | "slot">,
 ): Promise<FreshKeyslot> {
   const made = library.freshKeyslot(enclave, { ...options, kdf: kdfRequest(options) }, what)

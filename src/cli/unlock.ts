@@ -9,7 +9,7 @@ import { err } from "./output/output.ts"
 import { isInteractive, readSecret, type SecretSource, withSecret } from "./secrets.ts"
 import { atTerminal } from "./trust.ts"
 
-export interface UnlockOptions extends SecretSource {
+export interface UnlockWords extends SecretSource {
   readonly tries: number
   readonly keySlot?: number
   readonly policy?: string
@@ -50,7 +50,7 @@ export interface Whereabouts {
 /** Unlocks a volume that waits; rejects as the enclave decides. */
 export async function unlockVolume(
   client: VolumeClient,
-  options: UnlockOptions,
+  options: UnlockWords,
   { host, startedHere = false }: Whereabouts = {},
 ): Promise<VolumeStatus> {
   const status = await client.status()

@@ -5,10 +5,10 @@ import { askVolume } from "../control/enclave.ts"
 import { checkKind, unlockWith } from "../control/unlock.ts"
 import type { VolumeStatus } from "../control/volume.ts"
 import type { VolumeClient } from "../control/volume-client.ts"
-import { audienceOf, type EnclaveOptions, type WorldOptions } from "./options.ts"
+import { audienceOf, type TrustOptions, type WorldOptions } from "./options.ts"
 import { wiping } from "./secrets.ts"
 
-export interface UnlockOptions extends Pick<EnclaveOptions, "trust">, WorldOptions {
+export interface UnlockOptions extends Pick<TrustOptions, "trust">, WorldOptions {
   /** Only this keyslot, 0 to 31. */
   readonly keySlot?: number
   /** The passphrase is for mappings of 2016's flow; the tresord must not choose that. */

@@ -2,11 +2,11 @@
 import type { FreshKeyslot } from "../keyslots/parts.ts"
 import { makeRecoveryKey } from "../luks2/recovery-key.ts"
 import { type FreshOptions, freshKeyslot, withEnclave } from "./keeper.ts"
-import { audienceOf, choiceOf, type EnclaveOptions, type WorldOptions } from "./options.ts"
+import { audienceOf, choiceOf, type TrustOptions, type WorldOptions } from "./options.ts"
 import { type CreatedVolume, type LayoutOptions, makePlanned, planVolume } from "./plan.ts"
 import { wiping } from "./secrets.ts"
 
-export interface CreateOptions extends LayoutOptions, FreshOptions, EnclaveOptions, WorldOptions {
+export interface CreateOptions extends LayoutOptions, FreshOptions, TrustOptions, WorldOptions {
   /** Wiped by the call. At least one byte, at most 8 MiB. */
   readonly passphrase: Uint8Array
   /** 0 to 31; default 0. */

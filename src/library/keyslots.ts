@@ -6,10 +6,10 @@ import { proveKeyslot } from "../keyslots/prove.ts"
 import { type Removed, removeKeyslot } from "../keyslots/remove.ts"
 import { type SlotStrength, slotStrengths } from "../keyslots/strength.ts"
 import { type FreshOptions, freshKeyslot, withHeader, withKeeper } from "./keeper.ts"
-import { audienceOf, choiceOf, type EnclaveOptions, type WorldOptions } from "./options.ts"
+import { audienceOf, choiceOf, type TrustOptions, type WorldOptions } from "./options.ts"
 import { wiping } from "./secrets.ts"
 
-export interface KeyslotsOptions extends EnclaveOptions, WorldOptions {
+export interface KeyslotsOptions extends TrustOptions, WorldOptions {
   /** Path of a detached header. */
   readonly header?: string
 }

@@ -9,10 +9,10 @@ import { saveResealed, unlockKey, withAdmitted } from "../keyslots/unlock.ts"
 import { nbdUri } from "../nbd/uri.ts"
 import { openVolumeOn } from "../volume/open.ts"
 import type { Volume } from "../volume/volume.ts"
-import { audienceOf, choiceOf, type EnclaveOptions, type WorldOptions } from "./options.ts"
+import { audienceOf, choiceOf, type TrustOptions, type WorldOptions } from "./options.ts"
 import { wiping } from "./secrets.ts"
 
-export interface OpenOptions extends EnclaveOptions, WorldOptions {
+export interface OpenOptions extends TrustOptions, WorldOptions {
   /** Wiped by the call. */
   readonly passphrase: Uint8Array
   /** Only this keyslot, 0 to 31; default: those that cryptsetup would try. */
@@ -27,7 +27,7 @@ export interface OpenOptions extends EnclaveOptions, WorldOptions {
 }
 
 /** An NBD server over an open volume; closing it answers what has begun and leaves the volume open. */
-export class ServedVolume implements AsyncDisposable {
+export class NbdExport implements AsyncDisposable {
   /** NBD URI of the export. */
   readonly uri: string
   readonly #server: NbdServer
@@ -113,10 +113,10 @@ export class OpenVolume implements AsyncDisposable {
   }
 
   /** Serves it on a new Unix socket, mode 0600, to any number of NBD clients. Throws Node's errors for the socket. */
-  async serve(socket: string): Promise<ServedVolume> {
+  async serve(socket: string): Promise<NbdExport> {
     const before = process.umask(0o177)
     try {
-      return new ServedVolume(socket, await serveNbd({ path: socket, volume: this.#volume }))
+      return new NbdExport(socket, await serveNbd({ path: socket, volume: this.#volume }))
     } finally {
       process.umask(before)
     }

@@ -3,7 +3,7 @@ import type { Backend } from "../abi/enclave.ts"
 import type { Surroundings } from "../attest/surroundings.ts"
 import type { Audience, EnclaveChoice } from "./keeper.ts"
 
-export interface EnclaveOptions {
+export interface TrustOptions {
   /** Default "auto": SGX where this machine offers it, else software; never a fallback from a refused SGX. */
   readonly backend?: Backend | "auto"
   /**
@@ -20,7 +20,7 @@ export interface WorldOptions {
   readonly warn?: (line: string) => void
 }
 
-export const choiceOf = ({ backend = "auto", trust }: EnclaveOptions): EnclaveChoice => ({
+export const choiceOf = ({ backend = "auto", trust }: TrustOptions): EnclaveChoice => ({
   backend,
   ...(trust !== undefined && { policy: trust }),
 })

@@ -6,7 +6,7 @@ import { nameSlots } from "../../keyslots/seal-status.ts"
 import {
   type EnclaveChoice,
   type ExistingOptions,
-  type FreshOptions,
+  type FreshWords,
   freshKeyslot,
   type NewSecretOptions,
   newSource,
@@ -25,7 +25,7 @@ export interface ReleaseOptions extends EnclaveChoice, ExistingOptions {
   readonly batchMode?: true
 }
 
-export interface AdoptOptions extends ReleaseOptions, FreshOptions, NewSecretOptions, RecoveryOptions {
+export interface AdoptOptions extends ReleaseOptions, FreshWords, NewSecretOptions, RecoveryOptions {
   readonly newKeySlot?: number
   readonly recovery: boolean
 }

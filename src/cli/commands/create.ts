@@ -1,16 +1,16 @@
 import { formatSize } from "../../base/size.ts"
 import type { FreshKeyslot } from "../../keyslots/parts.ts"
 import { type CreatedVolume, type LayoutOptions, makePlanned, planVolume } from "../../library/plan.ts"
-import { type EnclaveChoice, type FreshOptions, freshKeyslot, readNew, withEnclave } from "../keeper.ts"
+import { type EnclaveChoice, type FreshWords, freshKeyslot, readNew, withEnclave } from "../keeper.ts"
 import { err, out } from "../output/output.ts"
 import { progressBar, startClock } from "../progress.ts"
 import { checkRecovery, type RecoveryOptions, withRecoveryKey } from "../recovery-key.ts"
 import { type SecretSource, withSecret } from "../secrets.ts"
 
-export interface CreateOptions
+export interface CreateWords
   extends SecretSource,
     EnclaveChoice,
-    FreshOptions,
+    FreshWords,
     RecoveryOptions,
     Omit<LayoutOptions, "force"> {
   readonly keySlot?: number
@@ -21,7 +21,7 @@ export interface CreateOptions
 }
 
 /** Makes a volume. Nothing is written before the recovery key has got to its owner. */
-export async function createVolume(path: string, options: CreateOptions): Promise<CreatedVolume> {
+export async function createVolume(path: string, options: CreateWords): Promise<CreatedVolume> {
   const plan = await planVolume(path, options)
   if (options.recovery) checkRecovery(options)
   return withSecret(readNew(`Enter passphrase for ${path}`, options, options), (secret) =>
@@ -59,7 +59,7 @@ async function warnOfSigner(path: string): Promise<void> {
   )
 }
 
-export async function create(path: string, options: CreateOptions): Promise<void> {
+export async function create(path: string, options: CreateWords): Promise<void> {
   const made = await createVolume(path, options)
   if (options.json === true) {
     out.json(made)

@@ -17,12 +17,12 @@ export async function backup(path: string, file: string, options: HeaderOptions)
   warnOfTampering(await backupHeader(options.header ?? path, file), path)
 }
 
-export interface RestoreOptions extends HeaderOptions {
+export interface RestoreWords extends HeaderOptions {
   readonly force?: true
   readonly batchMode?: true
 }
 
-export async function restore(path: string, file: string, options: RestoreOptions): Promise<void> {
+export async function restore(path: string, file: string, options: RestoreWords): Promise<void> {
   const target = options.header ?? path
   for (const each of new Set([path, target])) checkNotOpen(each, "restore the header of")
   using bar = progressBar("Restoring the header")

@@ -5,7 +5,7 @@ import { checkRemovable, removeKeyslot } from "../../keyslots/remove.ts"
 import {
   type EnclaveChoice,
   type ExistingOptions,
-  type FreshOptions,
+  type FreshWords,
   freshKeyslot,
   type NewSecretOptions,
   newSource,
@@ -25,7 +25,7 @@ interface VolumeOptions extends EnclaveChoice, ExistingOptions {
   readonly batchMode?: true
 }
 
-export interface NewKeyOptions extends VolumeOptions, FreshOptions, NewSecretOptions {
+export interface NewKeyOptions extends VolumeOptions, FreshWords, NewSecretOptions {
   readonly newKeySlot?: number
 }
 

@@ -8,9 +8,9 @@ import { describeHolders } from "../../mount/holders.ts"
 import { readRecords } from "../../mount/layers.ts"
 import { type Filesystem, isMountPoint, mountVolume, unmount } from "../../mount/mount.ts"
 import { out } from "../output/output.ts"
-import { type OpenOptions, openVolume } from "./open.ts"
+import { type OpenWords, openVolume } from "./open.ts"
 
-interface MountOptions extends OpenOptions {
+interface MountOptions extends OpenWords {
   readonly name?: string
   readonly mkfs?: Filesystem
   readonly force?: true

@@ -7,9 +7,9 @@ import type { VolumeStatus } from "../../control/volume.ts"
 import { isNbdUri } from "../../nbd/uri.ts"
 import { out } from "../output/output.ts"
 import { summary } from "../summary.ts"
-import { type UnlockOptions, unlockVolume } from "../unlock.ts"
+import { type UnlockWords, unlockVolume } from "../unlock.ts"
 
-export interface OpenOptions extends UnlockOptions, Omit<AskedOptions, "path" | "name"> {
+export interface OpenWords extends UnlockWords, Omit<AskedOptions, "path" | "name"> {
   readonly locked?: true
   readonly json?: true
 }
@@ -20,7 +20,7 @@ function absolute(path: string): string {
 }
 
 /** Starts a tresord and unlocks it. When anything fails or we are interrupted, it ends with us. */
-export async function openVolume(path: string, name: string, options: OpenOptions): Promise<VolumeStatus> {
+export async function openVolume(path: string, name: string, options: OpenWords): Promise<VolumeStatus> {
   checkName(name)
   const header = options.header == null ? null : resolve(options.header)
   const starting = startDaemon(checkOptions(daemonOptionsSchema, { ...options, path: absolute(path), name, header }))
@@ -34,7 +34,7 @@ export async function openVolume(path: string, name: string, options: OpenOption
   return status
 }
 
-export async function open(path: string, name: string, options: OpenOptions): Promise<void> {
+export async function open(path: string, name: string, options: OpenWords): Promise<void> {
   if (options.kernel === true) {
     const { checkKernel } = await import("../../mapping/check.ts")
     checkKernel(path, options)

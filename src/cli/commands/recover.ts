@@ -6,7 +6,7 @@ import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../
 import { normalizeRecoveryKey, recoveryKeyFaults } from "../../luks2/recovery-key.ts"
 import {
   type EnclaveChoice,
-  type FreshOptions,
+  type FreshWords,
   freshKeyslot,
   type NewSecretOptions,
   newSource,
@@ -21,7 +21,7 @@ import { isInteractive, readSecret, readShown, type SecretSource, wipe, withSecr
 import { table } from "../table.ts"
 import { STRENGTHS } from "./key-list.ts"
 
-export interface RecoverOptions extends EnclaveChoice, FreshOptions, NewSecretOptions {
+export interface RecoverOptions extends EnclaveChoice, FreshWords, NewSecretOptions {
   readonly recoveryKeyFile?: string
   readonly newKeySlot?: number
   readonly checkOnly?: true

@@ -4,9 +4,9 @@ import { connectTresord, connectVolume } from "../../control/daemon.ts"
 import { withRemote } from "../../control/remote.ts"
 import { checkName } from "../../control/runtime.ts"
 import { err } from "../output/output.ts"
-import { type UnlockOptions, unlockVolume } from "../unlock.ts"
+import { type UnlockWords, unlockVolume } from "../unlock.ts"
 
-interface SetkeyOptions extends UnlockOptions {
+interface SetkeyOptions extends UnlockWords {
   readonly remote?: string
   readonly rsh: string
   readonly remoteTresor: string
