@@ -8,6 +8,8 @@ export type SealStatus = Extract<keyof typeof Status, `seal_${string}`>
 export const isSealStatus = (status: string): status is SealStatus => Object.hasOwn(WORDS, status)
 
 interface Words {
+  /** For a table. */
+  readonly brief: string
   /** A clause of its own. */
   readonly fact: string
   /** The same with names and numbers. */
@@ -18,8 +20,12 @@ interface Words {
 const short = (hash: string) => `${hash.slice(0, 16)}…`
 
 const WORDS: Readonly<Record<SealStatus, Words>> = {
-  seal_damaged: { fact: "the sealed salt is damaged, or belongs to another volume, keyslot or KDF" },
+  seal_damaged: {
+    brief: "its salt is damaged",
+    fact: "the sealed salt is damaged, or belongs to another volume, keyslot or KDF",
+  },
   seal_signer: {
+    brief: "another signer's enclave sealed it",
     fact: "another signer's enclave, or another product of the same signer, sealed it",
     told: ({ mrsigner, isvProdId }, ours) =>
       mrsigner === ours.mrsigner
@@ -27,11 +33,13 @@ const WORDS: Readonly<Record<SealStatus, Words>> = {
         : `another signer's enclave sealed it (MRSIGNER ${short(mrsigner)}, this enclave has ${short(ours.mrsigner)})`,
   },
   seal_enclave: {
+    brief: "another enclave sealed it",
     fact: "it opens for another enclave only (policy mrenclave)",
     told: ({ mrenclave }, ours) =>
       `it opens for enclave ${short(mrenclave)} only (policy mrenclave; MRENCLAVE here is ${short(ours.mrenclave)})`,
   },
   seal_version: {
+    brief: "a newer enclave or microcode sealed it",
     fact: "a newer enclave sealed it, or newer CPU microcode; upgrade",
     told: ({ isvSvn }, ours) =>
       isvSvn > ours.isvSvn
@@ -39,12 +47,18 @@ const WORDS: Readonly<Record<SealStatus, Words>> = {
         : "it was sealed under newer CPU microcode than is loaded: update the microcode",
   },
   seal_backend: {
+    brief: "another backend sealed it",
     fact: "it was sealed under another backend",
     told: (_, { backend }) =>
       `it was sealed under backend ${backend === "sgx" ? "software" : "sgx"}, this is backend ${backend}`,
   },
-  seal_machine: { fact: "it was sealed on another machine, or this machine's Tresor state was lost" },
+  seal_machine: {
+    brief: "another machine sealed it",
+    fact: "it was sealed on another machine, or this machine's Tresor state was lost",
+  },
 }
+
+export const sealBrief = (status: SealStatus): string => WORDS[status].brief
 
 export const sealFact = (status: SealStatus): string => WORDS[status].fact
 

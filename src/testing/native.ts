@@ -1,10 +1,12 @@
 /** An enclave of eleven pages, made and signed by the test, that does one ENCLU leaf as the host asks. */
+
 import { generateKeyPairSync, type KeyObject } from "node:crypto"
 import { parseConf } from "../enclave/image/conf.ts"
 import type { EnclaveImage, ImageSegment } from "../enclave/image/elf.ts"
 import { modulusOf, newSha256, signBytes } from "../enclave/image/keys.ts"
 import { measureImage } from "../enclave/image/sgxs.ts"
 import { attach, prepare, signedBytes } from "../enclave/image/sigstruct.ts"
+import { LOST } from "../enclave/session.ts"
 import { createEnclave, type NativeEnclave, type NativeEnclaveOptions } from "../native/addon.ts"
 import { tcsPage } from "./image.ts"
 
@@ -20,7 +22,7 @@ const TCS = [0x4000, 0x13000] as const
 const THREADS = TCS.map((tcs) => ({ tcs, ssa: tcs - PAGE, stack: tcs - 2 * PAGE }))
 
 export const Leaf = { ereport: 0, egetkey: 1, eexit: 4, eaccept: 5 } as const
-export const LOST = 0xffff_ffff
+export { LOST }
 
 // Intel syntax. The host's request: head, then from byte 16 gate, rax, rbx, rcx, rdx, window, 1024 bytes.
 // biome-ignore format: one instruction a line

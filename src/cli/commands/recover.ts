@@ -1,6 +1,6 @@
 import { Exit, TresorError } from "../../base/errors.ts"
 import { visibleLine } from "../../base/visible.ts"
-import { isSealStatus, sealFact } from "../../enclave/seal-words.ts"
+import { isSealStatus, sealBrief } from "../../enclave/seal-words.ts"
 import type { Made } from "../../keyslots/made.ts"
 import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../keyslots/recover.ts"
 import { normalizeRecoveryKey, recoveryKeyFaults } from "../../luks2/recovery-key.ts"
@@ -34,7 +34,7 @@ const TRIES = 3
 
 function opensHere(seal: RecoveryReport["others"][number]["seal"]): string {
   if (seal === null || seal === "opens") return "yes"
-  return `no: ${isSealStatus(seal) ? sealFact(seal) : seal}`
+  return `no: ${isSealStatus(seal) ? sealBrief(seal) : seal}`
 }
 
 /** On a second machine, the keyslot of the first one is still useful. */
