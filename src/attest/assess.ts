@@ -95,7 +95,7 @@ export async function assessEnclave(
 ): Promise<void> {
   const world: Surroundings = { ...silence(), ...given }
   const { identity } = enclave
-  const binding: ReportBinding = { publicKey: identity.publicKey, nonce: randomBytes(32) }
+  const binding: ReportBinding = { publicKey: identity.publicKey, nonce: enclave.freshNonce?.() ?? randomBytes(32) }
   const asked: Asked = { identity, binding }
   const remote = options.host !== undefined
   if (options.policy !== undefined) {

@@ -53,12 +53,13 @@ export async function unlockVolume(
   options: UnlockWords,
   { host, startedHere = false }: Whereabouts = {},
 ): Promise<VolumeStatus> {
-  const status = await client.status()
+  const contact = await askVolume(client)
+  const { status } = contact
   const legacy = options.legacy === true
   checkKind(status, legacy)
   const world = atTerminal()
   const enclave = await TrustedEnclave.assess(
-    askVolume(client, status),
+    contact.enclave,
     { policy: options.policy, startedHere, ...(host === undefined ? {} : { host }) },
     world,
   )

@@ -73,8 +73,8 @@ method Status() -> (volume: Volume)
 # tresor_keyslot[], without host addresses. "legacy": u32 make, u32 policy, struct tresor_kdf. Structs of abi/enclave.h.
 method Challenge(purpose: string) -> (nonce: string, parameters: string, enclave: Identity)
 
-# EREPORT for a target, binding the enclave's public key and the asker's nonce.
-method Report(targetInfo: string, nonce: string) -> (report: string)
+# EREPORT for a target, binding the enclave's public key and the asker's nonce; and the status.
+method Report(targetInfo: string, nonce: string) -> (report: string, volume: Volume)
 
 # A quote by that machine's aesmd, binding the same. Refused by the software backend, for which nobody vouches.
 method Quote(nonce: string) -> (quote: string)
@@ -174,7 +174,7 @@ export const volumeMethods = {
   },
   Report: {
     input: v.strictObject({ targetInfo: bytes(TARGET_INFO_SIZE), nonce: bytes(context.fields.nonce) }),
-    output: v.object({ report: bytes(report.size) }),
+    output: v.object({ report: bytes(report.size), volume: volumeSchema }),
   },
   Quote: { input: v.strictObject({ nonce: bytes(context.fields.nonce) }), output: v.object({ quote: bytes() }) },
   Unlock: {

@@ -40,16 +40,13 @@ export class RunningVolume implements AsyncDisposable {
    */
   unlock(passphrase: Uint8Array, options: UnlockOptions = {}): Promise<VolumeStatus> {
     return wiping([passphrase], async () => {
-      const status = await this.status()
+      const contact = await askVolume(this.#client)
+      const { status } = contact
       const legacy = options.legacy === true
       checkKind(status, legacy)
       const { trust: policy } = options
       const audience = audienceOf(options)
-      const enclave = await TrustedEnclave.assess(
-        askVolume(this.#client, status),
-        { policy, startedHere: false },
-        audience,
-      )
+      const enclave = await TrustedEnclave.assess(contact.enclave, { policy, startedHere: false }, audience)
       const request = { keySlot: options.keySlot ?? null, unsealed: true, legacy, host: null, tell: audience.tell }
       return unlockWith({ client: this.#client, enclave, status }, passphrase, request)
     })

@@ -118,6 +118,7 @@ export function volumeInterface(
       }),
       Report: checked("Report", async ({ targetInfo, nonce }) => ({
         report: base64(await volume.report(targetInfo, nonce)),
+        volume: wireStatus(volume.status()),
       })),
       Quote: checked("Quote", async ({ nonce }) => ({ quote: base64(await quoteOf(volume, nonce, aesmSocket)) })),
       Unlock: checked("Unlock", async (request) => {

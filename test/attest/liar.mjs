@@ -24,33 +24,35 @@ const header = (reply, change) => {
   for (let at = 188; at < bytes.length; at += 176) keyslots.push(bytes.subarray(at, at + 176))
   reply.parameters = (change(bytes, keyslots) ?? bytes).toString("base64")
 }
+/** Whether a reply to it tells of the volume and its enclave before anything is sealed. */
+const shows = (method) => method === "Status" || method === "Report"
 /** By lie: what becomes of a reply to a method. */
 const lies = {
   none: () => undefined,
   "another key": (method, reply) => {
-    if (method === "Status") reply.volume.enclave.publicKey = other
+    if (shows(method)) reply.volume.enclave.publicKey = other
   },
   "another key from the challenge on": (method, reply) => {
     if (method === "Challenge") reply.enclave.publicKey = other
   },
   "another key everywhere": (method, reply) => {
-    if (method === "Status") reply.volume.enclave.publicKey = other
+    if (shows(method)) reply.volume.enclave.publicKey = other
     if (method === "Challenge") reply.enclave.publicKey = other
   },
   "another measurement": (method, reply) => {
-    if (method === "Status") reply.volume.enclave.mrenclave = "00".repeat(32)
+    if (shows(method)) reply.volume.enclave.mrenclave = "00".repeat(32)
   },
   "another signer": (method, reply) => {
-    if (method === "Status") reply.volume.enclave.mrsigner = "00".repeat(32)
+    if (shows(method)) reply.volume.enclave.mrsigner = "00".repeat(32)
   },
   "a higher version": (method, reply) => {
-    if (method === "Status") reply.volume.enclave.isvSvn += 1
+    if (shows(method)) reply.volume.enclave.isvSvn += 1
   },
   "no debugging": (method, reply) => {
-    if (method === "Status") reply.volume.enclave.debug = false
+    if (shows(method)) reply.volume.enclave.debug = false
   },
   "the hardware": (method, reply) => {
-    if (method === "Status") reply.volume.enclave.backend = "sgx"
+    if (shows(method)) reply.volume.enclave.backend = "sgx"
   },
   "a changed report": (method, reply) => {
     if (method === "Report") reply.report = twisted(reply.report, 64)
@@ -63,11 +65,16 @@ const lies = {
     if (existsSync(OLD)) reply.report = readFileSync(OLD, "utf8")
     else writeFileSync(OLD, reply.report)
   },
+  "a contact of another time": (method, reply, whole) => {
+    if (method !== "Report") return
+    if (existsSync(OLD)) whole.parameters = JSON.parse(readFileSync(OLD, "utf8"))
+    else writeFileSync(OLD, JSON.stringify(reply))
+  },
   "half a report": (method, reply) => {
     if (method === "Report") reply.report = reply.report.slice(0, 40)
   },
   "escapes in the path": (method, reply) => {
-    if (method === "Status") reply.volume.path = HOSTILE
+    if (shows(method)) reply.volume.path = HOSTILE
   },
   "escapes in an error": (method, _, whole) => {
     if (method !== "Challenge") return
@@ -107,7 +114,7 @@ const lies = {
     if (method === "Challenge") header(reply, (bytes) => void bytes.writeUInt32LE(2, 4))
   },
   "the flow of 2016": (method, reply) => {
-    if (method === "Status") reply.volume.cipher = "legacy"
+    if (shows(method)) reply.volume.cipher = "legacy"
   },
   silence: (method) => {
     if (method === "Challenge") process.exit(0)

@@ -99,6 +99,17 @@ test("a report of another time proves nothing", async () => {
   assert.equal(await state("work"), "locked")
 })
 
+test("a whole contact of another time, status and report, proves nothing either", async () => {
+  rmSync(`${tap}.report`)
+  assert.equal((await setkey("a contact of another time")).code, 0, "the first is fresh")
+  assert.equal((await place.tresor(["lock", "work"])).code, 0)
+  const { code, stderr, sent } = await setkey("a contact of another time")
+  assert.equal(code, 2)
+  assert.match(stderr, /the report binds/)
+  assert.ok(!sent.includes("Volume.Unlock"))
+  assert.equal(await state("work"), "locked")
+})
+
 test("what a liar recorded opens nothing again: not the volume, not another", async () => {
   const { code, stderr, sent } = await setkey("none")
   assert.equal(code, 0, stderr)

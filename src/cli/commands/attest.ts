@@ -20,7 +20,7 @@ async function showEnclave(name: string | undefined, { backend, save }: ShowWord
     const { connectVolume } = await import("../../control/daemon.ts")
     const { askVolume } = await import("../../control/enclave.ts")
     using client = await connectVolume(name)
-    return show(askVolume(client, await client.status()), save)
+    return show((await askVolume(client)).enclave, save)
   }
   const { openEnclave } = await import("../../enclave/loader.ts")
   await using enclave = await openEnclave({ backend })
