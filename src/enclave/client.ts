@@ -1,37 +1,35 @@
 /**
- * `Enclave` over the addon: puts requests together, enters, takes the answers
- * apart. Nothing secret passes here but what is sealed to the enclave, and in
- * `legacy` the bytes dm-crypt handed down, which are wiped.
+ * `Enclave` over the addon: puts requests together (place.ts), enters, takes the
+ * answers apart. Nothing secret passes here but what is sealed to the enclave, and
+ * in `legacy` the bytes dm-crypt handed down, which are wiped.
  */
 import type { Backend } from "../abi/enclave.ts"
 import * as abi from "../abi/enclave.ts"
 import * as sgx from "../abi/sgx.ts"
-import { decode, type Encodable, encode } from "../abi/struct.ts"
 import type { Digest, Hash, Header, HeaderMacs, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors } from "../native/addon.ts"
 import { addressOf, createSectors, type NativeEnclave } from "../native/addon.ts"
 import { EnclaveError, statusName } from "./error.ts"
+import { decodeMacs, freshDigestFields, kdfFields, SEALED_SIZE, segmentFields } from "./marshal.ts"
+import { factsOf, judge } from "./outcome.ts"
 import {
-  decodeMacs,
-  digestFields,
-  encodeMacs,
-  freshDigestFields,
-  freshKeyslotFields,
-  kdfFields,
-  keyslotFields,
-  publicHeader,
-  SEALED_SIZE,
-  segmentFields,
-  slotsOf,
-} from "./marshal.ts"
-import { type Arena, Request } from "./request.ts"
-import { contextFields } from "./seal-request.ts"
+  areaSize,
+  blocksRoom,
+  headerRoom,
+  placeBlocks,
+  placedBlock,
+  placeFresh,
+  placeHeader,
+  placeMessage,
+  placeRanges,
+  rangesRoom,
+} from "./place.ts"
+import { Request } from "./request.ts"
 import { LOST, Session, usesArgon2 } from "./session.ts"
 import type {
   Authenticated,
   Block,
   Enclave,
-  HeaderFacts,
   Purpose,
   Range,
   SealedRequest,
@@ -39,64 +37,6 @@ import type {
   Unlocked,
   VolumeHandle,
 } from "./types.ts"
-
-const areaSize = (keySize: number): number => Math.ceil((keySize * abi.Limit.stripes) / 512) * 512
-
-/** Bytes that `placeHeader` takes. */
-function headerRoom(header: Header): number {
-  return Request.sizeOf(
-    header.keyslots.length * abi.keyslot.size,
-    ...header.keyslots.flatMap((slot) => [areaSize(slot.keySize), SEALED_SIZE]),
-    abi.macs.size,
-  )
-}
-
-function placeMessage(request: Arena, sealed: SealedRequest): Encodable<typeof abi.message> {
-  const { address } = request.place(sealed.bytes)
-  return { address, size: sealed.bytes.length, context: contextFields(sealed.context) }
-}
-
-/** Room for a keyslot to be made; what the request says of it, and how to read it back. */
-function placeFresh(request: Arena, keyslot: KeyslotParameters) {
-  const area = request.reserve(areaSize(keyslot.keySize))
-  const sealed = keyslot.passphraseKdf === null ? null : request.reserve(SEALED_SIZE)
-  const fields: Encodable<typeof abi.keyslot> = {
-    ...freshKeyslotFields(keyslot),
-    area: area.address,
-    sealed: sealed?.address ?? 0n,
-  }
-  const made = (result: { readonly salt: Uint8Array; readonly salt_size: number }): MadeKeyslot => ({
-    salt: result.salt.slice(0, result.salt_size),
-    area: area.bytes.slice(),
-    sealed: sealed?.bytes.slice() ?? null,
-  })
-  return { fields, made }
-}
-
-/** Keyslots and MACs of a header; what the request says of them. */
-function placeHeader(request: Arena, header: Header) {
-  const { size } = abi.keyslot
-  const keyslots = request.reserve(header.keyslots.length * size)
-  const shown = publicHeader(header).keyslots
-  header.keyslots.forEach((slot, index) => {
-    const fields: Encodable<typeof abi.keyslot> = {
-      ...keyslotFields(shown[index]!),
-      sealed: slot.sealed === null ? 0n : request.place(slot.sealed).address,
-      area: slot.tried ? request.place(slot.area).address : 0n,
-    }
-    encode(abi.keyslot, fields, keyslots.bytes.subarray(index * size, (index + 1) * size))
-  })
-  return {
-    fields: {
-      segment: segmentFields(header.segment),
-      digest: digestFields(header.digest),
-      keyslots: keyslots.address,
-      count: header.keyslots.length,
-    },
-    macs: header.macs === null ? null : request.place(encodeMacs(header.macs)),
-    lanes: usesArgon2(header.keyslots.flatMap((slot) => (slot.tried ? [slot.kdf, slot.passphraseKdf] : []))),
-  }
-}
 
 export class EnclaveClient extends Session implements Enclave {
   /** HELLO. `cpu`: features to use at most, for tests and benchmarks. Owns `native` from now on. */
@@ -248,13 +188,8 @@ export class EnclaveClient extends Session implements Enclave {
   }
 
   sectors(handle: VolumeHandle, decrypt: boolean, ranges: readonly Range[]): void {
-    const { size } = abi.range
-    const request = new Request(abi.sectors, Request.sizeOf(ranges.length * size), addressOf)
-    const table = request.reserve(ranges.length * size)
-    ranges.forEach(({ input, output, sector }, index) => {
-      const fields = { in: addressOf(input), out: addressOf(output), sector, length: input.length }
-      encode(abi.range, fields, table.bytes.subarray(index * size, (index + 1) * size))
-    })
+    const request = new Request(abi.sectors, rangesRoom(ranges.length), addressOf)
+    const table = placeRanges(request, ranges)
     this.enterNow(
       request.fill(abi.Op.sectors, {
         handle,
@@ -270,24 +205,11 @@ export class EnclaveClient extends Session implements Enclave {
   }
 
   blocks(blocks: readonly Block[]): void {
-    const { size } = abi.block
-    const request = new Request(abi.blocks, Request.sizeOf(blocks.length * size), addressOf)
-    const table = request.reserve(blocks.length * size)
-    blocks.forEach((block, index) => {
-      const fields = {
-        in: addressOf(block.input),
-        out: addressOf(block.output),
-        length: block.input.length,
-        handle: block.handle,
-        mode: abi.Mode[block.mode],
-        decrypt: block.decrypt ? 1 : 0,
-        iv: block.iv,
-      }
-      encode(abi.block, fields, table.bytes.subarray(index * size, (index + 1) * size))
-    })
+    const request = new Request(abi.blocks, blocksRoom(blocks.length), addressOf)
+    const table = placeBlocks(request, blocks)
     this.enterNow(request.fill(abi.Op.blocks, { count: blocks.length, blocks: table.address }))
     blocks.forEach((block, index) => {
-      const { iv, status } = decode(abi.block, table.bytes.subarray(index * size, (index + 1) * size))
+      const { iv, status } = placedBlock(table, index)
       this.answered(status)
       block.iv.set(iv)
     })
@@ -298,48 +220,5 @@ export class EnclaveClient extends Session implements Enclave {
     const request = new Request(abi.close, 0, addressOf)
     const status = this.native.enter(request.fill(abi.Op.close, { handle }))
     if (status !== LOST && status !== abi.Status.dead) this.answered(status)
-  }
-}
-
-/** Throws what a status other than TRESOR_OK means, with what the enclave found. */
-function judge(
-  status: number,
-  result: {
-    readonly segment_changed: number
-    readonly slots_changed: number
-    readonly macs_missing: number
-    readonly seal_status: number
-    readonly needed_kib: number
-  },
-  added = 0,
-  removed = 0,
-): void {
-  const failed = statusName(status)
-  if (failed === null) return
-  throw new EnclaveError(failed, {
-    ...(failed === "header"
-      ? {
-          header: {
-            ...factsOf({ ...result, slots_added: added, slots_removed: removed }),
-            ...(result.macs_missing === 1 ? { macsMissing: true } : {}),
-          },
-        }
-      : {}),
-    seal: statusName(result.seal_status),
-    neededKib: result.needed_kib,
-  })
-}
-
-function factsOf(result: {
-  readonly segment_changed: number
-  readonly slots_changed: number
-  readonly slots_added: number
-  readonly slots_removed: number
-}): HeaderFacts {
-  return {
-    segmentChanged: result.segment_changed !== 0,
-    slotsChanged: slotsOf(result.slots_changed),
-    slotsAdded: slotsOf(result.slots_added),
-    slotsRemoved: slotsOf(result.slots_removed),
   }
 }
