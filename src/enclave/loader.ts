@@ -14,7 +14,7 @@ import { type EnclaveImage, parseImage } from "./image/elf.ts"
 import { type ImageFiles, PRODUCT, VECTORS } from "./image/files.ts"
 import { readMachineSecret, SECRET_SIZE, secretDir } from "./machine-secret.ts"
 import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
-import type { EnclaveOptions } from "./types.ts"
+import type { EnclaveStart } from "./types.ts"
 import { VectorsClient } from "./vectors.ts"
 
 /** This machine, as it is at the time of asking. */
@@ -48,7 +48,7 @@ export function chooseBackend(wanted: Backend | "auto", machine = thisMachine): 
 }
 
 /** Throws TresorError: NOT_BUILT, TRANSITION_REAL, SGX_<CHECK>, MACHINE_SECRET_REFUSED, ENCLAVE_<STATUS>. */
-export async function openEnclave(options: EnclaveOptions): Promise<EnclaveClient> {
+export async function openEnclave(options: EnclaveStart): Promise<EnclaveClient> {
   const backend = chooseBackend(options.backend)
   if (backend === "sgx" && (options.transitionCycles ?? 0) > 0) {
     throw new TresorError(
@@ -67,7 +67,7 @@ export async function openEnclave(options: EnclaveOptions): Promise<EnclaveClien
  * The image of the published vectors. It has nothing to unseal, so the software
  * backend gives it a machine secret of its own. Throws as openEnclave does.
  */
-export async function openVectors(options: Pick<EnclaveOptions, "backend" | "cpu">): Promise<VectorsClient> {
+export async function openVectors(options: Pick<EnclaveStart, "backend" | "cpu">): Promise<VectorsClient> {
   const backend = chooseBackend(options.backend)
   const native = load(readImage(VECTORS), backend, backend === "software" ? randomBytes(SECRET_SIZE) : null)
   return VectorsClient.start(native, backend, options.cpu)
@@ -83,7 +83,7 @@ function vectorState(features: number): bigint {
 }
 
 /** The bytes are the caller's, to be wiped. */
-function secretFor({ stateDir, sealsNothing = false }: EnclaveOptions): Buffer {
+function secretFor({ stateDir, sealsNothing = false }: EnclaveStart): Buffer {
   try {
     return readMachineSecret(stateDir ?? secretDir())
   } catch (error) {

@@ -143,7 +143,7 @@ export interface Enclave extends AsyncDisposable {
 }
 
 /** How an enclave is started. */
-export interface EnclaveOptions {
+export interface EnclaveStart {
   readonly backend: Backend | "auto"
   /** Software backend: cycles burnt per entry and exit, to model SGX. */
   readonly transitionCycles?: number

@@ -16,10 +16,10 @@ import type { Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot } from "..
 import { enclaveHeader, triedByDefault } from "../luks2/volume-header.ts"
 import { madeMember } from "./made.ts"
 import {
-  addKeyslot,
   addToken,
   dropKeyslot,
   isLuksKeyslot,
+  putKeyslot,
   recoveryToken,
   setMacs,
   volumeSlots,
@@ -161,7 +161,7 @@ export class Draft {
     })
     this.#areas.set(slot, made.keyslot.area)
     this.#writes.push({ offset, bytes: made.keyslot.area })
-    let metadata = addKeyslot(this.metadata, slot, luksKeyslot(parameters, made.keyslot))
+    let metadata = putKeyslot(this.metadata, slot, luksKeyslot(parameters, made.keyslot))
     const token = freshToken(fresh, slot, made.keyslot, enclave.identity, made.macs)
     if (token !== null) metadata = addToken(metadata, token)
     this.metadata = setMacs(metadata, made.macs)

@@ -74,7 +74,7 @@ function mapValues<K, V>(map: ReadonlyMap<K, V>, change: (value: V, key: K) => V
 }
 
 /** A keyslot of segment 0's digest. */
-export function addKeyslot(metadata: Metadata, slot: number, keyslot: LuksKeyslot): Metadata {
+export function putKeyslot(metadata: Metadata, slot: number, keyslot: LuksKeyslot): Metadata {
   const [number, digest] = segmentDigest(metadata)
   return {
     ...metadata,

@@ -16,7 +16,7 @@ import type { BlockMode, Enclave, Purpose, SealedRequest, SealPolicy, VolumeHand
 import type { ForgetEvent, KernelRing, RingOptions, SetkeyEvent } from "../mapping/attach.ts"
 import { moduleCounters } from "../mapping/module.ts"
 import type { LegacyRecord } from "../mapping/record.ts"
-import type { Challenge, ServedVolume } from "./service.ts"
+import type { Challenge, DaemonVolume } from "./service.ts"
 
 /** errno(3), as setkey returns it to cryptsetup. */
 const EIO = 5
@@ -57,7 +57,7 @@ interface Served {
 /** The module offers orphans at the moment it is attached to. */
 const OFFERS_MS = 5000
 
-export class LegacyService implements ServedVolume {
+export class LegacyService implements DaemonVolume {
   readonly #parts: LegacyParts
   readonly #since = new Date().toISOString()
   #ring: LegacyRing

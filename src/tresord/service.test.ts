@@ -10,13 +10,13 @@ import { VarlinkError } from "../control/varlink.ts"
 import { VOLUME_DESCRIPTION, type VolumeInput, type VolumeStatus, volumeMethods } from "../control/volume.ts"
 import { VolumeClient } from "../control/volume-client.ts"
 import { aesmd, quote, report, serveAesmd } from "../testing/aesmd.ts"
-import { refusal, type ServedVolume, volumeInterface } from "./service.ts"
+import { type DaemonVolume, refusal, volumeInterface } from "./service.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-service-"))
 after(() => rmSync(folder, { recursive: true }))
 
 /** A volume that remembers what it was asked. */
-class Recorder implements ServedVolume {
+class Recorder implements DaemonVolume {
   state: VolumeStatus["state"] = "locked"
   backend: VolumeStatus["enclave"]["backend"] = "software"
   readonly asked: unknown[] = []

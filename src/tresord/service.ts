@@ -21,7 +21,7 @@ export interface Challenge {
 }
 
 /** What the interface needs of the open volume; session.ts is one. */
-export interface ServedVolume {
+export interface DaemonVolume {
   status(): VolumeStatus
   challenge(purpose: VolumeInput<"Challenge">["purpose"]): Promise<Challenge>
   report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
@@ -67,7 +67,7 @@ export function refusal(error: unknown): VarlinkError {
   return new VarlinkError(`${VOLUME_INTERFACE}.Refused`, { code, exitCode, message })
 }
 
-async function quoteOf(volume: ServedVolume, nonce: Uint8Array, aesmSocket: string | undefined): Promise<Uint8Array> {
+async function quoteOf(volume: DaemonVolume, nonce: Uint8Array, aesmSocket: string | undefined): Promise<Uint8Array> {
   const { name, enclave } = volume.status()
   if (enclave.backend === "software") {
     const fact = "the software backend has none"
@@ -88,7 +88,7 @@ async function quoteOf(volume: ServedVolume, nonce: Uint8Array, aesmSocket: stri
  * `aesmSocket`: of another aesmd than the machine's.
  */
 export function volumeInterface(
-  volume: ServedVolume,
+  volume: DaemonVolume,
   close: (how: VolumeInput<"Close">) => Promise<void>,
   aesmSocket?: string,
 ): Interface {

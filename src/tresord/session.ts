@@ -17,7 +17,7 @@ import { type OpenedKey, saveResealed, unlockKey, withAdmitted } from "../keyslo
 import type { Header } from "../luks2/types.ts"
 import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume.ts"
-import type { Challenge, ServedVolume } from "./service.ts"
+import type { Challenge, DaemonVolume } from "./service.ts"
 
 /** The plaintext side: served over NBD (volume.ts), or a dm-crypt mapping (src/mapping/volume.ts). */
 export interface PlainVolume {
@@ -72,7 +72,7 @@ const STATES: Readonly<Record<VolumeState, VolumeStatus["state"]>> = {
   closed: "closing",
 }
 
-export class Session implements ServedVolume {
+export class Session implements DaemonVolume {
   readonly #parts: SessionParts
   readonly #since = new Date().toISOString()
   #enclave: Enclave

@@ -1,12 +1,12 @@
 import { Exit } from "../../base/errors.ts"
 import { openVectors } from "../../enclave/loader.ts"
-import type { EnclaveOptions } from "../../enclave/types.ts"
+import type { EnclaveStart } from "../../enclave/types.ts"
 import { out } from "../output/output.ts"
 import { mark } from "../output/state.ts"
 
 export async function selftest(options: {
   readonly json?: true
-  readonly backend: EnclaveOptions["backend"]
+  readonly backend: EnclaveStart["backend"]
 }): Promise<void> {
   await using enclave = await openVectors({ backend: options.backend })
   const tests = await enclave.selftest()
