@@ -10,7 +10,7 @@ import { join } from "node:path"
 
 type Copy = "primary" | "secondary"
 // biome-ignore lint/suspicious/noExplicitAny: any JSON
-type Json = any
+export type Json = any
 
 export interface Vector {
   readonly name: string
@@ -54,7 +54,7 @@ export const vectors: readonly Vector[] = Object.entries<Json>(read("headers.jso
 }))
 
 /** Bytes (hex) at offsets of both binary headers; `secondary`: of that one. */
-const BASE: {
+export const BASE: {
   readonly headerSize: number
   readonly binary: Readonly<Record<string, string>>
   readonly secondary: Readonly<Record<string, string>>
@@ -84,19 +84,22 @@ function moved(metadata: Json, headerSize: number): Json {
   return metadata
 }
 
-/** The JSON area's object. */
-function metadataOf({ set = {}, remove = [], headerSize = BASE.headerSize }: Vector): Json {
-  const metadata = moved(structuredClone(BASE.metadata), headerSize)
+/** `object` with some of its members set or removed. */
+export function edited(object: Json, { set = {}, remove = [] }: Pick<Vector, "set" | "remove">): Json {
   for (const path of remove) {
-    const [object, name] = place(metadata, path)
-    delete object[name]
+    const [parent, name] = place(object, path)
+    delete parent[name]
   }
   for (const [path, value] of Object.entries(set)) {
-    const [object, name] = place(metadata, path)
-    object[name] = structuredClone(value)
+    const [parent, name] = place(object, path)
+    parent[name] = structuredClone(value)
   }
-  return metadata
+  return object
 }
+
+/** The JSON area's object. */
+const metadataOf = (vector: Vector): Json =>
+  edited(moved(structuredClone(BASE.metadata), vector.headerSize ?? BASE.headerSize), vector)
 
 /** The JSON area's bytes before its NULs. */
 export function textOf(vector: Vector): Buffer {

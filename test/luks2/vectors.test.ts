@@ -9,6 +9,7 @@ import { after, test } from "node:test"
 import { TresorError } from "../../src/base/errors.ts"
 import { readCopies } from "../../src/header/copies.ts"
 import { openFile } from "../../src/header/open.ts"
+import { tokens } from "./token-vectors.ts"
 import { imageOf, vectors } from "./vector-image.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-vectors-"))
@@ -36,6 +37,17 @@ for (const vector of vectors) {
     const { status, stderr } = spawnSync("cryptsetup", ["luksDump", path], { encoding: "utf8" })
     assert.equal(status === 0 ? "accepted" : "refused", vector.cryptsetup, stderr)
     assert.equal(vector.cryptsetup !== vector.tresor, vector.because !== undefined, "a difference has its reason")
+  })
+}
+
+for (const { oddity, token } of tokens) {
+  test(`cryptsetup keeps a Tresor token as it is: ${oddity}`, () => {
+    const path = join(folder, "token")
+    writeFileSync(path, imageOf({ ...vectors.find(({ name }) => name === "plain")!, set: { "tokens.0": token } }))
+    truncateSync(path, 300 << 20)
+    const exported = spawnSync("cryptsetup", ["token", "export", "--token-id", "0", path], { encoding: "utf8" })
+    assert.equal(exported.status, 0, exported.stderr)
+    assert.deepEqual(JSON.parse(exported.stdout), token)
   })
 }
 
