@@ -3,6 +3,7 @@ import assert from "node:assert/strict"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { before, test } from "node:test"
+import { keyslot, segment } from "../../src/abi/enclave.ts"
 import { requests, seal } from "../../src/testing/vectors.ts"
 import { root, run } from "../cli/harness.ts"
 
@@ -21,6 +22,12 @@ async function ask(...words: readonly (string | number)[]): Promise<string> {
 }
 
 const hex = (text: string) => Buffer.from(text).toString("hex")
+/** With another byte there. */
+function changed(of: string, at: number): string {
+  const bytes = Buffer.from(of, "hex")
+  bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at)
+  return bytes.toString("hex")
+}
 const u32 = (bytes: string, at: number) => Buffer.from(bytes, "hex").readUInt32LE(4 * at)
 
 for (const { name, asked, digestInput, digest, context, existing, fresh, message } of requests.requests) {
@@ -34,26 +41,23 @@ for (const { name, asked, digestInput, digest, context, existing, fresh, message
     const [headerDigest, ...keyslots] = rest
     const written = keyslots.pop()!
     assert.equal(count, keyslots.length)
-    const last = /^0*$/.test(written) ? "-" : written
-    assert.equal(
-      await ask("digest", purpose!, policy!, macs!, first!, headerDigest!, last, count!, ...keyslots),
-      digest,
-    )
-    // Host addresses and a fresh keyslot's salt are no part of it; all else is.
-    const changed = (bytes: string, at: number) =>
-      `${bytes.slice(0, at)}${bytes[at] === "0" ? "1" : "0"}${bytes.slice(at + 1)}`
-    const other = await ask(
-      "digest",
-      purpose!,
-      policy!,
-      macs!,
-      changed(first!, 0),
-      headerDigest!,
-      last,
-      count!,
-      ...keyslots,
-    )
-    assert.notEqual(other, digest)
+    const ofSlots = (first: string, keyslots: readonly string[], fresh: string) =>
+      ask("digest", purpose!, policy!, macs!, first, headerDigest!, fresh, count!, ...keyslots)
+    const none = /^0*$/.test(written)
+    assert.equal(await ofSlots(first!, keyslots, none ? "-" : written), digest)
+    // Host addresses, and a salt that is yet to be made, are no part of it.
+    const placed = keyslots.map((each) => changed(changed(each, keyslot.offsets.area), keyslot.offsets.sealed))
+    const elsewhere = none ? "-" : changed(changed(written, keyslot.offsets.area), keyslot.offsets.salt)
+    assert.equal(await ofSlots(first!, placed, elsewhere), digest)
+    // All else is.
+    assert.notEqual(await ofSlots(changed(first!, segment.offsets.offset), keyslots, none ? "-" : written), digest)
+    for (const at of [keyslot.offsets.flags, keyslot.offsets.area_offset, keyslot.offsets.salt]) {
+      for (const [index, each] of keyslots.entries()) {
+        const others = keyslots.with(index, changed(each, at))
+        assert.notEqual(await ofSlots(first!, others, none ? "-" : written), digest)
+      }
+    }
+    if (!none) assert.notEqual(await ofSlots(first!, keyslots, changed(written, keyslot.offsets.pass_kdf)), digest)
   })
 
   test(`the enclave opens the message under its context only: ${name}`, async () => {
