@@ -22,12 +22,12 @@ for (const [what, text, expected] of [
   ["another error", "!1 tresor opne\nerror 'closed'", /:2: .*did not say so/],
   ["no error", "tresor --version\nerror '.'", /:2: .*not all it said/],
   ["an error that is cryptsetup's", "!4 cryptsetup luksUUID none\nerror 'none'", /:2: .*not all it said/],
-  ["a file that is not there", "exists nothing", /:1: .*there is none/],
-  ["a file that is there", "write here 'x'\n! exists here", /:2: .*there is one/],
+  ["a file that is not there", "exists nothing\ntresor --version", /:1: .*there is none/],
+  ["a file that is there", "write here 'x'\n! exists here\ntresor --version", /:2: .*there is one/],
   ["a prompt that never comes", "ttyin\n  Your name > me\ntresor --version", /:3: .*nothing asked: Your name/],
   ["standard output of a terminal", "ttyin\ntresor --version\nstdout '.'", /:3: .*use screen/],
   ["a screen without a terminal", "tresor --version\nscreen '.'", /:2: .*on no terminal/],
-  ["a check before any command", "stdout '.'", /:1: .*no command has run/],
+  ["a check before any command", "stdout '.'\ntresor --version", /:1: .*no command has run/],
   ["a variable that is not set", "tresor $NOTHING", /:1: .*\$NOTHING is not set/],
   ["a group too few", "tresor --version\ncapture A B stdout '(.)'", /:2: .*1 groups, not 2/],
   ["files that differ", "write a 'x'\nwrite b 'y'\ncmp a b", /:3: cmp a b: exit code 1/],
@@ -43,6 +43,13 @@ for (const [what, text, expected] of [
   ["a quote that does not end", "tresor 'x", /:1: cannot be read/],
   ["a check of two words", "stdout a b", /:1: stdout has 2 words/],
   ["typed at no prompt", "tresor list\n  Prompt > x", /:2: is indented/],
+  [
+    "what is typed at no command",
+    "tresor list\nttyin\n  Prompt > x\nexists x",
+    /:2: ttyin is for the command that follows/,
+  ],
+  ["input for no command", "tresor list\nstdin 'x'", /:2: stdin is for the command that follows/],
+  ["a failure with exit code 0", "!0 tresor list", /:1: that is no failure/],
   ["a refusal of what cannot fail", "! write a 'b'", /:1: write with !/],
 ] as const) {
   test(`is not even begun: ${what}`, async () => {
@@ -55,6 +62,9 @@ for (const [what, text, expected] of [
     )
   })
 }
+
+test("a script without a command is none", () =>
+  assert.rejects(attempt("# nothing\nwrite a 'b'"), /there is no command in it/))
 
 test("passes: variables, groups, regular expressions, quotes", () =>
   attempt(

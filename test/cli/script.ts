@@ -76,14 +76,16 @@ function wordsOf(text: string): Word[] {
   return words
 }
 
+const isCommand = (verb: string) => verb === "tresor" || PROGRAMS.includes(verb)
+
 function statement(source: string, line: number): Statement {
   const match = /^(?:!(\d*)\s+)?(\S+)(.*)$/.exec(source)
   if (match === null) throw new ScriptError("is no statement")
   const [, code, verb, rest] = match as unknown as [string, string | undefined, string, string]
   const words = wordsOf(rest)
   const failing = code === undefined ? null : code === "" ? "any" : Number(code)
-  const command = verb === "tresor" || PROGRAMS.includes(verb)
-  if (!command) {
+  if (failing === 0) throw new ScriptError("that is no failure")
+  if (!isCommand(verb)) {
     const limits = Object.hasOwn(ARGUMENTS, verb) ? ARGUMENTS[verb]! : null
     if (limits === null) throw new ScriptError(`${verb} is no statement and no program`)
     if (words.length < limits[0] || words.length > limits[1]) throw new ScriptError(`${verb} has ${words.length} words`)
@@ -111,6 +113,12 @@ export function parse(text: string): Statement[] {
       throw new ScriptError(`${line}: ${(error as Error).message}`)
     }
   }
+  for (const [index, { line, verb }] of statements.entries()) {
+    const next = statements[index + 1]
+    if ((verb === "ttyin" || verb === "stdin") && (next === undefined || !isCommand(next.verb)))
+      throw new ScriptError(`${line}: ${verb} is for the command that follows, and none does`)
+  }
+  if (!statements.some(({ verb }) => isCommand(verb))) throw new ScriptError("1: there is no command in it")
   return statements
 }
 
