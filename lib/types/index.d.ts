@@ -8,6 +8,6 @@ export type { VolumeStatus } from "./control/volume.ts";
 export { backupHeader, type RestoreOptions, restoreHeader } from "./header/backup.ts";
 export { connect, RunningVolume, type UnlockOptions } from "./library/connect.ts";
 export { type Created, type CreateOptions, create } from "./library/create.ts";
-export { type Check, examineMachine } from "./library/doctor.ts";
+export { type DoctorCheck, examineMachine } from "./library/doctor.ts";
 export { Keyslots, type KeyslotsOptions, keyslots, type NewKeyslot } from "./library/keyslots.ts";
-export { type OpenOptions, OpenVolume, open, ServedVolume } from "./library/open-volume.ts";
+export { NbdExport, type OpenOptions, OpenVolume, open } from "./library/open-volume.ts";

@@ -7,8 +7,9 @@ import { runtimeRoot } from "./runtime-root.ts"
  * Throws VOLUME_IN_USE (exit 5) when a tresord serves the file or device at `path`, or has its header there.
  * `purpose`: "create a volume on".
  */
-export function checkNotOpen(path: string, purpose: string): void {
-  const root = runtimeRoot()
+export function checkNotOpen(path: string, purpose: string, rootOf: () => string = runtimeRoot): void {
+  const root = rootWhere(rootOf)
+  if (root === null) return
   const store = storeIdentity(path)
   for (const name of liveNames(root)) {
     const state = readState(root, name)
@@ -18,5 +19,15 @@ export function checkNotOpen(path: string, purpose: string): void {
       Exit.busy,
       `Cannot ${purpose} ${path}: it is open as ${name}; close it first`,
     )
+  }
+}
+
+/** `null`: this user has no place for a runtime directory (su without a session), so that no tresord can be in one. */
+function rootWhere(rootOf: () => string): string | null {
+  try {
+    return rootOf()
+  } catch (error) {
+    if (error instanceof TresorError && error.code === "RUNTIME_UNKNOWN") return null
+    throw error
   }
 }

@@ -10,7 +10,13 @@ const place = new Place()
 
 test("create warns of a signer that is this checkout's alone, and of no other", async () => {
   const checkout = place.path("checkout")
-  for (const each of ["dist", "addon/build", "enclave/enclave.conf", "enclave/build/tresor.elf"]) {
+  for (const each of [
+    "dist",
+    "addon/build",
+    "enclave/enclave.conf",
+    "enclave/build/tresor.elf",
+    "enclave/build/vectors",
+  ]) {
     cpSync(join(root, each), join(checkout, each), { recursive: true })
   }
   cpSync(join(root, "enclave/build/tresor.sigstruct"), join(checkout, "enclave/build/tresor.sigstruct"))

@@ -96,6 +96,20 @@ test("on an NBD export: create, add, change, remove, wipe; the file behind it is
   assert.match((await run("cryptsetup", ["luksDump", image])).stdout, /Keyslots:\nTokens:/)
 })
 
+test("a detached header on an NBD export, its data in a file", async () => {
+  const [data, header, socket] = [sparse("apart.img", 16 << 20), sparse("apart.hdr", 16 << 20), place.path("hdr.sock")]
+  const server = spawn("nbdkit", ["--foreground", "--exit-with-parent", "-U", socket, "file", header], {
+    stdio: "ignore",
+  })
+  after(() => server.kill())
+  const uri = `nbd+unix:///?socket=${socket}`
+  await until("nbdkit serves", async () => (await run("nbdinfo", ["--size", uri])).code === 0)
+  const key = place.file("apart.key", "apart")
+  await tresor("create", data, "--header", uri, "--key-file", key, "--no-recovery", ...FAST)
+  await tresor("open", data, "apart", "--header", uri, "--key-file", key)
+  await tresor("close", "apart")
+})
+
 test("a recovery key of systemd-cryptenroll's is one of ours: recover, adopt beside it, release without it", async () => {
   const keyFile = place.file("systemd.key", "theirs")
   const path = sparse("systemd.img", 24 << 20)

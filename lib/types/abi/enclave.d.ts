@@ -69,7 +69,7 @@ export declare const HashType: {
 export declare const CipherType: {
     readonly "aes-xts-plain64": 1;
 };
-export declare const Policy: {
+export declare const SealPolicy: {
     readonly mrenclave: 1;
     readonly mrsigner: 2;
 };
@@ -82,7 +82,7 @@ export declare const Mode: {
 };
 export type Purpose = keyof typeof Purpose;
 export type HashType = keyof typeof HashType;
-export type Policy = keyof typeof Policy;
+export type SealPolicy = keyof typeof SealPolicy;
 export type Mode = keyof typeof Mode;
 export declare const Cpu: {
     readonly sha: 1;

@@ -1,4 +1,4 @@
-/** What a client admits of a header that another machine shows it, before a passphrase is sealed for it. */
+/** Checks a header from another machine before the client seals a passphrase for it. */
 import type { PublicHeader } from "../luks2/types.ts";
 interface Where {
     readonly name: string;

@@ -1,8 +1,10 @@
-/** What judging an enclave needs of the enclave and of the world around; types, so that tests can be both. */
+/** Interfaces to the enclave and its surroundings that judging needs; tests implement both. */
 import type { EnclaveIdentity } from "../enclave/types.ts";
 /** What is asked of an enclave; a superset is fine. */
 export interface Attester {
     readonly identity: EnclaveIdentity;
+    /** A nonce of this process's making, fresh and for one judgement, that `report` was asked with before. Without it one is made. */
+    freshNonce?(): Uint8Array;
     /** EREPORT, 432 bytes. */
     report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>;
     /** A quote made where the enclave runs, binding `nonce`. Without it this machine's aesmd is asked. */

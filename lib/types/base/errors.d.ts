@@ -12,10 +12,11 @@ export declare const Exit: {
     readonly busy: 5;
 };
 export type ExitCode = (typeof Exit)[keyof typeof Exit];
+import type { ErrorCode } from "./error-codes.ts";
 export declare class TresorError extends Error {
     readonly name = "TresorError";
     /** `<AREA>_<WHAT>`, e.g. `LUKS2_BAD_CHECKSUM`. */
-    readonly code: string;
+    readonly code: ErrorCode;
     readonly exitCode: ExitCode;
-    constructor(code: string, exitCode: ExitCode, message: string, options?: ErrorOptions);
+    constructor(code: ErrorCode, exitCode: ExitCode, message: string, options?: ErrorOptions);
 }

@@ -1,4 +1,4 @@
-/** What goes wrong with I/O, as an NBD client can be told. Pure. */
+/** I/O errors, by the errno that an NBD reply carries. Pure. */
 export type Errno = "EPERM" | "EIO" | "ENOMEM" | "EINVAL" | "ENOSPC" | "EOVERFLOW" | "ENOTSUP" | "ESHUTDOWN";
 export declare class IoError extends Error {
     readonly name = "IoError";

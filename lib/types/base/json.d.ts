@@ -1,7 +1,7 @@
 /**
  * JSON from bytes that are not ours. JSON.parse keeps the last of two equal
  * names, other parsers the first: text that two programs may read in two ways
- * is refused instead (docs/decisions/0532-duplicate-names.md). Pure.
+ * is refused instead (docs/decisions/0043-duplicate-names.md). Pure.
  */
 /** JSON, but not text that everybody reads in the same way. The message is a predicate: "has the name … twice". */
 export declare class AmbiguousJson extends SyntaxError {

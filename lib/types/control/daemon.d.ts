@@ -1,6 +1,7 @@
 /** The CLI's side of tresord: start one, find one, end one. */
 import type { ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
+import type { DaemonOptions } from "./daemon-options.ts";
 import { VolumeClient } from "./volume-client.ts";
 /** Ends the daemons that were not told to stay, and waits until nothing of them writes any more. */
 export declare function abandonDaemons(): Promise<void>;
@@ -16,7 +17,7 @@ export declare class StartedDaemon implements AsyncDisposable {
     [Symbol.asyncDispose](): Promise<void>;
 }
 /** Starts a tresord and waits until it listens. Rejects with its reason when it does not come up. */
-export declare function startDaemon(name: string, args: readonly string[]): Promise<StartedDaemon>;
+export declare function startDaemon(options: DaemonOptions): Promise<StartedDaemon>;
 /** Of another user's volume root may ask and end things; passphrases go to one's own and to root's. */
 export interface Reach {
     readonly others?: boolean;

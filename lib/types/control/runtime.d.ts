@@ -54,6 +54,4 @@ export declare function storeIdentity(path: string): string;
 export declare function claimName(root: string, name: string, path: string, readonly: boolean, header?: string | null): RuntimePaths;
 /** Removes what claimName made, unless somebody else owns it by now. */
 export declare function releaseName(root: string, name: string): void;
-/** `nbd+unix` URI of a served volume (NBD URI specification). */
-export declare function nbdUri(socket: string): string;
 export {};

@@ -26,9 +26,9 @@ export type Asked = {
     readonly make: SealPolicy | null;
 };
 /** The context of a sealed request, less the nonce. */
-export type Binding = Omit<RequestContext, "nonce">;
+export type RequestBinding = Omit<RequestContext, "nonce">;
 /** What a sealed request for this is bound to. */
-export declare function bindingOf(asked: Asked): Promise<Binding>;
+export declare function bindingOf(asked: Asked): Promise<RequestBinding>;
 /**
  * SHA-256 that names a header whichever of its keyslots are tried: what a client
  * remembers of a volume on another machine.

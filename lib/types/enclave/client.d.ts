@@ -1,17 +1,18 @@
+/**
+ * `Enclave` over the addon: puts requests together (place.ts), enters, takes the
+ * answers apart. Nothing secret passes here but what is sealed to the enclave, and
+ * in `legacy` the bytes dm-crypt handed down, which are wiped.
+ */
 import type { Backend } from "../abi/enclave.ts";
-import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts";
+import type { Digest, Hash, Header, HeaderMacs, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts";
 import type { FileSectors } from "../native/addon.ts";
 import { type NativeEnclave } from "../native/addon.ts";
-import type { Authenticated, Block, Enclave, EnclaveIdentity, Purpose, Range, SealedRequest, SealPolicy, Unlocked, VolumeHandle } from "./types.ts";
-export declare class EnclaveClient implements Enclave {
+import { Session } from "./session.ts";
+import type { Authenticated, Block, Enclave, Purpose, Range, SealedRequest, SealPolicy, Unlocked, VolumeHandle } from "./types.ts";
+export declare class EnclaveClient extends Session implements Enclave {
     #private;
-    readonly identity: EnclaveIdentity;
-    private constructor();
     /** HELLO. `cpu`: features to use at most, for tests and benchmarks. Owns `native` from now on. */
     static start(native: NativeEnclave, backend: Backend, cpu?: number): Promise<EnclaveClient>;
-    get alive(): boolean;
-    /** What the C parts of the data path hold on to. */
-    get native(): NativeEnclave;
     challenge(purpose: Purpose): Promise<Uint8Array>;
     report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>;
     create(sealed: SealedRequest, header: {
@@ -42,11 +43,4 @@ export declare class EnclaveClient implements Enclave {
     blocks(blocks: readonly Block[]): void;
     /** A lost or dead enclave has been wiped, keys and all. */
     closeVolume(handle: VolumeHandle): void;
-    selftest(): Promise<readonly {
-        readonly name: string;
-        readonly passed: boolean;
-    }[]>;
-    benchmark(kdf: Kdf, keySize: number): Promise<number>;
-    close(): Promise<void>;
-    [Symbol.asyncDispose](): Promise<void>;
 }

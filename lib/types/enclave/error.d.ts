@@ -3,6 +3,7 @@ import { Status } from "../abi/enclave.ts";
 import { TresorError } from "../base/errors.ts";
 import type { HeaderFacts } from "./types.ts";
 export type StatusName = Exclude<keyof typeof Status, "ok">;
+export declare const enclaveCode: (status: StatusName) => "ENCLAVE_BUSY" | "ENCLAVE_DEAD" | "ENCLAVE_HANDLE" | "ENCLAVE_HEADER" | "ENCLAVE_MEMORY" | "ENCLAVE_MESSAGE" | "ENCLAVE_PASSPHRASE" | "ENCLAVE_RANDOM" | "ENCLAVE_REQUEST" | "ENCLAVE_SEAL_BACKEND" | "ENCLAVE_SEAL_DAMAGED" | "ENCLAVE_SEAL_ENCLAVE" | "ENCLAVE_SEAL_MACHINE" | "ENCLAVE_SEAL_SIGNER" | "ENCLAVE_SEAL_VERSION" | "ENCLAVE_STATE" | "ENCLAVE_UNSUPPORTED";
 /** What is known beyond the status. */
 export interface EnclaveErrorFacts {
     /** With "header": what differs. */

@@ -3,11 +3,10 @@
  * implements `Enclave` over the addon, tests may implement it otherwise.
  * Shapes mirror abi/enclave.h; all sizes are bytes.
  */
-import type { Backend, Mode, Policy, Purpose } from "../abi/enclave.ts";
+import type { Backend, Mode, Purpose, SealPolicy } from "../abi/enclave.ts";
 import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts";
 import type { FileSectors, MemoryKinds } from "../native/addon.ts";
-export type { Purpose };
-export type SealPolicy = Policy;
+export type { Purpose, SealPolicy };
 export type BlockMode = Mode;
 /** Names a volume key held inside the enclave. Carries no key material. */
 export type VolumeHandle = number & {
@@ -138,16 +137,10 @@ export interface Enclave extends AsyncDisposable {
     blocks(blocks: readonly Block[]): void;
     /** Wipes the keys. */
     closeVolume(handle: VolumeHandle): void;
-    selftest(): Promise<readonly {
-        readonly name: string;
-        readonly passed: boolean;
-    }[]>;
-    /** Runs a KDF on fixed input; milliseconds. */
-    benchmark(kdf: Kdf, keySize: number): Promise<number>;
     close(): Promise<void>;
 }
 /** How an enclave is started. */
-export interface EnclaveOptions {
+export interface EnclaveStart {
     readonly backend: Backend | "auto";
     /** Software backend: cycles burnt per entry and exit, to model SGX. */
     readonly transitionCycles?: number;

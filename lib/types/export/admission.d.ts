@@ -1,5 +1,5 @@
 /**
- * What the requests of one connection hold in memory: each takes its share of
+ * Memory held by the requests of one connection: each takes its share of
  * everybody's budget before it begins, and gives it back when its reply has left.
  *
  * Nobody holds memory while waiting for more of it. State by state, what a

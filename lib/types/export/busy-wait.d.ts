@@ -1,5 +1,5 @@
 /**
- * How long to wait for a client's next request without going to sleep. To be
+ * Decides how long to poll for a client's next request before sleeping. To be
  * woken costs both sides more than a short wait, but most waits are long: so, as
  * KVM does before it halts a CPU, only a client that lately asked again within
  * LONGEST is waited for, and twice as long each time until that is met. Pure;

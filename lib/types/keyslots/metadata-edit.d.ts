@@ -17,7 +17,7 @@ export declare function recoveryToken(slot: number, adopted: boolean): ForeignTo
 export declare function adoptedRecoverySlots(metadata: Metadata): readonly number[];
 export declare function hasTresorToken(metadata: Metadata): boolean;
 /** A keyslot of segment 0's digest. */
-export declare function addKeyslot(metadata: Metadata, slot: number, keyslot: LuksKeyslot): Metadata;
+export declare function putKeyslot(metadata: Metadata, slot: number, keyslot: LuksKeyslot): Metadata;
 /** Throws LUKS2_TOKENS_FULL (exit 4). */
 export declare function addToken(metadata: Metadata, token: Token): Metadata;
 /** All tresor tokens of a volume carry the same MACs. */

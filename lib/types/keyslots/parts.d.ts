@@ -1,4 +1,4 @@
-/** What every operation on a volume works with. */
+/** Arguments that every operation on a volume's keyslots takes. */
 import type { Asked } from "../enclave/asked.ts";
 import type { Enclave, SealedRequest, SealPolicy } from "../enclave/types.ts";
 import type { HeaderStore } from "../header/header-store.ts";

@@ -1,4 +1,4 @@
-/** What it would take to guess a keyslot's passphrase from a copy of the disk. Pure. */
+/** Cost of guessing a keyslot's passphrase from a copy of the disk. Pure. */
 import type { Metadata } from "../luks2/metadata.ts";
 import { type Made } from "./made.ts";
 /** "unknown": a token of a type that is not known here keeps the key, and what that is worth it does not say. */

@@ -1,7 +1,7 @@
 import type { VolumeStatus } from "../control/volume.ts";
 import type { VolumeClient } from "../control/volume-client.ts";
-import { type EnclaveOptions, type WorldOptions } from "./options.ts";
-export interface UnlockOptions extends Pick<EnclaveOptions, "trust">, WorldOptions {
+import { type TrustOptions, type WorldOptions } from "./options.ts";
+export interface UnlockOptions extends Pick<TrustOptions, "trust">, WorldOptions {
     /** Only this keyslot, 0 to 31. */
     readonly keySlot?: number;
     /** The passphrase is for mappings of 2016's flow; the tresord must not choose that. */

@@ -1,7 +1,7 @@
 import { type FreshOptions } from "./keeper.ts";
-import { type EnclaveOptions, type WorldOptions } from "./options.ts";
+import { type TrustOptions, type WorldOptions } from "./options.ts";
 import { type CreatedVolume, type LayoutOptions } from "./plan.ts";
-export interface CreateOptions extends LayoutOptions, FreshOptions, EnclaveOptions, WorldOptions {
+export interface CreateOptions extends LayoutOptions, FreshOptions, TrustOptions, WorldOptions {
     /** Wiped by the call. At least one byte, at most 8 MiB. */
     readonly passphrase: Uint8Array;
     /** 0 to 31; default 0. */

@@ -2,7 +2,7 @@ import { type SgxMachine } from "../enclave/sgx-state.ts";
 import type { EnclaveIdentity } from "../enclave/types.ts";
 /** "yes": there; "no": absent, something is worse for it; "info": absent or partial, nothing depends on it here. */
 type State = "yes" | "no" | "info";
-export interface Check {
+export interface DoctorCheck {
     readonly id: string;
     readonly name: string;
     readonly state: State;
@@ -26,7 +26,7 @@ export interface Machine extends SgxMachine {
     readonly signerKey: string | null;
 }
 /** Every check of `machine` and of its enclave, or of why that did not start. */
-export declare function examine(machine: Machine, identity: EnclaveIdentity | Error): Check[];
+export declare function examine(machine: Machine, identity: EnclaveIdentity | Error): DoctorCheck[];
 /** Looks at this machine. Whatever is missing is a finding, never an error. */
-export declare function examineMachine(): Promise<readonly Check[]>;
+export declare function examineMachine(): Promise<readonly DoctorCheck[]>;
 export {};

@@ -1,8 +1,8 @@
 import { type Removed } from "../keyslots/remove.ts";
 import { type SlotStrength } from "../keyslots/strength.ts";
 import { type FreshOptions } from "./keeper.ts";
-import { type EnclaveOptions, type WorldOptions } from "./options.ts";
-export interface KeyslotsOptions extends EnclaveOptions, WorldOptions {
+import { type TrustOptions, type WorldOptions } from "./options.ts";
+export interface KeyslotsOptions extends TrustOptions, WorldOptions {
     /** Path of a detached header. */
     readonly header?: string;
 }

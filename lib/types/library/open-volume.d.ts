@@ -1,8 +1,8 @@
 import type { Enclave } from "../enclave/types.ts";
 import { type NbdServer } from "../export/server.ts";
 import type { Volume } from "../volume/volume.ts";
-import { type EnclaveOptions, type WorldOptions } from "./options.ts";
-export interface OpenOptions extends EnclaveOptions, WorldOptions {
+import { type TrustOptions, type WorldOptions } from "./options.ts";
+export interface OpenOptions extends TrustOptions, WorldOptions {
     /** Wiped by the call. */
     readonly passphrase: Uint8Array;
     /** Only this keyslot, 0 to 31; default: those that cryptsetup would try. */
@@ -16,7 +16,7 @@ export interface OpenOptions extends EnclaveOptions, WorldOptions {
     readonly header?: string;
 }
 /** An NBD server over an open volume; closing it answers what has begun and leaves the volume open. */
-export declare class ServedVolume implements AsyncDisposable {
+export declare class NbdExport implements AsyncDisposable {
     #private;
     /** NBD URI of the export. */
     readonly uri: string;
@@ -52,7 +52,7 @@ export declare class OpenVolume implements AsyncDisposable {
     /** The range is not needed any more: what it reads as is undefined. Does nothing without the option `discards`. */
     discard(offset: number, length: number): Promise<void>;
     /** Serves it on a new Unix socket, mode 0600, to any number of NBD clients. Throws Node's errors for the socket. */
-    serve(socket: string): Promise<ServedVolume>;
+    serve(socket: string): Promise<NbdExport>;
     /** Drains, flushes, wipes the key. Rejects when data may be lost; the key is wiped all the same. */
     close(): Promise<void>;
     [Symbol.asyncDispose](): Promise<void>;

@@ -1,8 +1,8 @@
-/** What the calls of the library have in common. */
+/** Options that the calls of the library share. */
 import type { Backend } from "../abi/enclave.ts";
 import type { Surroundings } from "../attest/surroundings.ts";
 import type { Audience, EnclaveChoice } from "./keeper.ts";
-export interface EnclaveOptions {
+export interface TrustOptions {
     /** Default "auto": SGX where this machine offers it, else software; never a fallback from a refused SGX. */
     readonly backend?: Backend | "auto";
     /**
@@ -17,5 +17,5 @@ export interface WorldOptions {
     /** Hears of what is no reason to stop, a line each. */
     readonly warn?: (line: string) => void;
 }
-export declare const choiceOf: ({ backend, trust }: EnclaveOptions) => EnclaveChoice;
+export declare const choiceOf: ({ backend, trust }: TrustOptions) => EnclaveChoice;
 export declare function audienceOf({ ask, warn }: WorldOptions): Audience;

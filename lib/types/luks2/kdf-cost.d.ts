@@ -1,5 +1,5 @@
 /**
- * Which KDFs are too expensive to run because a header says so. A header is
+ * Limits of the KDF costs that are run because a header asks for them. A header is
  * anybody's to write, and 2^32-1 iterations would hold the enclave's heap for
  * hours; a keyslot beyond these bounds is tried only when it is named. Pure.
  */

@@ -2,7 +2,7 @@
  * JSON area -> Metadata, with every rule of the LUKS2 On-Disk Format
  * Specification 1.1 (chapter 3) that cryptsetup checks. A keyslot, digest or
  * token that passes these and that we still cannot use is kept as it is, with
- * its fault; the others go on working (docs/decisions/0533). Pure.
+ * its fault; the others go on working (docs/decisions/0044). Pure.
  */
 import { TresorError } from "../base/errors.ts";
 import type { Metadata } from "./metadata.ts";

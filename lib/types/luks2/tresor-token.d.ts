@@ -2,7 +2,7 @@
  * The token of a Tresor passphrase (docs/format.md), and what the sealed salt in
  * it says of who sealed it and for what. Pure.
  */
-import { type Backend, type Policy } from "../abi/enclave.ts";
+import { type Backend, type SealPolicy } from "../abi/enclave.ts";
 import { type Extensible } from "./json.ts";
 import { type Fields } from "./json-text.ts";
 import type { Reader } from "./reader.ts";
@@ -21,7 +21,7 @@ export interface TresorToken extends Extensible {
         readonly mrenclave: string;
         readonly isvProdId: number;
         readonly isvSvn: number;
-        readonly policy: Policy;
+        readonly policy: SealPolicy;
         readonly backend: Backend;
     };
     readonly mac: {

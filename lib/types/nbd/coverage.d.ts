@@ -1,4 +1,4 @@
-/** Which bytes of a read have come: each once, or the reply is a lie. Pure. */
+/** Tracks the received bytes of a read: a reply that does not cover each byte exactly once is refused. Pure. */
 /** Separate pieces at one time. Servers send in order or nearly so; a hostile one must not make us search long lists. */
 export declare const MOST_PIECES = 1024;
 export declare class Coverage {

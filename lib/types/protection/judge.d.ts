@@ -1,7 +1,7 @@
 /**
- * What a machine's settings add to the software backend, one judgement each.
- * All of them narrow what root can do; none makes root harmless, and no word
- * here says so: perf and BPF read any process for root under every setting.
+ * Judges what each setting of a machine adds to the software backend.
+ * Each of them restricts root; none makes root harmless, and no text here claims
+ * that: with perf and BPF, root reads any process under every setting.
  * Sources: Linux' Documentation/admin-guide/{LSM/Yama,sysctl/kernel,kernel-parameters},
  * kernel_lockdown(7), memfd_secret(2), and for what lockdown leaves open
  * kernel/events/core.c and kernel/trace/bpf_trace.c. Pure.
@@ -27,17 +27,17 @@ export interface MachineFacts {
     /** Whether memfd_secret(2) is in use: the kernel does not hibernate then. */
     readonly secretMemory: boolean;
 }
-/** "closed": the way is shut, to root too; "narrowed": to some; "open": to nobody who could not anyway. */
-export type Verdict = "closed" | "narrowed" | "open";
+/** "closed": closed to root too; "narrowed": closed to some; "open": no restriction by this setting. */
+export type Openness = "closed" | "narrowed" | "open";
 export interface Judgement {
     readonly id: string;
     readonly name: string;
-    readonly verdict: Verdict;
+    readonly verdict: Openness;
     readonly found: string;
     /** What that adds. */
     readonly means: string;
     /** null: nothing to do. */
     readonly remedy: string | null;
 }
-/** In the order in which they are shown. Of no use to the keys of an SGX enclave, which is told apart by the caller. */
+/** In the order shown. Irrelevant for the keys of an SGX enclave; the caller checks that. */
 export declare function judge(facts: MachineFacts): readonly Judgement[];

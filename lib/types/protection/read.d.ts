@@ -1,4 +1,4 @@
-/** What judge.ts judges, read from /proc and /sys. The reader is the caller's; tests give a machine of their own. */
+/** Reads the facts for judge.ts from /proc and /sys, through a reader that the caller (or a test) provides. */
 import type { MachineFacts } from "./judge.ts";
 export interface Files {
     /** Contents of a file, or null. */

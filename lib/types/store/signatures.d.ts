@@ -1,5 +1,5 @@
 /**
- * What a device or file holds besides or instead of LUKS2, by the magic
+ * Recognises formats other than LUKS2 on a device or file, by the magic
  * numbers that other programs look for; some lie at its end. Used where
  * blkid(8) is not there (store/blkid.ts), and for what blkid does not know.
  * Pure.

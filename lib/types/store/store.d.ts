@@ -1,5 +1,5 @@
 /**
- * Where a volume's ciphertext lies. Offsets and lengths are bytes, safe
+ * The interface to a volume's ciphertext. Offsets and lengths are bytes, safe
  * integers. A promise resolves only when the whole range was moved, and rejects
  * with IoError otherwise. What a store does not own it neither keeps nor wipes.
  */

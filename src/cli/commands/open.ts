@@ -22,7 +22,7 @@ function absolute(path: string): string {
 /** Starts a tresord and unlocks it. When anything fails or we are interrupted, it ends with us. */
 export async function openVolume(path: string, name: string, options: OpenWords): Promise<VolumeStatus> {
   checkName(name)
-  const header = options.header == null ? null : resolve(options.header)
+  const header = options.header == null ? null : absolute(options.header)
   const starting = startDaemon(checkOptions(daemonOptionsSchema, { ...options, path: absolute(path), name, header }))
   // While it starts.
   rehearse().catch(() => {})

@@ -1,5 +1,5 @@
 export declare const AESM_SOCKET = "/var/run/aesmd/aesm.socket";
-export declare const REPORT_SIZE = 432;
+export declare const REPORT_SIZE: number;
 /** Makes sure the attestation key is there; the TARGETINFO reports must be made for. */
 export declare function initQuote(path?: string): Promise<Uint8Array>;
 /** `report` (432 bytes) was made for `initQuote`'s TARGETINFO. The quote is cut to its length. */

@@ -1,8 +1,6 @@
 /** Bytes of attestation evidence. Runs in a browser as in Node; no node: imports. */
+export { fromHex, toHex } from "../../base/hex.ts";
 export type Bytes = Uint8Array<ArrayBuffer>;
-export declare function toHex(bytes: Uint8Array): string;
-/** `null` for anything but pairs of hex digits. */
-export declare function fromHex(text: string): Bytes | null;
 export declare function concat(...parts: readonly Uint8Array[]): Bytes;
 /** Public values only: not constant-time. */
 export declare function equal(a: Uint8Array, b: Uint8Array): boolean;

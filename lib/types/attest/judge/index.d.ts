@@ -5,5 +5,5 @@ export { type Collateral, parseBundle } from "./collateral.ts";
 export { formatPolicy, type Identity, type Policy, parsePolicy, policyFor } from "./policy.ts";
 export { parseQuote, type Quote } from "./quote.ts";
 export { Refusal } from "./refusal.ts";
-export { type Binding, reportDataFor } from "./report-data.ts";
+export { type ReportBinding, reportDataFor } from "./report-data.ts";
 export { INTEL_ROOT_KEY, type Verdict, verifyQuote } from "./verify.ts";

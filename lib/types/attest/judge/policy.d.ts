@@ -1,5 +1,5 @@
 /**
- * Which enclaves on which platforms may have a secret. A JSON file:
+ * A policy: the enclaves and platforms that may have a secret. A JSON file:
  *
  *   {"version":1,
  *    "mrenclave":["<64 hex>"],

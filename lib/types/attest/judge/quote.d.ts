@@ -1,6 +1,3 @@
-export declare const REPORT_BODY_SIZE = 384;
-/** Of TARGETINFO, what a REPORT is made for (SDM 3D). */
-export declare const TARGET_INFO_SIZE = 512;
 export declare const INTEL_QE_VENDOR = "939a7233f79c4ca9940a0db3957f0607";
 export declare const ReportFlag: {
     readonly init: 1n;
@@ -46,7 +43,7 @@ export interface Quote {
     readonly certificationType: number;
     readonly certificationData: Uint8Array;
 }
-/** `bytes` are at least 384, as in a REPORT or a quote. */
+/** `bytes` are at least REPORT_BODY_SIZE, as in a REPORT or a quote. */
 export declare function parseReportBody(bytes: Uint8Array): ReportBody;
 /** Where a quote ends that is padded to a buffer's size; `null`: it is cut short. */
 export declare function endOfQuote(bytes: Uint8Array): number | null;

@@ -82,16 +82,16 @@ export declare function parseTcbInfo(text: string): TcbInfo;
 /** `text` is the signed value itself, the object under "enclaveIdentity". */
 export declare function parseQeIdentity(text: string): QeIdentity;
 export declare function checkDates(what: string, { issueDate, nextUpdate }: Dated, at: Date): void;
-export interface Status {
+export interface JudgedTcb {
     readonly status: TcbStatus;
     readonly advisories: readonly string[];
     /** Not up to date, and nothing says why: TCB info of version 2 names no advisories. */
     readonly unexplained: boolean;
 }
 /** First level, high to low, that the certified platform reaches in all components and PCESVN. */
-export declare function platformStatus(info: TcbInfo, pck: PckExtension): Status;
+export declare function platformStatus(info: TcbInfo, pck: PckExtension): JudgedTcb;
 /** The QE's report against its published identity; its status by ISVSVN. */
-export declare function qeStatus(identity: QeIdentity, report: ReportBody): Status;
+export declare function qeStatus(identity: QeIdentity, report: ReportBody): JudgedTcb;
 /** Intel's convergence of platform and quoting enclave, where every status between the best and the worst is the same. */
-export declare function mergeStatus(platformPart: Status, qePart: Status): Status;
+export declare function mergeStatus(platformPart: JudgedTcb, qePart: JudgedTcb): JudgedTcb;
 export {};

@@ -2,7 +2,7 @@ import { type PckExtension } from "./certificates.ts";
 import type { Collateral } from "./collateral.ts";
 import { type Policy } from "./policy.ts";
 import { Refusal } from "./refusal.ts";
-import { type Binding } from "./report-data.ts";
+import { type ReportBinding } from "./report-data.ts";
 import { type TcbStatus } from "./tcb.ts";
 /** Key of "Intel SGX Root CA". Its two certificates (until 2033 and 2049) have the same. */
 export declare const INTEL_ROOT_KEY: Uint8Array;
@@ -27,7 +27,7 @@ export interface Evidence {
     /** 04 || x || y; Intel's unless a test says otherwise. */
     readonly rootKey?: Uint8Array;
     /** `null`: REPORTDATA is not judged. Whoever will encrypt to the enclave must give it. */
-    readonly binding: Binding | null;
+    readonly binding: ReportBinding | null;
     /** The highest TCB evaluation data number seen for such a platform; without: none was. */
     readonly seenNumber?: (platform: PlatformType) => SeenNumber | null;
 }

@@ -4,8 +4,8 @@ export interface Build {
     readonly conf: EnclaveConf;
     readonly measurement: Measurement;
 }
-/** Reads `enclave/build/tresor.elf` and `enclave/enclave.conf` below `root`. */
-export declare function measureBuild(root: string): Build;
+/** Reads what was built below `root`. */
+export declare function measureBuild(root: string, files?: import("./files.ts").ImageFiles): Build;
 /** Today, or the day SOURCE_DATE_EPOCH names, as YYYYMMDD. */
 export declare function signingDate(): string;
 /**
@@ -15,8 +15,8 @@ export declare function signingDate(): string;
 export declare function signerPath(root: string): string;
 /** The key of this checkout alone, where there is one: another checkout's enclave opens nothing that is sealed for it. */
 export declare function ownSigner(root: string): string | null;
-/** Brings `enclave/build/tresor.sigstruct` up to date with the image, making the key when there is none. */
-export declare function signBuild(root: string): Build & {
+/** Brings the SIGSTRUCT up to date with the image, making the key when there is none. */
+export declare function signBuild(root: string, files?: import("./files.ts").ImageFiles): Build & {
     readonly mrenclave: string;
     readonly signed: boolean;
 };
@@ -30,5 +30,5 @@ export interface Pinned {
     readonly pinned: string | null;
     readonly measured: string;
 }
-/** Compares the built image with what `enclave/MRENCLAVE` says for the compiler at hand. */
-export declare function checkPinned(root: string): Pinned;
+/** Compares the built image with what its MRENCLAVE file says for the compiler at hand. */
+export declare function checkPinned(root: string, files?: import("./files.ts").ImageFiles): Pinned;

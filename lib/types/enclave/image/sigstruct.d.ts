@@ -1,6 +1,6 @@
 import { type EnclaveConf } from "./conf.ts";
 import type { NewSha256 } from "./sgxs.ts";
-export declare const SIGSTRUCT_SIZE = 1808;
+export declare const SIGSTRUCT_SIZE: number;
 /** Modulus, signature, Q1 and Q2. */
 export declare const RSA_BYTES = 384;
 export interface Sigstruct {
@@ -43,7 +43,6 @@ export declare const EinitError: {
     readonly measurement: 4;
     readonly signature: 8;
 };
-export declare function toHex(bytes: Uint8Array): string;
 export interface SigningOptions {
     readonly mrenclave: Uint8Array;
     readonly conf: EnclaveConf;
