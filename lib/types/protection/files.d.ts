@@ -1,2 +1,0 @@
-import type { Files } from "./read.ts";
-export declare const files: Files;
