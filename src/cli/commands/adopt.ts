@@ -67,5 +67,7 @@ export async function release(path: string, options: ReleaseOptions): Promise<vo
       withClock("Opening the keyslot", releaseVolume(keeper, secret)),
     )
   })
-  out.line(`Destroyed ${nameSlots(removed)}; ${nameSlots(remaining)} ${remaining.length === 1 ? "remains" : "remain"} for cryptsetup.`)
+  out.line(
+    `Destroyed ${nameSlots(removed)}; ${nameSlots(remaining)} ${remaining.length === 1 ? "remains" : "remain"} for cryptsetup.`,
+  )
 }
