@@ -30,8 +30,10 @@ export class RunningVolume implements AsyncDisposable {
   }
 
   /** The status now and after each change of state, until the tresord ends. */
-  watch(): AsyncGenerator<VolumeStatus, void> {
-    return this.#client.watch()
+  async *watch(): AsyncGenerator<VolumeStatus, void> {
+    // The answers to one call fill a connection: other calls go on in theirs.
+    using client = await connectVolume(this.name)
+    yield* client.watch()
   }
 
   /**
