@@ -12,7 +12,7 @@ interface Step {
 
 // The prompt is put together, so that the shell's echo of the command is not taken for it.
 const ASK = `
-  const { readPassphrase } = await import("./src/enclave/native.ts")
+  const { readPassphrase } = await import("./src/native/addon.ts")
   const bytes = await readPassphrase("Pass" + "phrase: ", 512, 30)
   console.log("length " + bytes.length)`
 
