@@ -134,7 +134,10 @@ async function putAside(device: Store, size: number, { uuid, directory }: Restor
  */
 export async function restoreHeader(path: string, file: string, options: RestoreOptions): Promise<void> {
   const source = await openFile(file, { readOnly: true })
-  const device = await openForHeader(path, { readOnly: false, exclusive: true })
+  const device = await openForHeader(path, { readOnly: false, exclusive: true }).catch(async (error: unknown) => {
+    await source.close()
+    throw error
+  })
   try {
     const backup = await readCopies(source)
     const { header } = backup
