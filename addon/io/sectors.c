@@ -18,34 +18,25 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "abi/enclave.h"
 #include "addon/addon.h"
+#include "addon/io/patience.h"
 #include "addon/io/slab.h"
 #include "addon/sgx/enclave_binding.h"
 
 enum { OFFSET, SECTOR, AT, LENGTH, FROM, RESULT, COLUMNS };
 #define RUN	64u	/* rows in one system call */
 
-/*
- * A write that took longer, and slept, has waited for a disk; the next ones are
- * left to those who may wait, twenty times as long, or a second if that is less.
- */
-#define WRITE_PATIENCE_NS	5000000ll
-#define WRITE_PAUSE		20
-#define WRITE_PAUSE_MAX_NS	1000000000ll
-
 struct sectors {
 	struct tresor_enclave *enclave;
 	uint32_t handle;
 	int fd;
 	bool regular;		/* a file, which has an end that a write could move */
-	int64_t paused_until;	/* CLOCK_MONOTONIC, ns */
+	struct patience patience;
 };
 
 struct call {
@@ -173,23 +164,6 @@ static napi_value sectors_read(napi_env env, napi_callback_info info)
 	return number(env, enter(&call, true));
 }
 
-static int64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000ll + t.tv_nsec;
-}
-
-/* How often this thread gave its CPU away. Others take it, too, also a hypervisor: that does not count. */
-static long sleeps(void)
-{
-	struct rusage usage = { 0 };
-
-	getrusage(RUSAGE_THREAD, &usage);
-	return usage.ru_nvcsw;
-}
-
 /* Where the file ends now. It may have been cut off: what is past its end is not written (file.c tells why). */
 static double end_of(const struct sectors *sectors)
 {
@@ -203,16 +177,13 @@ static napi_value sectors_write(napi_env env, napi_callback_info info)
 	struct iovec iov[RUN];
 	struct call call;
 	uint32_t status;
+	struct timing timing;
 	double end;
-	int64_t began, took;
 	size_t total;
-	long slept;
 
 	if (!begin(env, info, &call))
 		return NULL;
-	began = now_ns();
-	slept = sleeps();
-	if (began < call.sectors->paused_until) {
+	if (!patience_begin(&call.sectors->patience, &timing)) {
 		set_results(&call, 0, call.rows, EAGAIN);
 		return number(env, TRESOR_OK);
 	}
@@ -236,12 +207,7 @@ static napi_value sectors_write(napi_env env, napi_callback_info info)
 		if (put != (ssize_t)total)
 			set_results(&call, row, count, put < 0 ? errno : EAGAIN);
 	}
-	took = now_ns() - began;
-	if (took > WRITE_PATIENCE_NS && sleeps() != slept) {
-		const int64_t pause = WRITE_PAUSE * took;
-
-		call.sectors->paused_until = began + took + (pause < WRITE_PAUSE_MAX_NS ? pause : WRITE_PAUSE_MAX_NS);
-	}
+	patience_end(&call.sectors->patience, &timing);
 	return number(env, TRESOR_OK);
 }
 

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "addon/disk/disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "addon/disk/uring.h"
+
+#define PAGE	4096u
+
+/* Debian 12's headers are older than the call: include/uapi/linux/mman.h, the same number on every architecture. */
+#ifndef SYS_cachestat
+#define SYS_cachestat	451
+#endif
+struct cachestat_range {
+	uint64_t off, len;
+};
+struct cachestat {
+	uint64_t nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted;
+};
+
+/* Reads one block by a ring of its own. 0, or the errno of what failed. */
+static int try_ring(int fd)
+{
+	static const uint8_t needed[] = { IORING_OP_READ,	 IORING_OP_WRITE, IORING_OP_READ_FIXED,
+					  IORING_OP_WRITE_FIXED, IORING_OP_FSYNC, IORING_OP_FALLOCATE };
+	const struct io_uring_cqe *end;
+	struct io_uring_sqe *entry;
+	struct uring ring;
+	void *block;
+	int error = uring_open(&ring, 4, false);
+
+	if (error != 0)
+		return -error;
+	block = aligned_alloc(PAGE, PAGE);
+	if (block == NULL || !uring_knows(&ring, needed, sizeof(needed))) {
+		error = block == NULL ? -ENOMEM : -EOPNOTSUPP;
+		goto out;
+	}
+	entry = uring_sqe(&ring);
+	entry->opcode = IORING_OP_READ;
+	entry->fd = fd;
+	entry->addr = (uintptr_t)block;
+	entry->len = PAGE;
+	do {
+		error = uring_enter(&ring, 1);
+		end = uring_peek(&ring);
+	} while (end == NULL && error == -EINTR);
+	if (end == NULL) {
+		/* It may still come: the block stays. */
+		uring_close(&ring);
+		return error != 0 ? -error : EIO;
+	}
+	/* An error of the disk is no refusal: who reads there is told. */
+	error = end->res == -EINVAL || end->res == -EOPNOTSUPP || end->res == -EPERM ? end->res : 0;
+out:
+	uring_close(&ring);
+	free(block);
+	return -error;
+}
+
+/* What O_DIRECT wants offsets and lengths to be multiples of; 0: it is not possible. */
+static uint32_t direct_block(int fd)
+{
+	int sector = 0;
+
+#ifdef STATX_DIOALIGN
+	struct statx statx_;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &statx_) == 0 && (statx_.stx_mask & STATX_DIOALIGN))
+		return statx_.stx_dio_mem_align > PAGE ? 0 : statx_.stx_dio_offset_align;
+#endif
+	if (ioctl(fd, BLKSSZGET, &sector) == 0)
+		return (uint32_t)sector;
+	/* Fits the logical block of every device below a file system. */
+	return PAGE;
+}
+
+struct disk *disk_open(int cached, int direct, enum disk_choice choice)
+{
+	struct disk *disk = calloc(1, sizeof(*disk));
+	struct stat stat;
+
+	if (disk == NULL)
+		return NULL;
+	*disk = (struct disk){ .cached = cached, .direct = direct, .references = 1 };
+	if (fstat(cached, &stat) != 0)
+		goto fail;
+	disk->regular = S_ISREG(stat.st_mode);
+	disk->block = direct < 0 ? 0 : direct_block(direct);
+	if (disk->block == 0)
+		disk->direct = -1;
+	disk->refusal = choice == DISK_ONLY_POOL ? 0 : try_ring(cached);
+	disk->engine = choice == DISK_ONLY_POOL || disk->refusal != 0 ? DISK_POOL : DISK_RING;
+	if (choice == DISK_ONLY_RING && disk->refusal != 0) {
+		errno = disk->refusal;
+		goto fail;
+	}
+	if (disk->direct < 0 && direct >= 0)
+		close(direct);
+	return disk;
+fail:
+	free(disk);
+	return NULL;
+}
+
+struct disk *disk_ref(struct disk *disk)
+{
+	__atomic_fetch_add(&disk->references, 1, __ATOMIC_RELAXED);
+	return disk;
+}
+
+void disk_unref(struct disk *disk)
+{
+	if (__atomic_fetch_sub(&disk->references, 1, __ATOMIC_ACQ_REL) != 1)
+		return;
+	close(disk->cached);
+	if (disk->direct >= 0)
+		close(disk->direct);
+	free(disk);
+}
+
+bool disk_aligned(const struct disk *disk, uint64_t offset, uint64_t length)
+{
+	return disk->direct >= 0 && (offset | length) % disk->block == 0;
+}
+
+bool disk_holds(const struct disk *disk, uint64_t offset, uint64_t length)
+{
+	struct stat stat;
+
+	return !disk->regular || (fstat(disk->cached, &stat) == 0 && offset + length <= (uint64_t)stat.st_size);
+}
+
+enum disk_cached disk_caches(const struct disk *disk, uint64_t offset, uint64_t length)
+{
+	struct cachestat_range range = { .off = offset, .len = length };
+	const uint64_t pages = (offset + length + PAGE - 1) / PAGE - offset / PAGE;
+	struct cachestat found;
+
+	if (syscall(SYS_cachestat, disk->cached, &range, &found, 0) != 0)
+		return DISK_UNTOLD;
+	return found.nr_cache >= pages ? DISK_CACHED : DISK_UNCACHED;
+}

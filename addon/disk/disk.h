@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One opened store, a regular file or a block device, as all threads that do
+ * I/O on it share it. Each has a queue of its own (queue.h).
+ */
+#ifndef TRESOR_DISK_DISK_H
+#define TRESOR_DISK_DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum disk_engine {
+	DISK_RING,	/* io_uring */
+	DISK_POOL,	/* threads that call pread(2) and its like: where the kernel refuses io_uring */
+};
+
+struct disk {
+	int cached;		/* descriptor, through the page cache */
+	int direct;		/* with O_DIRECT; -1: the file system or device has none */
+	bool regular;		/* a file, whose end a write could move */
+	uint32_t block;		/* O_DIRECT: offsets and lengths in the store are multiples of it, memory is page aligned */
+	enum disk_engine engine;
+	int refusal;		/* errno: why it is not io_uring; 0: it is, or the pool was asked for */
+	/* Atomic. */
+	int failed;		/* errno of a sync that failed; stays: what was written before may be lost */
+	unsigned inflight;	/* requests under way in all queues */
+	unsigned deepest;	/* the most there have been */
+	unsigned stranded;	/* given up at a close: the device never answered, their memory stays */
+	unsigned references;
+};
+
+enum disk_choice { DISK_CHOOSE, DISK_ONLY_RING, DISK_ONLY_POOL };
+
+/*
+ * Takes over both descriptors; `direct` may be -1. Tries io_uring by doing: a ring,
+ * its operations, registered memory, one block read. One reference, the caller's.
+ * NULL with errno (then the descriptors stay the caller's).
+ */
+struct disk *disk_open(int cached, int direct, enum disk_choice choice);
+struct disk *disk_ref(struct disk *disk);
+/* The last one closes the descriptors. */
+void disk_unref(struct disk *disk);
+
+/* Whether a range may go past the page cache. */
+bool disk_aligned(const struct disk *disk, uint64_t offset, uint64_t length);
+/* Whether [offset, offset + length) lies before the end of a regular file; true for devices. */
+bool disk_holds(const struct disk *disk, uint64_t offset, uint64_t length);
+
+enum disk_cached { DISK_UNTOLD, DISK_UNCACHED, DISK_CACHED };
+/*
+ * Whether the page cache has all of the range now, without reading it, as preadv2(2) with RWF_NOWAIT would:
+ * cachestat(2), since Linux 6.5. Before, there is no telling.
+ */
+enum disk_cached disk_caches(const struct disk *disk, uint64_t offset, uint64_t length);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What carries out a queue's requests: ring.c or pool.c; queue.c is the only user. */
+#ifndef TRESOR_DISK_ENGINE_H
+#define TRESOR_DISK_ENGINE_H
+
+#include <stdbool.h>
+
+#include "addon/disk/queue.h"
+
+struct engine;
+
+struct engine_ops {
+	/* NULL with errno. `ended`: see below. */
+	struct engine *(*open)(struct disk *disk, const struct disk_queue_options *options,
+			       void (*ended)(struct disk_io *io, int result));
+	/* What is left of the request: `moved` bytes of it are done. False: no room before a turn. */
+	bool (*begin)(struct engine *engine, struct disk_io *io);
+	/* Calls `ended` for what has ended, with the result of its system call: bytes, 0, or a negative errno. */
+	void (*turn)(struct engine *engine, bool wait);
+	int (*fd)(const struct engine *engine);
+	/* Nothing is under way. */
+	void (*close)(struct engine *engine);
+};
+
+extern const struct engine_ops ring_engine, pool_engine;
+
+/* See queue.h; of a ring engine. */
+struct uring *ring_engine_ring(struct engine *engine);
+struct io_uring_sqe *ring_engine_sqe(struct engine *engine);
+void ring_engine_listen(struct engine *engine, void (*completed)(void *context, uint64_t user_data, int32_t result),
+			void *context);
+
+#endif

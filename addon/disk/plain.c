@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "addon/disk/plain.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#include "addon/io/patience.h"
+
+struct list {
+	struct plain_io *first, **last;
+};
+
+struct plain_queue {
+	struct plain_volume *volume;
+	struct disk *disk;		/* a reference */
+	struct volume_key *key;		/* a reference */
+	struct disk_queue *queue;
+	struct patience patience;	/* with writes to the page cache on this thread */
+	uint64_t next_read;		/* where the last read ended */
+	struct list encrypt, decrypt;	/* whole requests, for the next entry */
+	struct list ended;		/* to be told */
+	struct tresor_range ranges[TRESOR_RANGES];
+};
+
+static void append(struct list *list, struct plain_io *io)
+{
+	io->next = NULL;
+	*list->last = io;
+	list->last = &io->next;
+}
+
+static void empty(struct list *list)
+{
+	list->first = NULL;
+	list->last = &list->first;
+}
+
+static void end(struct plain_queue *queue, struct plain_io *io, int error)
+{
+	io->error = error;
+	append(&queue->ended, io);
+}
+
+/* Of a disk's errors: what the caller of the volume is told is its own to decide. */
+static void disk_done(struct disk_io *disk)
+{
+	struct plain_io *io = (struct plain_io *)(void *)((char *)disk - offsetof(struct plain_io, disk));
+
+	if (disk->error == 0 && io->op == PLAIN_READ)
+		append(&io->queue->decrypt, io);
+	else
+		end(io->queue, io, disk->error);
+}
+
+static void put_disk(struct plain_queue *queue, struct plain_io *io, enum disk_op op, bool direct)
+{
+	io->disk = (struct disk_io){
+		.op = op,
+		.direct = direct,
+		.durable = io->fua && op == DISK_WRITE,
+		.offset = queue->volume->offset + io->offset,
+		.length = io->length,
+		.memory = io->ciphertext,
+		.done = disk_done,
+	};
+	disk_queue_put(queue->queue, &io->disk);
+}
+
+/* At once, from the page cache. */
+static bool read_cached(struct plain_queue *queue, struct plain_io *io)
+{
+	const struct iovec whole = { io->ciphertext, io->length };
+	ssize_t got;
+
+	do {
+		got = preadv2(queue->disk->cached, &whole, 1, (off_t)(queue->volume->offset + io->offset), RWF_NOWAIT);
+	} while (got < 0 && errno == EINTR);
+	return got == (ssize_t)io->length;
+}
+
+/*
+ * What the page cache has is taken from there. Else past it: at depth, the copy and the pages cost more
+ * than the disk. One reader alone that reads on where it stopped has the system's read-ahead.
+ */
+static void read_sectors(struct plain_queue *queue, struct plain_io *io)
+{
+	const uint64_t at = queue->volume->offset + io->offset;
+	const bool on = io->offset == queue->next_read && disk_queue_pending(queue->queue) == 0;
+	bool direct = disk_aligned(queue->disk, at, io->length);
+
+	queue->next_read = io->offset + io->length;
+	if (!queue->volume->direct) {
+		const enum disk_cached cached = disk_caches(queue->disk, at, io->length);
+
+		/* Where there is no telling, a look reads as well; so what follows it joins that. */
+		if (cached != DISK_UNCACHED && read_cached(queue, io)) {
+			append(&queue->decrypt, io);
+			return;
+		}
+		direct = direct && cached == DISK_UNCACHED && !on;
+	}
+	put_disk(queue, io, DISK_READ, direct);
+}
+
+/* To the page cache at once, as long as that has not made us wait. */
+static bool write_cached(struct plain_queue *queue, struct plain_io *io)
+{
+	const struct iovec whole = { io->ciphertext, io->length };
+	const uint64_t at = queue->volume->offset + io->offset;
+	struct timing timing;
+	ssize_t put;
+
+	if (io->fua || __atomic_load_n(&queue->disk->failed, __ATOMIC_ACQUIRE) != 0 ||
+	    !patience_begin(&queue->patience, &timing) || !disk_holds(queue->disk, at, io->length))
+		return false;
+	do {
+		put = pwritev(queue->disk->cached, &whole, 1, (off_t)at);
+	} while (put < 0 && errno == EINTR);
+	patience_end(&queue->patience, &timing);
+	return put == (ssize_t)io->length;
+}
+
+static void write_sectors(struct plain_queue *queue, struct plain_io *io)
+{
+	const bool direct =
+		queue->volume->direct && disk_aligned(queue->disk, queue->volume->offset + io->offset, io->length);
+
+	if (!direct && write_cached(queue, io))
+		end(queue, io, 0);
+	else
+		put_disk(queue, io, DISK_WRITE, direct);
+}
+
+static uint32_t pieces_of(const struct plain_io *io)
+{
+	return io->pieces == NULL ? 1 : io->count;
+}
+
+static struct tresor_range *add_ranges(struct tresor_range *range, const struct plain_io *io)
+{
+	const struct iovec whole = { io->ciphertext, io->length };
+	const struct iovec *pieces = io->pieces == NULL ? &whole : io->pieces;
+	uint32_t done = 0;
+
+	for (uint32_t i = 0; i < pieces_of(io); i++) {
+		const uint64_t ciphertext = (uintptr_t)io->ciphertext + done;
+		const uint64_t plaintext = (uintptr_t)pieces[i].iov_base;
+
+		*range++ = (struct tresor_range){
+			.in = io->op == PLAIN_READ ? ciphertext : plaintext,
+			.out = io->op == PLAIN_READ ? plaintext : ciphertext,
+			.sector = (io->offset + done) / 512,
+			.length = (uint32_t)pieces[i].iov_len,
+		};
+		done += (uint32_t)pieces[i].iov_len;
+	}
+	return range;
+}
+
+/* Everything on the list, with as few entries into the enclave as its limit of ranges allows. */
+static void crypt(struct plain_queue *queue, struct list *list, bool decrypt)
+{
+	struct plain_io *io = list->first;
+
+	empty(list);
+	while (io != NULL) {
+		struct tresor_range *range = queue->ranges;
+		struct plain_io *first = io, *after;
+		int error;
+
+		while (io != NULL && range + pieces_of(io) <= queue->ranges + TRESOR_RANGES) {
+			range = add_ranges(range, io);
+			io = io->next;
+		}
+		after = io;
+		error = volume_key_crypt(queue->key, decrypt, queue->ranges, (uint32_t)(range - queue->ranges));
+		for (struct plain_io *each = first; each != after;) {
+			struct plain_io *next = each->next;
+
+			each->encrypted = !decrypt && error == 0;
+			if (error != 0 || decrypt)
+				end(queue, each, error);
+			else
+				write_sectors(queue, each);
+			each = next;
+		}
+	}
+}
+
+static bool fits(const struct plain_queue *queue, const struct plain_io *io)
+{
+	const uint64_t size = __atomic_load_n(&queue->volume->size, __ATOMIC_RELAXED);
+	const uint32_t sector = queue->volume->sector_size;
+
+	return io->length > 0 && io->length <= TRESOR_RANGE_SIZE && io->offset <= size &&
+	       io->length <= size - io->offset && io->offset % sector == 0 && io->length % sector == 0 &&
+	       (io->pieces == NULL || (io->count > 0 && io->count <= PLAIN_PIECES));
+}
+
+void plain_queue_put(struct plain_queue *queue, struct plain_io *io)
+{
+	io->queue = queue;
+	io->encrypted = false;
+	if (io->op == PLAIN_FLUSH) {
+		put_disk(queue, io, DISK_SYNC, false);
+	} else if (!fits(queue, io)) {
+		end(queue, io, EINVAL);
+	} else if (io->op == PLAIN_READ) {
+		read_sectors(queue, io);
+	} else if (queue->volume->read_only) {
+		end(queue, io, EROFS);
+	} else {
+		append(&queue->encrypt, io);
+	}
+}
+
+/* Decrypts what was read, and tells what has ended. What is told may put more: that is for the next turn. */
+static void tell(struct plain_queue *queue)
+{
+	struct plain_io *io;
+
+	if (queue->decrypt.first != NULL)
+		crypt(queue, &queue->decrypt, true);
+	io = queue->ended.first;
+	empty(&queue->ended);
+	while (io != NULL) {
+		struct plain_io *next = io->next;
+
+		io->done(io);
+		io = next;
+	}
+}
+
+void plain_queue_turn(struct plain_queue *queue, bool wait)
+{
+	if (queue->encrypt.first != NULL)
+		crypt(queue, &queue->encrypt, false);
+	disk_queue_turn(queue->queue, wait && queue->ended.first == NULL && queue->decrypt.first == NULL);
+	tell(queue);
+}
+
+struct plain_queue *plain_queue_open(struct plain_volume *volume, const struct disk_queue_options *options)
+{
+	struct plain_queue *queue = calloc(1, sizeof(*queue));
+
+	if (queue == NULL)
+		return NULL;
+	queue->queue = disk_queue_open(volume->disk, options);
+	if (queue->queue == NULL) {
+		const int cause = errno;
+
+		free(queue);
+		errno = cause;
+		return NULL;
+	}
+	queue->volume = volume;
+	queue->disk = disk_ref(volume->disk);
+	queue->key = volume_key_ref(volume->key);
+	queue->next_read = UINT64_MAX;
+	empty(&queue->encrypt);
+	empty(&queue->decrypt);
+	empty(&queue->ended);
+	return queue;
+}
+
+struct disk_queue *plain_queue_disk(struct plain_queue *queue)
+{
+	return queue->queue;
+}
+
+bool plain_queue_close(struct plain_queue *queue, int ms)
+{
+	/* Nothing is put any more: one turn encrypts and tells what has been. */
+	plain_queue_turn(queue, false);
+	if (!disk_queue_close(queue->queue, ms))
+		return false;
+	tell(queue);
+	disk_unref(queue->disk);
+	volume_key_unref(queue->key);
+	free(queue);
+	return true;
+}

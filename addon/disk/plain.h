@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Plaintext requests of whole sectors on a disk queue: ciphertext to and from the
+ * disk, through the enclave in batches, as completions come and requests are put.
+ * What needs to wait for a key, for somebody else, or is an error to be told
+ * is not decided here: `done` says which, and nothing is acknowledged.
+ * Belongs to one thread, as its queue does.
+ */
+#ifndef TRESOR_DISK_PLAIN_H
+#define TRESOR_DISK_PLAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "addon/disk/key.h"
+#include "addon/disk/queue.h"
+
+enum plain_op { PLAIN_READ, PLAIN_WRITE, PLAIN_FLUSH };
+
+/* What the volume is; the owner changes `size` when it grows. */
+struct plain_volume {
+	struct disk *disk;
+	struct volume_key *key;
+	uint64_t offset;	/* bytes: where the segment starts in the store */
+	uint64_t size;		/* atomic; bytes of plaintext */
+	uint32_t sector_size;
+	bool read_only;
+	bool direct;		/* writes go past the page cache, as reads that it does not hold always do */
+};
+
+/* The caller's, with all its memory, until `done`. */
+struct plain_io {
+	enum plain_op op;
+	bool fua;
+	uint64_t offset;	/* bytes of the volume, whole sectors */
+	uint32_t length;	/* whole sectors, at most TRESOR_RANGE_SIZE; 0 for a flush */
+	uint8_t *ciphertext;	/* page aligned, `length` bytes; undefined afterwards unless it is the plaintext */
+	const struct iovec
+		*pieces;	/* the plaintext: whole sectors each, 8-byte aligned; NULL: in the place of the ciphertext */
+	uint32_t count;		/* of pieces, at most PLAIN_PIECES */
+	/*
+	 * When done: 0, or an errno. ENOKEY: no key now; of a write without pieces `ciphertext` may have become
+	 * ciphertext only when `encrypted` says so, and is then to be written as it is.
+	 */
+	int error;
+	bool encrypted;
+	void (*done)(struct plain_io *io);
+	/* plain.c's own. */
+	struct disk_io disk;
+	struct plain_queue *queue;
+	struct plain_io *next;
+};
+#define PLAIN_PIECES	64u
+
+struct plain_queue;
+
+/* With references to the volume's disk and key; `volume` stays the caller's. NULL with errno. */
+struct plain_queue *plain_queue_open(struct plain_volume *volume, const struct disk_queue_options *options);
+struct disk_queue *plain_queue_disk(struct plain_queue *queue);
+/* Checks the range (EINVAL, EROFS by `done`). Takes it; begun by the next turn. */
+void plain_queue_put(struct plain_queue *queue, struct plain_io *io);
+/* As disk_queue_turn. */
+void plain_queue_turn(struct plain_queue *queue, bool wait);
+/* As disk_queue_close. */
+bool plain_queue_close(struct plain_queue *queue, int ms);
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A queue by threads of its own, each carrying out one request at a time. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "addon/disk/engine.h"
+
+#define THREADS		8u
+#define STACK_SIZE	(128u * 1024u)
+
+struct list {
+	struct disk_io *first, **last;
+};
+
+struct engine {
+	struct disk *disk;
+	void (*ended)(struct disk_io *io, int result);
+	int event;		/* readable: something is in `done` */
+	unsigned inflight, room;	/* the owner's */
+	pthread_t threads[THREADS];
+	unsigned started;	/* the owner's */
+	/* Under the lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	unsigned idle;
+	bool closing;
+	struct list todo, done;
+};
+
+static void append(struct list *list, struct disk_io *io)
+{
+	io->next = NULL;
+	*list->last = io;
+	list->last = &io->next;
+}
+
+static void empty(struct list *list)
+{
+	list->first = NULL;
+	list->last = &list->first;
+}
+
+static int carry_out(const struct disk *disk, const struct disk_io *io)
+{
+	const int fd = io->direct ? disk->direct : disk->cached;
+	const struct iovec rest = { io->memory + io->moved, io->length - io->moved };
+	const off_t offset = (off_t)(io->offset + io->moved);
+	ssize_t result = -1;
+
+	switch (io->op) {
+	case DISK_READ:
+		result = preadv2(fd, &rest, 1, offset, 0);
+		break;
+	case DISK_WRITE:
+		result = pwritev2(fd, &rest, 1, offset, io->durable ? RWF_DSYNC : 0);
+		break;
+	case DISK_SYNC:
+		result = fdatasync(fd);
+		break;
+	case DISK_PUNCH:
+		result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, io->length);
+		break;
+	}
+	return result < 0 ? -errno : (int)result;
+}
+
+static void *serve(void *argument)
+{
+	struct engine *engine = argument;
+
+	pthread_mutex_lock(&engine->lock);
+	while (!engine->closing) {
+		struct disk_io *io = engine->todo.first;
+		const uint64_t one = 1;
+
+		if (io == NULL) {
+			engine->idle++;
+			pthread_cond_wait(&engine->work, &engine->lock);
+			engine->idle--;
+			continue;
+		}
+		engine->todo.first = io->next;
+		if (engine->todo.first == NULL)
+			engine->todo.last = &engine->todo.first;
+		pthread_mutex_unlock(&engine->lock);
+		io->result = carry_out(engine->disk, io);
+		pthread_mutex_lock(&engine->lock);
+		if (engine->done.first == NULL)
+			(void)!write(engine->event, &one, sizeof(one));
+		append(&engine->done, io);
+	}
+	pthread_mutex_unlock(&engine->lock);
+	return NULL;
+}
+
+static void pool_close(struct engine *engine)
+{
+	pthread_mutex_lock(&engine->lock);
+	engine->closing = true;
+	pthread_cond_broadcast(&engine->work);
+	pthread_mutex_unlock(&engine->lock);
+	for (unsigned i = 0; i < engine->started; i++)
+		pthread_join(engine->threads[i], NULL);
+	pthread_cond_destroy(&engine->work);
+	pthread_mutex_destroy(&engine->lock);
+	close(engine->event);
+	free(engine);
+}
+
+static bool start(struct engine *engine)
+{
+	pthread_attr_t attributes;
+	sigset_t all, before;
+	int error;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	/* Signals are for others. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&engine->threads[engine->started], &attributes, serve, engine);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+	engine->started += error == 0;
+	errno = error;
+	return error == 0;
+}
+
+static struct engine *pool_open(struct disk *disk, const struct disk_queue_options *options,
+				void (*ended)(struct disk_io *io, int result))
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+
+	if (engine == NULL)
+		return NULL;
+	*engine = (struct engine){ .disk = disk, .ended = ended, .room = options->entries };
+	empty(&engine->todo);
+	empty(&engine->done);
+	engine->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	pthread_mutex_init(&engine->lock, NULL);
+	pthread_cond_init(&engine->work, NULL);
+	/* With one thread everything can be carried out; more are started as they are wanted. */
+	if (engine->event >= 0 && start(engine))
+		return engine;
+	const int cause = errno;
+
+	pool_close(engine);
+	errno = cause;
+	return NULL;
+}
+
+static bool pool_begin(struct engine *engine, struct disk_io *io)
+{
+	bool busy;
+
+	if (engine->inflight >= engine->room)
+		return false;
+	engine->inflight++;
+	pthread_mutex_lock(&engine->lock);
+	append(&engine->todo, io);
+	busy = engine->idle == 0;
+	pthread_cond_signal(&engine->work);
+	pthread_mutex_unlock(&engine->lock);
+	if (busy && engine->started < THREADS)
+		start(engine);
+	return true;
+}
+
+static void pool_turn(struct engine *engine, bool wait)
+{
+	struct pollfd event = { .fd = engine->event, .events = POLLIN };
+	struct disk_io *io;
+	uint64_t count;
+
+	if (wait && engine->inflight > 0)
+		poll(&event, 1, -1);
+	pthread_mutex_lock(&engine->lock);
+	(void)!read(engine->event, &count, sizeof(count));
+	io = engine->done.first;
+	empty(&engine->done);
+	pthread_mutex_unlock(&engine->lock);
+	while (io != NULL) {
+		struct disk_io *next = io->next;
+
+		engine->inflight--;
+		engine->ended(io, io->result);
+		io = next;
+	}
+}
+
+static int pool_fd(const struct engine *engine)
+{
+	return engine->event;
+}
+
+const struct engine_ops pool_engine = {
+	.open = pool_open,
+	.begin = pool_begin,
+	.turn = pool_turn,
+	.fd = pool_fd,
+	.close = pool_close,
+};

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "addon/disk/queue.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "addon/disk/engine.h"
+
+/* So often a request is begun again that the kernel had no memory or no slot for (EAGAIN). */
+#define TRIES	64u
+
+struct list {
+	struct disk_io *first, **last;
+};
+
+struct disk_queue {
+	struct disk *disk;
+	const struct engine_ops *ops;
+	struct engine *engine;
+	unsigned pending;	/* put and not done */
+	struct list waiting;	/* put, or left in part, and not begun */
+	struct list ended;	/* to be told */
+	/*
+	 * A sync covers only what was written before it began. Who asks while one is under way needs
+	 * one after it; all that ask meanwhile need no more than that one.
+	 */
+	struct disk_io sync;
+	struct list syncing, to_sync;	/* who asked: for the one under way, for the next one */
+};
+
+static void append(struct list *list, struct disk_io *io)
+{
+	io->next = NULL;
+	*list->last = io;
+	list->last = &io->next;
+}
+
+static void empty(struct list *list)
+{
+	list->first = NULL;
+	list->last = &list->first;
+}
+
+static struct disk_io *take(struct list *list)
+{
+	struct disk_io *io = list->first;
+
+	if (io == NULL)
+		return NULL;
+	list->first = io->next;
+	if (list->first == NULL)
+		list->last = &list->first;
+	return io;
+}
+
+static void end(struct disk_queue *queue, struct disk_io *io, int error)
+{
+	io->error = error;
+	append(&queue->ended, io);
+}
+
+static int failed(const struct disk_queue *queue)
+{
+	return __atomic_load_n(&queue->disk->failed, __ATOMIC_ACQUIRE);
+}
+
+/* The first failure stays: the system tells of pages it could not write once, and forgets them. */
+static void fail(struct disk_queue *queue, int error)
+{
+	int none = 0;
+
+	__atomic_compare_exchange_n(&queue->disk->failed, &none, error, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+static void begin_waiting(struct disk_queue *queue)
+{
+	while (queue->waiting.first != NULL && queue->ops->begin(queue->engine, queue->waiting.first)) {
+		unsigned now = __atomic_add_fetch(&queue->disk->inflight, 1, __ATOMIC_RELAXED);
+
+		/* A race between two threads loses the smaller one, or counts one too few. */
+		if (now > __atomic_load_n(&queue->disk->deepest, __ATOMIC_RELAXED))
+			__atomic_store_n(&queue->disk->deepest, now, __ATOMIC_RELAXED);
+		take(&queue->waiting);
+	}
+}
+
+/* Begins the next one unless one is under way. */
+static void begin_sync(struct disk_queue *queue)
+{
+	if (queue->syncing.first != NULL || queue->to_sync.first == NULL)
+		return;
+	queue->syncing.first = queue->to_sync.first;
+	queue->syncing.last = queue->to_sync.last;
+	empty(&queue->to_sync);
+	queue->sync = (struct disk_io){ .op = DISK_SYNC, .queue = queue };
+	append(&queue->waiting, &queue->sync);
+}
+
+static void end_sync(struct disk_queue *queue, int error)
+{
+	struct disk_io *io;
+
+	if (error != 0)
+		fail(queue, error);
+	while ((io = take(&queue->syncing)) != NULL)
+		end(queue, io, error != 0 ? EIO : 0);
+	if (failed(queue) != 0)
+		while ((io = take(&queue->to_sync)) != NULL)
+			end(queue, io, EIO);
+	begin_sync(queue);
+}
+
+/* All of a write is written. */
+static void written(struct disk_queue *queue, struct disk_io *io)
+{
+	if (!io->durable || io->direct) {
+		end(queue, io, 0);
+		return;
+	}
+	append(&queue->to_sync, io);
+	begin_sync(queue);
+}
+
+/* An engine's answer. */
+static void ended(struct disk_io *io, int result)
+{
+	struct disk_queue *queue = io->queue;
+
+	__atomic_sub_fetch(&queue->disk->inflight, 1, __ATOMIC_RELAXED);
+	if (result == -EINTR || (result == -EAGAIN && io->tries++ < TRIES)) {
+		append(&queue->waiting, io);
+		return;
+	}
+	if (io == &queue->sync) {
+		end_sync(queue, result < 0 ? -result : 0);
+		return;
+	}
+	if (result < 0) {
+		/*
+		 * Of a durable write past the page cache, the write or the sync: which is not told. Only what is found
+		 * before anything is written leaves the writes before it as they were.
+		 */
+		if (io->durable && io->direct && result != -ENOSPC && result != -EINVAL)
+			fail(queue, -result);
+		end(queue, io, result == -EAGAIN ? EIO : -result);
+		return;
+	}
+	if (io->op == DISK_PUNCH) {
+		end(queue, io, 0);
+		return;
+	}
+	io->moved += (uint32_t)result;
+	if (io->moved == io->length) {
+		if (io->op == DISK_WRITE)
+			written(queue, io);
+		else
+			end(queue, io, 0);
+		return;
+	}
+	/* The end of the store; past the page cache, also one within a block: the rest could not begin there. */
+	if (result == 0 || (io->direct && (uint32_t)result % queue->disk->block != 0)) {
+		end(queue, io, EIO);
+		return;
+	}
+	/* In part, as when a file system is full: the rest has the error, if there is one. */
+	append(&queue->waiting, io);
+}
+
+struct disk_queue *disk_queue_open(struct disk *disk, const struct disk_queue_options *options)
+{
+	struct disk_queue *queue = calloc(1, sizeof(*queue));
+
+	if (queue == NULL)
+		return NULL;
+	queue->ops = disk->engine == DISK_RING ? &ring_engine : &pool_engine;
+	queue->engine = queue->ops->open(disk, options, ended);
+	if (queue->engine == NULL) {
+		const int cause = errno;
+
+		free(queue);
+		errno = cause;
+		return NULL;
+	}
+	queue->disk = disk_ref(disk);
+	empty(&queue->waiting);
+	empty(&queue->ended);
+	empty(&queue->syncing);
+	empty(&queue->to_sync);
+	return queue;
+}
+
+void disk_queue_put(struct disk_queue *queue, struct disk_io *io)
+{
+	io->queue = queue;
+	io->moved = io->tries = 0;
+	queue->pending++;
+	if (io->op != DISK_READ && failed(queue) != 0) {
+		end(queue, io, EIO);
+	} else if (io->op == DISK_SYNC) {
+		append(&queue->to_sync, io);
+		begin_sync(queue);
+	} else if (io->op == DISK_WRITE && !disk_holds(queue->disk, io->offset, io->length)) {
+		/*
+		 * Nothing is written past the end of a regular file: it would come back between its new end and the
+		 * write as zeros, which decrypt to garbage. One that is cut off after this look is extended all the same.
+		 */
+		end(queue, io, EIO);
+	} else {
+		append(&queue->waiting, io);
+	}
+}
+
+void disk_queue_turn(struct disk_queue *queue, bool wait)
+{
+	struct disk_io *io;
+
+	begin_waiting(queue);
+	queue->ops->turn(queue->engine, wait && queue->ended.first == NULL);
+	/* What is told may put more: that is for the next turn. */
+	struct disk_io *first = queue->ended.first;
+
+	empty(&queue->ended);
+	while ((io = first) != NULL) {
+		first = io->next;
+		queue->pending--;
+		io->done(io);
+	}
+	begin_waiting(queue);
+}
+
+int disk_queue_fd(const struct disk_queue *queue)
+{
+	return queue->ops->fd(queue->engine);
+}
+
+unsigned disk_queue_pending(const struct disk_queue *queue)
+{
+	return queue->pending;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+bool disk_queue_close(struct disk_queue *queue, int ms)
+{
+	const int64_t until = now_ms() + ms;
+
+	for (;;) {
+		struct pollfd event = { .fd = disk_queue_fd(queue), .events = POLLIN };
+		int64_t left;
+
+		disk_queue_turn(queue, false);
+		left = until - now_ms();
+		if (queue->pending == 0 || left <= 0)
+			break;
+		/* What was begun last is submitted by the next turn. */
+		poll(&event, 1, queue->waiting.first != NULL || left < 10 ? 1 : 10);
+	}
+	if (queue->pending > 0) {
+		__atomic_add_fetch(&queue->disk->stranded, queue->pending, __ATOMIC_RELAXED);
+		return false;
+	}
+	queue->ops->close(queue->engine);
+	disk_unref(queue->disk);
+	free(queue);
+	return true;
+}
+
+struct uring *disk_queue_ring(struct disk_queue *queue)
+{
+	return queue->ops == &ring_engine ? ring_engine_ring(queue->engine) : NULL;
+}
+
+struct io_uring_sqe *disk_queue_sqe(struct disk_queue *queue)
+{
+	return ring_engine_sqe(queue->engine);
+}
+
+void disk_queue_listen(struct disk_queue *queue, void (*completed)(void *context, uint64_t user_data, int32_t result),
+		       void *context)
+{
+	ring_engine_listen(queue->engine, completed, context);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "addon/io/patience.h"
+
+#include <sys/resource.h>
+#include <time.h>
+
+/*
+ * A write that took longer, and slept, has waited for a disk; the next ones are
+ * left to those who may wait, twenty times as long, or a second if that is less.
+ */
+#define LONG_NS		5000000ll
+#define PAUSE		20
+#define PAUSE_MAX_NS	1000000000ll
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+/* How often this thread gave its CPU away. Others take it, too, also a hypervisor: that does not count. */
+static long sleeps(void)
+{
+	struct rusage usage = { 0 };
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw;
+}
+
+bool patience_begin(const struct patience *patience, struct timing *timing)
+{
+	timing->began = now_ns();
+	timing->slept = sleeps();
+	return timing->began >= patience->paused_until;
+}
+
+void patience_end(struct patience *patience, const struct timing *timing)
+{
+	const int64_t took = now_ns() - timing->began;
+
+	if (took > LONG_NS && sleeps() != timing->slept)
+		patience->paused_until =
+			timing->began + took + (PAUSE * took < PAUSE_MAX_NS ? PAUSE * took : PAUSE_MAX_NS);
+}
