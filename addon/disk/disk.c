@@ -136,7 +136,11 @@ bool disk_holds(const struct disk *disk, uint64_t offset, uint64_t length)
 {
 	struct stat stat;
 
-	return !disk->regular || (fstat(disk->cached, &stat) == 0 && offset + length <= (uint64_t)stat.st_size);
+	if (!disk->regular)
+		return true;
+	if (fstat(disk->cached, &stat) != 0)
+		return false;
+	return length <= (uint64_t)stat.st_size && offset <= (uint64_t)stat.st_size - length;
 }
 
 enum disk_cached disk_caches(const struct disk *disk, uint64_t offset, uint64_t length)

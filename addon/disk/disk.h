@@ -25,7 +25,7 @@ struct disk {
 	int failed;		/* errno of a sync that failed; stays: what was written before may be lost */
 	unsigned inflight;	/* requests under way in all queues */
 	unsigned deepest;	/* the most there have been */
-	unsigned stranded;	/* given up at a close: the device never answered, their memory stays */
+	unsigned stranded;	/* given up at a close: system calls that never ended, their memory stays */
 	unsigned references;
 };
 

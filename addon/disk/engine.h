@@ -10,14 +10,24 @@
 struct engine;
 
 struct engine_ops {
-	/* NULL with errno. `ended`: see below. */
-	struct engine *(*open)(struct disk *disk, const struct disk_queue_options *options,
+	/* NULL with errno. `sync`: the queue's own descriptor for syncs. `ended`: see below. */
+	struct engine *(*open)(struct disk *disk, int sync, const struct disk_queue_options *options,
 			       void (*ended)(struct disk_io *io, int result));
-	/* What is left of the request: `moved` bytes of it are done. False: no room before a turn. */
+	/*
+	 * What is left of the request: `moved` bytes of it are done. Takes it, `next` with it. False: no room
+	 * before a turn, the request is untouched.
+	 */
 	bool (*begin)(struct engine *engine, struct disk_io *io);
 	/* Calls `ended` for what has ended, with the result of its system call: bytes, 0, or a negative errno. */
 	void (*turn)(struct engine *engine, bool wait);
+	/*
+	 * What was begun is under way, or the descriptor is readable, so that poll(2) on it wakes. `ended` is not called.
+	 * False: the system had no memory for it, which was waited for a little; turn again.
+	 */
+	bool (*submit)(struct engine *engine);
 	int (*fd)(const struct engine *engine);
+	/* Nothing is begun any more. What the device does not hold yet ends with ECANCELED in later turns. */
+	void (*cancel)(struct engine *engine);
 	/* Nothing is under way. */
 	void (*close)(struct engine *engine);
 };

@@ -80,15 +80,17 @@ int volume_key_crypt(struct volume_key *key, bool decrypt, const struct tresor_r
 	pthread_mutex_unlock(&key->lock);
 	if (enclave == NULL)
 		return ENOKEY;
-	status = tresor_enclave_enter(enclave, &request);
+	/* Lost before is not lost while it was at it. */
+	status = tresor_enclave_alive(enclave) ? tresor_enclave_enter(enclave, &request) : TRESOR_E_DEAD;
 	tresor_enclave_unref(enclave);
 	switch (status) {
 	case TRESOR_OK:
 		return 0;
 	case TRESOR_E_HANDLE:
 	case TRESOR_E_DEAD:
-	case TRESOR_ENTER_LOST:
 		return ENOKEY;
+	case TRESOR_ENTER_LOST:
+		return EOWNERDEAD;
 	default:
 		return EIO;
 	}

@@ -25,8 +25,9 @@ void volume_key_set(struct volume_key *key, struct tresor_enclave *enclave, uint
 void volume_key_clear(struct volume_key *key);
 
 /*
- * One entry for all ranges, 1 to TRESOR_RANGES. 0; ENOKEY: there is no key now, or it went meanwhile, or its
- * enclave did (nothing of the ranges is to be used); EIO: the enclave refused them.
+ * One entry for all ranges, 1 to TRESOR_RANGES. 0; ENOKEY: there is no key now, nothing was done; EOWNERDEAD:
+ * nor is there any more, its enclave was lost while it was at it, and any part of the ranges may have been
+ * done; EIO: the enclave refused them, nothing was done.
  */
 int volume_key_crypt(struct volume_key *key, bool decrypt, const struct tresor_range *ranges, uint32_t count);
 

@@ -159,6 +159,14 @@ static struct tresor_range *add_ranges(struct tresor_range *range, const struct 
 	return range;
 }
 
+/* What is in place may be half encrypted when the enclave died at it: nobody may encrypt it again. */
+static int without_key(const struct plain_io *io, int error)
+{
+	if (error != EOWNERDEAD)
+		return error;
+	return io->op == PLAIN_WRITE && io->pieces == NULL ? EIO : ENOKEY;
+}
+
 /* Everything on the list, with as few entries into the enclave as its limit of ranges allows. */
 static void crypt(struct plain_queue *queue, struct list *list, bool decrypt)
 {
@@ -180,13 +188,33 @@ static void crypt(struct plain_queue *queue, struct list *list, bool decrypt)
 			struct plain_io *next = each->next;
 
 			each->encrypted = !decrypt && error == 0;
-			if (error != 0 || decrypt)
-				end(queue, each, error);
+			if (error != 0)
+				end(queue, each, without_key(each, error));
+			else if (decrypt)
+				end(queue, each, 0);
 			else
 				write_sectors(queue, each);
 			each = next;
 		}
 	}
+}
+
+static bool pieces_fit(const struct plain_io *io, uint32_t sector)
+{
+	uint64_t sum = 0;
+
+	if (io->pieces == NULL)
+		return true;
+	if (io->count > PLAIN_PIECES)
+		return false;
+	for (uint32_t i = 0; i < io->count; i++) {
+		const size_t length = io->pieces[i].iov_len;
+
+		if (length == 0 || length > io->length || length % sector != 0)
+			return false;
+		sum += length;
+	}
+	return sum == io->length;
 }
 
 static bool fits(const struct plain_queue *queue, const struct plain_io *io)
@@ -196,7 +224,7 @@ static bool fits(const struct plain_queue *queue, const struct plain_io *io)
 
 	return io->length > 0 && io->length <= TRESOR_RANGE_SIZE && io->offset <= size &&
 	       io->length <= size - io->offset && io->offset % sector == 0 && io->length % sector == 0 &&
-	       (io->pieces == NULL || (io->count > 0 && io->count <= PLAIN_PIECES));
+	       pieces_fit(io, sector);
 }
 
 void plain_queue_put(struct plain_queue *queue, struct plain_io *io)
@@ -233,12 +261,14 @@ static void tell(struct plain_queue *queue)
 	}
 }
 
-void plain_queue_turn(struct plain_queue *queue, bool wait)
+bool plain_queue_turn(struct plain_queue *queue, bool wait)
 {
 	if (queue->encrypt.first != NULL)
 		crypt(queue, &queue->encrypt, false);
 	disk_queue_turn(queue->queue, wait && queue->ended.first == NULL && queue->decrypt.first == NULL);
 	tell(queue);
+	return queue->encrypt.first != NULL || queue->decrypt.first != NULL || queue->ended.first != NULL ||
+	       disk_queue_due(queue->queue);
 }
 
 struct plain_queue *plain_queue_open(struct plain_volume *volume, const struct disk_queue_options *options)
@@ -272,11 +302,14 @@ struct disk_queue *plain_queue_disk(struct plain_queue *queue)
 
 bool plain_queue_close(struct plain_queue *queue, int ms)
 {
-	/* Nothing is put any more: one turn encrypts and tells what has been. */
+	bool closed;
+
+	/* Nothing is put any more: one turn encrypts what has been, and the last ends are those of the disk's. */
 	plain_queue_turn(queue, false);
-	if (!disk_queue_close(queue->queue, ms))
-		return false;
+	closed = disk_queue_close(queue->queue, ms);
 	tell(queue);
+	if (!closed)
+		return false;
 	disk_unref(queue->disk);
 	volume_key_unref(queue->key);
 	free(queue);

@@ -36,12 +36,13 @@ struct plain_io {
 	uint64_t offset;	/* bytes of the volume, whole sectors */
 	uint32_t length;	/* whole sectors, at most TRESOR_RANGE_SIZE; 0 for a flush */
 	uint8_t *ciphertext;	/* page aligned, `length` bytes; undefined afterwards unless it is the plaintext */
-	const struct iovec
-		*pieces;	/* the plaintext: whole sectors each, 8-byte aligned; NULL: in the place of the ciphertext */
+	/* The plaintext, `length` bytes in all: whole sectors each, 8-byte aligned. NULL: in the place of the ciphertext. */
+	const struct iovec *pieces;
 	uint32_t count;		/* of pieces, at most PLAIN_PIECES */
 	/*
-	 * When done: 0, or an errno. ENOKEY: no key now; of a write without pieces `ciphertext` may have become
-	 * ciphertext only when `encrypted` says so, and is then to be written as it is.
+	 * When done: 0, or an errno. ENOKEY: no key now; nothing was written, and a write's plaintext is whole.
+	 * EIO also of a write without pieces whose plaintext is lost: the enclave died while it encrypted in place.
+	 * `encrypted`, of a write: `ciphertext` is the ciphertext, which the disk may not have.
 	 */
 	int error;
 	bool encrypted;
@@ -55,13 +56,13 @@ struct plain_io {
 
 struct plain_queue;
 
-/* With references to the volume's disk and key; `volume` stays the caller's. NULL with errno. */
+/* With references to the volume's disk and key; `volume` stays the caller's, until the close. NULL with errno. */
 struct plain_queue *plain_queue_open(struct plain_volume *volume, const struct disk_queue_options *options);
 struct disk_queue *plain_queue_disk(struct plain_queue *queue);
 /* Checks the range (EINVAL, EROFS by `done`). Takes it; begun by the next turn. */
 void plain_queue_put(struct plain_queue *queue, struct plain_io *io);
 /* As disk_queue_turn. */
-void plain_queue_turn(struct plain_queue *queue, bool wait);
+bool plain_queue_turn(struct plain_queue *queue, bool wait);
 /* As disk_queue_close. */
 bool plain_queue_close(struct plain_queue *queue, int ms);
 

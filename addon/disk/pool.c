@@ -22,6 +22,7 @@ struct list {
 
 struct engine {
 	struct disk *disk;
+	int sync;		/* descriptor */
 	void (*ended)(struct disk_io *io, int result);
 	int event;		/* readable: something is in `done` */
 	unsigned inflight, room;	/* the owner's */
@@ -30,7 +31,7 @@ struct engine {
 	/* Under the lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	unsigned idle;
+	unsigned idle, queued;	/* threads that wait; requests in `todo` */
 	bool closing;
 	struct list todo, done;
 };
@@ -48,9 +49,9 @@ static void empty(struct list *list)
 	list->last = &list->first;
 }
 
-static int carry_out(const struct disk *disk, const struct disk_io *io)
+static int carry_out(const struct engine *engine, const struct disk_io *io)
 {
-	const int fd = io->direct ? disk->direct : disk->cached;
+	const int fd = io->direct ? engine->disk->direct : engine->disk->cached;
 	const struct iovec rest = { io->memory + io->moved, io->length - io->moved };
 	const off_t offset = (off_t)(io->offset + io->moved);
 	ssize_t result = -1;
@@ -60,16 +61,26 @@ static int carry_out(const struct disk *disk, const struct disk_io *io)
 		result = preadv2(fd, &rest, 1, offset, 0);
 		break;
 	case DISK_WRITE:
-		result = pwritev2(fd, &rest, 1, offset, io->durable ? RWF_DSYNC : 0);
+		result = pwritev2(fd, &rest, 1, offset, io->durable && io->direct ? RWF_DSYNC : 0);
 		break;
 	case DISK_SYNC:
-		result = fdatasync(fd);
+		result = fdatasync(engine->sync);
 		break;
 	case DISK_PUNCH:
 		result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, io->length);
 		break;
 	}
 	return result < 0 ? -errno : (int)result;
+}
+
+/* Under the lock. */
+static void finish(struct engine *engine, struct disk_io *io)
+{
+	const uint64_t one = 1;
+
+	if (engine->done.first == NULL)
+		(void)!write(engine->event, &one, sizeof(one));
+	append(&engine->done, io);
 }
 
 static void *serve(void *argument)
@@ -79,7 +90,6 @@ static void *serve(void *argument)
 	pthread_mutex_lock(&engine->lock);
 	while (!engine->closing) {
 		struct disk_io *io = engine->todo.first;
-		const uint64_t one = 1;
 
 		if (io == NULL) {
 			engine->idle++;
@@ -90,23 +100,40 @@ static void *serve(void *argument)
 		engine->todo.first = io->next;
 		if (engine->todo.first == NULL)
 			engine->todo.last = &engine->todo.first;
+		engine->queued--;
 		pthread_mutex_unlock(&engine->lock);
-		io->result = carry_out(engine->disk, io);
+		io->result = carry_out(engine, io);
 		pthread_mutex_lock(&engine->lock);
-		if (engine->done.first == NULL)
-			(void)!write(engine->event, &one, sizeof(one));
-		append(&engine->done, io);
+		finish(engine, io);
 	}
 	pthread_mutex_unlock(&engine->lock);
 	return NULL;
 }
 
-static void pool_close(struct engine *engine)
+/* A thread that is in a system call ends after it. */
+static void pool_cancel(struct engine *engine)
 {
+	struct disk_io *io;
+
 	pthread_mutex_lock(&engine->lock);
 	engine->closing = true;
 	pthread_cond_broadcast(&engine->work);
+	io = engine->todo.first;
+	empty(&engine->todo);
+	engine->queued = 0;
+	while (io != NULL) {
+		struct disk_io *next = io->next;
+
+		io->result = -ECANCELED;
+		finish(engine, io);
+		io = next;
+	}
 	pthread_mutex_unlock(&engine->lock);
+}
+
+static void pool_close(struct engine *engine)
+{
+	pool_cancel(engine);
 	for (unsigned i = 0; i < engine->started; i++)
 		pthread_join(engine->threads[i], NULL);
 	pthread_cond_destroy(&engine->work);
@@ -134,14 +161,14 @@ static bool start(struct engine *engine)
 	return error == 0;
 }
 
-static struct engine *pool_open(struct disk *disk, const struct disk_queue_options *options,
+static struct engine *pool_open(struct disk *disk, int sync, const struct disk_queue_options *options,
 				void (*ended)(struct disk_io *io, int result))
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
 
 	if (engine == NULL)
 		return NULL;
-	*engine = (struct engine){ .disk = disk, .ended = ended, .room = options->entries };
+	*engine = (struct engine){ .disk = disk, .sync = sync, .ended = ended, .room = options->entries };
 	empty(&engine->todo);
 	empty(&engine->done);
 	engine->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -159,17 +186,19 @@ static struct engine *pool_open(struct disk *disk, const struct disk_queue_optio
 
 static bool pool_begin(struct engine *engine, struct disk_io *io)
 {
-	bool busy;
+	bool more;
 
 	if (engine->inflight >= engine->room)
 		return false;
 	engine->inflight++;
 	pthread_mutex_lock(&engine->lock);
 	append(&engine->todo, io);
-	busy = engine->idle == 0;
+	engine->queued++;
+	/* One that was woken still counts as idle until it runs. */
+	more = engine->queued > engine->idle;
 	pthread_cond_signal(&engine->work);
 	pthread_mutex_unlock(&engine->lock);
-	if (busy && engine->started < THREADS)
+	if (more && engine->started < THREADS)
 		start(engine);
 	return true;
 }
@@ -196,6 +225,13 @@ static void pool_turn(struct engine *engine, bool wait)
 	}
 }
 
+/* The threads have it already. */
+static bool pool_submit(struct engine *engine)
+{
+	(void)engine;
+	return true;
+}
+
 static int pool_fd(const struct engine *engine)
 {
 	return engine->event;
@@ -205,6 +241,8 @@ const struct engine_ops pool_engine = {
 	.open = pool_open,
 	.begin = pool_begin,
 	.turn = pool_turn,
+	.submit = pool_submit,
 	.fd = pool_fd,
+	.cancel = pool_cancel,
 	.close = pool_close,
 };

@@ -2,14 +2,20 @@
 #include "addon/disk/queue.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "addon/disk/engine.h"
 
-/* So often a request is begun again that the kernel had no memory or no slot for (EAGAIN). */
+/* So often a request is begun again that was interrupted, or that the kernel had no memory or no slot for (EAGAIN). */
 #define TRIES	64u
+
+/* Of a close, beyond its time: for what was cancelled to come back. */
+#define GRACE_MS	100
 
 struct list {
 	struct disk_io *first, **last;
@@ -19,7 +25,15 @@ struct disk_queue {
 	struct disk *disk;
 	const struct engine_ops *ops;
 	struct engine *engine;
+	/*
+	 * Of its own: the system tells of pages that it could not write once per open file. Two queues that
+	 * shared one would hear of it in one of two syncs, and the other one would answer that all is safe.
+	 */
+	int sync_fd;
 	unsigned pending;	/* put and not done */
+	unsigned begun;		/* the engine has them: with a sync of the queue's own */
+	bool giving_up;		/* nothing is begun any more */
+	bool due;		/* to be begun: put since the last turn, or the engine had no memory for it */
 	struct list waiting;	/* put, or left in part, and not begun */
 	struct list ended;	/* to be told */
 	/*
@@ -74,15 +88,31 @@ static void fail(struct disk_queue *queue, int error)
 	__atomic_compare_exchange_n(&queue->disk->failed, &none, error, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
+static void count_begun(struct disk_queue *queue)
+{
+	const unsigned now = __atomic_add_fetch(&queue->disk->inflight, 1, __ATOMIC_RELAXED);
+
+	queue->begun++;
+	/* Two threads at the same time may leave the smaller count: it is for people. */
+	if (now > __atomic_load_n(&queue->disk->deepest, __ATOMIC_RELAXED))
+		__atomic_store_n(&queue->disk->deepest, now, __ATOMIC_RELAXED);
+}
+
 static void begin_waiting(struct disk_queue *queue)
 {
-	while (queue->waiting.first != NULL && queue->ops->begin(queue->engine, queue->waiting.first)) {
-		unsigned now = __atomic_add_fetch(&queue->disk->inflight, 1, __ATOMIC_RELAXED);
+	struct disk_io *io;
 
-		/* A race between two threads loses the smaller one, or counts one too few. */
-		if (now > __atomic_load_n(&queue->disk->deepest, __ATOMIC_RELAXED))
-			__atomic_store_n(&queue->disk->deepest, now, __ATOMIC_RELAXED);
-		take(&queue->waiting);
+	queue->due = false;
+	while ((io = queue->waiting.first) != NULL) {
+		/* The engine links it elsewhere. */
+		struct disk_io *next = io->next;
+
+		if (!queue->ops->begin(queue->engine, io))
+			break;
+		queue->waiting.first = next;
+		if (next == NULL)
+			queue->waiting.last = &queue->waiting.first;
+		count_begun(queue);
 	}
 }
 
@@ -104,11 +134,12 @@ static void end_sync(struct disk_queue *queue, int error)
 
 	if (error != 0)
 		fail(queue, error);
+	/* Also when another queue's failed meanwhile. */
+	error = failed(queue) != 0 ? EIO : 0;
 	while ((io = take(&queue->syncing)) != NULL)
-		end(queue, io, error != 0 ? EIO : 0);
-	if (failed(queue) != 0)
-		while ((io = take(&queue->to_sync)) != NULL)
-			end(queue, io, EIO);
+		end(queue, io, error);
+	while (error != 0 && (io = take(&queue->to_sync)) != NULL)
+		end(queue, io, error);
 	begin_sync(queue);
 }
 
@@ -117,10 +148,12 @@ static void written(struct disk_queue *queue, struct disk_io *io)
 {
 	if (!io->durable || io->direct) {
 		end(queue, io, 0);
-		return;
+	} else if (queue->giving_up || failed(queue) != 0) {
+		end(queue, io, EIO);
+	} else {
+		append(&queue->to_sync, io);
+		begin_sync(queue);
 	}
-	append(&queue->to_sync, io);
-	begin_sync(queue);
 }
 
 /* An engine's answer. */
@@ -129,7 +162,14 @@ static void ended(struct disk_io *io, int result)
 	struct disk_queue *queue = io->queue;
 
 	__atomic_sub_fetch(&queue->disk->inflight, 1, __ATOMIC_RELAXED);
-	if (result == -EINTR || (result == -EAGAIN && io->tries++ < TRIES)) {
+	queue->begun--;
+	if (queue->giving_up && (result == -ECANCELED || result == -EINTR || result == -EAGAIN)) {
+		/* A sync's askers have been told. */
+		if (io != &queue->sync)
+			end(queue, io, EIO);
+		return;
+	}
+	if ((result == -EINTR || result == -EAGAIN) && io->tries++ < TRIES) {
 		append(&queue->waiting, io);
 		return;
 	}
@@ -142,9 +182,10 @@ static void ended(struct disk_io *io, int result)
 		 * Of a durable write past the page cache, the write or the sync: which is not told. Only what is found
 		 * before anything is written leaves the writes before it as they were.
 		 */
-		if (io->durable && io->direct && result != -ENOSPC && result != -EINVAL)
+		if (io->durable && io->direct && result != -ENOSPC && result != -EINVAL && result != -EAGAIN &&
+		    result != -EINTR)
 			fail(queue, -result);
-		end(queue, io, result == -EAGAIN ? EIO : -result);
+		end(queue, io, result == -EAGAIN || result == -EINTR ? EIO : -result);
 		return;
 	}
 	if (io->op == DISK_PUNCH) {
@@ -165,30 +206,51 @@ static void ended(struct disk_io *io, int result)
 		return;
 	}
 	/* In part, as when a file system is full: the rest has the error, if there is one. */
-	append(&queue->waiting, io);
+	if (queue->giving_up)
+		end(queue, io, EIO);
+	else
+		append(&queue->waiting, io);
+}
+
+/* The same file as `fd`, opened once more. */
+static int reopen(int fd)
+{
+	char path[sizeof("/proc/self/fd/") + 3 * sizeof(fd)];
+	const int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, (flags & O_ACCMODE) | O_CLOEXEC);
 }
 
 struct disk_queue *disk_queue_open(struct disk *disk, const struct disk_queue_options *options)
 {
 	struct disk_queue *queue = calloc(1, sizeof(*queue));
+	int cause;
 
 	if (queue == NULL)
 		return NULL;
 	queue->ops = disk->engine == DISK_RING ? &ring_engine : &pool_engine;
-	queue->engine = queue->ops->open(disk, options, ended);
-	if (queue->engine == NULL) {
-		const int cause = errno;
-
-		free(queue);
-		errno = cause;
-		return NULL;
-	}
+	queue->sync_fd = reopen(disk->cached);
+	if (queue->sync_fd < 0)
+		goto fail;
+	queue->engine = queue->ops->open(disk, queue->sync_fd, options, ended);
+	if (queue->engine == NULL)
+		goto fail;
 	queue->disk = disk_ref(disk);
 	empty(&queue->waiting);
 	empty(&queue->ended);
 	empty(&queue->syncing);
 	empty(&queue->to_sync);
 	return queue;
+fail:
+	cause = errno;
+	if (queue->sync_fd >= 0)
+		close(queue->sync_fd);
+	free(queue);
+	errno = cause;
+	return NULL;
 }
 
 void disk_queue_put(struct disk_queue *queue, struct disk_io *io)
@@ -196,7 +258,8 @@ void disk_queue_put(struct disk_queue *queue, struct disk_io *io)
 	io->queue = queue;
 	io->moved = io->tries = 0;
 	queue->pending++;
-	if (io->op != DISK_READ && failed(queue) != 0) {
+	queue->due = true;
+	if (queue->giving_up || (io->op != DISK_READ && failed(queue) != 0)) {
 		end(queue, io, EIO);
 	} else if (io->op == DISK_SYNC) {
 		append(&queue->to_sync, io);
@@ -212,22 +275,36 @@ void disk_queue_put(struct disk_queue *queue, struct disk_io *io)
 	}
 }
 
-void disk_queue_turn(struct disk_queue *queue, bool wait)
+/* What is told may put more, and what of that has ended at once is for the next turn. */
+static void tell(struct disk_queue *queue)
 {
-	struct disk_io *io;
-
-	begin_waiting(queue);
-	queue->ops->turn(queue->engine, wait && queue->ended.first == NULL);
-	/* What is told may put more: that is for the next turn. */
-	struct disk_io *first = queue->ended.first;
+	struct disk_io *io = queue->ended.first;
 
 	empty(&queue->ended);
-	while ((io = first) != NULL) {
-		first = io->next;
+	while (io != NULL) {
+		struct disk_io *next = io->next;
+
 		queue->pending--;
 		io->done(io);
+		io = next;
 	}
+}
+
+bool disk_queue_turn(struct disk_queue *queue, bool wait)
+{
 	begin_waiting(queue);
+	queue->ops->turn(queue->engine, wait && queue->ended.first == NULL);
+	tell(queue);
+	begin_waiting(queue);
+	/* Who waits in the next turn submits there, by the same system call. */
+	if (!wait && !queue->ops->submit(queue->engine))
+		queue->due = true;
+	return disk_queue_due(queue);
+}
+
+bool disk_queue_due(const struct disk_queue *queue)
+{
+	return queue->due || queue->ended.first != NULL;
 }
 
 int disk_queue_fd(const struct disk_queue *queue)
@@ -248,26 +325,50 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-bool disk_queue_close(struct disk_queue *queue, int ms)
+/* Turns until nothing is pending or under way, for `ms` at most. */
+static bool drained(struct disk_queue *queue, int ms)
 {
 	const int64_t until = now_ms() + ms;
 
 	for (;;) {
 		struct pollfd event = { .fd = disk_queue_fd(queue), .events = POLLIN };
-		int64_t left;
+		const bool due = disk_queue_turn(queue, false);
+		const int64_t left = until - now_ms();
 
-		disk_queue_turn(queue, false);
-		left = until - now_ms();
-		if (queue->pending == 0 || left <= 0)
-			break;
-		/* What was begun last is submitted by the next turn. */
-		poll(&event, 1, queue->waiting.first != NULL || left < 10 ? 1 : 10);
+		if (queue->pending == 0 && queue->begun == 0)
+			return true;
+		if (left <= 0)
+			return false;
+		if (!due)
+			poll(&event, 1, (int)left);
 	}
-	if (queue->pending > 0) {
-		__atomic_add_fetch(&queue->disk->stranded, queue->pending, __ATOMIC_RELAXED);
-		return false;
+}
+
+/* Ends with EIO what the device does not hold: what was not begun, and those whose memory only waits for a sync. */
+static void give_up(struct disk_queue *queue)
+{
+	struct list *lists[] = { &queue->waiting, &queue->syncing, &queue->to_sync };
+	struct disk_io *io;
+
+	queue->giving_up = true;
+	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		while ((io = take(lists[i])) != NULL)
+			if (io != &queue->sync)
+				end(queue, io, EIO);
+	queue->ops->cancel(queue->engine);
+}
+
+bool disk_queue_close(struct disk_queue *queue, int ms)
+{
+	if (!drained(queue, ms)) {
+		give_up(queue);
+		if (!drained(queue, GRACE_MS)) {
+			__atomic_add_fetch(&queue->disk->stranded, queue->begun, __ATOMIC_RELAXED);
+			return false;
+		}
 	}
 	queue->ops->close(queue->engine);
+	close(queue->sync_fd);
 	disk_unref(queue->disk);
 	free(queue);
 	return true;

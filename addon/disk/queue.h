@@ -30,7 +30,8 @@ struct disk_io {
 	uint32_t length;	/* bytes, not 0 but for a sync */
 	uint64_t offset;	/* bytes of the store */
 	uint8_t *memory;
-	int error;		/* when done: 0, all of it was moved, or an errno. EIO: also a store that ends before */
+	int error;		/* when done: 0, all of it was moved, or an errno. EIO: also a store that ends before,
+				   and what a close gave up */
 	void (*done)(struct disk_io *io);
 	/* The queue's own. */
 	uint32_t moved;
@@ -49,20 +50,29 @@ struct disk_queue_options {
 	bool wide;		/* see disk_queue_ring */
 };
 
-/* With a reference to the disk. NULL with errno. */
+/*
+ * With a reference to the disk, whose file it opens once more for its syncs, by /proc/self/fd and with the
+ * rights of the first time. NULL with errno.
+ */
 struct disk_queue *disk_queue_open(struct disk *disk, const struct disk_queue_options *options);
 /* Takes it; begun by the next turn at the latest. */
 void disk_queue_put(struct disk_queue *queue, struct disk_io *io);
-/* Begins what was put and tells the ends of what is done. `wait`: sleeps until there is something to tell. */
-void disk_queue_turn(struct disk_queue *queue, bool wait);
-/* Readable (poll(2)) when a turn would have something to tell. Stays the queue's. */
+/*
+ * Begins what was put and tells the ends of what is done. `wait`: sleeps until there may be something to tell.
+ * Returns disk_queue_due.
+ */
+bool disk_queue_turn(struct disk_queue *queue, bool wait);
+/* Whether another turn has work at once: `done` has put more. Then do not sleep in poll(2) before it. */
+bool disk_queue_due(const struct disk_queue *queue);
+/* After a turn without `wait`: readable (poll(2)) when the next one has something to tell. Stays the queue's. */
 int disk_queue_fd(const struct disk_queue *queue);
 /* Put and not done. */
 unsigned disk_queue_pending(const struct disk_queue *queue);
 /*
- * Waits for everything under way, for `ms` at most, and frees the queue. False: some of it
- * never ended. Then the queue stays, as must all memory that was given to it: a disk that
- * answers late writes there.
+ * Waits for everything that was put, for `ms` at most, and frees the queue. After that time all that the
+ * device does not hold ends with EIO. False: the device holds some, which is never told of. Then the queue
+ * stays, as must all memory of those requests and what was registered: a device that answers late writes there.
+ * Nothing may be put any more, also not from within `done`.
  */
 bool disk_queue_close(struct disk_queue *queue, int ms);
 

@@ -2,6 +2,7 @@
 /* A queue by io_uring: nothing of it waits but the turn that is asked to. */
 #include <errno.h>
 #include <linux/falloc.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 
@@ -11,14 +12,14 @@
 #define WORKERS	4u
 
 /* Indexes of the registered files. */
-enum { CACHED_FILE, DIRECT_FILE };
+enum { CACHED_FILE, DIRECT_FILE, SYNC_FILE, FILES };
 
 struct engine {
 	struct uring ring;
-	struct disk *disk;
 	uint8_t *memory;	/* registered, or NULL */
 	size_t memory_size;
-	bool files;		/* registered */
+	int files[FILES];
+	bool registered;	/* the files */
 	unsigned inflight;	/* not of `other` */
 	unsigned room;
 	void (*ended)(struct disk_io *io, int result);
@@ -26,11 +27,10 @@ struct engine {
 	void *context;
 };
 
-static struct engine *ring_open(struct disk *disk, const struct disk_queue_options *options,
+static struct engine *ring_open(struct disk *disk, int sync, const struct disk_queue_options *options,
 				void (*ended)(struct disk_io *io, int result))
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
-	const int files[] = { disk->cached, disk->direct >= 0 ? disk->direct : disk->cached };
 	const struct iovec memory = { options->memory, options->memory_size };
 	unsigned workers[2] = { WORKERS, WORKERS };
 	int error;
@@ -43,11 +43,13 @@ static struct engine *ring_open(struct disk *disk, const struct disk_queue_optio
 		errno = -error;
 		return NULL;
 	}
-	engine->disk = disk;
+	engine->files[CACHED_FILE] = disk->cached;
+	engine->files[DIRECT_FILE] = disk->direct >= 0 ? disk->direct : disk->cached;
+	engine->files[SYNC_FILE] = sync;
 	engine->ended = ended;
 	engine->room = options->entries;
 	/* Each saves work in every request, none is needed: RLIMIT_MEMLOCK may refuse the memory. */
-	engine->files = uring_register(&engine->ring, IORING_REGISTER_FILES, files, 2) == 0;
+	engine->registered = uring_register(&engine->ring, IORING_REGISTER_FILES, engine->files, FILES) == 0;
 	if (options->memory != NULL && uring_register(&engine->ring, IORING_REGISTER_BUFFERS, &memory, 1) == 0) {
 		engine->memory = options->memory;
 		engine->memory_size = options->memory_size;
@@ -56,7 +58,7 @@ static struct engine *ring_open(struct disk *disk, const struct disk_queue_optio
 	return engine;
 }
 
-static bool registered(const struct engine *engine, const uint8_t *memory, size_t length)
+static bool in_registered(const struct engine *engine, const uint8_t *memory, size_t length)
 {
 	return engine->memory != NULL && memory >= engine->memory &&
 	       memory + length <= engine->memory + engine->memory_size;
@@ -91,7 +93,7 @@ struct io_uring_sqe *ring_engine_sqe(struct engine *engine)
 
 static bool ring_begin(struct engine *engine, struct disk_io *io)
 {
-	const bool file = io->direct;
+	const int file = io->op == DISK_SYNC ? SYNC_FILE : io->direct ? DIRECT_FILE : CACHED_FILE;
 	uint8_t *memory = io->memory + io->moved;
 	const uint32_t length = io->length - io->moved;
 	struct io_uring_sqe *entry;
@@ -103,19 +105,18 @@ static bool ring_begin(struct engine *engine, struct disk_io *io)
 	if (entry == NULL)
 		return false;
 	entry->user_data = (uintptr_t)io;
-	entry->flags = engine->files ? IOSQE_FIXED_FILE : 0;
-	entry->fd = engine->files ? (file ? DIRECT_FILE : CACHED_FILE) :
-				    (file ? engine->disk->direct : engine->disk->cached);
+	entry->flags = engine->registered ? IOSQE_FIXED_FILE : 0;
+	entry->fd = engine->registered ? file : engine->files[file];
 	entry->off = io->offset + io->moved;
 	switch (io->op) {
 	case DISK_READ:
 	case DISK_WRITE:
-		fixed = registered(engine, memory, length);
+		fixed = in_registered(engine, memory, length);
 		entry->opcode = io->op == DISK_READ ? (fixed ? IORING_OP_READ_FIXED : IORING_OP_READ) :
 						      (fixed ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE);
 		entry->addr = (uintptr_t)memory;
 		entry->len = length;
-		entry->rw_flags = io->op == DISK_WRITE && io->durable ? RWF_DSYNC : 0;
+		entry->rw_flags = io->op == DISK_WRITE && io->durable && io->direct ? RWF_DSYNC : 0;
 		break;
 	case DISK_SYNC:
 		entry->opcode = IORING_OP_FSYNC;
@@ -132,13 +133,58 @@ static bool ring_begin(struct engine *engine, struct disk_io *io)
 	return true;
 }
 
-/* EINTR: told again by the next turn. EAGAIN, EBUSY: the kernel wants us to reap first; what it left stays queued. */
+/* Sleeps for a completion, a millisecond at most: the kernel may have memory for the next request then. */
+static void rest(const struct engine *engine)
+{
+	struct pollfd ring = { .fd = engine->ring.fd, .events = POLLIN };
+
+	poll(&ring, 1, 1);
+}
+
+/* EINTR: the caller turns again. EAGAIN, EBUSY: the kernel wants us to reap first; what it left stays queued. */
 static void ring_turn(struct engine *engine, bool wait)
 {
 	const bool there = uring_peek(&engine->ring) != NULL;
+	const int error = uring_enter(&engine->ring, wait && !there ? 1 : 0);
 
-	uring_enter(&engine->ring, wait && !there ? 1 : 0);
+	if (wait && (error == -EAGAIN || error == -EBUSY) && uring_peek(&engine->ring) == NULL)
+		rest(engine);
 	reap(engine);
+}
+
+static bool ring_submit(struct engine *engine)
+{
+	unsigned left = uring_unsubmitted(&engine->ring);
+
+	/* The kernel stops at an entry that it cannot take, and goes on when it is called again. */
+	while (left > 0) {
+		const int error = uring_enter(&engine->ring, 0);
+		const unsigned before = left;
+
+		left = uring_unsubmitted(&engine->ring);
+		if (left < before || error == -EINTR)
+			continue;
+		/* What has ended, or is under way and will, makes the descriptor readable. */
+		if (uring_peek(&engine->ring) != NULL || engine->inflight > left)
+			return true;
+		rest(engine);
+		return false;
+	}
+	return true;
+}
+
+/* Block devices give back nothing that they hold; what waits for a worker of the kernel's, or for a network, ends. */
+static void ring_cancel(struct engine *engine)
+{
+	for (int file = 0; file < FILES; file++) {
+		struct io_uring_sync_cancel_reg what = {
+			.fd = engine->registered ? file : engine->files[file],
+			.flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL |
+				 (engine->registered ? IORING_ASYNC_CANCEL_FD_FIXED : 0),
+		};
+
+		uring_register(&engine->ring, IORING_REGISTER_SYNC_CANCEL, &what, 1);
+	}
 }
 
 static int ring_fd(const struct engine *engine)
@@ -168,6 +214,8 @@ const struct engine_ops ring_engine = {
 	.open = ring_open,
 	.begin = ring_begin,
 	.turn = ring_turn,
+	.submit = ring_submit,
 	.fd = ring_fd,
+	.cancel = ring_cancel,
 	.close = ring_close,
 };
