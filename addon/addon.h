@@ -9,6 +9,7 @@ void tresor_enclave_register(napi_env env, napi_value exports);	/* load, init, e
 void tresor_cpu_register(napi_env env, napi_value exports);	/* what the CPU has */
 void tresor_sectors_register(napi_env env, napi_value exports);	/* sector I/O on a file descriptor */
 void tresor_file_register(napi_env env, napi_value exports);	/* holes and aligned memory for a backing file */
+void tresor_disk_register(napi_env env, napi_value exports);	/* a store's requests under way, on the event loop */
 void tresor_channel_register(napi_env env, napi_value exports);	/* a socket read and written in batches */
 void tresor_ring_register(napi_env env, napi_value exports);	/* queues of /dev/tresor */
 void tresor_process_register(napi_env env, napi_value exports);	/* prctl, sd_notify, peer credentials, locks */

@@ -143,13 +143,13 @@ bool disk_holds(const struct disk *disk, uint64_t offset, uint64_t length)
 	return length <= (uint64_t)stat.st_size && offset <= (uint64_t)stat.st_size - length;
 }
 
-enum disk_cached disk_caches(const struct disk *disk, uint64_t offset, uint64_t length)
+enum disk_cached disk_caches(int cached, uint64_t offset, uint64_t length)
 {
 	struct cachestat_range range = { .off = offset, .len = length };
 	const uint64_t pages = (offset + length + PAGE - 1) / PAGE - offset / PAGE;
 	struct cachestat found;
 
-	if (syscall(SYS_cachestat, disk->cached, &range, &found, 0) != 0)
+	if (syscall(SYS_cachestat, cached, &range, &found, 0) != 0)
 		return DISK_UNTOLD;
 	return found.nr_cache >= pages ? DISK_CACHED : DISK_UNCACHED;
 }

@@ -51,6 +51,6 @@ enum disk_cached { DISK_UNTOLD, DISK_UNCACHED, DISK_CACHED };
  * Whether the page cache has all of the range now, without reading it, as preadv2(2) with RWF_NOWAIT would:
  * cachestat(2), since Linux 6.5. Before, there is no telling.
  */
-enum disk_cached disk_caches(const struct disk *disk, uint64_t offset, uint64_t length);
+enum disk_cached disk_caches(int cached, uint64_t offset, uint64_t length);
 
 #endif

@@ -13,9 +13,8 @@ struct list {
 };
 
 struct plain_queue {
-	struct plain_volume *volume;
-	struct disk *disk;		/* a reference */
-	struct volume_key *key;		/* a reference */
+	struct plain_volume *volume;	/* a reference */
+	struct disk *disk;		/* the volume's */
 	struct disk_queue *queue;
 	struct patience patience;	/* with writes to the page cache on this thread */
 	uint64_t next_read;		/* where the last read ended */
@@ -92,7 +91,7 @@ static void read_sectors(struct plain_queue *queue, struct plain_io *io)
 
 	queue->next_read = io->offset + io->length;
 	if (!queue->volume->direct) {
-		const enum disk_cached cached = disk_caches(queue->disk, at, io->length);
+		const enum disk_cached cached = disk_caches(queue->disk->cached, at, io->length);
 
 		/* Where there is no telling, a look reads as well; so what follows it joins that. */
 		if (cached != DISK_UNCACHED && read_cached(queue, io)) {
@@ -183,7 +182,7 @@ static void crypt(struct plain_queue *queue, struct list *list, bool decrypt)
 			io = io->next;
 		}
 		after = io;
-		error = volume_key_crypt(queue->key, decrypt, queue->ranges, (uint32_t)(range - queue->ranges));
+		error = volume_key_crypt(queue->volume->key, decrypt, queue->ranges, (uint32_t)(range - queue->ranges));
 		for (struct plain_io *each = first; each != after;) {
 			struct plain_io *next = each->next;
 
@@ -271,6 +270,37 @@ bool plain_queue_turn(struct plain_queue *queue, bool wait)
 	       disk_queue_due(queue->queue);
 }
 
+struct plain_volume *plain_volume_new(struct disk *disk)
+{
+	struct plain_volume *volume = calloc(1, sizeof(*volume));
+
+	if (volume == NULL)
+		return NULL;
+	volume->key = volume_key_new();
+	if (volume->key == NULL) {
+		free(volume);
+		return NULL;
+	}
+	volume->disk = disk_ref(disk);
+	volume->references = 1;
+	return volume;
+}
+
+struct plain_volume *plain_volume_ref(struct plain_volume *volume)
+{
+	__atomic_fetch_add(&volume->references, 1, __ATOMIC_RELAXED);
+	return volume;
+}
+
+void plain_volume_unref(struct plain_volume *volume)
+{
+	if (__atomic_fetch_sub(&volume->references, 1, __ATOMIC_ACQ_REL) != 1)
+		return;
+	volume_key_unref(volume->key);
+	disk_unref(volume->disk);
+	free(volume);
+}
+
 struct plain_queue *plain_queue_open(struct plain_volume *volume, const struct disk_queue_options *options)
 {
 	struct plain_queue *queue = calloc(1, sizeof(*queue));
@@ -285,14 +315,18 @@ struct plain_queue *plain_queue_open(struct plain_volume *volume, const struct d
 		errno = cause;
 		return NULL;
 	}
-	queue->volume = volume;
-	queue->disk = disk_ref(volume->disk);
-	queue->key = volume_key_ref(volume->key);
+	queue->volume = plain_volume_ref(volume);
+	queue->disk = volume->disk;
 	queue->next_read = UINT64_MAX;
 	empty(&queue->encrypt);
 	empty(&queue->decrypt);
 	empty(&queue->ended);
 	return queue;
+}
+
+void plain_queue_leave_writes(struct plain_queue *queue)
+{
+	queue->patience.paused_until = INT64_MAX;
 }
 
 struct disk_queue *plain_queue_disk(struct plain_queue *queue)
@@ -310,8 +344,7 @@ bool plain_queue_close(struct plain_queue *queue, int ms)
 	tell(queue);
 	if (!closed)
 		return false;
-	disk_unref(queue->disk);
-	volume_key_unref(queue->key);
+	plain_volume_unref(queue->volume);
 	free(queue);
 	return true;
 }

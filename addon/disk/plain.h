@@ -18,10 +18,11 @@
 
 enum plain_op { PLAIN_READ, PLAIN_WRITE, PLAIN_FLUSH };
 
-/* What the volume is; the owner changes `size` when it grows. */
+/* What the volume is. Reference counted: a thread that hangs outlives the owner, who changes `size` when it grows. */
 struct plain_volume {
-	struct disk *disk;
-	struct volume_key *key;
+	unsigned references;	/* atomic */
+	struct disk *disk;	/* a reference */
+	struct volume_key *key;	/* a reference */
 	uint64_t offset;	/* bytes: where the segment starts in the store */
 	uint64_t size;		/* atomic; bytes of plaintext */
 	uint32_t sector_size;
@@ -54,10 +55,17 @@ struct plain_io {
 };
 #define PLAIN_PIECES	64u
 
+/* Without a key, over a reference to the disk of its own; the rest is the caller's to fill in. NULL: no memory. */
+struct plain_volume *plain_volume_new(struct disk *disk);
+struct plain_volume *plain_volume_ref(struct plain_volume *volume);
+void plain_volume_unref(struct plain_volume *volume);
+
 struct plain_queue;
 
-/* With references to the volume's disk and key; `volume` stays the caller's, until the close. NULL with errno. */
+/* With a reference to the volume. NULL with errno. */
 struct plain_queue *plain_queue_open(struct plain_volume *volume, const struct disk_queue_options *options);
+/* From now on its thread writes nothing to the page cache itself, which may wait for a disk. */
+void plain_queue_leave_writes(struct plain_queue *queue);
 struct disk_queue *plain_queue_disk(struct plain_queue *queue);
 /* Checks the range (EINVAL, EROFS by `done`). Takes it; begun by the next turn. */
 void plain_queue_put(struct plain_queue *queue, struct plain_io *io);

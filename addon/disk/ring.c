@@ -194,6 +194,11 @@ static int ring_fd(const struct engine *engine)
 
 static void ring_close(struct engine *engine)
 {
+	/* The kernel ends a ring some time after its close; the files' locks are to be free at once. */
+	if (engine->registered)
+		uring_register(&engine->ring, IORING_UNREGISTER_FILES, NULL, 0);
+	if (engine->memory != NULL)
+		uring_register(&engine->ring, IORING_UNREGISTER_BUFFERS, NULL, 0);
 	uring_close(&engine->ring);
 	free(engine);
 }

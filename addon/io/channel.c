@@ -7,7 +7,9 @@
  *   createChannel(fd, size, onEvent) -> Channel	fd is duplicated
  *   channel.buffer			ArrayBuffer over the slab
  *   channel.receive(at, length, us)	bytes; 0: end; -errno (EAGAIN: nothing came in so many microseconds)
- *   channel.send(table, rows)		bytes accepted; -errno. A row is (at, length), of at most channelRows
+ *   channel.send(table, rows)		bytes accepted; -errno. A row is (at, length), of at most channelRows;
+ *					from LENT on `at` is in the lent memory
+ *   channel.lend(buffer)			memory of another's to send from, until the close
  *   channel.poll(events)		1 readable, 2 writable: onEvent(events) once each time it is so
  *   channel.hungUp()			the peer has closed both directions
  *   channel.forget(at, length)		gives whole pages inside the range back to the system
@@ -30,12 +32,16 @@
 
 #define IOV_ROWS	512u
 #define PAGE		4096u
+/* Where lent memory begins. */
+#define LENT		0x10000000000
 #define SEND_BUFFER	(1 << 20)
 /* Between two looks for input: about 0.3 us. */
 #define PAUSES		16
 
 struct channel {
 	struct slab slab;
+	struct slab lent;	/* memory NULL: none */
+	napi_ref lender;
 	int fd;			/* -1: closed */
 	napi_env env;
 	napi_ref on_event;
@@ -57,6 +63,10 @@ static void channel_close(struct channel *channel)
 	close(channel->fd);
 	channel->fd = -1;
 	napi_delete_reference(channel->env, channel->on_event);
+	if (channel->lender)
+		napi_delete_reference(channel->env, channel->lender);
+	channel->lender = NULL;
+	channel->lent = (struct slab){ 0 };
 	napi_async_destroy(channel->env, channel->context);
 }
 
@@ -168,11 +178,13 @@ static napi_value channel_send(napi_env env, napi_callback_info info)
 	if (!table || rows > IOV_ROWS)
 		return number(env, -EFAULT);
 	for (uint32_t row = 0; row < rows; row++) {
-		double at = table[2 * row], length = table[2 * row + 1];
+		const bool lent = table[2 * row] >= (double)LENT;
+		const struct slab *slab = lent ? &channel->lent : &channel->slab;
+		double at = table[2 * row] - (lent ? (double)LENT : 0), length = table[2 * row + 1];
 
-		if (!slab_holds(&channel->slab, at, length))
+		if (!slab_holds(slab, at, length))
 			return number(env, -EFAULT);
-		iov[row].iov_base = channel->slab.memory + (size_t)at;
+		iov[row].iov_base = slab->memory + (size_t)at;
 		iov[row].iov_len = (size_t)length;
 	}
 	message.msg_iovlen = rows;
@@ -180,6 +192,24 @@ static napi_value channel_send(napi_env env, napi_callback_info info)
 		sent = sendmsg(channel->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (sent < 0 && errno == EINTR);
 	return number(env, sent < 0 ? -errno : (double)sent);
+}
+
+static napi_value channel_lend(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[1];
+	struct channel *channel = channel_of(env, info, 1, arguments);
+	void *memory;
+
+	if (!channel)
+		return NULL;
+	if (channel->fd < 0 || channel->lender ||
+	    napi_get_arraybuffer_info(env, arguments[0], &memory, &channel->lent.size) != napi_ok) {
+		napi_throw_type_error(env, NULL, "lend(buffer), once, of an open channel");
+		return NULL;
+	}
+	channel->lent.memory = memory;
+	napi_create_reference(env, arguments[0], 1, &channel->lender);
+	return NULL;
 }
 
 static napi_value channel_poll(napi_env env, napi_callback_info info)
@@ -299,6 +329,7 @@ static napi_value create_channel(napi_env env, napi_callback_info info)
 	const napi_property_descriptor methods[] = {
 		{ "receive", NULL, channel_receive, NULL, NULL, NULL, napi_default, NULL },
 		{ "send", NULL, channel_send, NULL, NULL, NULL, napi_default, NULL },
+		{ "lend", NULL, channel_lend, NULL, NULL, NULL, napi_default, NULL },
 		{ "poll", NULL, channel_poll, NULL, NULL, NULL, napi_default, NULL },
 		{ "hungUp", NULL, channel_hung_up, NULL, NULL, NULL, napi_default, NULL },
 		{ "forget", NULL, channel_forget, NULL, NULL, NULL, napi_default, NULL },
@@ -320,4 +351,5 @@ void tresor_channel_register(napi_env env, napi_value exports)
 	napi_create_function(env, "createChannel", NAPI_AUTO_LENGTH, create_channel, NULL, &function);
 	napi_set_named_property(env, exports, "createChannel", function);
 	js_set_uint32(env, exports, "channelRows", IOV_ROWS);
+	js_set_double(env, exports, "channelLent", (double)LENT);
 }

@@ -9,6 +9,7 @@ import * as sgx from "../abi/sgx.ts"
 import type { Digest, Hash, Header, HeaderMacs, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors } from "../native/addon.ts"
 import { addressOf, createSectors, type NativeEnclave } from "../native/addon.ts"
+import type { NativeDisk } from "../native/disk.ts"
 import { EnclaveError, statusName } from "./error.ts"
 import { decodeMacs, freshDigestFields, kdfFields, SEALED_SIZE, segmentFields } from "./marshal.ts"
 import { factsOf, judge } from "./outcome.ts"
@@ -202,6 +203,10 @@ export class EnclaveClient extends Session implements Enclave {
 
   fileSectors(handle: VolumeHandle, fd: number): FileSectors {
     return createSectors(this.native, handle, fd)
+  }
+
+  lend(handle: VolumeHandle, disk: NativeDisk): void {
+    disk.setKey(this.native, handle)
   }
 
   blocks(blocks: readonly Block[]): void {

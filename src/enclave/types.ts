@@ -7,6 +7,7 @@
 import type { Backend, Mode, Purpose, SealPolicy } from "../abi/enclave.ts"
 import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors, MemoryKinds } from "../native/addon.ts"
+import type { NativeDisk } from "../native/disk.ts"
 
 export type { Purpose, SealPolicy }
 export type BlockMode = Mode
@@ -136,6 +137,8 @@ export interface Enclave extends AsyncDisposable {
   sectors(handle: VolumeHandle, decrypt: boolean, ranges: readonly Range[]): void
   /** The same past JavaScript, on an open file; absent in enclaves that tests play. `fd` stays the caller's. */
   fileSectors?(handle: VolumeHandle, fd: number): FileSectors
+  /** From now on the disk's transfers are with this key; absent in enclaves that tests play. */
+  lend?(handle: VolumeHandle, disk: NativeDisk): void
   blocks(blocks: readonly Block[]): void
   /** Wipes the keys. */
   closeVolume(handle: VolumeHandle): void

@@ -3,7 +3,7 @@
  * (addon/io/channel.c). Requests are parsed and replies made where they lie;
  * nothing is allocated per request.
  */
-import { channelRows, createChannel, type NativeChannel } from "../native/channel.ts"
+import { channelLent, channelRows, createChannel, type NativeChannel } from "../native/channel.ts"
 import { REQUEST_BYTES } from "../nbd/protocol.ts"
 
 /** Bytes of data that are moved at once: a batch of it stays in the CPU's cache. */
@@ -43,6 +43,9 @@ export class Channel {
   #firstSegment = 0
   #segmentCount = 0
   #unsent = 0
+  #lender: ArrayBuffer | null = null
+  /** Called when nothing lent is left to be sent. */
+  readonly #lent: (() => void)[] = []
   #moved = 0
   #used = false
 
@@ -62,6 +65,11 @@ export class Channel {
     if (this.#closed) return
     this.#closed = true
     this.#native.close()
+    this.#giveBack()
+  }
+
+  #giveBack(): void {
+    for (const release of this.#lent.splice(0)) release()
   }
 
   /** Asks for events, until asked otherwise. */
@@ -173,6 +181,20 @@ export class Channel {
     this.#segmentCount++
   }
 
+  /**
+   * The same from memory of another's, always of the same `buffer`. `release`: it is not needed any more, also
+   * when the channel closes.
+   */
+  pushLent(buffer: ArrayBuffer, at: number, length: number, release: () => void): void {
+    if (this.#lender === null) {
+      this.#native.lend(buffer)
+      this.#lender = buffer
+    }
+    if (this.#lender !== buffer) throw new Error("a channel sends from one other's memory")
+    this.#lent.push(release)
+    this.push(channelLent + at, length)
+  }
+
   /** Bytes pushed that the socket has not taken. */
   get unsent(): number {
     return this.#unsent
@@ -206,6 +228,7 @@ export class Channel {
     if (this.#closed) return false
     this.#firstSegment = this.#segmentCount = 0
     this.#top = OUTPUT_AT
+    this.#giveBack()
     return true
   }
 

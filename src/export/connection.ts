@@ -20,6 +20,7 @@ import { Reads } from "./reads.ts"
 import { Replies } from "./replies.ts"
 import type { Request } from "./request.ts"
 import { answer, refusal } from "./serve.ts"
+import { TransferredReads } from "./transferred-reads.ts"
 import { Writes } from "./writes.ts"
 
 /** Then others have their turn. */
@@ -64,6 +65,9 @@ export class Connection {
   #heard = performance.now()
 
   readonly #reads: Reads
+  readonly #transferred: TransferredReads
+  /** What transfers have brought is looked at once, after the last of a batch. */
+  #progressing = false
   readonly #writes: Writes
   readonly #replies: Replies
   readonly #intake: Intake
@@ -75,7 +79,14 @@ export class Connection {
     this.#attention = attention
     this.#channel = new Channel(fd, (events) => this.#onEvent(events))
     this.#admission = new Admission(budget, share, this.#closed.signal, () => this.#pump())
-    this.#reads = new Reads(volume, this.#channel, budget)
+    this.#transferred = new TransferredReads(volume, this.#channel, share, {
+      left: (rest, of) => {
+        this.#reads.forget(of)
+        this.#intake.leave(rest)
+      },
+      progress: () => this.#progressSoon(),
+    })
+    this.#reads = new Reads(volume, this.#channel, budget, this.#transferred)
     this.#writes = new Writes(volume, this.#channel)
     this.#replies = new Replies(this.#channel)
     this.#intake = new Intake({
@@ -105,16 +116,17 @@ export class Connection {
       const negotiated = await this.#within(this.#stallMs, () => negotiate(wire, this.#description()))
       if (negotiated !== null && this.#state === "greeting") {
         this.#negotiated = negotiated
+        this.#transferred.begin(negotiated.structured)
         this.#intake.begin(negotiated.structured)
         this.#state = moved(this.#state, "serving")
         this.#pump()
         while (takesRequests(this.#state)) await this.#wait()
       }
       this.#state = finished(this.#state)
-      while (this.#admission.requests > 0 && !channel.closed) await this.#wait()
+      while ((this.#admission.requests > 0 || this.#transferred.underWay) && !channel.closed) await this.#wait()
       // A client that does not take its answers is not waited for.
       await this.#within(this.#stallMs, async () => {
-        while (this.#owes() && !channel.closed) await this.#wait()
+        while ((this.#owes() || this.#transferred.waiting) && !channel.closed) await this.#wait()
       })
     } finally {
       this.cut()
@@ -168,6 +180,7 @@ export class Connection {
     this.#admission.release()
     this.#intake.abandon()
     this.#replies.drop()
+    this.#transferred.drop()
     this.#state = finished(this.#state)
     this.#wake()
   }
@@ -265,12 +278,14 @@ export class Connection {
     const channel = this.#channel
     do {
       this.#replies.fill()
+      // In the middle of another's reply nothing else may come.
+      if (!this.#replies.partial) this.#transferred.fill()
       if (!channel.send()) {
         if (channel.closed) this.#ended()
         return false
       }
       this.#reads.release()
-    } while (this.#replies.waiting)
+    } while (this.#replies.waiting || this.#transferred.blocked)
     return true
   }
 
@@ -318,8 +333,25 @@ export class Connection {
     })
   }
 
+  #progressSoon(): void {
+    if (this.#progressing) return
+    this.#progressing = true
+    queueMicrotask(() => {
+      this.#progressing = false
+      if (this.#channel.closed) return this.#wake()
+      if (takesRequests(this.#state)) this.#pump()
+      else {
+        this.#send()
+        this.#wake()
+      }
+      this.#arm()
+    })
+  }
+
   /** Whether input came. */
   #waitBusily(): boolean {
+    // A disk will wake us first.
+    if (this.#transferred.underWay) return false
     this.#busyWait.begin(performance.now() * 1000)
     const { possible, last } = this.#attention
     const { window } = this.#busyWait

@@ -132,7 +132,7 @@ export class Intake {
       }
       if (this.#admission.awaited) return "awaited"
       if (this.#replies.partial || this.#unanswered) return "output"
-      if (this.#reads.rest !== null && !this.#takeRead(this.#reads.rest)) return "output"
+      if (this.#reads.rest !== null && !this.#takeRead(this.#reads.rest)) return this.#noRoom()
       if (this.#unserved.length > 0) continue
       if (this.#payload !== null) {
         const stop = this.#fillPayload(this.#payload)
@@ -183,7 +183,7 @@ export class Intake {
   #takeOther(request: Request): Stop | null {
     if (request.type === Command.read && this.#fits(request)) {
       this.#channel.take(REQUEST_BYTES)
-      return this.#takeRead(request) ? null : "output"
+      return this.#takeRead(request) ? null : this.#noRoom()
     }
     const cost = costOf(request)
     if (!this.#admit(cost > MAX_PAYLOAD ? 0 : cost)) return "awaited"
@@ -197,6 +197,11 @@ export class Intake {
     // Without chunks, or with DF, an error cannot follow data: one piece, or none.
     if (flags !== 0 || (!this.#structured && length > PIECE)) return false
     return this.#volume.readsNow(offset, length)
+  }
+
+  /** For more of a read. */
+  #noRoom(): Stop {
+    return this.#reads.awaited ? "awaited" : "output"
   }
 
   /** False: there is no room for all of it. */
@@ -288,6 +293,11 @@ export class Intake {
     this.#admission.enter()
     this.#payload = { request, bytes: Buffer.alloc(length), filled: 0 }
     return null
+  }
+
+  /** What is left of a read that could not be transferred. */
+  leave(request: Request): void {
+    this.#unserved.push({ request, payload: null })
   }
 
   moveReads(): void {

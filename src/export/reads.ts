@@ -1,17 +1,18 @@
 /**
  * Reads of whole sectors on their way to the client: rows are made of requests,
  * piece by piece, and moved together, in one entry of the enclave, to where they
- * are sent from.
+ * are sent from. What would have to wait for a disk is transferred (transferred-reads.ts).
  */
 import type { Budget } from "../base/budget.ts"
 import type { SectorBatch } from "../volume/sector-batch.ts"
 import type { Volume } from "../volume/volume.ts"
 import { type Channel, PIECE } from "./channel.ts"
-import { putReadChunk, putSimpleReply, READ_CHUNK_BYTES, SIMPLE_BYTES } from "./reply.ts"
+import { putReadHead, READ_CHUNK_BYTES } from "./reply.ts"
 import type { Request } from "./request.ts"
+import type { TransferredReads } from "./transferred-reads.ts"
 
 /** In front of the data: the longest header, at a multiple of 8. */
-const HEAD = 32
+const HEAD = (READ_CHUNK_BYTES + 7) & ~7
 
 interface Row {
   readonly request: Request
@@ -25,15 +26,17 @@ export class Reads {
   readonly #volume: Volume
   readonly #channel: Channel
   readonly #budget: Budget
+  readonly #transferred: TransferredReads
   readonly #batch: SectorBatch
   readonly #rows: Row[] = []
   #rest: { readonly request: Request; readonly offset: number } | null = null
   #held = 0
 
-  constructor(volume: Volume, channel: Channel, budget: Budget) {
+  constructor(volume: Volume, channel: Channel, budget: Budget, transferred: TransferredReads) {
     this.#volume = volume
     this.#channel = channel
     this.#budget = budget
+    this.#transferred = transferred
     this.#batch = volume.newBatch()
   }
 
@@ -42,16 +45,28 @@ export class Reads {
     return this.#rows.length === 0
   }
 
-  /** The output has no room for more of a read: `add` it again, for what is left of it, before another one. */
+  /** There is no room for more of a read: `add` it again, for what is left of it, before another one. */
   get rest(): Request | null {
     return this.#rest?.request ?? null
+  }
+
+  /** The rest waits for the disk, not for the output. */
+  get awaited(): boolean {
+    const { rest } = this
+    const { full, underWay } = this.#transferred
+    return rest !== null && underWay && (full || this.#transferred.has(rest))
+  }
+
+  /** The read is served elsewhere: its rest is not added again. */
+  forget(request: Request): void {
+    if (this.rest === request) this.#rest = null
   }
 
   /** What is left of a read that will not be added again; `null`: of none. */
   giveUp(): Request | null {
     const rest = this.#rest?.request ?? null
     this.#rest = null
-    return rest
+    return rest === null ? null : (this.#transferred.giveUp(rest) ?? rest)
   }
 
   /** Gives back the budget held for what is in the output. */
@@ -65,8 +80,24 @@ export class Reads {
     const end = request.offset + request.length
     let offset = this.#rest?.offset ?? request.offset
     this.#rest = null
+    const begun = this.#transferred.has(request)
     while (offset < end) {
       const length = Math.min(PIECE, end - offset)
+      if (this.#transferred.full) {
+        this.#rest = { request, offset }
+        return null
+      }
+      if (begun) {
+        // A read that has begun to wait goes on that way.
+        if (this.#transferred.add(request, offset, length)) {
+          offset += length
+          continue
+        }
+        // Memory that this connection holds comes back with news; of others' there are none.
+        if (!this.#transferred.holds) return this.#transferred.giveUp(request)
+        this.#rest = { request, offset }
+        return null
+      }
       const at = this.#batch.full ? -1 : this.#channel.reserve(HEAD + length)
       const granted = at >= 0 && this.#budget.tryTake(length)
       if (!granted && (at < 0 || this.#rows.at(-1)?.request === request)) {
@@ -94,18 +125,17 @@ export class Reads {
     let given: Request | null = null
     this.#rows.forEach(({ request, offset, length, at }, row) => {
       if (request === given) return
+      const waits = this.#transferred.has(request) || (moved && this.#batch.waits(row))
+      if (waits && this.#transferred.add(request, offset, length)) return
       const end = request.offset + request.length
-      if (!moved || this.#batch.failed(row)) {
+      if (waits || !moved || this.#batch.failed(row)) {
         given = request
         // Of what follows nothing has been taken, or it is in this batch.
-        if (this.#rest?.request === request) this.#rest = null
-        left.push({ ...request, offset, length: end - offset })
-      } else if (structured) {
-        putReadChunk(view, at - READ_CHUNK_BYTES, request.cookie, offset, length, offset + length === end)
-        this.#channel.push(at - READ_CHUNK_BYTES, READ_CHUNK_BYTES + length)
+        this.forget(request)
+        left.push(this.#transferred.giveUp(request) ?? { ...request, offset, length: end - offset })
       } else {
-        putSimpleReply(view, at - SIMPLE_BYTES, request.cookie, 0)
-        this.#channel.push(at - SIMPLE_BYTES, SIMPLE_BYTES + length)
+        const bytes = putReadHead(view, at, request, offset, length, structured)
+        this.#channel.push(at - bytes, bytes + length)
       }
     })
     this.#rows.length = 0

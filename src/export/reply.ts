@@ -53,6 +53,21 @@ export function putReadChunk(
   bytes.setUint32(at + 24, offset % 2 ** 32)
 }
 
+/** Ends at `at`, in front of the data of a read's piece. Returns its bytes. */
+export function putReadHead(
+  bytes: DataView,
+  at: number,
+  request: { readonly cookie: bigint; readonly offset: number; readonly length: number },
+  offset: number,
+  length: number,
+  structured: boolean,
+): number {
+  const done = offset + length === request.offset + request.length
+  if (structured) putReadChunk(bytes, at - READ_CHUNK_BYTES, request.cookie, offset, length, done)
+  else putSimpleReply(bytes, at - SIMPLE_BYTES, request.cookie, 0)
+  return structured ? READ_CHUNK_BYTES : SIMPLE_BYTES
+}
+
 const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
   new DataView(buffer, byteOffset, byteLength)
 

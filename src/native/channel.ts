@@ -7,6 +7,8 @@ export interface NativeChannel {
   receive(at: number, length: number, microseconds: number): number
   /** Rows of two, at most `channelRows`: where in the buffer, and how many bytes. */
   send(table: Float64Array, rows: number): number
+  /** Another's memory to send from, once; rows from `channelLent` on are in it. */
+  lend(buffer: ArrayBuffer): void
   poll(events: number): void
   forget(at: number, length: number): void
   hungUp(): boolean
@@ -15,11 +17,12 @@ export interface NativeChannel {
 
 interface ChannelFunctions {
   readonly channelRows: number
+  readonly channelLent: number
   /** `fd` is duplicated; `size`: of the buffer, bytes. `onEvent`: READABLE, WRITABLE or both, as `poll` asked for. */
   createChannel(fd: number, size: number, onEvent: (events: number) => void): NativeChannel
 }
 
-export const { channelRows, createChannel } = addon as unknown as ChannelFunctions
+export const { channelRows, channelLent, createChannel } = addon as unknown as ChannelFunctions
 
 export const READABLE = 1
 export const WRITABLE = 2

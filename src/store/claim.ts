@@ -46,6 +46,21 @@ function claimFile(fd: number, write: boolean, start: number, busy: () => Tresor
   }
 }
 
+/**
+ * Tries again for a while when whoever has it is no process that can be seen: the kernel holds the files of a
+ * tresord that was killed until its last requests have ended, and until then nobody else is to write.
+ */
+async function claimInTime(claim: () => void, { dev, ino }: { readonly dev: number; readonly ino: number }) {
+  for (const began = Date.now(); ; await sleep(PAUSE_MS)) {
+    try {
+      return claim()
+    } catch (error) {
+      if (!(error instanceof TresorError) || Date.now() - began > PATIENCE_MS) throw error
+      if (usersOf(dev, ino).some((user) => !user.endsWith(` ${process.pid})`))) throw error
+    }
+  }
+}
+
 /** "qemu-nbd (process 12)" of those that can be seen: our own processes, all for root; loop devices too. */
 function usersOf(dev: number, ino: number): string[] {
   const users: string[] = []
@@ -116,7 +131,7 @@ export async function refuseWriters(at: string, path: string): Promise<void> {
  */
 export async function claimStore(path: string, handle: FileHandle, write: boolean): Promise<FileHandle[]> {
   const stat = await handle.stat()
-  claimFile(handle.fd, write, 0, () => busy(path, stat.dev, stat.ino))
+  await claimInTime(() => claimFile(handle.fd, write, 0, () => busy(path, stat.dev, stat.ino)), stat)
   if (!stat.isBlockDevice()) return []
   const loop = blockDevice(stat.rdev).loop
   if (loop === null) return []

@@ -8,6 +8,7 @@ import { type FileHandle, open } from "node:fs/promises"
 import { asIoError, IoError } from "../base/io-error.ts"
 import { blockDevice, blockDeviceSize, isWriteProtected } from "./block-device.ts"
 import { DIRECT_BLOCK, DirectFile } from "./direct.ts"
+import type { Disk } from "./disk.ts"
 import type { LockMode } from "./header-lock.ts"
 import { checkRange, type Store } from "./store.ts"
 
@@ -21,6 +22,8 @@ export interface FileStoreOptions {
   readonly claim?: "all" | "device" | "none"
   /** What is opened instead of the path, which is only named then. */
   readonly at?: string
+  /** Has a `disk`: for a volume's data. */
+  readonly transfers?: boolean
 }
 
 /** Discards go in parts: one of a large file system may take seconds, and a request may be given up between two. */
@@ -46,6 +49,19 @@ async function openDirect(path: string, access: number, native: Native): Promise
   return new DirectFile(await open(path, access | constants.O_DIRECT), native)
 }
 
+/** A filesystem without O_DIRECT has its reads from the page cache only. */
+async function openDisk(path: string, access: number, { fd }: FileHandle): Promise<Disk> {
+  const [{ Disk }, past] = await Promise.all([
+    import("./disk.ts"),
+    open(path, access | constants.O_DIRECT).catch(() => null),
+  ])
+  try {
+    return new Disk({ fd, directFd: past?.fd ?? null })
+  } finally {
+    await past?.close()
+  }
+}
+
 type Native = typeof import("../native/file.ts")
 
 export class FileStore implements Store {
@@ -55,6 +71,7 @@ export class FileStore implements Store {
   /** Of the backing file of a loop device. */
   #claims: readonly FileHandle[] = []
   #direct: DirectFile | null = null
+  #disk: Disk | null = null
   readonly #native: Native
   readonly path: string
   #size = 0
@@ -78,7 +95,7 @@ export class FileStore implements Store {
    */
   static async open(
     path: string,
-    { readOnly = false, direct = false, claim = "all", at = path }: FileStoreOptions = {},
+    { readOnly = false, direct = false, claim = "all", at = path, transfers = false }: FileStoreOptions = {},
   ): Promise<FileStore> {
     const access = readOnly ? constants.O_RDONLY : constants.O_RDWR
     const [native, claims] = await Promise.all([
@@ -97,6 +114,7 @@ export class FileStore implements Store {
       const stat = await handle.stat()
       if (stat.isBlockDevice()) store.#discardUnit = blockDevice(stat.rdev).logicalBlock
       if (direct) store.#direct = await openDirect(at, access, native)
+      if (transfers) store.#disk = await openDisk(at, access, handle)
       return store
     } catch (error) {
       await store.close()
@@ -115,6 +133,10 @@ export class FileStore implements Store {
 
   get fd(): number | null {
     return this.#direct === null ? this.#handle.fd : null
+  }
+
+  get disk(): Disk | null {
+    return this.#disk
   }
 
   async #readCached(offset: number, into: Uint8Array): Promise<void> {
@@ -182,7 +204,7 @@ export class FileStore implements Store {
   async flush(): Promise<void> {
     if (this.#failed !== null) throw this.#failed
     try {
-      await this.#handle.datasync()
+      await (this.#disk === null ? this.#handle.datasync() : this.#disk.sync())
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException
       this.#failed ??= new IoError(
@@ -222,6 +244,7 @@ export class FileStore implements Store {
 
   async close(): Promise<void> {
     if (this.#working > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+    this.#disk?.close()
     await this.#direct?.close()
     for (const claim of this.#claims) await claim.close()
     await this.#handle.close()

@@ -5,6 +5,7 @@
  */
 
 import { IoError } from "../base/io-error.ts"
+import type { Disk } from "./disk.ts"
 
 export interface Store {
   /** As it was named: for messages. */
@@ -20,6 +21,8 @@ export interface Store {
   readonly minimumBlock?: number
   /** For I/O past this interface, through the page cache; `null`: not possible. */
   readonly fd: number | null
+  /** The same, with requests under way. Absent or `null`: not possible. */
+  readonly disk?: Disk | null
   read(offset: number, into: Uint8Array): Promise<void>
   /** `from` must not change until this has resolved. */
   write(offset: number, from: Uint8Array): Promise<void>

@@ -1,6 +1,7 @@
 /** Rows for one pass of whole sectors through the enclave (addon/io/sectors.c tells the columns). Pure. */
 
 export const ROWS = 64
+const EAGAIN = 11
 const COLUMNS = 6
 const [OFFSET, SECTOR, AT, LENGTH, FROM, RESULT] = [0, 1, 2, 3, 4, 5]
 
@@ -51,6 +52,16 @@ export class SectorBatch {
   /** After a pass: whether the row was not moved. */
   failed(row: number): boolean {
     return this.table[row * COLUMNS + RESULT] !== 0
+  }
+
+  /** No row is moved: each is for who may wait. */
+  refuse(): void {
+    for (let row = 0; row < this.#rows; row++) this.table[row * COLUMNS + RESULT] = EAGAIN
+  }
+
+  /** After a pass: whether the row only would have had to wait. */
+  waits(row: number): boolean {
+    return this.table[row * COLUMNS + RESULT] === EAGAIN
   }
 
   clear(): void {

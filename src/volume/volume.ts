@@ -9,6 +9,7 @@ import { IoError } from "../base/io-error.ts"
 import { RangeLock } from "../base/range-lock.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import type { FileSectors } from "../native/addon.ts"
+import type { Disk, Ended } from "../store/disk.ts"
 import { checkRange, type Store } from "../store/store.ts"
 import { SectorBatch } from "./sector-batch.ts"
 
@@ -91,6 +92,8 @@ export class Volume {
   #key: { readonly enclave: Enclave; readonly handle: VolumeHandle } | null = null
   /** The way past the queue, while there is a key and the store is a file. */
   #file: FileSectors | null = null
+  /** The way for what waits for a disk, likewise. */
+  #disk: Disk | null = null
   #state: VolumeState = "locked"
   #grace: NodeJS.Timeout | null = null
   #idle: (() => void) | null = null
@@ -107,6 +110,7 @@ export class Volume {
     this.readOnly = options.readOnly === true || options.store.readOnly
     this.discards = options.discards === true && options.store.discards && !this.readOnly
     this.#size = this.#segmentSize(options.store.size)
+    this.#describe()
   }
 
   get state(): VolumeState {
@@ -128,6 +132,11 @@ export class Volume {
     return wanted
   }
 
+  #describe(): void {
+    const { disk, fd } = this.#store
+    disk?.native.describe(this.#options.offset, this.#size, this.sectorSize, this.readOnly, fd === null)
+  }
+
   #become(state: VolumeState): void {
     this.#state = state
     for (const wake of [...this.#waiting]) wake()
@@ -145,8 +154,12 @@ export class Volume {
     if (this.#state === "closing" || this.#state === "closed") throw closing()
     this.#wipe()
     this.#key = { enclave, handle }
-    const { fd } = this.#store
+    const { fd, disk = null } = this.#store
     this.#file = fd === null ? null : (enclave.fileSectors?.(handle, fd) ?? null)
+    if (disk !== null && enclave.lend !== undefined) {
+      enclave.lend(handle, disk.native)
+      this.#disk = disk
+    }
     this.#become("ready")
   }
 
@@ -160,7 +173,7 @@ export class Volume {
   lost(): void {
     if (this.#key === null || this.#key.enclave.alive) return
     this.#key = null
-    this.#file = null
+    this.#withdraw()
     this.#wait(this.#options.lossGraceMs ?? 30_000)
   }
 
@@ -177,8 +190,16 @@ export class Volume {
     this.#grace = null
     const key = this.#key
     this.#key = null
-    this.#file = null
+    this.#withdraw()
     if (key?.enclave.alive) key.enclave.closeVolume(key.handle)
+  }
+
+  /** The ways that do not ask for the key each time. */
+  #withdraw(): void {
+    this.#file = null
+    this.#disk?.native.clearKey()
+    this.#disk?.wipe()
+    this.#disk = null
   }
 
   /** Whole sectors through the enclave, once there is a key; again through the next one when it was lost. */
@@ -235,7 +256,7 @@ export class Volume {
   #atOnce(offset: number, length: number): boolean {
     const { sectorSize } = this
     return (
-      this.#file !== null &&
+      (this.#file !== null || this.#disk !== null) &&
       this.#state === "ready" &&
       length > 0 &&
       offset % sectorSize === 0 &&
@@ -256,7 +277,8 @@ export class Volume {
 
   /** The same for `writeNow`. */
   writesNow(offset: number, length: number): boolean {
-    if (!this.#atOnce(offset, length) || this.readOnly || this.#store.failed === true) return false
+    if (this.#file === null || !this.#atOnce(offset, length) || this.readOnly || this.#store.failed === true)
+      return false
     return !this.#locks.overlaps(offset, offset + length)
   }
 
@@ -266,6 +288,10 @@ export class Volume {
    * which waits, tries again and knows what to say.
    */
   readNow(buffer: ArrayBuffer, batch: SectorBatch): boolean {
+    if (this.#file === null && this.#disk !== null) {
+      batch.refuse()
+      return true
+    }
     if (this.#file?.read(buffer, batch.table, batch.rows) !== 0) return false
     const { rows, bytes } = batch.moved()
     this.counters.reads += rows
@@ -280,6 +306,27 @@ export class Volume {
     this.counters.writes += rows
     this.counters.bytesWritten += bytes
     return true
+  }
+
+  /**
+   * Where transfers' memory is, while there are any: what `readNow` would have had to wait for may be read by
+   * `transfer`. `null`: use `read`.
+   */
+  get disk(): Disk | null {
+    return this.#disk
+  }
+
+  /** Reads whole sectors to where was reserved of `disk`. An error is for `read`, which knows what to say. */
+  transfer(disk: Disk, offset: number, length: number, at: number, ended: Ended): void {
+    this.counters.pending++
+    disk.read(offset, length, at, (error) => {
+      if (error === 0) {
+        this.counters.reads++
+        this.counters.bytesRead += length
+      }
+      ended(error)
+      if (--this.counters.pending === 0) this.#idle?.()
+    })
   }
 
   async #withScratch<T>(bytes: number, body: () => Promise<T>): Promise<T> {
@@ -432,6 +479,7 @@ export class Volume {
     const size = this.#segmentSize(await this.#store.refresh())
     if (size < this.#size) throw new IoError("EINVAL", `the store shrank: ${size} bytes are left of ${this.#size}`)
     this.#size = size
+    this.#describe()
     return size
   }
 

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A store as JavaScript's thread uses it: a queue of its own on the event loop.
+ *
+ *   createDisk(cached, direct, choice, onEnded) -> Disk	both descriptors are duplicated; direct -1: none; enum disk_choice
+ *   disk.sync() -> Promise			fdatasync(2); once it failed, always
+ *
+ * Transfers: whole sectors in plaintext, in the memory of `buffer`, told by rows instead of promises:
+ *
+ *   disk.describe(offset, size, sectorSize, readOnly, direct)	the volume on it
+ *   disk.setKey(enclave, handle), disk.clearKey()
+ *   disk.reserve(length)			where in `buffer`; -1: no room now
+ *   disk.release(at, length)
+ *   disk.read(token, offset, length, at), disk.write(token, offset, length, at, durable)
+ *   disk.turn(rows)				begins what was asked for; how many have ended: rows of (token, errno).
+ *						onEnded() is called when another turn has some
+ *						A sync is begun by a turn, too
+ *   disk.wipe()				what nobody has
+ *   disk.state()				{engine, refusal, failed, inflight, deepest, stranded}
+ *   disk.close(milliseconds)			false: the device holds some for ever
+ */
+#include "addon/disk/disk_binding.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "addon/addon.h"
+#include "addon/disk/arena.h"
+#include "addon/io/slab.h"
+#include "addon/napi/values.h"
+#include "addon/sgx/enclave_binding.h"
+
+#define ENTRIES		256u
+#define ARENA_SIZE	(8u << 20)
+#define COLUMNS		2u	/* of a row: token, errno */
+
+struct sync {
+	struct disk_io io;
+	struct binding *binding;
+	napi_deferred deferred;
+};
+
+/* Whole sectors, by a token. */
+struct transfer {
+	struct plain_io io;
+	struct binding *binding;
+	uint32_t token;
+	struct transfer *next;	/* free, or ended and not told */
+};
+
+struct binding {
+	napi_env env;
+	napi_ref on_ended;
+	napi_async_context context;
+	uv_poll_t *poll;	/* freed by its own close callback */
+	struct plain_volume *volume;	/* NULL: closed */
+	struct plain_queue *queue;
+	uint8_t *memory;	/* a slab; the arena's */
+	struct arena arena;
+	struct transfer *transfers, *unused;
+	struct transfer *ended, **last_ended;
+};
+
+static napi_value throw_arguments(napi_env env)
+{
+	return js_throw_arguments(env, "disk");
+}
+
+static napi_value number(napi_env env, double value)
+{
+	napi_value result;
+
+	napi_create_double(env, value, &result);
+	return result;
+}
+
+/* `this` and the arguments; NULL, thrown, when something is missing or the disk was closed. */
+static struct binding *receive(napi_env env, napi_callback_info info, size_t count, napi_value *argv)
+{
+	struct binding *binding = NULL;
+	napi_value self;
+
+	if (!js_arguments(env, info, count, argv, &self) || napi_unwrap(env, self, (void **)&binding) != napi_ok) {
+		throw_arguments(env);
+		return NULL;
+	}
+	if (binding->volume == NULL) {
+		js_throw_errno(env, EBADF, "the disk is closed");
+		return NULL;
+	}
+	return binding;
+}
+
+/* ---- syncs ---- */
+
+static void sync_done(struct disk_io *io)
+{
+	struct sync *sync = (struct sync *)(void *)((char *)io - offsetof(struct sync, io));
+	const napi_env env = sync->binding->env;
+	napi_value undefined;
+
+	if (io->error == 0) {
+		napi_get_undefined(env, &undefined);
+		napi_resolve_deferred(env, sync->deferred, undefined);
+	} else {
+		napi_reject_deferred(env, sync->deferred,
+				     js_error(env, js_errno_name(io->error), strerrordesc_np(io->error)));
+	}
+	free(sync);
+}
+
+static napi_value disk_sync(napi_env env, napi_callback_info info)
+{
+	struct binding *binding = receive(env, info, 0, NULL);
+	struct sync *sync = binding == NULL ? NULL : malloc(sizeof(*sync));
+	napi_value promise;
+
+	if (binding == NULL)
+		return NULL;
+	if (sync == NULL)
+		return js_throw_errno(env, ENOMEM, "fdatasync: out of memory");
+	*sync = (struct sync){ .io = { .op = DISK_SYNC, .done = sync_done }, .binding = binding };
+	napi_create_promise(env, &sync->deferred, &promise);
+	disk_queue_put(plain_queue_disk(binding->queue), &sync->io);
+	return promise;
+}
+
+/* ---- the event loop ---- */
+
+static void readable(uv_poll_t *poll, int status, int events)
+{
+	struct binding *binding = poll->data;
+	napi_value callback, receiver;
+	napi_handle_scope scope;
+
+	(void)status;
+	(void)events;
+	if (binding == NULL || binding->volume == NULL)
+		return;
+	napi_open_handle_scope(binding->env, &scope);
+	napi_get_reference_value(binding->env, binding->on_ended, &callback);
+	napi_get_global(binding->env, &receiver);
+	napi_make_callback(binding->env, binding->context, receiver, callback, 0, NULL, NULL);
+	napi_close_handle_scope(binding->env, scope);
+}
+
+/* The event loop waits for what is under way, and for nothing else. */
+static void watch(struct binding *binding)
+{
+	const bool busy = disk_queue_pending(plain_queue_disk(binding->queue)) > 0;
+
+	if (busy == (uv_is_active((uv_handle_t *)binding->poll) != 0))
+		return;
+	if (busy)
+		uv_poll_start(binding->poll, UV_READABLE, readable);
+	else
+		uv_poll_stop(binding->poll);
+}
+
+/* ---- transfers ---- */
+
+static napi_value disk_describe(napi_env env, napi_callback_info info)
+{
+	napi_value argv[5];
+	struct binding *binding = receive(env, info, 5, argv);
+	struct plain_volume *volume;
+	uint64_t offset, size;
+	uint32_t sector_size;
+	bool read_only, direct;
+
+	if (binding == NULL)
+		return NULL;
+	volume = binding->volume;
+	if (!js_get_number(env, argv[0], &offset) || !js_get_number(env, argv[1], &size) ||
+	    !js_get_uint32(env, argv[2], &sector_size) || !js_get_bool(env, argv[3], &read_only) ||
+	    !js_get_bool(env, argv[4], &direct) || sector_size < 512 || sector_size > ARENA_PAGE)
+		return throw_arguments(env);
+	volume->offset = offset;
+	volume->sector_size = sector_size;
+	volume->read_only = read_only;
+	volume->direct = direct;
+	__atomic_store_n(&volume->size, size, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static napi_value disk_set_key(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2];
+	struct binding *binding = receive(env, info, 2, argv);
+	struct tresor_enclave *enclave = binding == NULL ? NULL : tresor_enclave_unwrap(env, argv[0]);
+	uint32_t handle;
+
+	if (binding == NULL)
+		return NULL;
+	if (enclave == NULL || !js_get_uint32(env, argv[1], &handle))
+		return throw_arguments(env);
+	volume_key_set(binding->volume->key, enclave, handle);
+	return NULL;
+}
+
+static napi_value disk_clear_key(napi_env env, napi_callback_info info)
+{
+	struct binding *binding = receive(env, info, 0, NULL);
+
+	if (binding != NULL)
+		volume_key_clear(binding->volume->key);
+	return NULL;
+}
+
+static napi_value disk_reserve(napi_env env, napi_callback_info info)
+{
+	napi_value argv[1];
+	struct binding *binding = receive(env, info, 1, argv);
+	uint32_t length;
+	uint8_t *memory;
+
+	if (binding == NULL)
+		return NULL;
+	if (!js_get_uint32(env, argv[0], &length))
+		return throw_arguments(env);
+	memory = arena_take(&binding->arena, length);
+	return number(env, memory == NULL ? -1 : (double)(memory - binding->arena.memory));
+}
+
+/* Whole pages of the arena that start at `at`. */
+static bool in_arena(const struct binding *binding, uint32_t at, uint32_t length)
+{
+	return at % ARENA_PAGE == 0 && length > 0 && length <= ARENA_PIECE && at <= binding->arena.size &&
+	       length <= binding->arena.size - at;
+}
+
+static napi_value disk_release(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2];
+	struct binding *binding = receive(env, info, 2, argv);
+	uint32_t at, length;
+
+	if (binding == NULL)
+		return NULL;
+	if (!js_get_uint32(env, argv[0], &at) || !js_get_uint32(env, argv[1], &length) || !in_arena(binding, at, length))
+		return throw_arguments(env);
+	arena_give(&binding->arena, binding->arena.memory + at, length);
+	return NULL;
+}
+
+static void transfer_done(struct plain_io *io)
+{
+	struct transfer *transfer = (struct transfer *)(void *)((char *)io - offsetof(struct transfer, io));
+
+	transfer->next = NULL;
+	*transfer->binding->last_ended = transfer;
+	transfer->binding->last_ended = &transfer->next;
+}
+
+/* (token, offset, length, at): false, thrown, when something is wrong. ENOBUFS: too many are under way. */
+static bool start_transfer(napi_env env, struct binding *binding, const napi_value *argv, enum plain_op op, bool durable)
+{
+	struct transfer *transfer = binding->unused;
+	uint32_t token, length, at;
+	uint64_t offset;
+
+	if (!js_get_uint32(env, argv[0], &token) || !js_get_number(env, argv[1], &offset) ||
+	    !js_get_uint32(env, argv[2], &length) || !js_get_uint32(env, argv[3], &at) || !in_arena(binding, at, length)) {
+		throw_arguments(env);
+		return false;
+	}
+	if (transfer == NULL) {
+		js_throw_errno(env, ENOBUFS, "too many transfers");
+		return false;
+	}
+	binding->unused = transfer->next;
+	transfer->binding = binding;
+	transfer->token = token;
+	transfer->io = (struct plain_io){
+		.op = op,
+		.fua = durable,
+		.offset = offset,
+		.length = length,
+		.ciphertext = binding->arena.memory + at,
+		.done = transfer_done,
+	};
+	plain_queue_put(binding->queue, &transfer->io);
+	return true;
+}
+
+static napi_value disk_read(napi_env env, napi_callback_info info)
+{
+	napi_value argv[4];
+	struct binding *binding = receive(env, info, 4, argv);
+
+	if (binding != NULL)
+		start_transfer(env, binding, argv, PLAIN_READ, false);
+	return NULL;
+}
+
+static napi_value disk_write(napi_env env, napi_callback_info info)
+{
+	napi_value argv[5];
+	struct binding *binding = receive(env, info, 5, argv);
+	bool durable;
+
+	if (binding == NULL)
+		return NULL;
+	if (!js_get_bool(env, argv[4], &durable))
+		return throw_arguments(env);
+	start_transfer(env, binding, argv, PLAIN_WRITE, durable);
+	return NULL;
+}
+
+static napi_value disk_turn(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2];
+	struct binding *binding = receive(env, info, 2, argv);
+	uint32_t most, told = 0;
+	double *rows;
+
+	if (binding == NULL)
+		return NULL;
+	if (!js_get_uint32(env, argv[1], &most) || (rows = slab_table(env, argv[0], most, COLUMNS)) == NULL)
+		return throw_arguments(env);
+	while (plain_queue_turn(binding->queue, false))
+		;
+	while (told < most && binding->ended != NULL) {
+		struct transfer *transfer = binding->ended;
+
+		binding->ended = transfer->next;
+		if (binding->ended == NULL)
+			binding->last_ended = &binding->ended;
+		rows[told * COLUMNS] = transfer->token;
+		rows[told * COLUMNS + 1] = transfer->io.error;
+		told++;
+		transfer->next = binding->unused;
+		binding->unused = transfer;
+	}
+	watch(binding);
+	return number(env, told);
+}
+
+static napi_value disk_wipe(napi_env env, napi_callback_info info)
+{
+	struct binding *binding = receive(env, info, 0, NULL);
+
+	if (binding != NULL)
+		arena_wipe(&binding->arena);
+	return NULL;
+}
+
+static napi_value disk_state(napi_env env, napi_callback_info info)
+{
+	struct binding *binding = receive(env, info, 0, NULL);
+	const struct disk *disk;
+	napi_value state;
+
+	if (binding == NULL)
+		return NULL;
+	disk = binding->volume->disk;
+	napi_create_object(env, &state);
+	js_set_text(env, state, "engine", disk->engine == DISK_RING ? "io_uring" : "threads");
+	js_set_text(env, state, "refusal", disk->refusal == 0 ? "" : js_errno_name(disk->refusal));
+	js_set_text(env, state, "failed",
+		    __atomic_load_n(&disk->failed, __ATOMIC_ACQUIRE) == 0 ? "" : js_errno_name(disk->failed));
+	js_set_uint32(env, state, "inflight", __atomic_load_n(&disk->inflight, __ATOMIC_RELAXED));
+	js_set_uint32(env, state, "deepest", __atomic_load_n(&disk->deepest, __ATOMIC_RELAXED));
+	js_set_uint32(env, state, "stranded", __atomic_load_n(&disk->stranded, __ATOMIC_RELAXED));
+	return state;
+}
+
+/* ---- life ---- */
+
+static void poll_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+/* False: the device holds requests for ever; what they use stays. */
+static bool close_binding(struct binding *binding, int ms)
+{
+	bool closed;
+
+	if (binding->volume == NULL)
+		return true;
+	volume_key_clear(binding->volume->key);
+	closed = plain_queue_close(binding->queue, ms);
+	binding->poll->data = NULL;
+	uv_close((uv_handle_t *)binding->poll, poll_closed);
+	if (closed) {
+		arena_close(&binding->arena);
+		slab_unref(binding->memory);
+		free(binding->transfers);
+	}
+	plain_volume_unref(binding->volume);
+	binding->volume = NULL;
+	napi_delete_reference(binding->env, binding->on_ended);
+	napi_async_destroy(binding->env, binding->context);
+	return closed;
+}
+
+static napi_value disk_close(napi_env env, napi_callback_info info)
+{
+	napi_value argv[1], result;
+	struct binding *binding = receive(env, info, 1, argv);
+	uint32_t ms;
+
+	if (binding == NULL)
+		return NULL;
+	if (!js_get_uint32(env, argv[0], &ms) || ms > INT32_MAX)
+		return throw_arguments(env);
+	napi_get_boolean(env, close_binding(binding, (int)ms), &result);
+	return result;
+}
+
+static void finalize(napi_env env, void *data, void *hint)
+{
+	struct binding *binding = data;
+
+	(void)env;
+	(void)hint;
+	/* Forgotten by JavaScript with requests under way: their promises are gone with it. */
+	if (!close_binding(binding, 1000))
+		return;
+	free(binding);
+}
+
+static bool open_queue(struct binding *binding, struct disk *disk)
+{
+	struct disk_queue_options options = { .entries = ENTRIES };
+
+	binding->volume = plain_volume_new(disk);
+	binding->transfers = calloc(ENTRIES, sizeof(*binding->transfers));
+	binding->memory = slab_new(ARENA_SIZE);
+	if (binding->volume == NULL || binding->transfers == NULL || binding->memory == NULL ||
+	    !arena_open(&binding->arena, binding->memory, ARENA_SIZE)) {
+		errno = ENOMEM;
+		return false;
+	}
+	/* Plaintext in flight, not to be swapped out where the limit of locked memory allows it; and the disk writes there. */
+	mlock(binding->memory, ARENA_SIZE);
+	for (uint32_t i = 0; i < ENTRIES; i++) {
+		binding->transfers[i].next = binding->unused;
+		binding->unused = &binding->transfers[i];
+	}
+	binding->last_ended = &binding->ended;
+	options.memory = binding->arena.memory;
+	options.memory_size = binding->arena.size;
+	binding->queue = plain_queue_open(binding->volume, &options);
+	if (binding->queue == NULL)
+		return false;
+	/* This thread has others to serve. */
+	plain_queue_leave_writes(binding->queue);
+	return true;
+}
+
+static void abandon(struct binding *binding)
+{
+	if (binding->queue != NULL)
+		plain_queue_close(binding->queue, 0);
+	arena_close(&binding->arena);
+	if (binding->memory != NULL)
+		slab_unref(binding->memory);
+	free(binding->transfers);
+	if (binding->volume != NULL)
+		plain_volume_unref(binding->volume);
+	free(binding->poll);
+	free(binding);
+}
+
+static int duplicate(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+static struct disk *open_disk(int cached, int direct, enum disk_choice choice)
+{
+	const int own = duplicate(cached), own_direct = duplicate(direct);
+	struct disk *disk = own < 0 || (direct >= 0 && own_direct < 0) ? NULL : disk_open(own, own_direct, choice);
+	const int cause = errno;
+
+	if (disk != NULL)
+		return disk;
+	if (own >= 0)
+		close(own);
+	if (own_direct >= 0)
+		close(own_direct);
+	errno = cause;
+	return NULL;
+}
+
+static napi_value create_disk(napi_env env, napi_callback_info info)
+{
+	static const napi_property_descriptor methods[] = {
+		{ "sync", NULL, disk_sync, NULL, NULL, NULL, napi_default, NULL },
+		{ "describe", NULL, disk_describe, NULL, NULL, NULL, napi_default, NULL },
+		{ "setKey", NULL, disk_set_key, NULL, NULL, NULL, napi_default, NULL },
+		{ "clearKey", NULL, disk_clear_key, NULL, NULL, NULL, napi_default, NULL },
+		{ "reserve", NULL, disk_reserve, NULL, NULL, NULL, napi_default, NULL },
+		{ "release", NULL, disk_release, NULL, NULL, NULL, napi_default, NULL },
+		{ "read", NULL, disk_read, NULL, NULL, NULL, napi_default, NULL },
+		{ "write", NULL, disk_write, NULL, NULL, NULL, napi_default, NULL },
+		{ "turn", NULL, disk_turn, NULL, NULL, NULL, napi_default, NULL },
+		{ "wipe", NULL, disk_wipe, NULL, NULL, NULL, napi_default, NULL },
+		{ "state", NULL, disk_state, NULL, NULL, NULL, napi_default, NULL },
+		{ "close", NULL, disk_close, NULL, NULL, NULL, napi_default, NULL },
+	};
+	napi_value argv[4], object, buffer;
+	struct binding *binding;
+	struct disk *disk;
+	uv_loop_t *loop;
+	int32_t cached, direct, choice;
+
+	if (!js_arguments(env, info, 4, argv, NULL) || !js_get_int32(env, argv[0], &cached) ||
+	    !js_get_int32(env, argv[1], &direct) || !js_get_int32(env, argv[2], &choice) || choice < DISK_CHOOSE ||
+	    choice > DISK_ONLY_POOL || napi_get_uv_event_loop(env, &loop) != napi_ok)
+		return throw_arguments(env);
+	disk = open_disk(cached, direct, (enum disk_choice)choice);
+	if (disk == NULL)
+		return js_throw_errno(env, errno, "cannot start I/O on the store");
+	binding = calloc(1, sizeof(*binding));
+	if (binding != NULL) {
+		binding->env = env;
+		binding->poll = malloc(sizeof(*binding->poll));
+	}
+	if (binding == NULL || binding->poll == NULL || !open_queue(binding, disk) ||
+	    uv_poll_init(loop, binding->poll, disk_queue_fd(plain_queue_disk(binding->queue))) != 0) {
+		const int cause = errno;
+
+		disk_unref(disk);
+		if (binding != NULL)
+			abandon(binding);
+		return js_throw_errno(env, cause, "cannot start I/O on the store");
+	}
+	disk_unref(disk);
+	binding->poll->data = binding;
+	napi_async_init(env, NULL, js_text(env, "tresor disk"), &binding->context);
+	napi_create_reference(env, argv[3], 1, &binding->on_ended);
+	napi_create_object(env, &object);
+	napi_define_properties(env, object, sizeof(methods) / sizeof(methods[0]), methods);
+	napi_wrap(env, object, binding, finalize, NULL, NULL);
+	slab_ref(binding->memory);
+	napi_create_external_arraybuffer(env, binding->memory, ARENA_SIZE, slab_finalize, NULL, &buffer);
+	napi_set_named_property(env, object, "buffer", buffer);
+	return object;
+}
+
+struct plain_volume *tresor_disk_unwrap(napi_env env, napi_value object)
+{
+	struct binding *binding = NULL;
+
+	return napi_unwrap(env, object, (void **)&binding) == napi_ok ? binding->volume : NULL;
+}
+
+void tresor_disk_register(napi_env env, napi_value exports)
+{
+	napi_value function;
+
+	napi_create_function(env, "createDisk", NAPI_AUTO_LENGTH, create_disk, NULL, &function);
+	napi_set_named_property(env, exports, "createDisk", function);
+}

@@ -1,0 +1,45 @@
+/** A store's requests under way, on the event loop; addon/disk/disk_binding.c. */
+import { addon, type NativeEnclave } from "./addon.ts"
+
+export interface DiskState {
+  readonly engine: "io_uring" | "threads"
+  /** Name of an errno: why it is not io_uring. Empty: it is, or was not asked for. */
+  readonly refusal: string
+  /** Name of an errno: a sync failed, and nothing is written any more. Empty: none did. */
+  readonly failed: string
+  /** Requests under way, and the most there have been. */
+  readonly inflight: number
+  readonly deepest: number
+  /** Given up at a close: the device never answered. */
+  readonly stranded: number
+}
+
+/** `at`, `length`: bytes of `buffer`, whole pages of one piece of 128 KiB at most. Throws EBADF once it was closed. */
+export interface NativeDisk {
+  readonly buffer: ArrayBuffer
+  sync(): Promise<void>
+  /** Bytes: where the volume lies in the store, its size, its sectors. `direct`: writes go past the page cache. */
+  describe(offset: number, size: number, sectorSize: number, readOnly: boolean, direct: boolean): void
+  setKey(enclave: NativeEnclave, handle: number): void
+  clearKey(): void
+  reserve(length: number): number
+  release(at: number, length: number): void
+  read(token: number, offset: number, length: number, at: number): void
+  write(token: number, offset: number, length: number, at: number, durable: boolean): void
+  /** Begins what was asked for; rows of (token, errno), at most `most`, of what has ended. */
+  turn(rows: Float64Array, most: number): number
+  wipe(): void
+  state(): DiskState
+  close(milliseconds: number): boolean
+}
+
+export const Choice = { any: 0, ring: 1, threads: 2 } as const
+
+interface DiskFunctions {
+  createDisk(cached: number, direct: number, choice: number, onEnded: () => void): NativeDisk
+}
+
+export const { createDisk } = addon as unknown as DiskFunctions
+
+/** Transfers under way at one time. */
+export const TRANSFERS = 256

@@ -1,0 +1,133 @@
+/**
+ * Transfers: whole sectors between an opened file or device and memory of this
+ * object's, in plaintext, many under way at once (addon/disk). Reads that the
+ * page cache cannot serve go past it, and do not fill it. A transfer only moves;
+ * who may wait, tries again and knows what to say is the volume.
+ */
+import { Choice, createDisk, type DiskState, type NativeDisk, TRANSFERS } from "../native/disk.ts"
+
+/** Called with 0 or an errno when a transfer has ended. */
+export type Ended = (error: number) => void
+
+const ROWS = 64
+/** After so long without a transfer what is left in memory is wiped. */
+const IDLE_MS = 1000
+/** What a close waits for requests that the device holds. */
+const CLOSE_MS = 2000
+
+export interface DiskOptions {
+  /** Descriptors stay the caller's. */
+  readonly fd: number
+  /** With O_DIRECT; `null`: there is none. */
+  readonly directFd: number | null
+  readonly engine?: keyof typeof Choice
+}
+
+export class Disk {
+  readonly buffer: ArrayBuffer
+  readonly bytes: Buffer
+  readonly #native: NativeDisk
+  readonly #rows = new Float64Array(2 * ROWS)
+  readonly #ended: (Ended | null)[] = new Array(TRANSFERS).fill(null)
+  readonly #tokens = Array.from({ length: TRANSFERS }, (_, token) => token)
+  #begun = false
+  #wipe: NodeJS.Timeout | null = null
+  #last: DiskState | null = null
+
+  constructor({ fd, directFd, engine = "any" }: DiskOptions) {
+    this.#native = createDisk(fd, directFd ?? -1, Choice[engine], () => this.submit())
+    this.buffer = this.#native.buffer
+    this.bytes = Buffer.from(this.buffer)
+  }
+
+  get state(): DiskState {
+    return this.#last ?? this.#native.state()
+  }
+
+  /** For the enclave's client, which lends its key. */
+  get native(): NativeDisk {
+    return this.#native
+  }
+
+  /** Transfers under way. */
+  get transfers(): number {
+    return TRANSFERS - this.#tokens.length
+  }
+
+  /** fdatasync(2): covers every write whose end was told. Rejects with errno's name as `code`; once it failed, always. */
+  sync(): Promise<void> {
+    const done = this.#native.sync()
+    this.#soon()
+    return done
+  }
+
+  /** Up to 128 KiB of `buffer`, from a multiple of 4096 on; -1: no room now. */
+  reserve(length: number): number {
+    return this.#tokens.length === 0 ? -1 : this.#native.reserve(length)
+  }
+
+  release(at: number, length: number): void {
+    if (this.#last !== null) return
+    this.#native.release(at, length)
+    this.#wipe ??= setTimeout(() => this.#rest(), IDLE_MS).unref()
+  }
+
+  /** Whole sectors of the volume at `offset`, to where was reserved. Begun by `submit`, or soon. */
+  read(offset: number, length: number, at: number, ended: Ended): void {
+    this.#native.read(this.#token(ended), offset, length, at)
+  }
+
+  /** The same, from there; what is there afterwards is no plaintext. ENOKEY: nothing was written, and it still is. */
+  write(offset: number, length: number, at: number, durable: boolean, ended: Ended): void {
+    this.#native.write(this.#token(ended), offset, length, at, durable)
+  }
+
+  #token(ended: Ended): number {
+    const token = this.#tokens.pop()
+    if (token === undefined) throw new Error("a transfer without a reservation")
+    this.#ended[token] = ended
+    this.#soon()
+    return token
+  }
+
+  #soon(): void {
+    if (this.#begun) return
+    this.#begun = true
+    queueMicrotask(() => this.submit())
+  }
+
+  /** Begins what was asked for, and tells what has ended. */
+  submit(): void {
+    this.#begun = false
+    for (let rows = ROWS; rows === ROWS && this.#last === null; ) {
+      rows = this.#native.turn(this.#rows, ROWS)
+      for (let row = 0; row < rows; row++) {
+        const token = this.#rows[2 * row]!
+        const ended = this.#ended[token]!
+        this.#ended[token] = null
+        this.#tokens.push(token)
+        ended(this.#rows[2 * row + 1]!)
+      }
+    }
+  }
+
+  #rest(): void {
+    this.#wipe = null
+    if (this.#last === null) this.#native.wipe()
+  }
+
+  /** Wipes what nobody has, as when the key is. */
+  wipe(): void {
+    if (this.#last === null) this.#native.wipe()
+  }
+
+  /** Waits for what the device holds, for a limited time. False: it holds some for ever. */
+  close(): boolean {
+    if (this.#last !== null) return true
+    clearTimeout(this.#wipe ?? undefined)
+    const state = this.#native.state()
+    const closed = this.#native.close(state.inflight > 0 ? CLOSE_MS : 0)
+    this.#last = closed ? state : { ...state, stranded: state.inflight }
+    return closed
+  }
+}
