@@ -49,14 +49,16 @@ static int try_ring(int fd)
 	entry->fd = fd;
 	entry->addr = (uintptr_t)block;
 	entry->len = PAGE;
+	/* A signal ends it early: with EINTR, or without an error once the entry was taken. */
 	do {
 		error = uring_enter(&ring, 1);
 		end = uring_peek(&ring);
-	} while (end == NULL && error == -EINTR);
+	} while (end == NULL && (error == 0 || error == -EINTR));
 	if (end == NULL) {
-		/* It may still come: the block stays. */
-		uring_close(&ring);
-		return error != 0 ? -error : EIO;
+		/* Under way, it may still come: then the block stays. */
+		if (uring_unsubmitted(&ring) == 0)
+			block = NULL;
+		goto out;
 	}
 	/* An error of the disk is no refusal: who reads there is told. */
 	error = end->res == -EINVAL || end->res == -EOPNOTSUPP || end->res == -EPERM ? end->res : 0;

@@ -243,7 +243,8 @@ static napi_value disk_release(napi_env env, napi_callback_info info)
 
 	if (binding == NULL)
 		return NULL;
-	if (!js_get_uint32(env, argv[0], &at) || !js_get_uint32(env, argv[1], &length) || !in_arena(binding, at, length))
+	if (!js_get_uint32(env, argv[0], &at) || !js_get_uint32(env, argv[1], &length) ||
+	    !in_arena(binding, at, length))
 		return throw_arguments(env);
 	arena_give(&binding->arena, binding->arena.memory + at, length);
 	return NULL;
@@ -259,14 +260,16 @@ static void transfer_done(struct plain_io *io)
 }
 
 /* (token, offset, length, at): false, thrown, when something is wrong. ENOBUFS: too many are under way. */
-static bool start_transfer(napi_env env, struct binding *binding, const napi_value *argv, enum plain_op op, bool durable)
+static bool start_transfer(napi_env env, struct binding *binding, const napi_value *argv, enum plain_op op,
+			   bool durable)
 {
 	struct transfer *transfer = binding->unused;
 	uint32_t token, length, at;
 	uint64_t offset;
 
 	if (!js_get_uint32(env, argv[0], &token) || !js_get_number(env, argv[1], &offset) ||
-	    !js_get_uint32(env, argv[2], &length) || !js_get_uint32(env, argv[3], &at) || !in_arena(binding, at, length)) {
+	    !js_get_uint32(env, argv[2], &length) || !js_get_uint32(env, argv[3], &at) ||
+	    !in_arena(binding, at, length)) {
 		throw_arguments(env);
 		return false;
 	}

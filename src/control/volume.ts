@@ -36,6 +36,10 @@ type Identity (
 # What changed in the header since it was authenticated; null when it never was.
 type Header (slotsChanged: []int, slotsAdded: []int, slotsRemoved: []int)
 
+# How requests reach a file or block device: "io_uring", or "threads" where the kernel refuses it, with an errno's
+# name. Requests under way at once are at most "bound"; "stranded" ones were never answered by the device.
+type Disk (engine: string, refusal: ?string, underWay: int, deepest: int, bound: int, stranded: int)
+
 type Volume (
   name: string,
   path: string,
@@ -62,6 +66,8 @@ type Volume (
   enclave: Identity,
   # Cycles the software backend burns per entry and exit to model SGX; 0: none.
   transitionCycles: int,
+  # null: its data lie on an NBD server, or the kernel reads and writes them.
+  disk: ?Disk,
   counters: [string]int
 )
 
@@ -136,6 +142,15 @@ export const identitySchema = v.object({
   memory: v.object({ keys: v.string(), stacks: v.string(), heap: v.string() }),
 })
 
+const diskSchema = v.object({
+  engine: v.picklist(["io_uring", "threads"]),
+  refusal: v.nullable(v.string()),
+  underWay: count,
+  deepest: count,
+  bound: count,
+  stranded: count,
+})
+
 export const volumeSchema = v.object({
   name: v.string(),
   path: v.string(),
@@ -157,6 +172,7 @@ export const volumeSchema = v.object({
   header: v.nullable(v.object({ slotsChanged: v.array(slot), slotsAdded: v.array(slot), slotsRemoved: v.array(slot) })),
   enclave: identitySchema,
   transitionCycles: count,
+  disk: v.nullable(diskSchema),
   counters: v.record(v.string(), count),
 })
 

@@ -15,6 +15,19 @@ const IDLE_MS = 1000
 /** What a close waits for requests that the device holds. */
 const CLOSE_MS = 2000
 
+export interface DiskStatus {
+  readonly engine: DiskState["engine"]
+  /** Name of an errno: why it is not io_uring. */
+  readonly refusal: string | null
+  /** Requests. */
+  readonly underWay: number
+  /** The most there have been at once, and the most there can be. */
+  readonly deepest: number
+  readonly bound: number
+  /** Given up at a close: the device never answered. */
+  readonly stranded: number
+}
+
 export interface DiskOptions {
   /** Descriptors stay the caller's. */
   readonly fd: number
@@ -40,8 +53,9 @@ export class Disk {
     this.bytes = Buffer.from(this.buffer)
   }
 
-  get state(): DiskState {
-    return this.#last ?? this.#native.state()
+  get status(): DiskStatus {
+    const { engine, refusal, inflight, deepest, stranded } = this.#last ?? this.#native.state()
+    return { engine, refusal: refusal || null, underWay: inflight, deepest, bound: TRANSFERS, stranded }
   }
 
   /** For the enclave's client, which lends its key. */

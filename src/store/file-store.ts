@@ -22,8 +22,8 @@ export interface FileStoreOptions {
   readonly claim?: "all" | "device" | "none"
   /** What is opened instead of the path, which is only named then. */
   readonly at?: string
-  /** Has a `disk`: for a volume's data. */
-  readonly transfers?: boolean
+  /** Has a `disk`, for a volume's data. "ring", "threads": of that kind, for tests. */
+  readonly transfers?: "any" | "ring" | "threads"
 }
 
 /** Discards go in parts: one of a large file system may take seconds, and a request may be given up between two. */
@@ -50,13 +50,18 @@ async function openDirect(path: string, access: number, native: Native): Promise
 }
 
 /** A filesystem without O_DIRECT has its reads from the page cache only. */
-async function openDisk(path: string, access: number, { fd }: FileHandle): Promise<Disk> {
+async function openDisk(
+  path: string,
+  access: number,
+  { fd }: FileHandle,
+  engine: NonNullable<FileStoreOptions["transfers"]>,
+): Promise<Disk> {
   const [{ Disk }, past] = await Promise.all([
     import("./disk.ts"),
     open(path, access | constants.O_DIRECT).catch(() => null),
   ])
   try {
-    return new Disk({ fd, directFd: past?.fd ?? null })
+    return new Disk({ fd, directFd: past?.fd ?? null, engine })
   } finally {
     await past?.close()
   }
@@ -95,7 +100,7 @@ export class FileStore implements Store {
    */
   static async open(
     path: string,
-    { readOnly = false, direct = false, claim = "all", at = path, transfers = false }: FileStoreOptions = {},
+    { readOnly = false, direct = false, claim = "all", at = path, transfers }: FileStoreOptions = {},
   ): Promise<FileStore> {
     const access = readOnly ? constants.O_RDONLY : constants.O_RDWR
     const [native, claims] = await Promise.all([
@@ -114,7 +119,7 @@ export class FileStore implements Store {
       const stat = await handle.stat()
       if (stat.isBlockDevice()) store.#discardUnit = blockDevice(stat.rdev).logicalBlock
       if (direct) store.#direct = await openDirect(at, access, native)
-      if (transfers) store.#disk = await openDisk(at, access, handle)
+      if (transfers !== undefined) store.#disk = await openDisk(at, access, handle, transfers)
       return store
     } catch (error) {
       await store.close()

@@ -31,7 +31,7 @@ const SMALLEST = 512
 export async function openStore(path: string, { readOnly, direct, at, owner, log }: OpenStoreOptions): Promise<Store> {
   const store = await (isNbdUri(path)
     ? openNbd(path, { readOnly, ...(owner && { owner }), ...(log && { log }) })
-    : openFile(path, { readOnly, direct, transfers: true, ...(at !== undefined && { at }) }))
+    : openFile(path, { readOnly, direct, transfers: "any", ...(at !== undefined && { at }) }))
   if (store.size >= SMALLEST) return store
   await store.close()
   throw new TresorError(

@@ -300,6 +300,7 @@ export class LegacyService implements DaemonVolume {
       header: null,
       enclave: { ...enclave.identity, memory: { ...enclave.identity.memory } },
       transitionCycles: 0,
+      disk: null,
       counters: this.counters(),
     }
   }

@@ -57,6 +57,7 @@ class Recorder implements DaemonVolume {
         memory: { keys: "memfd_secret", stacks: "memfd_secret", heap: "memfd_secret" },
       },
       transitionCycles: 14_000,
+      disk: { engine: "threads", refusal: "EPERM", underWay: 1, deepest: 32, bound: 256, stranded: 0 },
       counters: { reads: 3 },
     }
   }

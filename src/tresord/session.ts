@@ -28,6 +28,7 @@ export interface PlainVolume {
   readonly readOnly: boolean
   readonly discards: boolean
   readonly counters: object
+  readonly diskStatus?: VolumeStatus["disk"]
   unlock(enclave: Enclave, handle: VolumeHandle): void | Promise<void>
   lock(): void | Promise<void>
   /** Its enclave may be lost: notices now what the next I/O would. */
@@ -126,6 +127,7 @@ export class Session implements DaemonVolume {
           : null,
       enclave: { ...this.#enclave.identity, memory: { ...this.#enclave.identity.memory } },
       transitionCycles: parts.transitionCycles,
+      disk: volume.diskStatus ?? null,
       counters: this.counters(),
     }
   }

@@ -9,7 +9,7 @@ import { IoError } from "../base/io-error.ts"
 import { RangeLock } from "../base/range-lock.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import type { FileSectors } from "../native/addon.ts"
-import type { Disk, Ended } from "../store/disk.ts"
+import type { Disk, DiskStatus, Ended } from "../store/disk.ts"
 import { checkRange, type Store } from "../store/store.ts"
 import { SectorBatch } from "./sector-batch.ts"
 
@@ -314,6 +314,11 @@ export class Volume {
    */
   get disk(): Disk | null {
     return this.#disk
+  }
+
+  /** `null`: the store has no requests under way of its own. */
+  get diskStatus(): DiskStatus | null {
+    return this.#store.disk?.status ?? null
   }
 
   /** Reads whole sectors to where was reserved of `disk`. An error is for `read`, which knows what to say. */

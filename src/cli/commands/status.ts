@@ -135,6 +135,7 @@ export async function status(name: string, options: { readonly json?: true }): P
         ...judgements(volume).map(
           ({ name, verdict, found, means }) => [shade(VERDICTS[verdict], name), `${found}: ${means}`] as const,
         ),
+        ...(volume.disk === null ? [] : [["disk", describeDisk(volume.disk)] as const]),
         [
           "counters",
           Object.entries(volume.counters)
@@ -145,6 +146,12 @@ export async function status(name: string, options: { readonly json?: true }): P
       out.columns,
     ),
   )
+}
+
+function describeDisk({ engine, refusal, underWay, deepest, bound, stranded }: NonNullable<VolumeStatus["disk"]>) {
+  const how = engine === "threads" && refusal !== null ? `threads: this kernel refuses io_uring (${refusal})` : engine
+  const lost = stranded === 0 ? "" : `, ${stranded} never answered by the device`
+  return `${how}, ${underWay} requests under way, at most ${deepest} so far, ${bound} at once${lost}`
 }
 
 function describeHeader(volume: VolumeStatus): string {
