@@ -13,6 +13,7 @@ function machine(
     kernel = "6.1.0",
     sgxCpu = {} as Partial<SgxCpu>,
     secretMemoryFault = null as string | null,
+    ringFault = null as string | null,
   } = {},
 ) {
   const paths = Object.keys(files)
@@ -31,6 +32,7 @@ function machine(
       ...sgxCpu,
     },
     secretMemoryFault,
+    ringFault,
     signerKey: "/state/signer.pem",
     secret: () => ({ file: "/var/lib/tresor/machine-secret", disks: ["vda"] }),
     kernel,
@@ -167,4 +169,15 @@ test("a missing memfd_secret: the kernel's lack, a filter's refusal and a full l
   assert.match(remedy("EPERM"), /seccomp filter/)
   assert.doesNotMatch(remedy("EPERM"), /Linux 5\.14/)
   assert.match(remedy(null), /RLIMIT_MEMLOCK/)
+})
+
+test("io_uring that is refused: who serves instead, and what allows it", () => {
+  assert.equal(of(machine({}), "io_uring").state, "yes")
+  const refused = of(machine({}, { ringFault: "EPERM" }), "io_uring")
+  assert.equal(refused.state, "info")
+  assert.match(refused.found, /EPERM/)
+  assert.match(refused.means, /threads/)
+  assert.match(refused.remedy!, /io_uring_disabled/)
+  assert.match(of(machine({}, { ringFault: "ENOSYS" }), "io_uring").remedy!, /CONFIG_IO_URING/)
+  assert.equal(of(machine({}, { ringFault: "ENOMEM" }), "io_uring").remedy, null)
 })

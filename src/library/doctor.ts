@@ -3,6 +3,7 @@
  * what that means for a user, and what to do about it.
  */
 import { accessSync, constants, existsSync, readdirSync } from "node:fs"
+import { open } from "node:fs/promises"
 import { release } from "node:os"
 import { join } from "node:path"
 import { has } from "../base/programs.ts"
@@ -37,11 +38,16 @@ export interface Machine extends SgxMachine {
   secret(): { readonly file: string; readonly disks: readonly string[] }
   /** Errno of memfd_secret(2); `null`: it works. */
   readonly secretMemoryFault: string | null
+  /** Errno of io_uring(7); `null`: it works. */
+  readonly ringFault: string | null
   /** The key that signs what is built here; `null`: there is none, as in an installed package. */
   readonly signerKey: string | null
 }
 
-const system: Omit<Machine, "sgxCpu" | "secretMemoryFault" | "signerKey"> = {
+/** What the addon tells. */
+type Asked = "sgxCpu" | "secretMemoryFault" | "ringFault" | "signerKey"
+
+const system: Omit<Machine, Asked> = {
   ...files,
   accessible(path) {
     try {
@@ -231,6 +237,17 @@ function machineChecks(machine: Machine): DoctorCheck[] {
           : "raise it: LimitMEMLOCK=infinity in the unit, or /etc/security/limits.conf",
     },
     {
+      id: "io_uring",
+      name: "io_uring",
+      state: machine.ringFault === null ? "yes" : "info",
+      found: machine.ringFault === null ? "available" : `refused (${machine.ringFault})`,
+      means:
+        machine.ringFault === null
+          ? "reads that wait for a disk are under way together, at any depth"
+          : "threads read from the disk, at most eight at once: slower at depth, otherwise the same",
+      remedy: ringRemedy(machine.ringFault),
+    },
+    {
       id: "nbd",
       name: "kernel NBD driver",
       state: nbd !== null && nbdClient ? "yes" : "info",
@@ -278,6 +295,13 @@ function machineChecks(machine: Machine): DoctorCheck[] {
     },
   ]
   return checks
+}
+
+/** How to make io_uring available. */
+function ringRemedy(fault: string | null): string | null {
+  if (fault === "ENOSYS") return "a kernel built with CONFIG_IO_URING"
+  if (fault !== "EPERM") return null
+  return "sysctl kernel.io_uring_disabled=0, or allow it in the seccomp filter of the container or unit"
 }
 
 /** How to make memfd_secret(2) available. */
@@ -381,19 +405,33 @@ export function examine(machine: Machine, identity: EnclaveIdentity | Error): Do
   ]
 }
 
+/** By reading with it: a file that everybody has. */
+async function tryRing(): Promise<string | null> {
+  const { ringFault } = await import("../store/disk.ts")
+  const { installed } = await import("../base/installation.ts")
+  const { PRODUCT } = await import("../enclave/image/files.ts")
+  const file = await open(installed(PRODUCT.image))
+  try {
+    return ringFault(file.fd)
+  } finally {
+    await file.close()
+  }
+}
+
 /** Through the addon, which may be what is missing. */
-async function askAddon(): Promise<Pick<Machine, "sgxCpu" | "secretMemoryFault" | "signerKey">> {
+async function askAddon(): Promise<Pick<Machine, Asked>> {
   try {
     const { secretMemoryFault, sgxCpu } = await import("../native/addon.ts")
     const { installationRoot } = await import("../base/installation.ts")
     const { signerPath } = await import("../enclave/image/build.ts")
     const key = signerPath(installationRoot)
     const signerKey = existsSync(key) ? key : null
-    return { sgxCpu: sgxCpu(), secretMemoryFault: secretMemoryFault(), signerKey }
+    return { sgxCpu: sgxCpu(), secretMemoryFault: secretMemoryFault(), ringFault: await tryRing(), signerKey }
   } catch {
     return {
       sgxCpu: { sgx: false, launchControl: false, sgx2: false, epcBytes: 0 },
       secretMemoryFault: null,
+      ringFault: null,
       signerKey: null,
     }
   }

@@ -15,6 +15,16 @@ const IDLE_MS = 1000
 /** What a close waits for requests that the device holds. */
 const CLOSE_MS = 2000
 
+/** Name of the errno with which this kernel refuses io_uring for a readable file; `null`: it works. */
+export function ringFault(fd: number): string | null {
+  const disk = new Disk({ fd, directFd: null })
+  try {
+    return disk.status.refusal
+  } finally {
+    disk.close()
+  }
+}
+
 export interface DiskStatus {
   readonly engine: DiskState["engine"]
   /** Name of an errno: why it is not io_uring. */

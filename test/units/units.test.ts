@@ -62,6 +62,7 @@ test("tresord serves, locks, unlocks and closes under the unit's filter, familie
   const state = JSON.parse((await place.tresor(["status", "unit", "--json"])).stdout)
   // As without the filter, where nothing else forbids it.
   assert.deepEqual(state.enclave.memory, await unconfinedMemory())
+  assert.equal(state.disk.engine, "io_uring")
   const uri = `nbd+unix:///?socket=${join(place.runtime, "unit/nbd.sock")}`
   const io = ["write -P 0xa5 0 4M", "flush", "discard 8M 1M", "read -P 0xa5 0 4M"].flatMap((command) => ["-c", command])
   const done = await run("qemu-io", ["-f", "raw", ...io, uri])
