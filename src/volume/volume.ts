@@ -55,6 +55,8 @@ const ALWAYS: Wanted = () => true
 const SLICE = 1 << 20
 /** Bytes of ciphertext and of unaligned plaintext held by all requests together. */
 const SCRATCH = 8 << 20
+/** Of a write past the page cache: what a disk's memory has in one piece. */
+const PIECE = 128 << 10
 const ZEROES = Buffer.alloc(SLICE)
 
 /**
@@ -401,11 +403,40 @@ export class Volume {
     })
   }
 
+  /**
+   * Whole sectors past the page cache, where the store is opened so: its pieces are under way together, and with those
+   * of other requests. False: something of it was not written, and is for who waits for a key and knows what to say.
+   */
+  async #writePast(start: number, source: Uint8Array): Promise<boolean> {
+    const disk = this.#disk
+    if (disk === null || this.#store.fd !== null) return false
+    const pieces: Promise<boolean>[] = []
+    for (let done = 0; done < source.length; done += PIECE) {
+      const piece = source.subarray(done, done + PIECE)
+      const at = disk.reserve(piece.length)
+      if (at < 0) {
+        pieces.push(Promise.resolve(false))
+        break
+      }
+      disk.bytes.set(piece, at)
+      pieces.push(
+        new Promise((resolve) => {
+          disk.write(start + done, piece.length, at, false, (error) => {
+            disk.release(at, piece.length)
+            resolve(error === 0)
+          })
+        }),
+      )
+    }
+    return (await Promise.all(pieces)).every((written) => written)
+  }
+
   /** `source` lies `from` bytes into the slice; the caller holds the lock. */
   #writeSlice({ start, end }: Slice, from: number, source: Uint8Array): Promise<void> {
     const length = end - start
     const whole = source.length === length && isAligned(source)
     return this.#withScratch(whole ? length : 2 * length, async () => {
+      if (whole && (await this.#writePast(start, source))) return
       const ciphertext = aligned(length)
       const plaintext = whole ? source : aligned(length)
       if (!whole) {

@@ -1,10 +1,10 @@
 /**
- * Reads that wait for a disk, compared with OpenSSL's reading of the same file: by io_uring and by threads, cached in
- * part, at depth, past the cache; a file that ends early, and a volume that is locked meanwhile.
+ * Reads that wait for a disk and writes past the page cache, compared with OpenSSL's reading of the same file: by
+ * io_uring and by threads, cached in part, at depth; a file that ends early, and a volume that is locked meanwhile.
  */
 import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { after, test } from "node:test"
 import { serveNbd } from "../../src/export/server.ts"
@@ -99,6 +99,56 @@ for (const engine of ["ring", "threads"] as const) {
         }
       }))
   }
+
+  test(`${engine}: writes past the page cache are OpenSSL's, at depth, and nothing beside them changes`, () =>
+    served(engine, true, async ({ path, socket, volume, plaintext }) => {
+      await using client = await NbdClient.connect(socket)
+      let at = 0
+      const writes: Promise<void>[] = []
+      // Whole sectors and parts; none touches another's.
+      for (const length of [4 * KIB, 128 * KIB, 1000, 1024 * KIB + 8 * KIB, 3 * KIB, 64 * KIB].flatMap((each) => [
+        each,
+        each,
+        each,
+      ])) {
+        const bytes = randomBytes(length)
+        plaintext.set(bytes, at)
+        writes.push(client.write(at, bytes))
+        at = Math.ceil((at + length) / SECTOR) * SECTOR
+      }
+      await Promise.all(writes)
+      await client.flush()
+      assert.ok(volume.diskStatus!.deepest >= 8)
+      const written = xts(key, true, SECTOR, 0, readFileSync(path).subarray(OFFSET))
+      assert.ok(written.equals(plaintext))
+    }))
+
+  test(`${engine}: a write past the end of a file that was cut off is EIO, and does not make it longer`, () =>
+    served(engine, true, async ({ path, socket }) => {
+      truncateSync(path, OFFSET + 8 * SECTOR)
+      await using client = await NbdClient.connect(socket)
+      await client.write(7 * SECTOR, randomBytes(SECTOR))
+      await assert.rejects(client.write(8 * SECTOR, randomBytes(SECTOR)), { code: "EIO" })
+      await client.flush()
+      assert.equal(statSync(path).size, OFFSET + 8 * SECTOR)
+    }))
+
+  test(`${engine}: writes under way at a lock wait, and are whole once it is unlocked`, () =>
+    served(engine, true, async ({ path, socket, volume, open, plaintext }) => {
+      await using client = await NbdClient.connect(socket)
+      const writes = Array.from({ length: 32 }, (_, index) => {
+        const bytes = randomBytes(64 * KIB)
+        plaintext.set(bytes, index * 64 * KIB)
+        return client.write(index * 64 * KIB, bytes)
+      })
+      volume.lock()
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      await open()
+      await Promise.all(writes)
+      await client.flush()
+      const written = xts(key, true, SECTOR, 0, readFileSync(path).subarray(OFFSET))
+      assert.ok(written.equals(plaintext))
+    }))
 
   test(`${engine}: a file that was cut off answers EIO behind its end, and the rest`, () =>
     served(engine, false, async ({ path, socket, plaintext }) => {
