@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 WITH Linux-syscall-note */
 /**
- * DOC: /dev/tresor, between tresor.ko and its daemons
+ * DOC: /dev/tresor/control, between tresor.ko and its daemons
  *
  * The module offers skciphers to the kernel's Crypto API and gives their
  * requests to daemons; one daemon serves one open volume, several may be
@@ -8,7 +8,7 @@
  *
  * Life of a daemon::
  *
- *   fd = open("/dev/tresor", O_RDWR | O_CLOEXEC)
+ *   fd = open(TRESOR_DEVICE, O_RDWR | O_CLOEXEC)
  *   ioctl(fd, TRESOR_IOC_ATTACH)           queues are made, once per open file
  *   mmap(fd, ...) twice per queue           descriptors read-only, data read-write
  *   load the enclave, unlock the volume
@@ -40,7 +40,15 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define TRESOR_KMOD_VERSION	2
+/*
+ * Up to version 2 the node was /dev/tresor, which is a directory now, of links to
+ * volumes too. A daemon of version 2 gets EISDIR there; a newer one gets ENOTDIR
+ * here when the module is of version 2.
+ */
+#define TRESOR_NODENAME		"tresor/control"
+#define TRESOR_DEVICE		"/dev/" TRESOR_NODENAME
+
+#define TRESOR_KMOD_VERSION	3
 #define TRESOR_SLOT_SIZE	4096	/* bytes of data in one slot */
 #define TRESOR_QUEUES_MAX	32
 #define TRESOR_DEPTH_MIN	2

@@ -412,7 +412,7 @@ struct tresor_ring *tresor_ring_open(struct tresor_enclave *enclave, const struc
 		return NULL;
 	ring->options = *options;
 	ring->queues = calloc(options->queues, sizeof(*ring->queues));
-	ring->device = ring->queues != NULL ? open("/dev/tresor", O_RDWR | O_CLOEXEC) : -1;
+	ring->device = ring->queues != NULL ? open(TRESOR_DEVICE, O_RDWR | O_CLOEXEC) : -1;
 	if (ring->device < 0) {
 		const int cause = errno;
 

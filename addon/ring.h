@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The daemon's side of /dev/tresor (abi/kmod.h): one thread per queue enters
+ * The daemon's side of /dev/tresor/control (abi/kmod.h): one thread per queue enters
  * the enclave straight on the mapped slots.
  */
 #ifndef TRESOR_RING_H

@@ -116,7 +116,7 @@ static napi_value ring_open(napi_env env, napi_callback_info info)
 		return js_throw_errno(env, ENOMEM, "out of memory");
 	binding->ring = tresor_ring_open(enclave, &options);
 	if (binding->ring == NULL) {
-		js_throw_errno(env, errno, "cannot open /dev/tresor");
+		js_throw_errno(env, errno, "cannot open " TRESOR_DEVICE);
 		free(binding);
 		return NULL;
 	}
@@ -127,7 +127,7 @@ static napi_value ring_open(napi_env env, napi_callback_info info)
 	}
 	listener.context = binding->notify;
 	if (tresor_ring_start(binding->ring, &listener) != 0) {
-		js_throw_errno(env, errno, "cannot attach to /dev/tresor");
+		js_throw_errno(env, errno, "cannot attach to " TRESOR_DEVICE);
 		binding_free(binding);
 		return NULL;
 	}

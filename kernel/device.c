@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* /dev/tresor: see abi/kmod.h, which is the manual. */
+/* /dev/tresor/control: see abi/kmod.h, which is the manual. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/capability.h>
@@ -307,6 +307,8 @@ static const struct file_operations device_operations = {
 static struct miscdevice device = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "tresor",
+	/* /dev/tresor/NAME is a volume's. */
+	.nodename = TRESOR_NODENAME,
 	.mode = 0600,
 	.fops = &device_operations,
 	.groups = tresor_attribute_groups,

@@ -17,7 +17,7 @@
 #include "queue.h"
 
 /*
- * One open, attached file of /dev/tresor. Readers that found it through
+ * One open, attached file of TRESOR_DEVICE. Readers that found it through
  * tresor_key.daemon hold rcu_read_lock(); release waits for them.
  */
 struct tresor_daemon {

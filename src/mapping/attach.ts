@@ -1,6 +1,6 @@
-/** /dev/tresor as a daemon sees it (abi/kmod.h), through the threads of addon/ring.c. */
+/** /dev/tresor/control as a daemon sees it (abi/kmod.h), through the threads of addon/ring.c. */
 import { createHash } from "node:crypto"
-import { existsSync } from "node:fs"
+import { existsSync, statSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { Mode } from "../abi/enclave.ts"
 import { ANSWER_HELD, CHECK_SIZE, EVENT_AGAIN, EventType } from "../abi/kmod.ts"
@@ -10,7 +10,10 @@ import { EnclaveClient } from "../enclave/client.ts"
 import type { BlockMode, Enclave, VolumeHandle } from "../enclave/types.ts"
 import { type NativeRing, ring } from "../native/addon.ts"
 
-export const DEVICE = "/dev/tresor"
+export const DEVICE = "/dev/tresor/control"
+
+/** The node itself up to version 2 of abi/kmod.h; now a directory, where links of volumes lie too. */
+const FORMER_DEVICE = "/dev/tresor"
 
 /** The kernel's modes have the enclave's numbers. */
 const MODES = new Map<number, BlockMode>(Object.entries(Mode).map(([mode, number]) => [number, mode as BlockMode]))
@@ -67,14 +70,19 @@ export interface RingCounters {
 /** A spinning thread needs a CPU that nobody misses (docs/performance.md). */
 const SPIN_US = availableParallelism() >= 4 ? 50 : 0
 
+export const OTHER_VERSION =
+  "the loaded tresor.ko is of another version; `tresor kernel unload`, `install` and `load` replace it"
+
 function attachError(error: unknown): TresorError {
-  const { code } = error as NodeJS.ErrnoException
+  const errno = (error as NodeJS.ErrnoException).code
+  // FORMER_DEVICE is a node: the module is older than this program.
+  const code = errno === "ENOTDIR" ? "EPROTO" : errno
   const reasons = {
     ENOENT: `${DEVICE} does not exist; load the module with \`tresor kernel load\``,
     EACCES: `${DEVICE} is root's alone; run as root`,
     EPERM: `${DEVICE} asks for CAP_SYS_ADMIN; run as root`,
     EBUSY: "another legacy daemon is attached; `tresor close legacy` ends it",
-    EPROTO: "the loaded tresor.ko is of another version; `tresor kernel install`, then load it again",
+    EPROTO: OTHER_VERSION,
     ENOMEM: "its memory cannot be locked; raise RLIMIT_MEMLOCK or run as root",
   }
   const known = code !== undefined && Object.hasOwn(reasons, code) ? (code as keyof typeof reasons) : "FAILED"
@@ -214,6 +222,8 @@ export class KernelRing {
   }
 }
 
-export function isLoaded(): boolean {
-  return existsSync(DEVICE)
+/** What is to be seen of the module's node; "former": it is where it was up to version 2. */
+export function moduleNode(): "present" | "former" | "absent" {
+  if (existsSync(DEVICE)) return "present"
+  return statSync(FORMER_DEVICE, { throwIfNoEntry: false })?.isCharacterDevice() === true ? "former" : "absent"
 }

@@ -2,7 +2,7 @@
 import type { ErrorCode } from "../base/error-codes.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { isNbdUri } from "../nbd/uri.ts"
-import { isLoaded } from "./attach.ts"
+import { moduleNode, OTHER_VERSION } from "./attach.ts"
 
 interface Options {
   readonly direct?: boolean | undefined
@@ -25,5 +25,8 @@ export function checkKernel(path: string, options: Options): void {
   }
   if (process.getuid?.() !== 0)
     refuse("NOT_ROOT", Exit.denied, "device-mapper is root's alone; run as root, or open it over NBD")
-  if (!isLoaded()) refuse("MODULE_MISSING", Exit.wrongDevice, "tresor.ko is not loaded; `tresor kernel load` loads it")
+  const node = moduleNode()
+  if (node === "former") refuse("ATTACH_EPROTO", Exit.wrongDevice, OTHER_VERSION)
+  if (node === "absent")
+    refuse("MODULE_MISSING", Exit.wrongDevice, "tresor.ko is not loaded; `tresor kernel load` loads it")
 }

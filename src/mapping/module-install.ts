@@ -19,7 +19,7 @@ export interface ModuleParameters {
   readonly daemon?: string
 }
 
-/** What udev does about /dev/tresor. */
+/** What udev does about /dev/tresor/control. */
 const RULE = "/etc/udev/rules.d/70-tresor.rules"
 
 /** Sources of the module, as DKMS keeps them. */

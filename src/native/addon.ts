@@ -112,7 +112,7 @@ export interface RingEvent {
   readonly bytes: Uint8Array
 }
 
-/** An open, attached /dev/tresor with one thread per queue. */
+/** An open, attached /dev/tresor/control with one thread per queue. */
 export type NativeRing = object & { readonly __ring: true }
 
 /** addon/ring.c. `key` names a key inside the enclave; `handle` is what dm-crypt holds, 32 bytes. */

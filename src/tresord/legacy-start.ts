@@ -1,4 +1,4 @@
-/** Puts the legacy service together: record, enclave, /dev/tresor. */
+/** Puts the legacy service together: record, enclave, /dev/tresor/control. */
 import { join } from "node:path"
 import * as v from "valibot"
 import { backendEntry } from "../control/daemon-options.ts"

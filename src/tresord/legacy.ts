@@ -23,7 +23,7 @@ const EIO = 5
 const EINVAL = 22
 const ENOKEY = 126
 
-/** What this asks of /dev/tresor. */
+/** What this asks of /dev/tresor/control. */
 export type LegacyRing = Pick<KernelRing, "serve" | "hold" | "release" | "refuse" | "counters" | "stop">
 
 export interface LegacyParts {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A daemon that does at /dev/tresor what a daemon should not, and more quickly
+ * A daemon that does at /dev/tresor/control what a daemon should not, and more quickly
  * than a shell could:
  *
  *   kfault hold            legacy; answers each setkey as held; prints the events
@@ -38,9 +38,9 @@ static void die(const char *what)
 
 static void open_device(void)
 {
-	device = open("/dev/tresor", O_RDWR | O_CLOEXEC);
+	device = open(TRESOR_DEVICE, O_RDWR | O_CLOEXEC);
 	if (device < 0)
-		die("/dev/tresor");
+		die(TRESOR_DEVICE);
 }
 
 static int attach(uint32_t flags)
@@ -161,7 +161,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "grab")) {
 		puts("ready");
 		fflush(stdout);
-		while ((device = open("/dev/tresor", O_RDWR | O_CLOEXEC)) < 0)
+		while ((device = open(TRESOR_DEVICE, O_RDWR | O_CLOEXEC)) < 0)
 			;
 		sigwait(&wanted, &signal);
 		ioctl(device, TRESOR_IOC_ANSWER, &answer);

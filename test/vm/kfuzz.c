@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bends /dev/tresor: random ioctls, forged results, random ring contents, mmap
+ * Bends /dev/tresor/control: random ioctls, forged results, random ring contents, mmap
  * at wrong offsets and sizes, files passed to other processes.
  *
  *   kfuzz OPERATIONS SEED HANDLEHEX
@@ -53,7 +53,7 @@ static void reopen(int index, uint64_t *state)
 {
 	struct tresor_attach attach = { TRESOR_KMOD_VERSION, 2, DEPTH, next(state) % 8 == 0 };
 	struct tresor_key_handle key = { .cookie = (uint32_t)next(state) };
-	int fd = open("/dev/tresor", O_RDWR | O_CLOEXEC);
+	int fd = open(TRESOR_DEVICE, O_RDWR | O_CLOEXEC);
 	unsigned char *area;
 
 	if (fd < 0)
@@ -201,7 +201,7 @@ int main(int argc, char **argv)
 	state = seed + 1;
 	sigaction(SIGALRM, &action, NULL);
 	for (int i = 0; i < FILES; i++) {
-		files[i] = open("/dev/tresor", O_RDWR | O_CLOEXEC);
+		files[i] = open(TRESOR_DEVICE, O_RDWR | O_CLOEXEC);
 		if (files[i] < 0)
 			return 1;
 		reopen(i, &state);

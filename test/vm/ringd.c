@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A second daemon for /dev/tresor: AES from OpenSSL, keys given openly. An
+ * A second daemon for /dev/tresor/control: AES from OpenSSL, keys given openly. An
  * independent peer for the module's tests and benchmarks, never a product.
  *
  *   ringd [--queues N] [--depth N] [--key HANDLEHEX:KEYHEX]... [--raw] [--copy] [--delay MS]
@@ -357,9 +357,9 @@ int main(int argc, char **argv)
 	mlockall(MCL_CURRENT | MCL_FUTURE);
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 
-	device = open("/dev/tresor", O_RDWR | O_CLOEXEC);
+	device = open(TRESOR_DEVICE, O_RDWR | O_CLOEXEC);
 	if (device < 0)
-		die("/dev/tresor");
+		die(TRESOR_DEVICE);
 	struct tresor_attach attach = {
 		.version = TRESOR_KMOD_VERSION,
 		.queues = queues,

@@ -249,7 +249,20 @@ nothing_logged_by_us() {
 		fi
 	done
 }
-all_closed() { tresor close one && tresor kernel unload && ! [ -e /dev/tresor ]; }
+all_closed() { tresor close one && tresor kernel unload && ! [ -e /dev/tresor/control ]; }
+# What a daemon of version 2 of abi/kmod.h would do; and ours, where a module of version 2 has made its node.
+former_daemon() {
+	! python3 -c 'import os; os.open("/dev/tresor", os.O_RDWR)' 2>"$work/former" && grep -q IsADirectoryError "$work/former"
+}
+former_module() {
+	local status
+	mknod -m 600 /dev/tresor c 10 127 || return
+	open_kernel /dev/ram0 one "$work/pass" 2>"$work/former"
+	status=$?
+	dist/tresord --legacy 2>>"$work/former"
+	[ $? = 4 ] && [ $status = 4 ] && rm /dev/tresor && cat "$work/former" &&
+		[ "$(grep -c 'the loaded tresor.ko is of another version' "$work/former")" = 2 ]
+}
 
 head -c 64 /dev/urandom >"$work/pass.key"
 truncate -s 24M "$work/sealed"
@@ -291,6 +304,8 @@ check "open --kernel: ext4, random churn against a model, fsck clean" ext4_churn
 check "discards pass through open --kernel" product_discards
 check "a read-only mapping" readonly_mapping
 check "unload is refused while in use" unload_refused
+check "a daemon that looks for the module at /dev/tresor finds a directory" former_daemon
 check "no passphrase in any log" nothing_logged_by_us
 check "close and unload" all_closed
+check "a module whose node is /dev/tresor: open --kernel and tresord --legacy name its version" former_module
 check "product: the log is clean" clean_log
