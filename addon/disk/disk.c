@@ -101,7 +101,8 @@ struct disk *disk_open(int cached, int direct, enum disk_choice choice)
 		disk->direct = -1;
 	disk->refusal = choice == DISK_ONLY_POOL ? 0 : try_ring(cached);
 	disk->engine = choice == DISK_ONLY_POOL || disk->refusal != 0 ? DISK_POOL : DISK_RING;
-	if (choice == DISK_ONLY_RING && disk->refusal != 0) {
+	disk->only_ring = choice == DISK_ONLY_RING;
+	if (disk->only_ring && disk->refusal != 0) {
 		errno = disk->refusal;
 		goto fail;
 	}
@@ -111,6 +112,12 @@ struct disk *disk_open(int cached, int direct, enum disk_choice choice)
 fail:
 	free(disk);
 	return NULL;
+}
+
+void disk_use_pool(struct disk *disk, int refusal)
+{
+	__atomic_store_n(&disk->refusal, refusal, __ATOMIC_RELAXED);
+	__atomic_store_n(&disk->engine, DISK_POOL, __ATOMIC_RELEASE);
 }
 
 struct disk *disk_ref(struct disk *disk)

@@ -19,9 +19,10 @@ struct disk {
 	int direct;		/* with O_DIRECT; -1: the file system or device has none */
 	bool regular;		/* a file, whose end a write could move */
 	uint32_t block;		/* O_DIRECT: offsets and lengths in the store are multiples of it, memory is page aligned */
-	enum disk_engine engine;
-	int refusal;		/* errno: why it is not io_uring; 0: it is, or the pool was asked for */
+	bool only_ring;		/* asked for */
 	/* Atomic. */
+	enum disk_engine engine;	/* of the queues that are opened next */
+	int refusal;		/* errno: why it is not io_uring; 0: it is, or the pool was asked for */
 	int failed;		/* errno of a sync that failed; stays: what was written before may be lost */
 	unsigned inflight;	/* requests under way in all queues */
 	unsigned deepest;	/* the most there have been */
@@ -37,6 +38,8 @@ enum disk_choice { DISK_CHOOSE, DISK_ONLY_RING, DISK_ONLY_POOL };
  * NULL with errno (then the descriptors stay the caller's).
  */
 struct disk *disk_open(int cached, int direct, enum disk_choice choice);
+/* The ring was refused after all. */
+void disk_use_pool(struct disk *disk, int refusal);
 struct disk *disk_ref(struct disk *disk);
 /* The last one closes the descriptors. */
 void disk_unref(struct disk *disk);

@@ -359,13 +359,16 @@ static napi_value disk_state(napi_env env, napi_callback_info info)
 	struct binding *binding = receive(env, info, 0, NULL);
 	const struct disk *disk;
 	napi_value state;
+	int refusal;
 
 	if (binding == NULL)
 		return NULL;
 	disk = binding->volume->disk;
 	napi_create_object(env, &state);
-	js_set_text(env, state, "engine", disk->engine == DISK_RING ? "io_uring" : "threads");
-	js_set_text(env, state, "refusal", disk->refusal == 0 ? "" : js_errno_name(disk->refusal));
+	js_set_text(env, state, "engine",
+		    __atomic_load_n(&disk->engine, __ATOMIC_ACQUIRE) == DISK_RING ? "io_uring" : "threads");
+	refusal = __atomic_load_n(&disk->refusal, __ATOMIC_RELAXED);
+	js_set_text(env, state, "refusal", refusal == 0 ? "" : js_errno_name(refusal));
 	js_set_text(env, state, "failed",
 		    __atomic_load_n(&disk->failed, __ATOMIC_ACQUIRE) == 0 ? "" : js_errno_name(disk->failed));
 	js_set_uint32(env, state, "inflight", __atomic_load_n(&disk->inflight, __ATOMIC_RELAXED));

@@ -224,6 +224,24 @@ static int reopen(int fd)
 	return open(path, (flags & O_ACCMODE) | O_CLOEXEC);
 }
 
+/*
+ * A ring as large as a queue's is refused where the one that disk_open tried was not: since Linux 6.14 rings
+ * count against RLIMIT_MEMLOCK.
+ */
+static bool open_engine(struct disk_queue *queue, struct disk *disk, const struct disk_queue_options *options)
+{
+	const enum disk_engine engine = __atomic_load_n(&disk->engine, __ATOMIC_RELAXED);
+
+	queue->ops = engine == DISK_RING ? &ring_engine : &pool_engine;
+	queue->engine = queue->ops->open(disk, queue->sync_fd, options, ended);
+	if (queue->engine == NULL && engine == DISK_RING && !disk->only_ring) {
+		disk_use_pool(disk, errno);
+		queue->ops = &pool_engine;
+		queue->engine = queue->ops->open(disk, queue->sync_fd, options, ended);
+	}
+	return queue->engine != NULL;
+}
+
 struct disk_queue *disk_queue_open(struct disk *disk, const struct disk_queue_options *options)
 {
 	struct disk_queue *queue = calloc(1, sizeof(*queue));
@@ -231,12 +249,8 @@ struct disk_queue *disk_queue_open(struct disk *disk, const struct disk_queue_op
 
 	if (queue == NULL)
 		return NULL;
-	queue->ops = disk->engine == DISK_RING ? &ring_engine : &pool_engine;
 	queue->sync_fd = reopen(disk->cached);
-	if (queue->sync_fd < 0)
-		goto fail;
-	queue->engine = queue->ops->open(disk, queue->sync_fd, options, ended);
-	if (queue->engine == NULL)
+	if (queue->sync_fd < 0 || !open_engine(queue, disk, options))
 		goto fail;
 	queue->disk = disk_ref(disk);
 	empty(&queue->waiting);

@@ -270,6 +270,15 @@ static void pool_refused(void)
 	CHECK_EQUAL(errno, ENOMEM);
 	refusals.setup = 0;
 	disk_unref(disk);
+	/* Not asked for: the pool does it, and the reason is kept. */
+	disk = try_open(DISK_CHOOSE, &error);
+	CHECK(disk != NULL && disk->engine == DISK_RING);
+	refusals.setup = ENOMEM;
+	check_works(disk);
+	refusals.setup = 0;
+	CHECK(disk->engine == DISK_POOL && disk->refusal == ENOMEM);
+	CHECK_EQUAL(disk->references, 1);
+	disk_unref(disk);
 }
 
 /* As many threads as there is work for, at once. */
