@@ -34,6 +34,7 @@ function count(text) {
 }
 
 async function runFile(file, { seconds, fileSeconds, environment = {} }) {
+  const started = Date.now()
   mkdirSync("build", { recursive: true })
   const report = join("build", `tests-${process.pid}-${file.replaceAll("/", "-")}`)
   const child = spawn(
@@ -85,23 +86,28 @@ async function runFile(file, { seconds, fileSeconds, environment = {} }) {
     result.failed = 1
   }
   process.stdout.write(withoutTotals(output))
-  return result
+  return { ...result, seconds: (Date.now() - started) / 1000 }
 }
 
 /** The reporter's own sums of one file say nothing about the run. */
 const withoutTotals = (output) =>
   output.replace(/^\u2139 (tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+\n/gm, "")
 
-/** `concurrency` files at once. Returns how many tests passed, failed, and were left out for want of data. */
+/**
+ * `concurrency` files at once. Returns how many tests passed, failed, and were left out for want of data, and the
+ * seconds each file took.
+ */
 export async function runTestFiles(files, { concurrency, ...limits }) {
   const total = { passed: 0, failed: 0, leftOut: 0 }
+  const times = []
   const waiting = [...files]
   const work = async () => {
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
       const result = await runFile(file, limits)
       for (const each of Object.keys(total)) total[each] += result[each]
+      times.push({ file, seconds: result.seconds })
     }
   }
   await Promise.all(Array.from({ length: concurrency }, work))
-  return total
+  return { ...total, times }
 }

@@ -30,6 +30,9 @@ let passed = 0
 let failed = 0
 /** Tests on data that is not ours to publish. */
 let leftOut = 0
+const begun = Date.now()
+/** { file or step, seconds } of everything that ran. */
+const times = []
 
 function testFiles(directory, skip = () => false) {
   const found = []
@@ -78,7 +81,9 @@ async function step(name, command, args, { seconds = 600, environment = {} } = {
   const ok = code === 0
   if (ok) passed++
   else failed++
-  process.stdout.write(`${ok ? "✔" : "✖"} ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)\n`)
+  const took = (Date.now() - started) / 1000
+  times.push({ file: name, seconds: took })
+  process.stdout.write(`${ok ? "✔" : "✖"} ${name} (${took.toFixed(1)} s)\n`)
   if (!ok) process.stdout.write(`${output.split("\n").slice(-60).join("\n")}\n`)
   return ok
 }
@@ -89,6 +94,7 @@ async function nodeTests(files, limits) {
   passed += result.passed
   failed += result.failed
   leftOut += result.leftOut
+  times.push(...result.times)
 }
 
 if (!ensurePackages(wanted)) process.exit(1)
@@ -147,5 +153,9 @@ if (leftOut > 0) {
     `${leftOut} tests on SGX data of Intel and Fortanix were left out: it is not in ../shared/sgx-data\n`,
   )
 }
+const slowest = times.sort((a, b) => b.seconds - a.seconds).slice(0, 20)
+const rows = slowest.map(({ file, seconds }) => `${seconds.toFixed(1).padStart(8)} s  ${file}`)
+const whole = `${((Date.now() - begun) / 60_000).toFixed(1)} min, of which the slowest:`
+process.stdout.write(`${[whole, ...rows].join("\n")}\n`)
 process.stdout.write(`${passed} passed, ${failed} failed\n`)
 process.exit(failed === 0 && passed > 0 ? 0 : 1)
