@@ -16,11 +16,11 @@ import { join } from "node:path"
 import { root } from "./runtime.mjs"
 
 /**
- * Not kernel/, nor bench/, which compiles its files: their layout is the
+ * Not kernel/, nor those of bench/ that compile its files: their layout is the
  * kernel's own, whose macros that look like loops and qualifiers clang-format
  * has to be told one by one.
  */
-const folders = ["abi", "addon", "launcher", "test"]
+const folders = ["abi", "addon", "bench/vhost", "launcher", "test"]
 
 /** What clang-format would put in place of which bytes: white space both. */
 function replacementsOf(file) {

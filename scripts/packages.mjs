@@ -71,6 +71,7 @@ const integration = {
     nbdkitHas("filter", ["cache", "delay", "error", "log", "luks", "retry"]),
   "nbd-client": () => onPath("nbd-client"),
   "qemu-utils": () => onPath("qemu-img", "qemu-io", "qemu-nbd"),
+  "qemu-system-common": () => onPath("qemu-storage-daemon"),
   strace: () => onPath("strace"),
   systemd: () => onPath("systemd-analyze"),
   libseccomp2: () => works("python3", ["-c", 'import ctypes; ctypes.CDLL("libseccomp.so.2")']),
