@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { existsSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
@@ -14,16 +14,10 @@ import { NbdClient } from "../src/nbd/client.ts"
 
 const run = promisify(execFile)
 
-export type ContenderName = "tresor" | "tresor, transitions" | "nbdkit file" | "nbdkit luks" | "qemu-nbd luks"
-
 export interface Server {
   readonly socket: string
   readonly pid: number
   readonly stop: () => Promise<void>
-}
-
-export interface Contender extends Server {
-  readonly name: ContenderName
 }
 
 /** What SGX papers measure for an entry and exit with current microcode, both together. */
@@ -31,11 +25,12 @@ export const MODELLED_CYCLES = 14_000
 
 const CHUNK = 1 << 20
 
-/** The command line as installed in this checkout, with its state in `folder`. */
-export function tresorIn(folder: string): (...args: string[]) => Promise<string> {
+const CHECKOUT = fileURLToPath(new URL("..", import.meta.url))
+
+/** The command line as installed in this checkout, or another one, with its state in `folder`. */
+export function tresorIn(folder: string, checkout = CHECKOUT): (...args: string[]) => Promise<string> {
   const env = { ...process.env, TRESOR_RUNTIME_DIR: join(folder, "run"), TRESOR_STATE_DIR: join(folder, "state") }
-  const command = fileURLToPath(new URL("../tresor", import.meta.url))
-  return async (...args) => (await run(command, args, { env })).stdout
+  return async (...args) => (await run(join(checkout, "tresor"), args, { env })).stdout
 }
 
 /** A text key: nbdkit reads a key file as a line. */
@@ -49,9 +44,9 @@ export function writeKey(folder: string): string {
 const HEADER = 16 << 20
 
 /** A tresor volume of at least `size` bytes of data, whose KDF costs nothing. */
-export async function createVolume(folder: string, path: string, size: number): Promise<void> {
+export async function createVolume(folder: string, path: string, size: number, checkout?: string): Promise<void> {
   const cheap = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
-  await tresorIn(folder)(
+  await tresorIn(folder, checkout)(
     "create",
     path,
     "--size",
@@ -68,8 +63,9 @@ export async function openTresor(
   path: string,
   name: string,
   options: readonly string[] = [],
+  checkout?: string,
 ): Promise<Server> {
-  const tresor = tresorIn(folder)
+  const tresor = tresorIn(folder, checkout)
   const opened = await tresor("open", path, name, "--key-file", join(folder, "key"), "--json", ...options)
   const { socket, pid } = JSON.parse(opened) as { socket: string; pid: number }
   return { socket, pid, stop: async () => void (await tresor("close", name)) }
@@ -136,69 +132,108 @@ function reserve(path: string, size: number): void {
   truncateSync(path, size)
 }
 
-/** Files of `size` bytes of data, filled and locked in memory. Everything lies in `folder`; stop() ends it all. */
-export async function startContenders(
-  folder: string,
-  size: number,
-  progress: (what: string) => void,
-): Promise<{ readonly contenders: readonly Contender[]; readonly stop: () => Promise<void> }> {
-  const undo: (() => Promise<void>)[] = []
-  const stop = async () => {
-    for (const step of undo.splice(0).reverse()) await step()
+export interface StageOptions {
+  /** Everything lies there. */
+  readonly folder: string
+  /** Bytes of data of each contender. */
+  readonly size: number
+  readonly progress: (what: string) => void
+}
+
+export interface OursOptions {
+  /** Of `tresor open`. */
+  readonly options?: readonly string[]
+  /** The file is kept in the page cache. */
+  readonly locked: boolean
+  /** Another checkout of Tresor. */
+  readonly checkout?: string
+}
+
+/** Servers and their files, filled and laid out alike, until `stop`. */
+export class Stage {
+  readonly folder: string
+  readonly #size: number
+  readonly #progress: (what: string) => void
+  readonly #key: string
+  readonly #undo: (() => Promise<void>)[] = []
+
+  constructor({ folder, size, progress }: StageOptions) {
+    this.folder = folder
+    this.#size = size
+    this.#progress = progress
+    this.#key = writeKey(folder)
   }
-  const path = (name: string) => join(folder, name)
-  try {
-    const key = writeKey(folder)
-    const contenders: Contender[] = []
-    /** Fills a file through its own server, lays it out, locks it and serves it to those who compare. */
-    const prepare = async (name: ContenderName, image: string, start: () => Promise<Server>) => {
-      progress(`${name}: filling its file`)
-      const filling = await start()
-      await fill(filling.socket, size)
-      await filling.stop()
-      await layOut(image)
-      const server = await start()
-      undo.push(server.stop)
-      undo.push(await lockInMemory(image))
-      contenders.push({ name, ...server })
-    }
 
-    const ours = async (name: "tresor" | "tresor, transitions", options: readonly string[]) => {
-      const volume = name === "tresor" ? "plain" : "modelled"
-      const image = path(volume)
-      await createVolume(folder, image, size)
-      await prepare(name, image, () => openTresor(folder, image, volume, ["--backend", "software", ...options]))
-    }
-    await ours("tresor", [])
-    await ours("tresor, transitions", ["--transition-cycles", String(MODELLED_CYCLES)])
+  async stop(): Promise<void> {
+    for (const step of this.#undo.splice(0).reverse()) await step()
+  }
 
-    const nbdkit = (socket: string, ...args: string[]) =>
-      serve(socket, "nbdkit", ["--foreground", "--exit-with-parent", "--unix", socket, ...args])
-    const unencrypted = path("file")
-    reserve(unencrypted, size)
-    await prepare("nbdkit file", unencrypted, () => nbdkit(path("file.sock"), "file", unencrypted))
+  #path(name: string): string {
+    return join(this.folder, name)
+  }
 
-    const luksFile = async (image: string) => {
-      reserve(image, size + (4 << 20))
-      const format = ["luksFormat", "--batch-mode", "--type", "luks1", "--cipher", "aes-xts-plain64"]
-      await run("cryptsetup", [...format, "--key-size", "512", "--pbkdf-force-iterations", "1000", image, key])
-      return image
+  /** Fills a file through its own server, lays it out, and serves it. */
+  async #prepare(image: string, locked: boolean, start: () => Promise<Server>): Promise<Server> {
+    this.#progress(`${image}: filling it`)
+    const filling = await start()
+    await fill(filling.socket, this.#size)
+    await filling.stop()
+    await layOut(image)
+    const server = await start()
+    this.#undo.push(server.stop)
+    if (locked) this.#undo.push(await lockInMemory(image))
+    return server
+  }
+
+  /** `name`: of the volume and of its file. */
+  async ours(name: string, { options = [], locked, checkout }: OursOptions): Promise<Server> {
+    // Each checkout signs its own enclave, and has a state of its own.
+    const folder = checkout === undefined ? this.folder : this.#path(`${name}-home`)
+    if (checkout !== undefined) {
+      mkdirSync(folder)
+      copyFileSync(this.#key, join(folder, "key"))
     }
-    const nbdkitImage = await luksFile(path("nbdkit-luks"))
-    await prepare("nbdkit luks", nbdkitImage, () =>
-      nbdkit(path("luks.sock"), "--filter=luks", "file", nbdkitImage, `passphrase=+${key}`),
+    const image = this.#path(name)
+    await createVolume(folder, image, this.#size, checkout)
+    return this.#prepare(image, locked, () =>
+      openTresor(folder, image, name, ["--backend", "software", ...options], checkout),
     )
+  }
 
-    const qemuImage = await luksFile(path("qemu-luks"))
-    const socket = path("qemu.sock")
-    const source = `driver=luks,key-secret=key,file.driver=file,file.filename=${qemuImage}`
-    const secret = ["--object", `secret,id=key,file=${key}`]
+  #nbdkit(socket: string, ...args: string[]): Promise<Server> {
+    return serve(socket, "nbdkit", ["--foreground", "--exit-with-parent", "--unix", socket, ...args])
+  }
+
+  /** Does not encrypt. */
+  async nbdkitFile(locked: boolean): Promise<Server & { readonly image: string }> {
+    const image = this.#path("file")
+    reserve(image, this.#size)
+    const server = await this.#prepare(image, locked, () => this.#nbdkit(this.#path("file.sock"), "file", image))
+    return { ...server, image }
+  }
+
+  async #luksFile(name: string): Promise<string> {
+    const image = this.#path(name)
+    reserve(image, this.#size + (4 << 20))
+    const format = ["luksFormat", "--batch-mode", "--type", "luks1", "--cipher", "aes-xts-plain64"]
+    await run("cryptsetup", [...format, "--key-size", "512", "--pbkdf-force-iterations", "1000", image, this.#key])
+    return image
+  }
+
+  async nbdkitLuks(locked: boolean): Promise<Server> {
+    const image = await this.#luksFile("nbdkit-luks")
+    return this.#prepare(image, locked, () =>
+      this.#nbdkit(this.#path("luks.sock"), "--filter=luks", "file", image, `passphrase=+${this.#key}`),
+    )
+  }
+
+  async qemuLuks(locked: boolean): Promise<Server> {
+    const image = await this.#luksFile("qemu-luks")
+    const socket = this.#path("qemu.sock")
+    const source = `driver=luks,key-secret=key,file.driver=file,file.filename=${image}`
+    const secret = ["--object", `secret,id=key,file=${this.#key}`]
     const settings = ["--image-opts", source, "--cache=writeback", "--persistent", "--shared=8", `--socket=${socket}`]
-    await prepare("qemu-nbd luks", qemuImage, () => serve(socket, "qemu-nbd", [...secret, ...settings]))
-    return { contenders, stop }
-  } catch (error) {
-    await stop().catch(() => {})
-    throw error
+    return this.#prepare(image, locked, () => serve(socket, "qemu-nbd", [...secret, ...settings]))
   }
 }
 

@@ -1,4 +1,4 @@
-/** One run of fio's nbd engine against a UNIX socket. */
+/** One run of fio: its nbd engine against a UNIX socket, or its io_uring engine past the page cache on a file. */
 import { execFile } from "node:child_process"
 import { promisify } from "node:util"
 import type { Point } from "./points.ts"
@@ -30,23 +30,42 @@ interface FioJob {
   readonly write: Direction
 }
 
-/** `size` bytes of the export are used. Rejects when fio fails or reports an error. */
-export async function runFio(socket: string, point: Point, size: number, milliseconds: number): Promise<FioResult> {
+export type Target = { readonly socket: string } | { readonly file: string }
+
+export interface FioOptions {
+  /** Bytes from the start that are used. */
+  readonly size: number
+  readonly milliseconds: number
+  /** Each byte once at most: a run may end early. Else it starts over until the time is up. */
+  readonly once?: boolean
+}
+
+const engine = (target: Target): string[] =>
+  "socket" in target
+    ? ["--thread", "--ioengine=nbd", `--uri=nbd+unix:///?socket=${target.socket}`]
+    : ["--ioengine=io_uring", "--direct=1", `--filename=${target.file}`]
+
+/** Rejects when fio fails or reports an error. */
+export async function runFio(
+  target: Target,
+  point: Point,
+  { size, milliseconds, once = false }: FioOptions,
+): Promise<FioResult> {
   const { stdout } = await promisify(execFile)(
     "fio",
     [
       "--name=bench",
-      "--thread",
-      "--ioengine=nbd",
-      `--uri=nbd+unix:///?socket=${socket}`,
+      ...engine(target),
       `--rw=${point.rw}`,
       `--bs=${point.blockKib}k`,
       `--iodepth=${point.depth}`,
       `--size=${size}`,
       "--norandommap",
       "--randrepeat=0",
-      "--time_based",
+      ...(once ? [] : ["--time_based"]),
       `--runtime=${milliseconds}ms`,
+      // The nbd engine has no fdatasync; FLUSH is both.
+      ...(point.fsyncEvery === undefined ? [] : [`--fsync=${point.fsyncEvery}`]),
       "--output-format=json",
     ],
     { maxBuffer: 16 << 20 },

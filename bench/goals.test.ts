@@ -1,18 +1,19 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import type { ContenderName } from "./contenders.ts"
-import { judge, type Measured, type Medians } from "./goals.ts"
-import { advantage, POINTS } from "./points.ts"
+import { CACHED_GOALS, DISK_GOALS, type Measured, type Medians, judge as verdictsOf } from "./goals.ts"
+import { advantage, DISK_POINTS, POINTS } from "./points.ts"
 
-const NAMES: readonly ContenderName[] = ["tresor", "tresor, transitions", "nbdkit file", "nbdkit luks", "qemu-nbd luks"]
+const CACHED_NAMES = ["tresor", "tresor, transitions", "nbdkit file", "nbdkit luks", "qemu-nbd luks"]
+const DISK_NAMES = ["tresor", "tresor, cached", "nbdkit file", "nbdkit luks", "qemu-nbd luks", "fio, raw file"]
+type Figures = Readonly<Record<string, number>>
 
 /** `speeds`: 1 is as fast as the others, at latencies too. */
-function medians(speeds: Partial<Record<ContenderName, number>>, cpu: Partial<Record<ContenderName, number>>): Medians {
+function medians(speeds: Figures, cpu: Figures, names = CACHED_NAMES, at = POINTS): Medians {
   return new Map(
-    NAMES.map((name) => {
+    names.map((name) => {
       const speed = speeds[name] ?? 1
       const value = (unit: string) => (unit === "us" ? 100 / speed : 100 * speed)
-      const points = POINTS.map((point): [string, Measured] => [
+      const points = at.map((point): [string, Measured] => [
         point.name,
         { value: value(point.unit), cpuPerGb: cpu[name] ?? 1 },
       ])
@@ -20,6 +21,10 @@ function medians(speeds: Partial<Record<ContenderName, number>>, cpu: Partial<Re
     }),
   )
 }
+
+const judge = (of: Medians) => verdictsOf(CACHED_GOALS, POINTS, of)
+const judgeDisk = (speeds: Figures, cpu: Figures = {}) =>
+  verdictsOf(DISK_GOALS, DISK_POINTS, medians(speeds, cpu, DISK_NAMES, DISK_POINTS))
 
 test("a latency is better when it is less", () => {
   const latency = POINTS.find((point) => point.unit === "us")!
@@ -56,4 +61,39 @@ test("a contender that was not measured is an error, not a pass", () => {
   const partial = new Map(medians({}, {}))
   partial.delete("nbdkit luks")
   assert.throws(() => judge(partial), /nbdkit luks was not measured/)
+})
+
+test("on the disk, depth is held against the lower of the raw file and our own cached figure", () => {
+  const share = (speeds: Figures) =>
+    judgeDisk(speeds).filter(({ goal }) => goal.startsWith("speed, share of the lower of"))
+  const deep = DISK_POINTS.filter((point) => point.depth > 1)
+  for (const lower of ["fio, raw file", "tresor, cached"]) {
+    for (const [found, reached] of [
+      [0.86, true],
+      [0.84, false],
+    ] as const) {
+      const verdicts = share({ "fio, raw file": 5, "tresor, cached": 5, [lower]: 1, tresor: found })
+      assert.deepEqual(
+        verdicts.map((verdict) => [verdict.point, verdict.reached]),
+        deep.map(({ name }) => [name, reached]),
+      )
+    }
+  }
+})
+
+test("on the disk, three times a LUKS server is asked for only where the raw file is as fast", () => {
+  const luks = (speeds: Figures) => judgeDisk(speeds).filter(({ goal }) => goal === "speed against nbdkit luks")
+  assert.deepEqual(luks({ "fio, raw file": 2.9, tresor: 1 }), [])
+  const asked = luks({ "fio, raw file": 3, tresor: 2.9 })
+  assert.equal(asked.length, DISK_POINTS.length)
+  assert.ok(asked.every(({ reached }) => !reached))
+  assert.ok(luks({ "fio, raw file": 3, tresor: 3 }).every(({ reached }) => reached))
+})
+
+test("on the disk, our server may use 1.3 times the CPU of one that does not encrypt", () => {
+  const cpu = (ours: number) =>
+    judgeDisk({}, { tresor: ours }).filter(({ goal }) => goal.startsWith("server CPU per GB"))
+  assert.ok(cpu(1.3).every(({ reached }) => reached))
+  assert.ok(cpu(1.31).every(({ reached }) => !reached))
+  assert.equal(cpu(1).length, DISK_POINTS.length)
 })

@@ -48,7 +48,7 @@ async function costOf(folder: string, name: string, size: number, idleSeconds: n
   try {
     let resident = 0
     for (const point of POINTS) {
-      const load = runFio(socket, point, 256 << 20, 1000)
+      const load = runFio({ socket }, point, { size: 256 << 20, milliseconds: 1000 })
       await sleep(700)
       resident = Math.max(resident, residentBytes(pid))
       await load

@@ -1,4 +1,4 @@
-/** What is measured at each contender: the seven points of the goals. */
+/** What is measured at each contender. Pure. */
 
 export interface Point {
   readonly name: string
@@ -7,8 +7,13 @@ export interface Point {
   readonly depth: number
   /** What is compared: operations or bytes a second (more is better), or microseconds an operation (less is). */
   readonly unit: "kIOPS" | "MB/s" | "us"
+  /** A FLUSH after so many writes. */
+  readonly fsyncEvery?: number
+  /** Of a volume that is open with --direct. */
+  readonly direct?: boolean
 }
 
+/** With everything in the page cache: the seven points of the goals. */
 export const POINTS: readonly Point[] = [
   { name: "4k randread qd16", rw: "randread", blockKib: 4, depth: 16, unit: "kIOPS" },
   { name: "4k randwrite qd16", rw: "randwrite", blockKib: 4, depth: 16, unit: "kIOPS" },
@@ -17,6 +22,29 @@ export const POINTS: readonly Point[] = [
   { name: "1m read qd8", rw: "read", blockKib: 1024, depth: 8, unit: "MB/s" },
   { name: "1m write qd8", rw: "write", blockKib: 1024, depth: 8, unit: "MB/s" },
   { name: "4k randread qd1", rw: "randread", blockKib: 4, depth: 1, unit: "us" },
+]
+
+const DISK_READS: readonly Point[] = [
+  { name: "4k randread qd1", rw: "randread", blockKib: 4, depth: 1, unit: "kIOPS" },
+  { name: "4k randread qd32", rw: "randread", blockKib: 4, depth: 32, unit: "kIOPS" },
+  { name: "128k randread qd8", rw: "randread", blockKib: 128, depth: 8, unit: "MB/s" },
+  { name: "1m read qd8", rw: "read", blockKib: 1024, depth: 8, unit: "MB/s" },
+]
+
+const DISK_WRITES: readonly Point[] = [
+  { name: "4k randwrite qd32", rw: "randwrite", blockKib: 4, depth: 32, unit: "kIOPS" },
+  { name: "128k write qd8", rw: "write", blockKib: 128, depth: 8, unit: "MB/s" },
+  { name: "1m write qd8", rw: "write", blockKib: 1024, depth: 8, unit: "MB/s" },
+]
+
+/** On the disk, with nothing in the page cache at first. */
+export const DISK_POINTS: readonly Point[] = [
+  ...DISK_READS.map((point) => ({ ...point, name: `cold ${point.name}` })),
+  ...DISK_READS.map((point) => ({ ...point, name: `direct ${point.name}`, direct: true })),
+  ...DISK_WRITES.flatMap((point) => [
+    { ...point, name: `direct ${point.name}`, direct: true },
+    { ...point, name: `direct ${point.name}, fsync`, direct: true, fsyncEvery: 32 },
+  ]),
 ]
 
 /** How many times better `ours` is than `theirs`. */

@@ -1,12 +1,11 @@
 /** The measurement as a table for a terminal, as Markdown, and as a page that needs nothing else. Pure. */
-import type { ContenderName } from "./contenders.ts"
 import type { Medians, Verdict } from "./goals.ts"
 import type { Machine } from "./machine.ts"
-import { advantage, POINTS, type Point } from "./points.ts"
-import type { Summary } from "./statistics.ts"
+import { advantage, type Point } from "./points.ts"
+import { median, type Summary } from "./statistics.ts"
 
 export interface Row {
-  readonly contender: ContenderName
+  readonly contender: string
   readonly point: string
   readonly unit: Point["unit"]
   readonly value: Summary
@@ -19,6 +18,10 @@ export interface Row {
 }
 
 export interface Report {
+  readonly title: string
+  /** What was done before each run: one clause. */
+  readonly condition: string
+  readonly points: readonly Point[]
   readonly machine: Machine
   readonly rounds: number
   readonly secondsPerRun: number
@@ -28,7 +31,7 @@ export interface Report {
 }
 
 export function mediansOf(rows: readonly Row[]): Medians {
-  const medians = new Map<ContenderName, Map<string, { value: number; cpuPerGb: number }>>()
+  const medians = new Map<string, Map<string, { value: number; cpuPerGb: number }>>()
   for (const { contender, point, value, cpuPerGb } of rows) {
     const points = medians.get(contender) ?? new Map()
     points.set(point, { value: value.median, cpuPerGb: cpuPerGb.median })
@@ -39,7 +42,7 @@ export function mediansOf(rows: readonly Row[]): Medians {
 
 const number = (value: number) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)
 const contendersOf = (report: Report) => [...new Set(report.rows.map((row) => row.contender))]
-const rowOf = (report: Report, contender: ContenderName, point: string) =>
+const rowOf = (report: Report, contender: string, point: string) =>
   report.rows.find((row) => row.contender === contender && row.point === point)!
 
 function columns(rows: readonly (readonly string[])[]): string {
@@ -52,22 +55,22 @@ function columns(rows: readonly (readonly string[])[]): string {
 /** Header and rows: a median and its spread per contender, then the CPU. */
 function speedTable(report: Report): string[][] {
   const names = contendersOf(report)
-  const cell = (name: ContenderName, point: string) => {
+  const cell = (name: string, point: string) => {
     const { value } = rowOf(report, name, point)
     return `${number(value.median)} ±${Math.round(value.spread * 50)}%`
   }
   return [
     ["point", "unit", ...names],
-    ...POINTS.map((point) => [point.name, point.unit, ...names.map((name) => cell(name, point.name))]),
+    ...report.points.map((point) => [point.name, point.unit, ...names.map((name) => cell(name, point.name))]),
   ]
 }
 
 function cpuTable(report: Report): string[][] {
   const names = contendersOf(report)
-  const cpu = (name: ContenderName, point: string) => number(rowOf(report, name, point).cpuPerGb.median)
+  const cpu = (name: string, point: string) => number(rowOf(report, name, point).cpuPerGb.median)
   return [
     ["server CPU s/GB", ...names],
-    ...POINTS.map((point) => [point.name, ...names.map((name) => cpu(name, point.name))]),
+    ...report.points.map((point) => [point.name, ...names.map((name) => cpu(name, point.name))]),
   ]
 }
 
@@ -79,12 +82,27 @@ export function terminalText(report: Report): string {
   const reached = verdicts.filter((verdict) => verdict.reached).length
   return [
     `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, ${machine.date}`,
-    `${report.rounds} rounds of ${report.secondsPerRun} s, ${report.mibPerContender} MiB each; median ± half the spread\n`,
+    `${report.rounds} rounds of ${report.secondsPerRun} s, ${report.mibPerContender} MiB each, ${report.condition}; median ± half the spread\n`,
     columns(speedTable(report)),
     columns(cpuTable(report)),
     ...verdicts.map(verdictLine),
     `\n${reached} of ${verdicts.length} goals reached\n`,
   ].join("\n")
+}
+
+/** Of two contenders: ratios of the medians, and of each round's two runs, which lie next to each other in time. */
+export function beside(report: Report, ours: string, theirs: string): string {
+  const lines = report.points.map((point) => {
+    const [a, b] = [rowOf(report, ours, point.name), rowOf(report, theirs, point.name)]
+    const rounds = a.value.samples.map((value, round) => advantage(point, value, b.value.samples[round]!))
+    return [
+      point.name,
+      number(advantage(point, a.value.median, b.value.median)),
+      number(median(rounds)),
+      number(a.cpuPerGb.median / b.cpuPerGb.median),
+    ]
+  })
+  return columns([[`${ours} / ${theirs}`, "medians", "by rounds", "CPU s/GB"], ...lines])
 }
 
 const markdownRows = (rows: readonly (readonly string[])[]) => {
@@ -110,7 +128,7 @@ export function markdown(report: Report): string {
         ]
   return [
     `Measured ${machine.date.slice(0, 10)} on ${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel};`,
-    `${report.rounds} rounds of ${report.secondsPerRun} s, ${report.mibPerContender} MiB per contender; median ± half the spread.`,
+    `${report.rounds} rounds of ${report.secondsPerRun} s, ${report.mibPerContender} MiB per contender, ${report.condition}; median ± half the spread.`,
     `${versions.join("; ")}.\n`,
     markdownRows(speedTable(report)),
     "",
@@ -122,7 +140,7 @@ export function markdown(report: Report): string {
 
 const escaped = (text: string) => text.replace(/[&<>"]/g, (each) => `&#${each.charCodeAt(0)};`)
 
-const COLOURS = ["#0b6e4f", "#6fb98f", "#5b6c8f", "#b08d57", "#a65e5e"]
+const COLOURS = ["#0b6e4f", "#6fb98f", "#5b6c8f", "#b08d57", "#a65e5e", "#7a7a7a"]
 const BAR = 18
 const LEFT = 170
 const WIDTH = 900
@@ -131,7 +149,7 @@ const WIDTH = 900
 export function svg(report: Report): string {
   const names = contendersOf(report)
   const group = names.length * BAR + 42
-  const parts = POINTS.map((point, index) => {
+  const parts = report.points.map((point, index) => {
     const top = 20 + index * group
     const rows = names.map((name) => rowOf(report, name, point.name).value.median)
     const largest = Math.max(...rows)
@@ -148,10 +166,10 @@ export function svg(report: Report): string {
     })
     return `<text x="0" y="${top}" font-weight="bold">${point.name}, ${point.unit}${less}</text>${bars.join("")}`
   })
-  const height = 20 + POINTS.length * group
+  const height = 20 + report.points.length * group
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">`,
-    `<title>NBD servers: encrypted by tresor beside its peers</title>`,
+    `<title>${escaped(report.title)}</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="white"/>`,
     ...parts,
     "</svg>\n",
@@ -179,10 +197,10 @@ export function html(report: Report): string {
     "td,th{border:1px solid #ccc;padding:.3em .6em;text-align:right}td:first-child,th:first-child{text-align:left}"
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name}: ${version}`)
   return [
-    `<!doctype html><html lang="en"><meta charset="utf-8"><title>Tresor: NBD speed</title><style>${style}</style>`,
-    "<h1>NBD speed: encrypted by Tresor, beside its peers</h1>",
+    `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escaped(report.title)}</title><style>${style}</style>`,
+    `<h1>${escaped(report.title)}</h1>`,
     `<p>${escaped(`${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, ${machine.date}. ${versions.join("; ")}.`)}</p>`,
-    `<p>${report.rounds} rounds of ${report.secondsPerRun} s, ${report.mibPerContender} MiB per contender, cached; contenders alternate. Median ± half the spread.</p>`,
+    `<p>${report.rounds} rounds of ${report.secondsPerRun} s, ${report.mibPerContender} MiB per contender, ${escaped(report.condition)}; contenders alternate. Median ± half the spread.</p>`,
     svg(report),
     "<h2>Speed</h2>",
     htmlTable(speedTable(report)),
