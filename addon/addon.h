@@ -11,6 +11,7 @@ void tresor_sectors_register(napi_env env, napi_value exports);	/* sector I/O on
 void tresor_file_register(napi_env env, napi_value exports);	/* holes and aligned memory for a backing file */
 void tresor_disk_register(napi_env env, napi_value exports);	/* a store's requests under way, on the event loop */
 void tresor_channel_register(napi_env env, napi_value exports);	/* a socket read and written in batches */
+void tresor_vhost_register(napi_env env, napi_value exports);	/* rings of a vhost-user front-end */
 void tresor_ring_register(napi_env env, napi_value exports);	/* queues of /dev/tresor/control */
 void tresor_process_register(napi_env env, napi_value exports);	/* prctl, sd_notify, peer credentials, locks */
 void tresor_passphrase_register(napi_env env, napi_value exports);	/* a line from the terminal */

@@ -9,6 +9,10 @@
  *   channel.receive(at, length, us)	bytes; 0: end; -errno (EAGAIN: nothing came in so many microseconds)
  *   channel.send(table, rows)		bytes accepted; -errno. A row is (at, length), of at most channelRows;
  *					from LENT on `at` is in the lent memory
+ *   channel.receiveWith(at, length, fds)	the same without waiting, and descriptors that came along: a row each of the
+ *					Int32Array, which has room for all that fit a message; -1: none. They are the
+ *					caller's. EMSGSIZE: there were more, and are closed
+ *   channel.sendWith(at, length, fd)	bytes accepted, with a descriptor; -errno
  *   channel.lend(buffer)			memory of another's to send from, until the close
  *   channel.poll(events)		1 readable, 2 writable: onEvent(events) once each time it is so
  *   channel.hungUp()			the peer has closed both directions
@@ -19,6 +23,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -34,6 +39,8 @@
 #define PAGE		4096u
 /* Where lent memory begins. */
 #define LENT		0x10000000000
+/* That a message brings along, at most: SCM_MAX_FD of the kernel. */
+#define DESCRIPTORS	253u
 #define SEND_BUFFER	(1 << 20)
 /* Between two looks for input: about 0.3 us. */
 #define PAUSES		16
@@ -194,6 +201,111 @@ static napi_value channel_send(napi_env env, napi_callback_info info)
 	return number(env, sent < 0 ? -errno : (double)sent);
 }
 
+/* The descriptors of a message go to `fds`, -1 in the rest. False: there was no room for some, and all are closed. */
+static bool take_descriptors(struct msghdr *message, int32_t *fds, size_t room)
+{
+	const struct cmsghdr *each;
+	size_t count = 0;
+	bool fit = (message->msg_flags & MSG_CTRUNC) == 0;
+
+	for (each = CMSG_FIRSTHDR(message); each != NULL; each = CMSG_NXTHDR(message, (struct cmsghdr *)each)) {
+		const size_t size = each->cmsg_len - CMSG_LEN(0);
+
+		if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; at + sizeof(int) <= size; at += sizeof(int)) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(each) + at, sizeof(fd));
+			if (count < room)
+				fds[count++] = fd;
+			else
+				close(fd), fit = false;
+		}
+	}
+	for (size_t i = 0; i < count && !fit; i++)
+		close(fds[i]);
+	for (size_t i = fit ? count : 0; i < room; i++)
+		fds[i] = -1;
+	return fit;
+}
+
+static napi_value channel_receive_with(napi_env env, napi_callback_info info)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(DESCRIPTORS * sizeof(int))];
+	} control;
+	napi_value arguments[3];
+	struct channel *channel = channel_of(env, info, 3, arguments);
+	struct iovec into;
+	struct msghdr message = {
+		.msg_iov = &into, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+	napi_typedarray_type type;
+	uint32_t at, length;
+	size_t room;
+	ssize_t got;
+	void *fds;
+
+	if (!channel)
+		return NULL;
+	if (napi_get_typedarray_info(env, arguments[2], &type, &room, &fds, NULL, NULL) != napi_ok ||
+	    type != napi_int32_array) {
+		napi_throw_type_error(env, NULL, "receiveWith(at, length, fds)");
+		return NULL;
+	}
+	napi_get_value_uint32(env, arguments[0], &at);
+	napi_get_value_uint32(env, arguments[1], &length);
+	if (channel->fd < 0)
+		return number(env, -EBADF);
+	if (!slab_holds(&channel->slab, at, length))
+		return number(env, -EFAULT);
+	into = (struct iovec){ channel->slab.memory + at, length };
+	do {
+		got = recvmsg(channel->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return number(env, -errno);
+	return number(env, take_descriptors(&message, fds, room) ? (double)got : -EMSGSIZE);
+}
+
+static napi_value channel_send_with(napi_env env, napi_callback_info info)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	napi_value arguments[3];
+	struct channel *channel = channel_of(env, info, 3, arguments);
+	struct iovec from;
+	struct msghdr message = {
+		.msg_iov = &from, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+	uint32_t at, length;
+	ssize_t sent;
+	int32_t fd;
+
+	if (!channel)
+		return NULL;
+	napi_get_value_uint32(env, arguments[0], &at);
+	napi_get_value_uint32(env, arguments[1], &length);
+	napi_get_value_int32(env, arguments[2], &fd);
+	if (channel->fd < 0)
+		return number(env, -EBADF);
+	if (!slab_holds(&channel->slab, at, length))
+		return number(env, -EFAULT);
+	from = (struct iovec){ channel->slab.memory + at, length };
+	control.header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
+					   .cmsg_level = SOL_SOCKET,
+					   .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+	do {
+		sent = sendmsg(channel->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (sent < 0 && errno == EINTR);
+	return number(env, sent < 0 ? -errno : (double)sent);
+}
+
 static napi_value channel_lend(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
@@ -329,6 +441,8 @@ static napi_value create_channel(napi_env env, napi_callback_info info)
 	const napi_property_descriptor methods[] = {
 		{ "receive", NULL, channel_receive, NULL, NULL, NULL, napi_default, NULL },
 		{ "send", NULL, channel_send, NULL, NULL, NULL, napi_default, NULL },
+		{ "receiveWith", NULL, channel_receive_with, NULL, NULL, NULL, napi_default, NULL },
+		{ "sendWith", NULL, channel_send_with, NULL, NULL, NULL, napi_default, NULL },
 		{ "lend", NULL, channel_lend, NULL, NULL, NULL, napi_default, NULL },
 		{ "poll", NULL, channel_poll, NULL, NULL, NULL, napi_default, NULL },
 		{ "hungUp", NULL, channel_hung_up, NULL, NULL, NULL, napi_default, NULL },

@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
 import { test } from "node:test"
 import { buildProgram } from "../cli/program.ts"
-import { checkOptions, daemonOptionsSchema, optionsOfWords } from "./daemon-options.ts"
+import { checkOptions, daemonOptionsSchema, exportOf, optionsOfWords } from "./daemon-options.ts"
 
 const { path: _path, name: _name, ...flags } = daemonOptionsSchema.entries
 const read = (...words: string[]) => {
@@ -18,6 +18,7 @@ const defaults = {
   allowDiscards: false,
   direct: false,
   kernel: false,
+  vhostUser: false,
   header: null,
   grace: null,
   transitionCycles: 0,
@@ -43,6 +44,17 @@ test("words of a command line become the object that the opener sends", () => {
   // What was checked passes as it is, over the lifeline too.
   const sent = JSON.parse(JSON.stringify(read(...valued, "--", "disk.img", "work")))
   assert.deepEqual(checkOptions(daemonOptionsSchema, sent), sent)
+})
+
+test("a volume is exported in one way, over NBD by default", () => {
+  assert.equal(exportOf(read("disk.img", "work")), "nbd")
+  assert.equal(exportOf(read("--kernel", "disk.img", "work")), "kernel")
+  assert.equal(exportOf(read("--vhost-user", "disk.img", "work")), "vhost-user")
+  assert.throws(() => exportOf(read("--vhost-user", "--kernel", "disk.img", "work")), {
+    code: "USAGE",
+    exitCode: 1,
+    message: "Cannot open disk.img: --kernel and --vhost-user exclude each other; a volume is exported in one way",
+  })
 })
 
 for (const [words, message] of [

@@ -30,6 +30,8 @@ export const daemonOptionsSchema = v.object({
   direct: v.optional(v.boolean(), false),
   /** A dm-crypt mapping through tresor.ko instead of NBD. */
   kernel: v.optional(v.boolean(), false),
+  /** A disk of virtual machines instead of NBD. */
+  vhostUser: v.optional(v.boolean(), false),
   /** Path of a detached header. */
   header: v.optional(v.nullable(v.string()), null),
   /** Seconds I/O waits while locked; `null`: for ever. */
@@ -41,6 +43,26 @@ export const daemonOptionsSchema = v.object({
 export type DaemonOptions = Readonly<v.InferOutput<typeof daemonOptionsSchema>>
 /** What may be left out is left out. */
 export type AskedOptions = Readonly<v.InferInput<typeof daemonOptionsSchema>>
+
+/** How the plaintext is reached. */
+export type Export = "nbd" | "vhost-user" | "kernel"
+
+type ExportOptions = Pick<AskedOptions, "path" | "kernel" | "vhostUser">
+
+/** The one that is asked for, NBD by default. Throws USAGE (exit 1) for two. */
+export function exportOf({ path, kernel, vhostUser }: ExportOptions): Export {
+  const given = { kernel, "vhost-user": vhostUser }
+  const asked = (Object.keys(given) as (keyof typeof given)[]).filter((each) => given[each] === true)
+  const [first, second] = asked
+  if (second !== undefined) {
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot open ${path}: --${first} and --${second} exclude each other; a volume is exported in one way`,
+    )
+  }
+  return first ?? "nbd"
+}
 
 const kebab = (field: string): string => field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 

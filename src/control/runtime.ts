@@ -59,6 +59,7 @@ export function checkName(name: string): void {
 export interface RuntimePaths {
   readonly directory: string
   readonly nbd: string
+  readonly vhost: string
   readonly control: string
   readonly state: string
   readonly log: string
@@ -79,6 +80,7 @@ export function runtimePaths(root: string, name: string): RuntimePaths {
   return {
     directory,
     nbd: join(directory, "nbd.sock"),
+    vhost: join(directory, "vhost.sock"),
     control,
     state: join(directory, "state.json"),
     log: join(directory, "log"),

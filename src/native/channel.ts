@@ -7,6 +7,9 @@ export interface NativeChannel {
   receive(at: number, length: number, microseconds: number): number
   /** Rows of two, at most `channelRows`: where in the buffer, and how many bytes. */
   send(table: Float64Array, rows: number): number
+  /** Without waiting, with the descriptors that came along, which are the caller's; -1 in the rest of `fds`. */
+  receiveWith(at: number, length: number, fds: Int32Array): number
+  sendWith(at: number, length: number, fd: number): number
   /** Another's memory to send from, once; rows from `channelLent` on are in it. */
   lend(buffer: ArrayBuffer): void
   poll(events: number): void

@@ -10,8 +10,14 @@ import type { Socket } from "node:net"
 import * as v from "valibot"
 import { Exit, TresorError } from "../base/errors.ts"
 import { VERSION } from "../base/version.ts"
-import { checkOptions, type DaemonOptions, daemonOptionsSchema, optionsOfWords } from "../control/daemon-options.ts"
-import { claimName, releaseName } from "../control/runtime.ts"
+import {
+  checkOptions,
+  type DaemonOptions,
+  daemonOptionsSchema,
+  exportOf,
+  optionsOfWords,
+} from "../control/daemon-options.ts"
+import { claimName, type RuntimePaths, releaseName } from "../control/runtime.ts"
 import { runtimeRoot } from "../control/runtime-root.ts"
 import { ControlServer } from "../control/server.ts"
 import { adoptCaller } from "../enclave/sudo-caller.ts"
@@ -60,6 +66,18 @@ function readArguments(words: readonly string[], sent: unknown): Arguments {
     : { ...checkOptions(daemonOptionsSchema, given), legacy, logFile }
 }
 
+/** Where the plaintext is reached. */
+function placeOf(options: DaemonOptions, paths: RuntimePaths): { readonly socket: string; readonly uri: string } {
+  switch (exportOf(options)) {
+    case "kernel":
+      return { socket: "", uri: `/dev/mapper/${options.name}` }
+    case "vhost-user":
+      return { socket: paths.vhost, uri: paths.vhost }
+    default:
+      return { socket: paths.nbd, uri: nbdUri(paths.nbd) }
+  }
+}
+
 /** A session, or the legacy service. */
 type Served = Awaited<ReturnType<typeof startSession | typeof startLegacy>>
 
@@ -101,9 +119,7 @@ async function main(): Promise<void> {
         })
       : await startSession({
           ...options,
-          ...(options.kernel
-            ? { socket: "", uri: `/dev/mapper/${options.name}` }
-            : { socket: paths.nbd, uri: nbdUri(paths.nbd) }),
+          ...placeOf(options, paths),
           warn,
         })
     session = opened

@@ -61,6 +61,10 @@ export interface SessionParts {
   readonly stopServing: () => Promise<void>
   /** Who is connected to it, and how many were turned away. */
   readonly clients?: () => Pick<NbdServer, "connections" | "refused" | "clients" | "vacant">
+  /** What was read and written by others than the volume itself, on top of its counters. */
+  readonly served?: () => Readonly<object & { readonly bytesWritten: number }>
+  /** The volume has another size: those who use it are to know. */
+  readonly resized?: () => void
   /** An unlock went well although something is to be told: re-sealing failed, slots changed. */
   readonly warn: (message: string, facts: Record<string, unknown>) => void
 }
@@ -92,7 +96,9 @@ export class Session implements DaemonVolume {
   counters(): Record<string, number> {
     const served = this.#parts.clients?.()
     const clients = served === undefined ? {} : { connections: served.connections, refused: served.refused }
-    return { ...this.#parts.volume.counters, ...clients }
+    const own: Record<string, number> = { ...this.#parts.volume.counters }
+    for (const [name, count] of Object.entries(this.#parts.served?.() ?? {})) own[name] = (own[name] ?? 0) + count
+    return { ...own, ...clients }
   }
 
   status(): VolumeStatus {
@@ -217,8 +223,10 @@ export class Session implements DaemonVolume {
     if (!this.#enclave.alive) await this.#enclave.close()
   }
 
-  resize(): Promise<number> {
-    return this.#parts.volume.resize()
+  async resize(): Promise<number> {
+    const size = await this.#parts.volume.resize()
+    this.#parts.resized?.()
+    return size
   }
 
   changed(signal: AbortSignal): Promise<void> {

@@ -1,6 +1,7 @@
 /** Puts a session together: store, header, enclave, NBD service; undone in reverse when one of them fails. */
 import { chmodSync } from "node:fs"
-import type { DaemonOptions } from "../control/daemon-options.ts"
+import { Exit, TresorError } from "../base/errors.ts"
+import { type DaemonOptions, exportOf } from "../control/daemon-options.ts"
 import { chooseBackend, openEnclave } from "../enclave/loader.ts"
 import { serveNbd } from "../export/server.ts"
 import { openHeader } from "../header/access.ts"
@@ -10,6 +11,7 @@ import { isNbdUri } from "../nbd/uri.ts"
 import { HeldPath } from "../store/held-path.ts"
 import { openError } from "../store/open-error.ts"
 import { openVolumeOn } from "../volume/open.ts"
+import type { Volume } from "../volume/volume.ts"
 import { Session, type SessionParts } from "./session.ts"
 
 export interface SessionOptions extends DaemonOptions {
@@ -26,15 +28,13 @@ function hold(path: string, { direct }: SessionOptions): HeldPath {
   }
 }
 
-type Served = Pick<SessionParts, "volume" | "stopServing" | "clients">
+type Served = Pick<SessionParts, "volume" | "stopServing" | "clients" | "served" | "resized">
 
 type Undo = (() => Promise<void>)[]
 
-async function overNbd(
-  options: SessionOptions & { owner: object; at: { at?: string } },
-  segment: Segment,
-  undo: Undo,
-): Promise<Served> {
+type Asked = SessionOptions & { readonly owner: object; readonly at: { readonly at?: string } }
+
+async function openPlain(options: Asked, segment: Segment, undo: Undo): Promise<Volume> {
   const { readonly, direct, owner, at, warn } = options
   const volume = await openVolumeOn(options.path, segment, {
     readOnly: readonly,
@@ -46,6 +46,11 @@ async function overNbd(
     lockGraceMs: options.grace === null ? null : options.grace * 1000,
   })
   undo.push(() => volume.close())
+  return volume
+}
+
+async function overNbd(options: Asked, segment: Segment, undo: Undo): Promise<Served> {
+  const volume = await openPlain(options, segment, undo)
   const server = await serveNbd({ path: options.socket, volume })
   undo.push(() => server.close())
   // The directory is 0700 already; the mode keeps the promise when it is moved.
@@ -53,11 +58,47 @@ async function overNbd(
   return { volume, stopServing: () => server.close(), clients: () => server }
 }
 
+/** Its threads read and write the store themselves, so that it is one they can. */
+async function toMachines(options: Asked, uuid: string, segment: Segment, undo: Undo): Promise<Served> {
+  const { path, socket, warn } = options
+  const volume = await openPlain(options, segment, undo)
+  const disk = volume.storeDisk
+  if (disk === null) {
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot open ${path} with --vhost-user: it is neither a file nor a block device`,
+    )
+  }
+  const { serveVhost } = await import("../vhost/server.ts")
+  const server = await serveVhost({ path: socket, volume, disk, uuid, warn })
+  undo.push(() => server.close())
+  chmodSync(socket, 0o600)
+  return {
+    volume,
+    stopServing: () => server.close(),
+    clients: () => server,
+    served: () => server.counters,
+    resized: () => server.resized(),
+  }
+}
+
 async function asMapping(options: SessionOptions, uuid: string, segment: Segment): Promise<Served> {
   const { KernelVolume } = await import("../mapping/volume.ts")
   const { name, path, readonly, allowDiscards: discards, warn } = options
   const volume = await KernelVolume.open({ ...segment, name, path, uuid, readOnly: readonly, discards, warn })
   return { volume, stopServing: async () => {} }
+}
+
+function serve(options: Asked, uuid: string, segment: Segment, undo: Undo): Promise<Served> {
+  switch (exportOf(options)) {
+    case "kernel":
+      return asMapping(options, uuid, segment)
+    case "vhost-user":
+      return toMachines(options, uuid, segment, undo)
+    default:
+      return overNbd(options, segment, undo)
+  }
 }
 
 export async function startSession(options: SessionOptions): Promise<Session> {
@@ -94,7 +135,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     undo.push(() => enclave.close())
     // cryptsetup's persistent flag counts as if it were given.
     const asked = { ...options, owner, at: at(options.path), allowDiscards: options.allowDiscards || header.discards }
-    const served = options.kernel ? await asMapping(asked, header.uuid, segment) : await overNbd(asked, segment, undo)
+    const served = await serve(asked, header.uuid, segment, undo)
     return new Session({
       ...options,
       ...served,

@@ -318,6 +318,11 @@ export class Volume {
     return this.#disk
   }
 
+  /** The same whether there is a key or not: for threads that read and write by themselves. */
+  get storeDisk(): Disk | null {
+    return this.#store.disk ?? null
+  }
+
   /** `null`: the store has no requests under way of its own. */
   get diskStatus(): DiskStatus | null {
     return this.#store.disk?.status ?? null

@@ -1,7 +1,8 @@
 import { resolve } from "node:path"
 import { rehearse } from "../../attest/trusted-enclave.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
 import { connectVolume, startDaemon } from "../../control/daemon.ts"
-import { type AskedOptions, checkOptions, daemonOptionsSchema } from "../../control/daemon-options.ts"
+import { type AskedOptions, checkOptions, daemonOptionsSchema, exportOf } from "../../control/daemon-options.ts"
 import { checkName } from "../../control/runtime.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
 import { isNbdUri } from "../../nbd/uri.ts"
@@ -35,11 +36,21 @@ export async function openVolume(path: string, name: string, options: OpenWords)
 }
 
 export async function open(path: string, name: string, options: OpenWords): Promise<void> {
-  if (options.kernel === true) {
+  const way = exportOf({ ...options, path })
+  if (way === "vhost-user" && isNbdUri(path)) throw noThreads(path)
+  if (way === "kernel") {
     const { checkKernel } = await import("../../mapping/check.ts")
     checkKernel(path, options)
   }
   const volume = await openVolume(path, name, options)
   if (options.json === true) out.json(summary(volume))
   else out.line(volume.uri)
+}
+
+function noThreads(path: string): TresorError {
+  return new TresorError(
+    "USAGE",
+    Exit.badArguments,
+    `Cannot open ${path} with --vhost-user: it is neither a file nor a block device; open it over NBD`,
+  )
 }

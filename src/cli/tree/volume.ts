@@ -50,6 +50,7 @@ export function volumeCommands(program: TresorCommand): void {
     .header()
     .enclave()
     .option("--locked", "start locked; give the passphrase later with `tresor setkey`")
+    .option("--vhost-user", "serve it to a virtual machine as a vhost-user-blk disk instead")
     .option("--kernel", "map it as /dev/mapper/NAME through tresor.ko")
     .option(
       "--transition-cycles <n>",

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "addon/vhost/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STACK_SIZE	(256u * 1024u)
+
+struct ring {
+	struct device *device;
+	uint32_t index;
+	int wake;		/* eventfd: look at the flags */
+	bool stopping;		/* atomic */
+	bool retry;		/* atomic: there may be a key */
+	/* Of the thread while it runs. */
+	int kick;
+	struct virtqueue_place place;
+	struct inflight inflight;
+	struct worker_counters counters;
+	bool running;		/* under the device's lock */
+	pthread_mutex_t signals;
+	int call, error;	/* under `signals` */
+};
+
+struct device {
+	unsigned references;	/* atomic: the owner and each thread */
+	struct plain_volume *volume;
+	bool discards;
+	uint32_t spin_us;
+	unsigned processors;
+	uint8_t id[REQUEST_ID_SIZE];
+	struct device_listener listener;
+	bool fail;		/* atomic */
+	int give_up_ms;		/* atomic; -1: threads wait for what is under way */
+	/* Unchanged while a ring runs. */
+	struct regions *regions;
+	struct lent_map inflight;
+	bool inflight_lost;	/* atomic */
+	uint16_t inflight_rings, inflight_descriptors;
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	unsigned running;	/* under the lock */
+	struct ring rings[DEVICE_RINGS];
+};
+
+/* Threads that watch instead of sleeping, of all devices: the last processor is for others. */
+static unsigned watching;
+
+static void unref(struct device *device)
+{
+	if (__atomic_fetch_sub(&device->references, 1, __ATOMIC_ACQ_REL) != 1)
+		return;
+	for (uint32_t i = 0; i < DEVICE_RINGS; i++) {
+		struct ring *ring = &device->rings[i];
+
+		if (ring->wake >= 0)
+			close(ring->wake);
+		if (ring->call >= 0)
+			close(ring->call);
+		if (ring->error >= 0)
+			close(ring->error);
+		pthread_mutex_destroy(&ring->signals);
+	}
+	regions_unmap(device->regions);
+	lent_unmap(&device->inflight);
+	plain_volume_unref(device->volume);
+	pthread_mutex_destroy(&device->lock);
+	pthread_cond_destroy(&device->ended);
+	free(device);
+}
+
+/* ---- the threads ---- */
+
+static void wake(const struct ring *ring)
+{
+	const uint64_t one = 1;
+
+	if (ring->wake >= 0)
+		(void)!write(ring->wake, &one, sizeof(one));
+}
+
+/* Under the lock, so that the descriptor is not another's by now. */
+static void signal_guest(struct ring *ring, const int *fd)
+{
+	const uint64_t one = 1;
+
+	pthread_mutex_lock(&ring->signals);
+	if (*fd >= 0)
+		(void)!write(*fd, &one, sizeof(one));
+	pthread_mutex_unlock(&ring->signals);
+}
+
+static void drain(int fd)
+{
+	uint64_t count;
+
+	(void)!read(fd, &count, sizeof(count));
+}
+
+static int64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* How a thread has fared with watching: a miss costs a credit, a hit earns one; without, every 64th chance is tried. */
+struct patience_left {
+	int credit;
+	uint32_t chances;
+};
+
+/* True: something has come. */
+static bool watch(struct ring *ring, struct worker *worker, struct patience_left *left)
+{
+	struct pollfd disk = { .fd = worker_fd(worker), .events = POLLIN };
+	bool found = false;
+	int64_t until;
+
+	if (ring->device->spin_us == 0 || (left->credit <= 0 && ++left->chances % 64 != 0))
+		return false;
+	if (__atomic_add_fetch(&watching, 1, __ATOMIC_RELAXED) < ring->device->processors) {
+		until = now_us() + ring->device->spin_us;
+		do {
+			for (int i = 0; i < 64 && !found; i++) {
+				found = virtqueue_waiting(worker_ring(worker));
+				__builtin_ia32_pause();
+			}
+			found = found || (!worker_idle(worker) && poll(&disk, 1, 0) > 0);
+		} while (!found && now_us() < until);
+	}
+	__atomic_sub_fetch(&watching, 1, __ATOMIC_RELAXED);
+	left->credit += found ? left->credit < 8 : left->credit > 0 ? -1 : 0;
+	return found;
+}
+
+/* Until a kick, a wake or a completion. False: the descriptor of kicks is of no use. */
+static bool sleep_for_more(struct ring *ring, struct worker *worker, bool stopping)
+{
+	struct pollfd events[] = {
+		{ .fd = ring->wake, .events = POLLIN },
+		{ .fd = worker_fd(worker), .events = POLLIN },
+		{ .fd = stopping ? -1 : ring->kick, .events = POLLIN },
+	};
+
+	poll(events, 3, -1);
+	if (events[0].revents & POLLIN)
+		drain(ring->wake);
+	if (events[2].revents & POLLIN)
+		drain(ring->kick);
+	return (events[2].revents & (POLLERR | POLLNVAL)) == 0;
+}
+
+/* True: the ring is at rest, and the thread may end. */
+static bool at_rest(const struct device *device, const struct worker *worker, bool stopping)
+{
+	if (__atomic_load_n(&device->give_up_ms, __ATOMIC_ACQUIRE) >= 0)
+		return true;
+	return (stopping || worker_fault(worker) != RING_SOUND) && worker_idle(worker);
+}
+
+static void work(struct ring *ring, struct worker *worker)
+{
+	struct device *device = ring->device;
+	struct patience_left left = { .credit = 8 };
+	bool kicks = true;
+
+	for (;;) {
+		const bool stopping = __atomic_load_n(&ring->stopping, __ATOMIC_ACQUIRE);
+		const bool closed = stopping || !kicks;
+		bool notify, more;
+
+		if (__atomic_exchange_n(&ring->retry, false, __ATOMIC_ACQ_REL))
+			worker_retry(worker);
+		more = worker_turn(worker, closed, __atomic_load_n(&device->fail, __ATOMIC_ACQUIRE), &notify);
+		if (notify)
+			signal_guest(ring, &ring->call);
+		if (worker_keyless(worker))
+			device->listener.tell(device->listener.context, DEVICE_KEYLESS, ring->index, 0);
+		if (at_rest(device, worker, closed))
+			break;
+		if (more || (!closed && watch(ring, worker, &left)))
+			continue;
+		if (!closed && worker_fault(worker) == RING_SOUND && virtqueue_listen(worker_ring(worker)))
+			continue;
+		kicks = sleep_for_more(ring, worker, closed) && kicks;
+		virtqueue_ignore(worker_ring(worker));
+	}
+	if (!kicks)
+		device->listener.tell(device->listener.context, DEVICE_BROKEN, ring->index, RING_KICK);
+}
+
+static void report_fault(struct ring *ring, enum virtqueue_fault fault)
+{
+	signal_guest(ring, &ring->error);
+	ring->device->listener.tell(ring->device->listener.context, DEVICE_BROKEN, ring->index, fault);
+}
+
+static void leave(struct ring *ring, struct worker *worker)
+{
+	const int ms = __atomic_load_n(&ring->device->give_up_ms, __ATOMIC_ACQUIRE);
+	bool notify;
+
+	if (worker_fault(worker) != RING_SOUND)
+		report_fault(ring, worker_fault(worker));
+	if (worker_idle(worker)) {
+		worker_leave(worker, &notify);
+		if (notify)
+			signal_guest(ring, &ring->call);
+	}
+	ring->place.next = worker_ring(worker)->next;
+	worker_close(worker, ms < 0 ? 0 : ms);
+}
+
+static void *serve(void *argument)
+{
+	struct ring *ring = argument;
+	struct device *device = ring->device;
+	const struct device_listener listener = device->listener;
+	const struct worker_options options = {
+		.volume = device->volume,
+		.regions = device->regions,
+		.place = ring->place,
+		.inflight = ring->inflight,
+		.discards = device->discards,
+		.counters = &ring->counters,
+	};
+	struct worker_options own = options;
+	const uint32_t index = ring->index;
+	enum virtqueue_fault fault;
+	struct worker *worker;
+	uint16_t next;
+
+	memcpy(own.id, device->id, sizeof(own.id));
+	worker = worker_open(&own, &fault);
+	if (worker == NULL) {
+		report_fault(ring, fault);
+	} else {
+		work(ring, worker);
+		leave(ring, worker);
+	}
+	close(ring->kick);
+	next = ring->place.next;
+	pthread_mutex_lock(&device->lock);
+	ring->running = false;
+	device->running--;
+	pthread_cond_broadcast(&device->ended);
+	pthread_mutex_unlock(&device->lock);
+	listener.tell(listener.context, DEVICE_STOPPED, index, next);
+	unref(device);
+	listener.release(listener.context);
+	return NULL;
+}
+
+/* ---- the owner ---- */
+
+struct device *device_new(struct plain_volume *volume, bool discards, const uint8_t *id, uint32_t spin_us,
+			  const struct device_listener *listener)
+{
+	struct device *device = calloc(1, sizeof(*device));
+	pthread_condattr_t monotonic;
+
+	if (device == NULL)
+		return NULL;
+	device->references = 1;
+	device->volume = plain_volume_ref(volume);
+	device->discards = discards;
+	device->spin_us = spin_us;
+	device->processors = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+	device->listener = *listener;
+	device->give_up_ms = -1;
+	memcpy(device->id, id, sizeof(device->id));
+	pthread_mutex_init(&device->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&device->ended, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	for (uint32_t i = 0; i < DEVICE_RINGS; i++) {
+		struct ring *ring = &device->rings[i];
+
+		*ring = (struct ring){ .device = device, .index = i, .wake = -1, .call = -1, .error = -1 };
+		pthread_mutex_init(&ring->signals, NULL);
+	}
+	return device;
+}
+
+static bool runs(struct device *device)
+{
+	bool running;
+
+	pthread_mutex_lock(&device->lock);
+	running = device->running > 0;
+	pthread_mutex_unlock(&device->lock);
+	return running;
+}
+
+int device_set_memory(struct device *device, const int *fds, const struct region_row *rows, uint32_t count)
+{
+	struct regions *regions;
+
+	if (runs(device))
+		return EBUSY;
+	regions = regions_map(fds, rows, count);
+	if (regions == NULL)
+		return errno;
+	regions_unmap(device->regions);
+	device->regions = regions;
+	return 0;
+}
+
+int device_set_inflight(struct device *device, int fd, uint64_t offset, uint64_t size, uint16_t rings,
+			uint16_t descriptors)
+{
+	struct lent_map map = { .slot = -1 };
+	int error;
+
+	if (runs(device))
+		return EBUSY;
+	if (fd >= 0) {
+		if (rings > DEVICE_RINGS || descriptors == 0 || descriptors > VIRTQUEUE_MAX || offset % 8 != 0 ||
+		    size < rings * inflight_size(descriptors))
+			return EINVAL;
+		error = lent_map(&map, fd, offset, size, &device->inflight_lost);
+		if (error != 0)
+			return error;
+	}
+	lent_unmap(&device->inflight);
+	device->inflight = map;
+	device->inflight_rings = fd < 0 ? 0 : rings;
+	device->inflight_descriptors = descriptors;
+	return 0;
+}
+
+/* False: there is a record, and none of a ring like this. */
+static bool open_inflight(struct device *device, struct ring *ring)
+{
+	ring->inflight = (struct inflight){ 0 };
+	if (device->inflight.map == NULL)
+		return true;
+	if (ring->index >= device->inflight_rings || ring->place.size != device->inflight_descriptors)
+		return false;
+	inflight_open(&ring->inflight,
+		      device->inflight.memory + ring->index * inflight_size(device->inflight_descriptors),
+		      ring->place.size);
+	return true;
+}
+
+static int start_thread(struct ring *ring)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	sigset_t all, before;
+	int error;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	/* Signals are for others, but for faults. */
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&thread, &attributes, serve, ring);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+	return error;
+}
+
+/* A duplicate that never waits. */
+static int duplicate(int fd)
+{
+	const int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	const int flags = own < 0 ? -1 : fcntl(own, F_GETFL);
+
+	if (flags >= 0)
+		fcntl(own, F_SETFL, flags | O_NONBLOCK);
+	return own;
+}
+
+int device_start(struct device *device, uint32_t index, const struct virtqueue_place *place, int kick)
+{
+	struct ring *ring = &device->rings[index];
+	bool running;
+	int error;
+
+	pthread_mutex_lock(&device->lock);
+	running = ring->running;
+	pthread_mutex_unlock(&device->lock);
+	if (running)
+		return EBUSY;
+	ring->place = *place;
+	if (device->regions == NULL || !open_inflight(device, ring))
+		return EINVAL;
+	if (ring->wake < 0)
+		ring->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (ring->wake < 0)
+		return errno;
+	ring->kick = duplicate(kick);
+	if (ring->kick < 0)
+		return errno;
+	__atomic_store_n(&ring->stopping, false, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&device->lock);
+	ring->running = true;
+	device->running++;
+	pthread_mutex_unlock(&device->lock);
+	__atomic_add_fetch(&device->references, 1, __ATOMIC_RELAXED);
+	device->listener.hold(device->listener.context);
+	error = start_thread(ring);
+	if (error == 0)
+		return 0;
+	device->listener.release(device->listener.context);
+	__atomic_sub_fetch(&device->references, 1, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&device->lock);
+	ring->running = false;
+	device->running--;
+	pthread_mutex_unlock(&device->lock);
+	close(ring->kick);
+	return error;
+}
+
+void device_stop(struct device *device, uint32_t index)
+{
+	__atomic_store_n(&device->rings[index].stopping, true, __ATOMIC_RELEASE);
+	wake(&device->rings[index]);
+}
+
+static int replace(struct ring *ring, int *place, int fd)
+{
+	const int own = fd < 0 ? -1 : duplicate(fd);
+	int before;
+
+	if (fd >= 0 && own < 0)
+		return errno;
+	pthread_mutex_lock(&ring->signals);
+	before = *place;
+	*place = own;
+	pthread_mutex_unlock(&ring->signals);
+	if (before >= 0)
+		close(before);
+	return 0;
+}
+
+int device_set_call(struct device *device, uint32_t index, int fd)
+{
+	return replace(&device->rings[index], &device->rings[index].call, fd);
+}
+
+int device_set_error(struct device *device, uint32_t index, int fd)
+{
+	return replace(&device->rings[index], &device->rings[index].error, fd);
+}
+
+void device_retry(struct device *device, bool fail)
+{
+	__atomic_store_n(&device->fail, fail, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < DEVICE_RINGS; i++) {
+		__atomic_store_n(&device->rings[i].retry, true, __ATOMIC_RELEASE);
+		wake(&device->rings[i]);
+	}
+}
+
+struct worker_counters device_counters(const struct device *device)
+{
+	struct worker_counters sums = { 0 };
+
+	for (uint32_t i = 0; i < DEVICE_RINGS; i++) {
+		const struct worker_counters *each = &device->rings[i].counters;
+
+		sums.reads += __atomic_load_n(&each->reads, __ATOMIC_RELAXED);
+		sums.writes += __atomic_load_n(&each->writes, __ATOMIC_RELAXED);
+		sums.flushes += __atomic_load_n(&each->flushes, __ATOMIC_RELAXED);
+		sums.discards += __atomic_load_n(&each->discards, __ATOMIC_RELAXED);
+		sums.bytes_read += __atomic_load_n(&each->bytes_read, __ATOMIC_RELAXED);
+		sums.bytes_written += __atomic_load_n(&each->bytes_written, __ATOMIC_RELAXED);
+		sums.errors += __atomic_load_n(&each->errors, __ATOMIC_RELAXED);
+		sums.pending += __atomic_load_n(&each->pending, __ATOMIC_RELAXED);
+	}
+	return sums;
+}
+
+/* For a thread that has given up: its disk's time, and some to end. */
+#define GRACE_MS	500
+
+bool device_close(struct device *device, int ms)
+{
+	struct timespec deadline;
+	bool ended;
+
+	__atomic_store_n(&device->give_up_ms, ms, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < DEVICE_RINGS; i++)
+		wake(&device->rings[i]);
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_sec += (ms + GRACE_MS) / 1000;
+	deadline.tv_nsec += (long)((ms + GRACE_MS) % 1000) * 1000000;
+	if (deadline.tv_nsec >= 1000000000) {
+		deadline.tv_sec++;
+		deadline.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&device->lock);
+	while (device->running > 0 && pthread_cond_timedwait(&device->ended, &device->lock, &deadline) == 0)
+		;
+	ended = device->running == 0;
+	pthread_mutex_unlock(&device->lock);
+	unref(device);
+	return ended;
+}
