@@ -61,6 +61,8 @@ enum tresor_op {
 	TRESOR_OP_SELFTEST	= 11,	/* one published vector set */
 	TRESOR_OP_BENCHMARK	= 12,	/* run a KDF on fixed input, for calibration */
 	TRESOR_OP_ASSIST	= 13,	/* lend this thread to a running Argon2 */
+	TRESOR_OP_BEQUEATH	= 14,	/* keyslot + sealed passphrase -> its salt, for the successor the user named */
+	TRESOR_OP_INHERIT	= 15,	/* what a predecessor bequeathed -> sealed salt of ours */
 };
 
 enum tresor_status {
@@ -82,6 +84,7 @@ enum tresor_status {
 	TRESOR_E_SEAL_VERSION	= 19,	/* sealed by a newer ISVSVN (or CPUSVN) than ours */
 	TRESOR_E_SEAL_BACKEND	= 20,	/* sealed under other attributes (software <-> sgx) */
 	TRESOR_E_SEAL_MACHINE	= 21,	/* everything named agrees: another machine */
+	TRESOR_E_SUCCESSOR	= 22,	/* the successor's report: forged, of another CPU or enclave, or of another kind */
 };
 
 /* What a sealed request may be used for; part of its associated data. */
@@ -91,6 +94,7 @@ enum tresor_purpose {
 	TRESOR_PURPOSE_ENROL	= 3,
 	TRESOR_PURPOSE_AUTHENTICATE = 4,	/* unlock and re-authenticate the header */
 	TRESOR_PURPOSE_LEGACY	= 5,
+	TRESOR_PURPOSE_SUCCEED	= 6,
 };
 
 enum tresor_kdf_type { TRESOR_KDF_PBKDF2 = 1, TRESOR_KDF_ARGON2I = 2, TRESOR_KDF_ARGON2ID = 3 };
@@ -129,7 +133,7 @@ struct tresor_head {
  * bytes on the wire = enc(32) || ciphertext || tag(16)
  * plaintext = u32 existing_size, u32 fresh_size, existing, fresh
  * The sizes make up the whole message but for 56 bytes.
- * CREATE carries fresh; UNLOCK, AUTHENTICATE and LEGACY carry existing; ENROL
+ * CREATE carries fresh; UNLOCK, AUTHENTICATE, LEGACY and SUCCEED carry existing; ENROL
  * carries both. An absent secret has size 0; ENROL and CREATE accept an empty
  * fresh passphrase no more than cryptsetup does (size >= 1).
  *
@@ -140,6 +144,7 @@ struct tresor_head {
  *   struct tresor_segment, struct tresor_digest
  *   struct tresor_keyslot[count], as given but for area and sealed, which are 0
  *   struct tresor_keyslot fresh, the same and salt 0, all zero when none is written
+ *   SUCCEED alone: the successor's MRENCLAVE, 32 bytes
  * CREATE: count and macs are 0, digest's salt and digest are zero. UNLOCK and
  * AUTHENTICATE: policy is 0. LEGACY: over
  *   "tresor legacy v2" (16 bytes, no NUL)
@@ -149,6 +154,8 @@ struct tresor_head {
  */
 /* A keyslot without a sealed salt may be tried or written. */
 #define TRESOR_ADMIT_UNSEALED	1u
+/* SUCCEED: the successor may have a lower ISVSVN. */
+#define TRESOR_ADMIT_DOWNGRADE	2u
 
 struct tresor_context {
 	uint32_t version;	/* TRESOR_ABI_VERSION */
@@ -441,7 +448,8 @@ enum tresor_test {
 	TRESOR_TEST_AF			= 12,	/* split then merge; merge of a cryptsetup area */
 	TRESOR_TEST_SEAL		= 13,	/* seal, unseal, one flipped bit refused */
 	TRESOR_TEST_RANDOM		= 14,	/* source health, DRBG vector (SP 800-90A) */
-	TRESOR_TESTS			= 15,
+	TRESOR_TEST_CMAC_SP800_38B	= 15,
+	TRESOR_TESTS			= 16,
 };
 
 struct tresor_benchmark {
@@ -454,6 +462,57 @@ struct tresor_benchmark {
 /* Returns when the Argon2 that was running has ended, or at once when none runs. */
 struct tresor_assist {
 	struct tresor_head head;
+};
+
+/*
+ * Succession: a keyslot sealed to one enclave (policy mrenclave) opens in another on the same machine, because its
+ * user says so to the first. The host starts both, and the predecessor
+ *   1. opens the sealed request (purpose SUCCEED), which names the successor's MRENCLAVE, and a keyslot with it;
+ *   2. checks the successor's REPORT: made on this CPU for the predecessor, of the named MRENCLAVE, the same
+ *      ISVPRODID and class of attributes, and no lower ISVSVN unless TRESOR_ADMIT_DOWNGRADE;
+ *   3. encrypts the keyslot's salt to the public key in that REPORT.
+ * The successor seals it anew. It asks for no proof where the salt comes from: one that is not the keyslot's opens
+ * nothing, since INHERIT makes seals for keyslots of LUKS2 headers alone, whose digest tells. A legacy record has no
+ * digest, so it has no succession: its own enclave goes on serving it.
+ */
+struct tresor_handover {
+	uint32_t version;	/* 1 */
+	uint32_t policy;	/* of the seal to be made */
+	uint32_t slot;
+	uint32_t reserved;
+	char uuid[40];
+	struct tresor_kdf kdf;	/* the keyslot's pass_kdf */
+	uint8_t successor[32];	/* MRENCLAVE */
+	/* HPKE as in a sealed request; info = "tresor handover v1" (18 bytes, no NUL), aad = every byte before. */
+	uint8_t salt[80];	/* enc(32) || ciphertext(32) || tag(16) */
+};
+
+struct tresor_bequeath {
+	struct tresor_head head;
+	struct tresor_message message;	/* SUCCEED */
+	struct tresor_segment segment;
+	struct tresor_digest digest;
+	uint64_t keyslots;	/* as in tresor_unlock */
+	uint32_t count;
+	uint32_t policy;	/* of the seal that the successor makes */
+	uint64_t macs;		/* as in tresor_unlock; E_HEADER when it is missing or the segment's differs */
+	uint64_t report;	/* address: REPORT, 432 bytes: TRESOR_OP_REPORT of the successor, with us as its target */
+	uint64_t handover;	/* address, out: struct tresor_handover */
+	uint8_t successor[32];	/* MRENCLAVE that the user named */
+	uint8_t public_key[32];	/* the successor's */
+	uint8_t nonce[32];	/* of its REPORT */
+	uint32_t slot;		/* out: the keyslot that opened */
+	uint32_t seal_status;	/* out always */
+	uint32_t needed_kib;	/* out always, as in tresor_unlock */
+	uint32_t macs_missing;	/* as in tresor_unlock */
+	uint32_t segment_changed;	/* out also with E_HEADER */
+	uint32_t reserved;
+};
+
+struct tresor_inherit {
+	struct tresor_head head;
+	uint64_t handover;	/* address: struct tresor_handover */
+	uint64_t sealed_out;	/* address, out: struct tresor_sealed_salt for its keyslot */
 };
 
 #ifndef __KERNEL__
@@ -481,6 +540,9 @@ _Static_assert(sizeof(struct tresor_blocks) == 32, "abi");
 _Static_assert(sizeof(struct tresor_selftest) == 24, "abi");
 _Static_assert(sizeof(struct tresor_benchmark) == 48, "abi");
 _Static_assert(sizeof(struct tresor_assist) == 16, "abi");
+_Static_assert(sizeof(struct tresor_handover) == 192, "abi");
+_Static_assert(sizeof(struct tresor_bequeath) == 504, "abi");
+_Static_assert(sizeof(struct tresor_inherit) == 32, "abi");
 #endif
 
 #endif /* TRESOR_ABI_ENCLAVE_H */

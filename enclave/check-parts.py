@@ -15,7 +15,7 @@ import sys
 
 # What an operation of the second image may be, and what must not even be linked into it.
 VECTORS = {"tresor_op_hello", "tresor_op_selftest", "tresor_op_benchmark", "tresor_op_assist"}
-KEYED = re.compile(r"^tresor_(op_|volumes_|luks_|header_|message_|nonces_|channel_open|request_digest)")
+KEYED = re.compile(r"^tresor_(op_|volumes_|luks_|header_|message_|nonces_|channel_(open|inherit|bequeath)|local_report_|request_digest)")
 
 
 def symbols(path):

@@ -16,6 +16,8 @@ uint32_t tresor_size_of(uint32_t op)
 	case TRESOR_OP_LEGACY:		return sizeof(struct tresor_legacy);
 	case TRESOR_OP_BLOCKS:		return sizeof(struct tresor_blocks);
 	case TRESOR_OP_ASSIST:		return sizeof(struct tresor_assist);
+	case TRESOR_OP_BEQUEATH:	return sizeof(struct tresor_bequeath);
+	case TRESOR_OP_INHERIT:		return sizeof(struct tresor_inherit);
 	default:			return 0;
 	}
 }
@@ -33,6 +35,8 @@ uint32_t tresor_dispatch(union tresor_request *request, void *scratch)
 	case TRESOR_OP_CLOSE:		return tresor_op_close(&request->close);
 	case TRESOR_OP_LEGACY:		return tresor_op_legacy(&request->legacy);
 	case TRESOR_OP_BLOCKS:		return tresor_op_blocks(&request->blocks, scratch);
+	case TRESOR_OP_BEQUEATH:	return tresor_op_bequeath(&request->bequeath);
+	case TRESOR_OP_INHERIT:		return tresor_op_inherit(&request->inherit);
 	default:			return tresor_op_assist(&request->assist);
 	}
 }

@@ -24,6 +24,8 @@ union tresor_request {
 	struct tresor_selftest selftest;
 	struct tresor_benchmark benchmark;
 	struct tresor_assist assist;
+	struct tresor_bequeath bequeath;
+	struct tresor_inherit inherit;
 };
 
 /* Of the operation's struct; 0: there is no such operation. */

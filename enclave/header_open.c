@@ -26,7 +26,8 @@ uint32_t tresor_header_open(struct tresor_header *header, const struct tresor_as
 	    (asked->macs != 0 && (!tresor_boundary_read(&opened->macs, asked->macs, sizeof(opened->macs)) ||
 				  opened->macs.segment_present != 1)))
 		return TRESOR_E_REQUEST;
-	tresor_request_digest(header, asked->purpose, asked->policy, asked->macs != 0, asked->fresh, digest);
+	tresor_request_digest(header, asked->purpose, asked->policy, asked->macs != 0, asked->fresh, asked->successor,
+			      digest);
 	status = tresor_message_open(asked->message, asked->purpose, digest, &opened->secrets);
 	if (status == TRESOR_OK)
 		status = tresor_luks_open(header, opened->secrets.existing, opened->secrets.existing_size,

@@ -11,6 +11,7 @@ struct tresor_asked {
 	uint32_t purpose;
 	uint32_t policy;	/* seal policy of `fresh`, else 0 */
 	const struct tresor_keyslot *fresh;	/* to be written, or NULL */
+	const uint8_t *successor;	/* MRENCLAVE of who shall have the salt, or NULL */
 	uint64_t keyslots;	/* addresses: struct tresor_keyslot[header->count], struct tresor_macs or 0 */
 	uint64_t macs;
 };
@@ -25,7 +26,7 @@ struct tresor_opened {
 };
 
 /*
- * What UNLOCK, AUTHENTICATE and ENROL begin with, for the heap's tenant: reads
+ * What UNLOCK, AUTHENTICATE, ENROL and SUCCEED begin with, for the heap's tenant: reads
  * keyslots and MACs, opens the sealed request, and with its passphrase a keyslot.
  * OK says that the passphrase is good and nothing about the header: see facts.
  */

@@ -46,7 +46,7 @@ uint32_t tresor_message_open(const struct tresor_message *message, uint32_t purp
 	uint64_t size;
 
 	if (message->reserved != 0 || context->reserved != 0 ||
-	    (context->flags & ~TRESOR_ADMIT_UNSEALED) || message->size < HPKE_OVERHEAD + LENGTHS ||
+	    (context->flags & ~(TRESOR_ADMIT_UNSEALED | TRESOR_ADMIT_DOWNGRADE)) || message->size < HPKE_OVERHEAD + LENGTHS ||
 	    message->size > 2 * TRESOR_SECRET_SIZE + HPKE_OVERHEAD + LENGTHS ||
 	    !tresor_message_uuid_valid(context->uuid))
 		return TRESOR_E_REQUEST;

@@ -52,7 +52,7 @@ uint32_t tresor_op_create(struct tresor_create *request)
 		return TRESOR_E_BUSY;
 
 	tresor_request_digest(&asked, TRESOR_PURPOSE_CREATE, request->policy, false, &request->keyslot,
-			      asked_digest);
+			      NULL, asked_digest);
 	status = tresor_message_open(&request->message, TRESOR_PURPOSE_CREATE, asked_digest, &secrets);
 	if (status != TRESOR_OK)
 		goto out;

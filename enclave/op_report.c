@@ -3,8 +3,7 @@
 #include "boundary.h"
 #include "channel_key.h"
 #include "enclu.h"
-#include "mem.h"
-#include "crypto/hash.h"
+#include "local_report.h"
 
 /* EREPORT faults on reserved bytes that are set, which would be the end of the enclave. */
 static bool target_valid(const struct sgx_target_info *target)
@@ -20,20 +19,14 @@ static bool target_valid(const struct sgx_target_info *target)
 
 uint32_t tresor_op_report(struct tresor_report *request)
 {
-	static const char label[] = "tresor report v1";
 	struct sgx_target_info target;
-	struct sgx_report_data data = { { 0 } };
+	struct sgx_report_data data;
 	struct sgx_report report __attribute__((aligned(512)));
-	struct hash hash;
 
 	if (!tresor_boundary_read(&target, request->target_info, sizeof(target)) ||
 	    !target_valid(&target) || !tresor_boundary_outside(request->report, sizeof(report)))
 		return TRESOR_E_REQUEST;
-	hash_init(&hash, TRESOR_SHA256);
-	hash_update(&hash, label, sizeof(label) - 1);
-	hash_update(&hash, tresor_channel_public(), 32);
-	hash_update(&hash, request->nonce, sizeof(request->nonce));
-	hash_final(&hash, data.bytes);
+	tresor_local_report_data(tresor_channel_public(), request->nonce, &data);
 	tresor_enclu(ENCLU_EREPORT, &target, &data, &report);
 	return tresor_boundary_write(request->report, &report, sizeof(report)) ? TRESOR_OK : TRESOR_E_REQUEST;
 }

@@ -21,5 +21,7 @@ uint32_t tresor_op_close(struct tresor_close *request);
 uint32_t tresor_op_legacy(struct tresor_legacy *request);
 uint32_t tresor_op_blocks(struct tresor_blocks *request, struct tresor_block *scratch);
 uint32_t tresor_op_assist(struct tresor_assist *request);
+uint32_t tresor_op_bequeath(struct tresor_bequeath *request);
+uint32_t tresor_op_inherit(struct tresor_inherit *request);
 
 #endif

@@ -19,7 +19,8 @@ static void add_keyslot(struct hash *hash, const struct tresor_keyslot *keyslot,
 }
 
 void tresor_request_digest(const struct tresor_header *header, uint32_t purpose, uint32_t policy,
-			   bool macs, const struct tresor_keyslot *fresh, uint8_t digest[32])
+			   bool macs, const struct tresor_keyslot *fresh, const uint8_t *successor,
+			   uint8_t digest[32])
 {
 	static const struct tresor_keyslot none;
 	const uint32_t words[4] = { purpose, policy, macs, header->count };
@@ -33,6 +34,8 @@ void tresor_request_digest(const struct tresor_header *header, uint32_t purpose,
 	for (uint32_t i = 0; i < header->count; i++)
 		add_keyslot(&hash, &header->keyslots[i], false);
 	add_keyslot(&hash, fresh ? fresh : &none, true);
+	if (successor)
+		hash_update(&hash, successor, 32);
 	hash_final(&hash, digest);
 }
 

@@ -11,9 +11,10 @@
  * compared with what the client asked for.
  */
 
-/* A request about a header. fresh: NULL when no keyslot is written. */
+/* A request about a header. fresh: NULL when no keyslot is written; successor: SUCCEED's MRENCLAVE, else NULL. */
 void tresor_request_digest(const struct tresor_header *header, uint32_t purpose, uint32_t policy,
-			   bool macs, const struct tresor_keyslot *fresh, uint8_t digest[32]);
+			   bool macs, const struct tresor_keyslot *fresh, const uint8_t *successor,
+			   uint8_t digest[32]);
 void tresor_request_digest_legacy(const struct tresor_legacy *request, uint8_t digest[32]);
 
 #endif

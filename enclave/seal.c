@@ -28,6 +28,11 @@ bool tresor_seal_policy_valid(uint32_t policy)
 	return policy == TRESOR_POLICY_MRENCLAVE || policy == TRESOR_POLICY_MRSIGNER;
 }
 
+bool tresor_seal_same_class(uint64_t attributes)
+{
+	return (attributes & ATTRIBUTE_MASK) == (tresor_identity.attributes & ATTRIBUTE_MASK);
+}
+
 static void associated_data(const struct tresor_sealed_salt *sealed, uint8_t aad[AAD_SIZE])
 {
 	memcpy(aad, sealed, PART1);
@@ -99,7 +104,7 @@ uint32_t tresor_seal_open(const struct tresor_sealed_salt *sealed, const char uu
 	if (!well_formed(sealed) || memcmp(sealed->uuid, uuid, sizeof(sealed->uuid)) != 0 ||
 	    sealed->slot != slot || memcmp(&sealed->kdf, kdf, sizeof(*kdf)) != 0)
 		return TRESOR_E_SEAL_DAMAGED;
-	if ((sealed->attributes & ATTRIBUTE_MASK) != (self->attributes & ATTRIBUTE_MASK))
+	if (!tresor_seal_same_class(sealed->attributes))
 		return TRESOR_E_SEAL_BACKEND;
 	/* MRSIGNER is no part of a mrenclave seal: the same image signed anew still opens it. */
 	if (sealed->isv_prod_id != self->isv_prod_id ||

@@ -8,6 +8,8 @@
 #define TRESOR_SEALED_SALT_SIZE	32u
 
 bool tresor_seal_policy_valid(uint32_t policy);
+/* Enclaves with these FLAGS and ours seal alike: both debuggable or neither. */
+bool tresor_seal_same_class(uint64_t attributes);
 /* Seals and, before anything leaves, unseals: E_DEAD when that does not agree, E_RANDOM. */
 uint32_t tresor_seal_make(struct tresor_sealed_salt *sealed, const uint8_t salt[TRESOR_SEALED_SALT_SIZE],
 			  uint32_t policy, const char uuid[40], uint32_t slot,

@@ -52,25 +52,29 @@ static void expand(const uint8_t *suite, size_t suite_size, const uint8_t prk[32
 	WIPE(input);
 }
 
-bool hpke_open(uint32_t aead, const uint8_t secret[32], const uint8_t public_key[32],
-	       const void *info, size_t info_size, const void *aad, size_t aad_size,
-	       const uint8_t *message, size_t size, uint8_t *out)
+struct keys {
+	uint8_t key[32], nonce[GCM_IV];
+};
+
+/*
+ * Both sides': `secret` of one and `point` of the other; enc and public_key are on the wire, and known to both.
+ * False for a point of small order.
+ */
+static bool agree(uint32_t aead, const uint8_t secret[32], const uint8_t point[32], const uint8_t enc[32],
+		  const uint8_t public_key[32], const void *info, size_t info_size, struct keys *keys)
 {
 	const uint8_t suite[] = { 'H', 'P', 'K', 'E', 0x00, 0x20, 0x00, 0x01, 0x00, (uint8_t)aead };
 	const uint8_t key_size = aead == HPKE_AES_256_GCM ? 32 : 16;
 	uint8_t context[1 + 32 + 32] = { 0 };	/* mode_base, psk_id_hash, info_hash */
 	struct {
-		uint8_t dh[32], prk[32], shared[32], key[32], nonce[GCM_IV], enc_and_public[64];
+		uint8_t dh[32], prk[32], shared[32], enc_and_public[64];
 	} s;
-	bool ok = false;
+	bool agreed = false;
 
-	if (size < HPKE_OVERHEAD || info_size > INFO_MAX)
-		return false;
-
-	/* Section 4.1: Decap. */
-	memcpy(s.enc_and_public, message, HPKE_ENC);
+	/* Section 4.1: Encap, Decap. */
+	memcpy(s.enc_and_public, enc, HPKE_ENC);
 	memcpy(s.enc_and_public + 32, public_key, 32);
-	if (!x25519(s.dh, secret, message))
+	if (!x25519(s.dh, secret, point))
 		goto out;
 	extract(kem_suite, sizeof(kem_suite), 0, 0, "eae_prk", 7, s.dh, sizeof(s.dh), s.prk);
 	expand(kem_suite, sizeof(kem_suite), s.prk, "shared_secret", 13, s.enc_and_public,
@@ -80,12 +84,49 @@ bool hpke_open(uint32_t aead, const uint8_t secret[32], const uint8_t public_key
 	extract(suite, sizeof(suite), 0, 0, "psk_id_hash", 11, 0, 0, context + 1);
 	extract(suite, sizeof(suite), 0, 0, "info_hash", 9, info, info_size, context + 33);
 	extract(suite, sizeof(suite), s.shared, sizeof(s.shared), "secret", 6, 0, 0, s.prk);
-	expand(suite, sizeof(suite), s.prk, "key", 3, context, sizeof(context), s.key, key_size);
-	expand(suite, sizeof(suite), s.prk, "base_nonce", 10, context, sizeof(context), s.nonce, GCM_IV);
-
-	ok = gcm_open(s.key, key_size, s.nonce, aad, aad_size, message + HPKE_ENC, out,
-		      size - HPKE_OVERHEAD, message + size - GCM_TAG);
+	expand(suite, sizeof(suite), s.prk, "key", 3, context, sizeof(context), keys->key, key_size);
+	expand(suite, sizeof(suite), s.prk, "base_nonce", 10, context, sizeof(context), keys->nonce, GCM_IV);
+	agreed = true;
 out:
 	WIPE(s);
+	return agreed;
+}
+
+bool hpke_open(uint32_t aead, const uint8_t secret[32], const uint8_t public_key[32],
+	       const void *info, size_t info_size, const void *aad, size_t aad_size,
+	       const uint8_t *message, size_t size, uint8_t *out)
+{
+	const uint32_t key_size = aead == HPKE_AES_256_GCM ? 32 : 16;
+	struct keys keys;
+	bool ok;
+
+	if (size < HPKE_OVERHEAD || info_size > INFO_MAX)
+		return false;
+	ok = agree(aead, secret, message, message, public_key, info, info_size, &keys) &&
+	     gcm_open(keys.key, key_size, keys.nonce, aad, aad_size, message + HPKE_ENC, out, size - HPKE_OVERHEAD,
+		      message + size - GCM_TAG);
+	WIPE(keys);
+	return ok;
+}
+
+bool hpke_seal(uint32_t aead, const uint8_t ephemeral[32], const uint8_t public_key[32],
+	       const void *info, size_t info_size, const void *aad, size_t aad_size,
+	       const uint8_t *in, size_t size, uint8_t *message)
+{
+	const uint32_t key_size = aead == HPKE_AES_256_GCM ? 32 : 16;
+	uint8_t enc[HPKE_ENC];
+	struct keys keys;
+	bool ok;
+
+	if (info_size > INFO_MAX)
+		return false;
+	x25519_public(enc, ephemeral);
+	ok = agree(aead, ephemeral, public_key, enc, public_key, info, info_size, &keys);
+	if (ok) {
+		memcpy(message, enc, sizeof(enc));
+		gcm_seal(keys.key, key_size, keys.nonce, aad, aad_size, in, message + HPKE_ENC, size,
+			 message + HPKE_ENC + size);
+	}
+	WIPE(keys);
 	return ok;
 }

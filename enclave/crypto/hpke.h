@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The recipient's side of HPKE (RFC 9180), base mode, single shot:
+ * HPKE (RFC 9180), base mode, single shot:
  * DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-GCM.
  */
 #ifndef TRESOR_CRYPTO_HPKE_H
@@ -23,5 +23,13 @@
 bool hpke_open(uint32_t aead, const uint8_t secret[32], const uint8_t public_key[32],
 	       const void *info, size_t info_size, const void *aad, size_t aad_size,
 	       const uint8_t *message, size_t size, uint8_t *out) __attribute__((warn_unused_result));
+
+/*
+ * To the owner of public_key. `ephemeral`: 32 random bytes that serve once. message: size + HPKE_OVERHEAD bytes.
+ * False, and nothing is written, when the key is a point of small order. info_size <= 64.
+ */
+bool hpke_seal(uint32_t aead, const uint8_t ephemeral[32], const uint8_t public_key[32],
+	       const void *info, size_t info_size, const void *aad, size_t aad_size,
+	       const uint8_t *in, size_t size, uint8_t *message) __attribute__((warn_unused_result));
 
 #endif

@@ -4,6 +4,7 @@
  * OpenSSL's (for Argon2: libargon2's), once for each set of CPU features.
  */
 #include <argon2.h>
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/kdf.h>
@@ -14,6 +15,7 @@
 
 #include "crypto/af.h"
 #include "crypto/argon2.h"
+#include "crypto/cmac.h"
 #include "crypto/cpu.h"
 #include "crypto/ct.h"
 #include "crypto/drbg.h"
@@ -244,6 +246,33 @@ static void test_xts(void)
 	}
 }
 
+/* Whole blocks, from one to sixteen. */
+static void test_cmac(void)
+{
+	OSSL_PARAM parameters[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, (char[]){ "AES-128-CBC" }, 0),
+		OSSL_PARAM_construct_end(),
+	};
+	EVP_MAC *mac = EVP_MAC_fetch(NULL, "CMAC", NULL);
+	EVP_MAC_CTX *context = EVP_MAC_CTX_new(mac);
+	uint8_t key[16];
+	size_t length;
+
+	for (int i = 0; i < 800 / part; i++) {
+		const size_t size = 16 + 16 * (size_t)below(16);
+
+		fill_random(key, sizeof(key));
+		fill_random(in, size);
+		cmac(key, in, size, ours);
+		CHECK(EVP_MAC_init(context, key, sizeof(key), parameters) == 1 &&
+		      EVP_MAC_update(context, in, size) == 1 &&
+		      EVP_MAC_final(context, theirs, &length, 16) == 1 && length == 16);
+		CHECK(memcmp(ours, theirs, 16) == 0);
+	}
+	EVP_MAC_CTX_free(context);
+	EVP_MAC_free(mac);
+}
+
 static void test_gcm(void)
 {
 	for (int i = 0; i < 500 / part; i++) {
@@ -457,6 +486,7 @@ int main(int argc, char **argv)
 		test_modes();
 		test_xts();
 		test_gcm();
+		test_cmac();
 		test_x25519();
 		test_argon2(0);
 		test_argon2(2);

@@ -98,6 +98,22 @@ static void their_ciphers(void)
 	put(out, STREAM);
 	put(tag, sizeof(tag));
 	EVP_CIPHER_CTX_free(context);
+	{
+		EVP_MAC *mac = EVP_MAC_fetch(NULL, "CMAC", NULL);
+		EVP_MAC_CTX *cmac_context = EVP_MAC_CTX_new(mac);
+		OSSL_PARAM parameters[] = {
+			OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, (char[]){ "AES-128-CBC" }, 0),
+			OSSL_PARAM_construct_end(),
+		};
+		size_t size;
+
+		CHECK(EVP_MAC_init(cmac_context, in, 16, parameters) == 1 &&
+		      EVP_MAC_update(cmac_context, in, BLOCKS) == 1 &&
+		      EVP_MAC_final(cmac_context, tag, &size, sizeof(tag)) == 1 && size == 16);
+		EVP_MAC_CTX_free(cmac_context);
+		EVP_MAC_free(mac);
+	}
+	put(tag, sizeof(tag));
 }
 
 static void their_merge(const EVP_MD *md, size_t step)
@@ -295,6 +311,9 @@ VERDICT(argon2, (uint32_t y, const void *p, size_t m, const void *s, size_t l, u
 		 uint8_t *o, size_t n, void *w), (y, p, m, s, l, t, k, q, o, n, w))
 FAULT(x25519_public, (uint8_t *o, const uint8_t *s), (o, s), o)
 VERDICT(x25519, (uint8_t *o, const uint8_t *s, const uint8_t *p), (o, s, p))
+VERDICT(hpke_seal, (uint32_t e, const uint8_t *s, const uint8_t *p, const void *i, size_t m, const void *a, size_t l,
+		    const uint8_t *g, size_t n, uint8_t *o), (e, s, p, i, m, a, l, g, n, o))
+FAULT(cmac, (const uint8_t *k, const void *d, size_t n, uint8_t *o), (k, d, n, o), o)
 VERDICT(hpke_open, (uint32_t e, const uint8_t *s, const uint8_t *p, const void *i, size_t m, const void *a, size_t l,
 		    const uint8_t *g, size_t n, uint8_t *o), (e, s, p, i, m, a, l, g, n, o))
 FAULT(drbg_init, (struct drbg *d, const void *s, size_t n), (d, s, n), d)

@@ -11,6 +11,7 @@
 #include "crypto/aes.h"
 #include "crypto/af.h"
 #include "crypto/argon2.h"
+#include "crypto/cmac.h"
 #include "crypto/cpu.h"
 #include "crypto/ct.h"
 #include "crypto/drbg.h"
@@ -405,10 +406,26 @@ static bool test_x25519(void)
 	return passed;
 }
 
-/* RFC 9180, appendix A.1.1 (AES-128-GCM), sequence number 0. */
+/* SP 800-38B, appendix D.1, as in RFC 4493, section 4: the vectors of whole blocks. */
+static bool test_cmac(void)
+{
+	uint8_t key[16], message[64], mac[16];
+	bool passed;
+
+	unhex(key, "2b7e151628aed2a6abf7158809cf4f3c");
+	unhex(message, "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"
+		       "30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710");
+	cmac(key, message, 16, mac);
+	passed = equals(mac, "070a16b46b4d4144f79bdd9dd04a287c");
+	cmac(key, message, 64, mac);
+	return equals(mac, "51f0bebf7e3b9d92fc49741779363cfe") && passed;
+}
+
+/* RFC 9180, appendix A.1.1 (AES-128-GCM), sequence number 0: both sides. */
 static bool test_hpke(void)
 {
-	uint8_t secret[32], public_key[32], info[20], aad[7], message[32 + 29 + 16], out[29];
+	uint8_t secret[32], ephemeral[32], public_key[32], info[20], aad[7], message[32 + 29 + 16], out[29];
+	uint8_t sealed[sizeof(message)];
 	size_t size;
 
 	unhex(secret, "4612c550263fc8ad58375df3f557aac531d26850903e55a9f23f21d8534e8ac8");
@@ -418,9 +435,13 @@ static bool test_hpke(void)
 	size = unhex(message, "37fda3567bdbd628e88668c3c8d7e97d1d1253b6d4ea6d44c150f741f1bf4431"
 			      "f938558b5d72f1a23810b4be2ab4f84331acc02fc97babc53a52ae8218a355a9"
 			      "6d8770ac83d07bea87e13c512a");
+	unhex(ephemeral, "52c4a758a802cd8b936eceea314432798d5baf2d7e9235dc084ab1b9cfa2f736");
 	return hpke_open(HPKE_AES_128_GCM, secret, public_key, info, sizeof(info), aad, sizeof(aad), message, size,
 			 out) &&
-	       equals(out, "4265617574792069732074727574682c20747275746820626561757479");
+	       equals(out, "4265617574792069732074727574682c20747275746820626561757479") &&
+	       hpke_seal(HPKE_AES_128_GCM, ephemeral, public_key, info, sizeof(info), aad, sizeof(aad), out,
+			 sizeof(out), sealed) &&
+	       ct_equal(sealed, message, sizeof(sealed));
 }
 
 /*
@@ -516,6 +537,9 @@ bool published_vectors_pass(uint32_t index, void *memory)
 		break;
 	case TRESOR_TEST_HPKE_RFC9180:
 		passed = test_hpke();
+		break;
+	case TRESOR_TEST_CMAC_SP800_38B:
+		passed = test_cmac();
 		break;
 	case TRESOR_TEST_AF:
 		passed = test_af(memory);

@@ -36,6 +36,8 @@ export const Op = {
   selftest: 11,
   benchmark: 12,
   assist: 13,
+  bequeath: 14,
+  inherit: 15,
 } as const
 
 export const Status = {
@@ -57,9 +59,10 @@ export const Status = {
   seal_version: 19,
   seal_backend: 20,
   seal_machine: 21,
+  successor: 22,
 } as const
 
-export const Purpose = { create: 1, unlock: 2, enrol: 3, authenticate: 4, legacy: 5 } as const
+export const Purpose = { create: 1, unlock: 2, enrol: 3, authenticate: 4, legacy: 5, succeed: 6 } as const
 export const KdfType = { pbkdf2: 1, argon2i: 2, argon2id: 3 } as const
 export const HashType = { sha1: 1, sha224: 2, sha256: 3, sha384: 4, sha512: 5 } as const
 export const CipherType = { "aes-xts-plain64": 1 } as const
@@ -74,7 +77,7 @@ export const Cpu = { sha: 1, avx2: 2, vaes256: 4, vaes512: 8, rdseed: 16 } as co
 /** TRESOR_KEYSLOT_TRY */
 export const KEYSLOT_TRY = 1
 /** TRESOR_ADMIT_* */
-export const Admit = { unsealed: 1 } as const
+export const Admit = { unsealed: 1, downgrade: 2 } as const
 /** TRESOR_KDF_FLOOR_*: what a keyslot that is written costs at least. */
 export const KdfFloor = { iterations: 1000, passesKib: 128 } as const
 
@@ -95,6 +98,7 @@ export const SELFTESTS = [
   "AF splitter (LUKS)",
   "sealing",
   "random numbers (SP 800-90A)",
+  "AES-CMAC (SP 800-38B)",
 ] as const
 
 export const head = struct("tresor_head", { op: "u32", size: "u32", status: "u32", reserved: "u32" })
@@ -311,6 +315,41 @@ export const selftest = struct("tresor_selftest", { head, index: "u32", passed: 
 export const benchmark = struct("tresor_benchmark", { head, kdf, key_size: "u32", needed_kib: "u32" })
 
 export const assist = struct("tresor_assist", { head })
+
+export const handover = struct("tresor_handover", {
+  version: "u32",
+  policy: "u32",
+  slot: "u32",
+  reserved: "u32",
+  uuid: 40,
+  kdf,
+  successor: 32,
+  salt: 80,
+})
+
+export const bequeath = struct("tresor_bequeath", {
+  head,
+  message,
+  segment,
+  digest,
+  keyslots: "u64",
+  count: "u32",
+  policy: "u32",
+  macs: "u64",
+  report: "u64",
+  handover: "u64",
+  successor: 32,
+  public_key: 32,
+  nonce: 32,
+  slot: "u32",
+  seal_status: "u32",
+  needed_kib: "u32",
+  macs_missing: "u32",
+  segment_changed: "u32",
+  reserved: "u32",
+})
+
+export const inherit = struct("tresor_inherit", { head, handover: "u64", sealed_out: "u64" })
 
 const HASH_SIZE = { sha1: 20, sha224: 28, sha256: 32, sha384: 48, sha512: 64 } as const
 

@@ -64,6 +64,7 @@ export const ERROR_CODES = {
   ENCLAVE_SEAL_SIGNER: "another signer's enclave or another product sealed the salt",
   ENCLAVE_SEAL_VERSION: "a newer enclave or microcode sealed the salt",
   ENCLAVE_STATE: "the enclave is in no state for the request",
+  ENCLAVE_SUCCESSOR: "the enclave that shall take over a seal is not the one that was named",
   ENCLAVE_UNSUPPORTED: "a cipher, hash or KDF that the enclave does not have",
   HEADERS_MISSING: "the kernel's headers are not installed",
   HEADER_CHANGED: "a header on another machine is not the one that is remembered",

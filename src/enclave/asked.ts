@@ -5,6 +5,7 @@
  */
 import * as abi from "../abi/enclave.ts"
 import { type Encodable, encode, type Struct } from "../abi/struct.ts"
+import { fromHex } from "../base/hex.ts"
 import type { Digest, Header, Kdf, KeyslotParameters, PublicHeader, Segment } from "../luks2/types.ts"
 import {
   digestFields,
@@ -35,6 +36,13 @@ export type Asked =
     }
   | (AskedOfHeader & { readonly purpose: "unlock" | "authenticate" })
   | (AskedOfHeader & { readonly purpose: "enrol"; readonly fresh: KeyslotParameters; readonly policy: SealPolicy })
+  | (AskedOfHeader & {
+      readonly purpose: "succeed"
+      /** MRENCLAVE, hex. */
+      readonly successor: string
+      readonly policy: SealPolicy
+      readonly downgrade: boolean
+    })
   | { readonly purpose: "legacy"; readonly uuid: string; readonly kdf: Kdf; readonly make: SealPolicy | null }
 
 /** The context of a sealed request, less the nonce. */
@@ -69,10 +77,17 @@ function shown(header: Header | PublicHeader): PublicHeader {
 
 /** Digest of a request about a header that is there. */
 function ofHeader(
-  purpose: "unlock" | "authenticate" | "enrol",
+  purpose: "unlock" | "authenticate" | "enrol" | "succeed",
   header: PublicHeader,
-  policy: SealPolicy | null,
-  fresh: KeyslotParameters | null,
+  {
+    policy = null,
+    fresh = null,
+    successor = null,
+  }: {
+    readonly policy?: SealPolicy | null
+    readonly fresh?: KeyslotParameters | null
+    readonly successor?: string | null
+  } = {},
 ): Promise<Uint8Array> {
   const { segment, digest, keyslots, authenticated } = header
   return sha256(LABEL, [
@@ -81,6 +96,7 @@ function ofHeader(
     bytesOf(abi.digest, digestFields(digest)),
     ...keyslots.map((each) => bytesOf(abi.keyslot, keyslotFields(each))),
     bytesOf(abi.keyslot, fresh === null ? {} : freshKeyslotFields(fresh)),
+    ...(successor === null ? [] : [fromHex(successor)!]),
   ])
 }
 
@@ -114,7 +130,12 @@ export async function bindingOf(asked: Asked): Promise<RequestBinding> {
     freshSlot: fresh?.slot ?? null,
     unsealed:
       header.keyslots.some(({ tried, sealedSize }) => tried && sealedSize === 0) || fresh?.passphraseKdf === null,
-    request: await ofHeader(purpose, header, purpose === "enrol" ? asked.policy : null, fresh),
+    ...(purpose === "succeed" ? { downgrade: asked.downgrade } : {}),
+    request: await ofHeader(purpose, header, {
+      policy: purpose === "enrol" || purpose === "succeed" ? asked.policy : null,
+      fresh,
+      successor: purpose === "succeed" ? asked.successor : null,
+    }),
   }
 }
 
@@ -124,7 +145,7 @@ export async function bindingOf(asked: Asked): Promise<RequestBinding> {
  */
 export function headerDigest(header: Header | PublicHeader): Promise<Uint8Array> {
   const { keyslots, ...rest } = shown(header)
-  return ofHeader("unlock", { ...rest, keyslots: keyslots.map((each) => ({ ...each, tried: false })) }, null, null)
+  return ofHeader("unlock", { ...rest, keyslots: keyslots.map((each) => ({ ...each, tried: false })) })
 }
 
 /** Which keyslots a passphrase is tried on: the one named, else those marked; unsealed ones when admitted. */

@@ -35,6 +35,7 @@ import type {
   Range,
   SealedRequest,
   SealPolicy,
+  Successor,
   Unlocked,
   VolumeHandle,
 } from "./types.ts"
@@ -157,6 +158,44 @@ export class EnclaveClient extends Session implements Enclave {
     const result = request.result()
     judge(status, result)
     return { keyslot: placed.made(result.fresh), macs: decodeMacs(macsOut.bytes), slot: result.slot }
+  }
+
+  async bequeath(
+    sealed: SealedRequest,
+    header: Header,
+    successor: Successor,
+    policy: SealPolicy,
+  ): Promise<{ readonly handover: Uint8Array; readonly slot: number }> {
+    const room =
+      headerRoom(header) + Request.sizeOf(sealed.bytes.length, sgx.report.size, abi.handover.size, abi.macs.size)
+    const request = new Request(abi.bequeath, room, addressOf)
+    const message = placeMessage(request, sealed)
+    const { fields, macs, lanes } = placeHeader(request, header)
+    const report = request.place(successor.report)
+    const handover = request.reserve(abi.handover.size)
+    const bytes = request.fill(abi.Op.bequeath, {
+      ...fields,
+      message,
+      policy: abi.SealPolicy[policy],
+      macs: macs?.address ?? 0n,
+      report: report.address,
+      handover: handover.address,
+      successor: Buffer.from(successor.mrenclave, "hex"),
+      public_key: successor.publicKey,
+      nonce: successor.nonce,
+    })
+    const status = await this.derive(bytes, lanes)
+    const result = request.result()
+    judge(status, { ...result, slots_changed: 0 })
+    return { handover: handover.bytes.slice(), slot: result.slot }
+  }
+
+  async inherit(handover: Uint8Array): Promise<Uint8Array> {
+    const request = new Request(abi.inherit, Request.sizeOf(handover.length, SEALED_SIZE), addressOf)
+    const given = request.place(handover)
+    const sealed = request.reserve(SEALED_SIZE)
+    this.enterNow(request.fill(abi.Op.inherit, { handover: given.address, sealed_out: sealed.address }))
+    return sealed.bytes.slice()
   }
 
   async legacy({ uuid, mode, keySize, kdf, salt, secret }: Parameters<Enclave["legacy"]>[0]) {

@@ -88,6 +88,11 @@ const TEXTS: Readonly<Record<StatusName, readonly [ExitCode, string]>> = {
   seal_version: [Exit.denied, unsealed("seal_version")],
   seal_backend: [Exit.denied, unsealed("seal_backend")],
   seal_machine: [Exit.denied, unsealed("seal_machine")],
+  successor: [
+    Exit.denied,
+    "The old enclave refused its successor: what runs here is not the enclave that was named, or is of another kind; " +
+      "`tresor status` shows its MRENCLAVE",
+  ],
 }
 
 /** Name of a status number; `null` for TRESOR_OK. */

@@ -22,7 +22,7 @@ export function contextFields(context: RequestContext) {
     uuid,
     slot: context.slot ?? ANY_SLOT,
     fresh_slot: context.freshSlot ?? ANY_SLOT,
-    flags: context.unsealed ? Admit.unsealed : 0,
+    flags: (context.unsealed ? Admit.unsealed : 0) | (context.downgrade === true ? Admit.downgrade : 0),
     request: context.request,
     nonce: context.nonce,
   }

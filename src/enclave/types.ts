@@ -24,6 +24,8 @@ export interface RequestContext {
   readonly freshSlot: number | null
   /** Whether a keyslot without a sealed salt may be tried or made. */
   readonly unsealed: boolean
+  /** Purpose "succeed": whether the successor may have a lower ISVSVN. */
+  readonly downgrade?: boolean
   /** SHA-256 over the public parameters of the whole request, see asked.ts. */
   readonly request: Uint8Array
   readonly nonce: Uint8Array
@@ -75,6 +77,16 @@ export interface Authenticated {
   readonly macsMissing: boolean
 }
 
+/** An enclave that shall open what another has sealed, as it shows itself to that one. */
+export interface Successor {
+  /** MRENCLAVE, hex: what the user named. */
+  readonly mrenclave: string
+  readonly publicKey: Uint8Array
+  /** `report(targetInfo of the predecessor, nonce)` of the successor. */
+  readonly report: Uint8Array
+  readonly nonce: Uint8Array
+}
+
 export interface Block {
   readonly input: Uint8Array
   readonly output: Uint8Array
@@ -124,6 +136,19 @@ export interface Enclave extends AsyncDisposable {
     fresh: KeyslotParameters,
     policy: SealPolicy,
   ): Promise<{ readonly keyslot: MadeKeyslot; readonly macs: HeaderMacs; readonly slot: number }>
+  /**
+   * Purpose "succeed": proves a passphrase and encrypts the salt of the keyslot that opened to its successor
+   * (struct tresor_handover). Also ENCLAVE_SUCCESSOR: its report is not of the enclave the user named. Absent in
+   * enclaves that tests play, as `inherit` is.
+   */
+  bequeath?(
+    sealed: SealedRequest,
+    header: Header,
+    successor: Successor,
+    policy: SealPolicy,
+  ): Promise<{ readonly handover: Uint8Array; readonly slot: number }>
+  /** The salt that a predecessor handed over, sealed by this enclave: struct tresor_sealed_salt of its keyslot. */
+  inherit?(handover: Uint8Array): Promise<Uint8Array>
   legacy(request: {
     readonly uuid: string
     readonly mode: BlockMode

@@ -74,7 +74,7 @@ export async function startVectors(create: typeof createEnclave, backend: Backen
 }
 
 export const UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
-const passphrase = Buffer.from("a typed passphrase")
+export const passphrase = Buffer.from("a typed passphrase")
 export const SLOT: KeyslotParameters = {
   slot: 0,
   kdf: { type: "pbkdf2", hash: "sha256", iterations: 1000 },

@@ -366,10 +366,10 @@ static void test_images(void)
 	uint64_t bytes[128] = { 0 };
 	struct tresor_head *head = (struct tresor_head *)bytes;
 
-	for (uint32_t op = 0; op <= TRESOR_OP_ASSIST + 1; op++) {
+	for (uint32_t op = 0; op <= TRESOR_OP_INHERIT + 1; op++) {
 		bool in_second = op == second[0] || op == second[1];
 		bool in_both = op == shared[0] || op == shared[1];
-		bool in_first = op >= TRESOR_OP_HELLO && op <= TRESOR_OP_ASSIST && !in_second;
+		bool in_first = op >= TRESOR_OP_HELLO && op <= TRESOR_OP_INHERIT && !in_second;
 
 		image = PRODUCT;
 		ASSERT((tresor_size_of(op) != 0) == in_first);
@@ -444,7 +444,7 @@ int main(void)
 		{ "kdf memory", test_kdf_memory },
 		{ "legacy", test_legacy }, { "separation", test_separation }, { "parts", test_parts },
 		{ "blocks of a volume", test_blocks_of_a_volume }, { "digest of LUKS1", test_luks1_digest },
-		{ "order", test_order }, { "images", test_images },
+		{ "succession", test_succession }, { "order", test_order }, { "images", test_images },
 	};
 
 	test_repeated_rdrand();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "machine.h"
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
@@ -28,6 +29,36 @@ static bool svn_above(const uint8_t *a, const uint8_t *b)
 	return false;
 }
 
+/* Of the enclave that a report is for. */
+static void report_key(const uint8_t mrenclave[32], const uint8_t key_id[32], uint8_t key[16])
+{
+	uint8_t digest[32];
+	SHA256_CTX hash;
+
+	SHA256_Init(&hash);
+	SHA256_Update(&hash, machine.secret, sizeof(machine.secret));
+	SHA256_Update(&hash, mrenclave, 32);
+	SHA256_Update(&hash, key_id, 32);
+	SHA256_Final(digest, &hash);
+	memcpy(key, digest, 16);
+}
+
+static void cmac_by_openssl(const uint8_t key[16], const void *in, size_t size, uint8_t mac[16])
+{
+	OSSL_PARAM parameters[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, (char[]){ "AES-128-CBC" }, 0),
+		OSSL_PARAM_construct_end(),
+	};
+	EVP_MAC *fetched = EVP_MAC_fetch(NULL, "CMAC", NULL);
+	EVP_MAC_CTX *context = EVP_MAC_CTX_new(fetched);
+	size_t length;
+
+	ASSERT(EVP_MAC_init(context, key, 16, parameters) == 1 && EVP_MAC_update(context, in, size) == 1 &&
+	       EVP_MAC_final(context, mac, &length, 16) == 1);
+	EVP_MAC_CTX_free(context);
+	EVP_MAC_free(fetched);
+}
+
 /* SDM vol. 3D: the inputs of the SEAL key; any injective mixing will do here. */
 static uint64_t egetkey(const struct sgx_key_request *request, uint8_t *key)
 {
@@ -37,12 +68,7 @@ static uint64_t egetkey(const struct sgx_key_request *request, uint8_t *key)
 
 	ASSERT((uintptr_t)request % 512 == 0 && (uintptr_t)key % 16 == 0);
 	if (request->key_name == 3) {
-		SHA256_Init(&hash);
-		SHA256_Update(&hash, machine.secret, sizeof(machine.secret));
-		SHA256_Update(&hash, machine.mrenclave, 32);
-		SHA256_Update(&hash, request->key_id, sizeof(request->key_id));
-		SHA256_Final(digest, &hash);
-		memcpy(key, digest, 16);
+		report_key(machine.mrenclave, request->key_id, key);
 		return 0;
 	}
 	ASSERT(request->key_name == 4 && (request->key_policy & 3) != 0 && (request->key_policy & ~3) == 0);
@@ -66,7 +92,9 @@ static uint64_t egetkey(const struct sgx_key_request *request, uint8_t *key)
 
 uint64_t tresor_enclu(uint32_t leaf, const void *rbx, void *rcx, void *rdx)
 {
+	const struct sgx_target_info *target = rbx;
 	struct sgx_report *report = rdx;
+	uint8_t key[16];
 
 	switch (leaf) {
 	case ENCLU_EGETKEY:
@@ -87,6 +115,8 @@ uint64_t tresor_enclu(uint32_t leaf, const void *rbx, void *rcx, void *rdx)
 		report->isv_prod_id = machine.isv_prod_id;
 		report->isv_svn = machine.isv_svn;
 		memcpy(report->key_id, machine.report_key_id, 32);
+		report_key(target->mrenclave, report->key_id, key);
+		cmac_by_openssl(key, report, offsetof(struct sgx_report, key_id), report->mac);
 		return 0;
 	}
 }
@@ -105,6 +135,12 @@ bool tresor_test_draw(bool seed, uint64_t *word)
 const uint8_t *machine_channel_secret(void)
 {
 	return secret_key;
+}
+
+void machine_set_channel(const uint8_t secret[32], const uint8_t public[32])
+{
+	memcpy(secret_key, secret, 32);
+	memcpy(public_key, public, 32);
 }
 
 void machine_start(void)
@@ -205,7 +241,7 @@ static void labeled_expand(const uint8_t *suite, size_t suite_size, const uint8_
 	memcpy(out, block, length);
 }
 
-static void hpke_seal(const uint8_t recipient[32], const void *info, size_t info_size,
+static void seal(const uint8_t recipient[32], const void *info, size_t info_size,
 		      const void *aad, size_t aad_size, const uint8_t *plain, size_t size, uint8_t *message)
 {
 	static const uint8_t kem[] = { 'K', 'E', 'M', 0, 0x20 };
@@ -264,6 +300,7 @@ static struct tresor_message *digest_request(void *request, uint32_t purpose, ui
 	const struct tresor_segment *segment = NULL;
 	const struct tresor_digest *volume_digest = NULL;
 	uint32_t words[4] = { purpose }, count = 0;
+	const uint8_t *successor = NULL;
 	EVP_MD_CTX *hash = EVP_MD_CTX_new();
 	struct tresor_message *message;
 
@@ -291,6 +328,14 @@ static struct tresor_message *digest_request(void *request, uint32_t purpose, ui
 		fresh = &enrol->fresh, words[1] = enrol->policy;
 		break;
 	}
+	case TRESOR_OP_BEQUEATH: {
+		struct tresor_bequeath *bequeath = request;
+
+		message = &bequeath->message, segment = &bequeath->segment, volume_digest = &bequeath->digest;
+		keyslots = (const void *)bequeath->keyslots, count = bequeath->count, words[2] = bequeath->macs != 0;
+		words[1] = bequeath->policy, successor = bequeath->successor;
+		break;
+	}
 	default: {
 		struct tresor_legacy *legacy = request;
 
@@ -311,6 +356,8 @@ static struct tresor_message *digest_request(void *request, uint32_t purpose, ui
 	for (uint32_t i = 0; i < count; i++)
 		digest_keyslot(hash, &keyslots[i], false);
 	digest_keyslot(hash, fresh, true);
+	if (successor)
+		EVP_DigestUpdate(hash, successor, 32);
 	EVP_DigestFinal_ex(hash, digest, NULL);
 	EVP_MD_CTX_free(hash);
 	return message;
@@ -342,7 +389,7 @@ void seal_request(void *request, uint8_t *where, uint32_t purpose, const char *u
 		memcpy(plain + 8, existing, existing_size);
 	if (fresh_size)
 		memcpy(plain + 8 + existing_size, fresh, fresh_size);
-	hpke_seal(tresor_channel_public(), "tresor sealed request v2", 24, &message->context,
+	seal(tresor_channel_public(), "tresor sealed request v2", 24, &message->context,
 		  sizeof(message->context), plain, size, where);
 	free(plain);
 }

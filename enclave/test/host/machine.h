@@ -48,6 +48,8 @@ extern const uint64_t tresor_test_base;
 void machine_start(void);
 /* The private half of the running enclave's channel key. */
 const uint8_t *machine_channel_secret(void);
+/* Two enclaves that run at the same time are one after the other here, each with the key it had. */
+void machine_set_channel(const uint8_t secret[32], const uint8_t public[32]);
 /* HELLO again, as another enclave instance of today's `machine`. */
 void machine_restart(void);
 /* Enters with the request copied to host memory; copies it back. Returns the status. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "requests.h"
 #include <sys/mman.h>
+#include "channel_key.h"
+#include "sgx.h"
 #include "volumes.h"
 
 #define AT(type, field) offsetof(struct type, field)
@@ -48,6 +50,13 @@ const struct operation operations[OPERATIONS] = {
 	[TRESOR_OP_BLOCKS] = { .name = "BLOCKS", .size = sizeof(struct tresor_blocks),
 		.addresses = { IN(tresor_blocks, blocks) }, .array_at = AT(tresor_blocks, blocks),
 		.array = sizeof(struct tresor_block), .element_addresses = { IN(tresor_block, in), IN(tresor_block, out) } },
+	[TRESOR_OP_BEQUEATH] = { .name = "BEQUEATH", .size = sizeof(struct tresor_bequeath),
+		.addresses = { IN(tresor_bequeath, message.address), IN(tresor_bequeath, keyslots),
+			       IN(tresor_bequeath, macs), IN(tresor_bequeath, report), IN(tresor_bequeath, handover) },
+		.costs = { IN(tresor_bequeath, digest.iterations) },
+		.array_at = AT(tresor_bequeath, keyslots), ELEMENTS_KEYSLOT },
+	[TRESOR_OP_INHERIT] = { .name = "INHERIT", .size = sizeof(struct tresor_inherit),
+		.addresses = { IN(tresor_inherit, handover), IN(tresor_inherit, sealed_out) } },
 	[TRESOR_OP_SELFTEST] = { .name = "SELFTEST", .size = sizeof(struct tresor_selftest) },
 	[TRESOR_OP_BENCHMARK] = { .name = "BENCHMARK", .size = sizeof(struct tresor_benchmark),
 		.costs = { IN(tresor_benchmark, kdf.time), IN(tresor_benchmark, kdf.memory_kib) } },
@@ -63,6 +72,8 @@ static struct {
 	uint8_t area[64 * 4000];
 	struct tresor_sealed_salt sealed, legacy;
 	struct tresor_macs macs;
+	struct sgx_report report;	/* of the enclave, to itself */
+	struct tresor_handover handover;
 	uint32_t handle, legacy_handle;
 	uint8_t volume_key[32], tweak_key[32];
 } volume;
@@ -77,6 +88,25 @@ static void fill_legacy(struct tresor_legacy *request)
 		.kdf = { .type = TRESOR_KDF_PBKDF2, .hash = TRESOR_SHA256, .time = 5 },
 		.sealed = (uint64_t)place(3), .sealed_out = (uint64_t)place(4), .bytes_size = 16,
 	};
+}
+
+/* The enclave is its own successor. */
+static void prepare_succession(void)
+{
+	struct sgx_target_info *self = (void *)place(0);
+	struct tresor_report report = { .head = HEAD(tresor_report, REPORT), .target_info = (uint64_t)self,
+					.report = (uint64_t)place(1) };
+	struct tresor_bequeath bequeath;
+	uint8_t request[REQUEST_MAX];
+
+	memset(self, 0, sizeof(*self));
+	memcpy(self->mrenclave, machine.mrenclave, sizeof(self->mrenclave));
+	ASSERT(enter(&report) == TRESOR_OK);
+	memcpy(&volume.report, place(1), sizeof(volume.report));
+	requests_template(TRESOR_OP_BEQUEATH, true, request);
+	memcpy(&bequeath, request, sizeof(bequeath));
+	ASSERT(enter(&bequeath) == TRESOR_OK);
+	memcpy(&volume.handover, place(9), sizeof(volume.handover));
 }
 
 void requests_prepare(void)
@@ -116,6 +146,7 @@ void requests_prepare(void)
 	ASSERT(enter(&legacy) == TRESOR_OK);
 	volume.legacy_handle = legacy.handle;
 	memcpy(&volume.legacy, place(4), sizeof(volume.legacy));
+	prepare_succession();
 }
 
 /* Puts the volume's keyslot where requests point. */
@@ -166,6 +197,8 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 		struct tresor_legacy legacy;
 		struct tresor_blocks blocks;
 		struct tresor_benchmark benchmark;
+		struct tresor_bequeath bequeath;
+		struct tresor_inherit inherit;
 	} r;
 
 	memset(&r, 0, sizeof(r));
@@ -233,6 +266,20 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 				.handle = i % 2 ? volume.handle : volume.legacy_handle,
 				.mode = i % 2 ? TRESOR_XTS : TRESOR_CBC };
 		break;
+	case TRESOR_OP_BEQUEATH:
+		r.bequeath = (struct tresor_bequeath){ .head = head, .segment = volume.made.segment,
+			.digest = volume.made.digest, .keyslots = plant_keyslots(), .count = 1,
+			.policy = TRESOR_POLICY_MRENCLAVE, .macs = (uint64_t)place(5), .report = (uint64_t)place(3),
+			.handover = (uint64_t)place(9) };
+		memcpy(place(3), &volume.report, sizeof(volume.report));
+		memcpy(r.bequeath.successor, machine.mrenclave, sizeof(r.bequeath.successor));
+		memcpy(r.bequeath.public_key, tresor_channel_public(), sizeof(r.bequeath.public_key));
+		message(&r.bequeath, &r.bequeath.message, sealed, TRESOR_PURPOSE_SUCCEED, TRESOR_ANY_SLOT, true, false);
+		break;
+	case TRESOR_OP_INHERIT:
+		memcpy(place(3), &volume.handover, sizeof(volume.handover));
+		r.inherit = (struct tresor_inherit){ .handover = (uint64_t)place(3), .sealed_out = (uint64_t)place(9) };
+		break;
 	case TRESOR_OP_BENCHMARK:
 		r.benchmark.kdf = (struct tresor_kdf){ .type = TRESOR_KDF_ARGON2ID, .time = 1, .memory_kib = 32,
 						       .lanes = 2 };
@@ -290,13 +337,14 @@ void requests_limit(uint32_t op, uint8_t request[REQUEST_MAX])
 
 static bool readable(uint64_t address, uint32_t count)
 {
-	return count <= TRESOR_KEYSLOTS && address >= (uint64_t)arena && address < (uint64_t)arena + ARENA_POINTERS;
+	return count <= TRESOR_KEYSLOTS && address % 8 == 0 && address >= (uint64_t)arena && address < (uint64_t)arena + ARENA_POINTERS;
 }
 
 void requests_seal_again(uint32_t op, uint8_t request[REQUEST_MAX])
 {
 	struct tresor_unlock unlock;
 	struct tresor_enrol enrol;
+	struct tresor_bequeath bequeath;
 
 	switch (op) {
 	case TRESOR_OP_CREATE:
@@ -313,6 +361,12 @@ void requests_seal_again(uint32_t op, uint8_t request[REQUEST_MAX])
 		if (readable(enrol.keyslots, enrol.count))
 			seal_request(request, place(6), TRESOR_PURPOSE_ENROL, UUID, TRESOR_ANY_SLOT, 9, PASS,
 				     sizeof(PASS) - 1, "new", 3);
+		break;
+	case TRESOR_OP_BEQUEATH:
+		memcpy(&bequeath, request, sizeof(bequeath));
+		if (readable(bequeath.keyslots, bequeath.count))
+			seal_request(request, place(6), TRESOR_PURPOSE_SUCCEED, UUID, TRESOR_ANY_SLOT, TRESOR_ANY_SLOT,
+				     PASS, sizeof(PASS) - 1, NULL, 0);
 		break;
 	default:
 		break;
@@ -337,7 +391,7 @@ uint32_t requests_enter(uint8_t request[REQUEST_MAX], bool scan)
 	uint32_t status = enter_bytes(request, REQUEST_MAX);
 
 	memcpy(&head, request, sizeof(head));
-	ASSERT(status <= TRESOR_E_DEAD || (status >= TRESOR_E_SEAL_DAMAGED && status <= TRESOR_E_SEAL_MACHINE));
+	ASSERT(status <= TRESOR_E_DEAD || (status >= TRESOR_E_SEAL_DAMAGED && status <= TRESOR_E_SUCCESSOR));
 	ASSERT(status != TRESOR_E_DEAD && status != TRESOR_E_RANDOM);
 	if (status == TRESOR_OK && head.op == TRESOR_OP_UNLOCK)
 		memcpy(&handle, request + AT(tresor_unlock, handle), 4);

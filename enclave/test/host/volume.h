@@ -42,5 +42,6 @@ void test_legacy(void);
 void test_separation(void);
 void test_parts(void);
 void test_blocks_of_a_volume(void);
+void test_succession(void);
 
 #endif
