@@ -6,13 +6,13 @@
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
-import { build } from "../test/vm/checks.ts"
-import { Machine, newestKernel, root, run } from "../test/vm/machine.ts"
+import { buildModules, buildPrograms, CPU, logs } from "../test/vm/checks.ts"
+import { headersOf, laterKernel } from "../test/vm/kernels.ts"
+import { Machine, root, run } from "../test/vm/machine.ts"
 import { median } from "./statistics.ts"
 
-// Told of ERMS, the guest copies with `rep movsb`, which the emulator does byte by byte: decisions/0055 has both.
 const { values } = parseArgs({
-  options: { rounds: { type: "string", default: "5" }, cpu: { type: "string", default: "max,-erms,-fsrm" } },
+  options: { rounds: { type: "string", default: "5" }, cpu: { type: "string", default: CPU } },
 })
 const rounds = Number(values.rounds)
 if (!Number.isInteger(rounds) || rounds < 1 || rounds > 50) {
@@ -20,24 +20,25 @@ if (!Number.isInteger(rounds) || rounds < 1 || rounds > 50) {
   process.exit(1)
 }
 
-const directory = join(root, "build", "vm")
-mkdirSync(directory, { recursive: true })
-build()
-run("make", ["-s", "-C", `/lib/modules/${newestKernel()}/build`, `M=${join(root, "bench/netlink")}`, "modules"])
-run("gcc", ["-O2", "-Wall", "-Werror", "-o", join(directory, "blocks"), join(root, "bench/netlink/blocks.c")])
+const kernel = laterKernel()
+buildPrograms()
+const modules = buildModules(kernel)
+run("make", ["-s", "-C", headersOf(kernel), `M=${join(root, "bench/netlink")}`, "modules"])
+run("gcc", ["-O2", "-Wall", "-Werror", "-o", join(root, "build/vm/blocks"), join(root, "bench/netlink/blocks.c")])
 
 /** "variant test" -> MB/s, one for each round. */
 const measured = new Map<string, number[]>()
 const note = (key: string, value: number) => measured.set(key, [...(measured.get(key) ?? []), value])
 let failed = false
 const options = {
+  kernel,
   parts: ["bench"],
-  kernelWords: `tresor.rounds=${rounds}`,
+  kernelWords: `${modules} tresor.rounds=${rounds}`,
   cpu: values.cpu,
   memoryMib: 1536,
   seconds: 300 + 240 * rounds,
 }
-await Machine.run({ ...options, directory }, (line) => {
+await Machine.run({ ...options, directory: logs(options) }, (line) => {
   const [word, variant = "", test = "", first, second] = line.split(" ")
   if (word === "bench" && variant === "netlink") note("netlink block", (Number(first) * 16e3) / Number(second))
   else if (word === "bench") note(`${variant} ${test}`, Number(first))
@@ -68,7 +69,7 @@ const TESTS = [
 const VARIANTS = ["loop", "null-4096", "aes-512", "copy-4096", "tresor-512", "tresor-4096"]
 const cell = (value: number | null) => (value === null ? "-" : value.toFixed(2)).padStart(13)
 process.stdout.write(
-  `\nShare of dm-crypt's aes-xts on 4096-byte sectors, medians of ${rounds} rounds, -cpu ${values.cpu}\n\n`,
+  `\nShare of dm-crypt's aes-xts on 4096-byte sectors, medians of ${rounds} rounds, Linux ${kernel.release}, -cpu ${values.cpu}\n\n`,
 )
 process.stdout.write(`${"".padEnd(14)}${VARIANTS.map((variant) => variant.padStart(13)).join("")}\n`)
 for (const test of TESTS) {

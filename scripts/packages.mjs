@@ -6,6 +6,7 @@
 import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { delimiter, join } from "node:path"
+import { cachedKernel, fetchKernel, laterSeries } from "./kernels.mjs"
 
 const directories = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"]
 const onPath = (...tools) => tools.every((tool) => directories.some((directory) => existsSync(join(directory, tool))))
@@ -93,8 +94,8 @@ const integration = {
 const vm = {
   ...unit,
   "qemu-system-x86": () => onPath("qemu-system-x86_64"),
-  "linux-image-amd64": () => works("sh", ["-c", "ls /boot/vmlinuz-*-amd64"]),
-  "linux-headers-amd64": () => works("sh", ["-c", "ls -d /usr/src/linux-headers-*-amd64"]),
+  "linux-image-amd64": () => works("sh", ["-c", "ls /boot/vmlinuz-6.1.*-amd64"]),
+  "linux-headers-amd64": () => works("sh", ["-c", "ls -d /lib/modules/6.1.*-amd64/build/Makefile"]),
   "busybox-static": () => onPath("busybox"),
   cpio: () => onPath("cpio"),
   kmod: () => onPath("depmod"),
@@ -102,7 +103,11 @@ const vm = {
   dmsetup: () => onPath("dmsetup"),
   fio: () => onPath("fio"),
   hdparm: () => onPath("hdparm"),
+  [`linux-image-${laterSeries}-amd64`]: () => cachedKernel(laterSeries) !== null,
 }
+
+/** Unpacked beside the system instead of installed. */
+const unpacked = new Map([[`linux-image-${laterSeries}-amd64`, () => fetchKernel(laterSeries)]])
 
 const sets = { unit, integration, vm }
 
@@ -114,6 +119,12 @@ export function lackingPackages(names) {
     .map(([name]) => name)
 }
 
+function apt(...args) {
+  const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
+  const done = spawnSync("apt-get", args, { env: environment, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" })
+  if (done.status !== 0) process.stderr.write(done.stderr ?? "")
+}
+
 /** Installs, or names, what the given test sets lack. Returns false when something stays missing. */
 export function ensurePackages(names) {
   const lacking = () => lackingPackages(names)
@@ -121,17 +132,19 @@ export function ensurePackages(names) {
   if (missing.length === 0) return true
   if (process.getuid?.() === 0 && onPath("apt-get")) {
     process.stdout.write(`installing ${missing.join(" ")}\n`)
-    const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" }
-    for (const args of [
-      ["update", "-qq"],
-      ["install", "-y", "-qq", "--no-install-recommends", ...missing],
-    ]) {
-      const done = spawnSync("apt-get", args, { env: environment, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" })
-      if (done.status !== 0) process.stderr.write(done.stderr ?? "")
-    }
-    missing = lacking()
-    if (missing.length === 0) return true
+    apt("update", "-qq")
+    const installed = missing.filter((name) => !unpacked.has(name))
+    if (installed.length > 0) apt("install", "-y", "-qq", "--no-install-recommends", ...installed)
   }
+  for (const name of missing.filter((each) => unpacked.has(each))) {
+    try {
+      unpacked.get(name)()
+    } catch (error) {
+      process.stderr.write(`tests: ${error.message}\n`)
+    }
+  }
+  missing = lacking()
+  if (missing.length === 0) return true
   process.stderr.write(`tests: error: cannot run: missing packages; as root: apt-get install ${missing.join(" ")}\n`)
   return false
 }

@@ -145,7 +145,7 @@ if (wanted.includes("integration")) {
   )
 }
 if (wanted.includes("vm")) {
-  await nodeTests(testFiles(join("test", "vm")), { concurrency: 1, seconds: 1800, fileSeconds: 5400 })
+  await nodeTests(testFiles(join("test", "vm")), { concurrency: 2, seconds: 1800, fileSeconds: 5400 })
 }
 
 if (leftOut > 0) {

@@ -1,6 +1,6 @@
 /** The test command itself: what is missing is named, and nothing runs for ever. */
 import assert from "node:assert/strict"
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { after, test } from "node:test"
@@ -38,6 +38,21 @@ test("a compiler that finds headers and no libraries, and an nbdkit without a fi
   assert.deepEqual(await lacking("nbdkit", 'case "$*" in *filter=retry*) exit 1 ;; *) exec REAL "$@" ;; esac'), [
     "nbdkit",
   ])
+})
+
+test("the second kernel of test/vm is looked for in the user's cache", async () => {
+  const cache = mkdtempSync(join(folder, "cache-"))
+  const program = `import { lackingPackages } from ${JSON.stringify(join(root, "scripts/packages.mjs"))}
+    console.log(lackingPackages(["vm"]).includes("linux-image-6.12-amd64"))`
+  const lacks = async () => {
+    const env = { PATH: `${process.env["PATH"]}`, XDG_CACHE_HOME: cache }
+    return (await run(process.execPath, ["--input-type=module", "-e", program], { env })).stdout.trim()
+  }
+  for (const release of ["6.1.9-amd64", "6.120.1-amd64", ".new-6.12.3"])
+    mkdirSync(join(cache, "tresor/kernels", release), { recursive: true })
+  assert.equal(await lacks(), "true")
+  mkdirSync(join(cache, "tresor/kernels/6.12.9+deb12-amd64"))
+  assert.equal(await lacks(), "false")
 })
 
 /** What the runner says of one file. */

@@ -16,22 +16,28 @@ mount -t debugfs debugfs /sys/kernel/debug
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 hostname vm
 ulimit -c 0
+echo "test/vm on $(uname -srv)" >/dev/console
 work=/run/work
 mkdir -p "$work" /mnt
 
 say() { printf '%s\n' "$*" >&3; }
 ask() { say "ask $*"; IFS= read -r REPLY <&3; }
 
-# A check that hangs ends the machine: which tasks are stuck goes to the console's log.
-stuck() { # NAME
-	sleep "${check_seconds:-300}" || return
-	say "not ok $1"
-	say "# stuck"
-	tail -n 40 "$work/output" | sed 's/^/# /' >&3
-	echo w >/proc/sysrq-trigger
-	ps -eo pid,stat,wchan:24,args >/dev/console
-	sleep 2
-	echo o >/proc/sysrq-trigger
+# A check that hangs ends the machine: which tasks are stuck goes to the console's log. One process watches all of them:
+# a fork costs an emulated machine a good part of a second.
+watch_checks() {
+	local until name
+	while sleep 5; do
+		read -r until name <"$work/running"
+		[ $SECONDS -ge "${until:-999999}" ] || continue
+		say "not ok $name"
+		say "# stuck"
+		tail -n 40 "$work/output" | sed 's/^/# /' >&3
+		echo w >/proc/sysrq-trigger
+		ps -eo pid,stat,wchan:24,args >/dev/console
+		sleep 2
+		echo o >/proc/sysrq-trigger
+	done
 }
 
 # What a failed check may leave in the way of the next.
@@ -44,10 +50,9 @@ tidy() {
 
 # check NAME COMMAND...: one line for the host; the command's output when it failed.
 check() {
-	local name=$1 started=$SECONDS watcher
+	local name=$1 started=$SECONDS
 	shift
-	stuck "$name" &
-	watcher=$!
+	echo "$((SECONDS + ${check_seconds:-300})) $name" >"$work/running"
 	if "$@" >"$work/output" 2>&1; then
 		say "ok $name"
 	else
@@ -59,9 +64,7 @@ check() {
 		} | sed 's/^/# /' >&3
 		tidy
 	fi
-	pkill -P $watcher
-	kill $watcher 2>/dev/null
-	wait $watcher 2>/dev/null
+	: >"$work/running"
 	say "# took $((SECONDS - started)) s: $name"
 }
 
@@ -119,45 +122,36 @@ format() { # DEVICE PASSFILE SECTOR [MORE...]
 }
 open_kernel() { tresor open "$1" "$2" --kernel --key-file "$3" "${@:4}"; } # PATH NAME PASSFILE [MORE...]
 pid_of() { tresor status "$1" --json | json '["pid"]'; }
-fio_verify() { # NAME
-	fio --name=v "--filename=/dev/mapper/$1" --rw=randrw --bsrange=4k-64k --iodepth=32 --numjobs=4 --ioengine=libaio \
+fio_verify() { # DEVICE
+	fio --name=v "--filename=$1" --rw=randrw --bsrange=4k-64k --iodepth=32 --numjobs=4 --ioengine=libaio \
 		--direct=1 --size=12M --offset_increment=12M --verify=crc32c --verify_fatal=1 --group_reporting \
 		--minimal >/dev/null
 }
-ext4_churn() { # NAME
-	mkfs.ext4 -q -F "/dev/mapper/$1" && mount "/dev/mapper/$1" /mnt || return
-	python3 - <<'PY'
-import os, random
-random.seed(5)
-path, size = "/mnt/churn", 6 << 20
-model = bytearray(size)
-f = os.open(path, os.O_RDWR | os.O_CREAT)
-os.ftruncate(f, size)
-for step in range(1500):
-    at = random.randrange(size - 1); n = min(random.randrange(1, 70000), size - at)
-    what = random.random()
-    if what < 0.5:
-        data = random.randbytes(n); os.pwrite(f, data, at); model[at:at + n] = data
-    elif what < 0.9:
-        assert os.pread(f, n, at) == model[at:at + n], (step, at, n)
-    elif what < 0.95:
-        os.ftruncate(f, at); os.ftruncate(f, size); model[at:] = bytes(size - at)
-    else:
-        os.fsync(f); os.posix_fadvise(f, 0, 0, os.POSIX_FADV_DONTNEED)
-os.fsync(f)
-os.posix_fadvise(f, 0, 0, os.POSIX_FADV_DONTNEED)
-assert os.pread(f, size, 0) == model
-PY
-	local status=$?
-	umount /mnt && e2fsck -fn "/dev/mapper/$1" && return $status
+ext4_churn() { # DEVICE
+	mkfs.ext4 -q -F "$1" && mount "$1" /mnt || return
+	local seed status
+	seed=$((RANDOM * 32768 + RANDOM))
+	echo "seed $seed"
+	build/vm/churn /mnt/churn 6291456 1500 $seed
+	status=$?
+	umount /mnt && e2fsck -fn "$1" && return $status
 }
 
 echo 60 >/proc/sys/kernel/hung_task_timeout_secs
 for module in loop dm_mod dm_crypt brd; do
 	case $module in brd) modprobe brd rd_nr=2 rd_size=65536 ;; *) modprobe $module ;; esac
 done
-insmod kernel/tresor.ko grace_seconds=5 || say "not ok tresor.ko loads"
+# Those of another kernel than the installed one are built elsewhere; the parts, and scripts/, load kernel/*.ko.
+modules=$(sed -n 's/.*tresor\.modules=\([^ ]*\).*/\1/p' /proc/cmdline)
+[ -z "$modules" ] || [ "$modules" -ef kernel ] || cp "$modules"/*.ko kernel/
+# The module as a boot has it, whatever ran before: no cipher is registered.
+fresh_module() { # [PARAMETERS...]
+	{ [ ! -d /sys/module/tresor ] || rmmod tresor; } && insmod kernel/tresor.ko "${@:-grace_seconds=5}" || say "not ok tresor.ko loads"
+}
 
+say "# kernel $(uname -srv)"
+: >"$work/running"
+watch_checks &
 for part in $(sed -n 's/.*tresor\.parts=\([^ ]*\).*/\1/p' /proc/cmdline | tr , ' '); do
 	say "# part $part"
 	source "test/vm/checks/$part.sh"

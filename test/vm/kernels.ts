@@ -1,12 +1,42 @@
 /**
- * Headers of the kernels that Debian's repositories offer to this machine,
- * unpacked beside the installed ones, which stay as they are.
+ * Debian's kernels: the two that machines boot, and the headers of all that its
+ * repositories offer to this machine, unpacked beside the installed ones, which
+ * stay as they are.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { root, run } from "./machine.ts"
+import { cachedKernel, laterSeries } from "../../scripts/kernels.mjs"
+import { type Kernel, root, run } from "./machine.ts"
 
 const directory = join(root, "build", "kernels")
+
+/** Debian 12's own, 6.1: the newest installed one, whatever else /boot holds. */
+export function stockKernel(): Kernel {
+  const release = readdirSync("/boot")
+    .map((name) => /^vmlinuz-(6\.1\..*-amd64)$/.exec(name)?.[1] ?? "")
+    .filter((each) => existsSync(`/lib/modules/${each}/build/Makefile`))
+    .sort((a, b) => a.localeCompare(b, "en", { numeric: true }))
+    .at(-1)
+  if (release === undefined) {
+    throw new Error(
+      "Cannot start a machine: no image of 6.1 with its headers; apt-get install linux-image-amd64 linux-headers-amd64",
+    )
+  }
+  return { release, image: `/boot/vmlinuz-${release}`, modulesRoot: "/" }
+}
+
+/** Debian 12's later one, with ublk_drv: in the cache, never installed. */
+export function laterKernel(): Kernel {
+  const cached = cachedKernel(laterSeries)
+  if (cached === null) {
+    throw new Error(`Cannot start a machine: no ${laterSeries} kernel in the cache; \`npm run test:vm\` downloads it`)
+  }
+  return {
+    release: cached.release,
+    image: join(cached.folder, "boot", `vmlinuz-${cached.release}`),
+    modulesRoot: cached.folder,
+  }
+}
 
 /** Name without linux-headers-: the newest of each series (6.1, 6.12), plain and real-time. */
 export function offered(): string[] {
@@ -57,8 +87,18 @@ export function fetchHeaders(name: string): string | null {
   return headers
 }
 
-/** Builds copies of the sources, the module's and its tests', with all warnings; throws with make's output. */
-export function buildAgainst(name: string, headers: string): void {
+/** KDIR for a kernel that a machine boots. */
+export function headersOf({ release, modulesRoot }: Kernel): string {
+  const headers = modulesRoot === "/" ? `/lib/modules/${release}/build` : fetchHeaders(release)
+  if (headers === null) throw new Error(`Cannot build for ${release}: Debian's archive cannot be reached`)
+  return headers
+}
+
+/**
+ * Builds copies of the sources, the module's and its tests', with all warnings; throws with make's output.
+ * Returns the folder of the modules.
+ */
+export function buildAgainst(name: string, headers: string): string {
   const place = join(directory, `${name}.tree`)
   rmSync(place, { recursive: true, force: true })
   for (const part of ["kernel", "abi"]) {
@@ -73,4 +113,5 @@ export function buildAgainst(name: string, headers: string): void {
   run("make", ["-s", "-C", join(place, "kernel"), `KDIR=${headers}`, ...words])
   for (const module of ["tresor.ko", "tresor_test.ko"])
     if (!existsSync(join(place, "kernel", module))) throw new Error(`make made no ${module} for ${name}`)
+  return join(place, "kernel")
 }

@@ -1,11 +1,11 @@
 /**
- * A virtual machine on Debian's stock kernel, emulated by QEMU. Its root is
+ * A virtual machine on a kernel of Debian's, emulated by QEMU. Its root is
  * the host's, read-only over 9p, under an overlay in memory. Two serial lines:
  * the console, kept as a log, and a line protocol with guest.sh.
  */
-import { spawn, spawnSync } from "node:child_process"
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
-import { chmodSync, createWriteStream, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, createWriteStream, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { connect, createServer, type Server, type Socket } from "node:net"
 import { basename, join } from "node:path"
 import { createInterface } from "node:readline"
@@ -15,20 +15,12 @@ export const root = join(import.meta.dirname, "..", "..")
 /** What the guest needs before it sees the host's files. */
 const early = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 
-/** Debian's newest kernel that has both image and headers. Throws when there is none. */
-export function newestKernel(): string {
-  const versions = readdirSync("/boot")
-    .filter((name) => name.startsWith("vmlinuz-"))
-    .map((name) => name.slice("vmlinuz-".length))
-    .filter((version) => existsSync(`/lib/modules/${version}/build/Makefile`))
-    .sort((a, b) => a.localeCompare(b, "en", { numeric: true }))
-  const newest = versions.at(-1)
-  if (newest === undefined) {
-    throw new Error(
-      "Cannot start a machine: no kernel image with its headers; apt-get install linux-image-amd64 linux-headers-amd64",
-    )
-  }
-  return newest
+/** A kernel to boot. */
+export interface Kernel {
+  readonly release: string
+  readonly image: string
+  /** Where lib/modules/RELEASE is: the host's root, or a folder of the cache. */
+  readonly modulesRoot: string
 }
 
 export function run(command: string, args: readonly string[], options: { cwd?: string; input?: Buffer } = {}): Buffer {
@@ -40,21 +32,26 @@ export function run(command: string, args: readonly string[], options: { cwd?: s
   return done.stdout
 }
 
-function initramfs(directory: string, version: string): string {
+function initramfs(directory: string, { release, modulesRoot }: Kernel): string {
   const tree = join(directory, "initramfs")
   rmSync(tree, { recursive: true, force: true })
   for (const name of ["bin", "modules", "proc", "sys", "dev", "ro", "rw", "new"])
     mkdirSync(join(tree, name), { recursive: true })
   // Dependencies first; what is built in prints no line.
   const modules = early.flatMap((name) =>
-    run("modprobe", ["-S", version, "--show-depends", name])
+    run("modprobe", ["-d", modulesRoot, "-S", release, "--show-depends", name])
       .toString()
       .split("\n")
       .filter((line) => line.startsWith("insmod "))
       .map((line) => line.split(" ")[1] ?? ""),
   )
-  const names = [...new Set(modules.map((path) => basename(path)))]
-  for (const path of new Set(modules)) run("cp", [path, join(tree, "modules")])
+  const names = [...new Set(modules)].map((path) => {
+    const name = basename(path, ".xz")
+    // busybox's insmod takes no compressed ones.
+    if (path.endsWith(".xz")) writeFileSync(join(tree, "modules", name), run("xz", ["-dc", path]))
+    else run("cp", [path, join(tree, "modules")])
+    return name
+  })
   run("cp", ["/bin/busybox", join(tree, "bin", "busybox")])
   writeFileSync(
     join(tree, "init"),
@@ -65,6 +62,10 @@ for m in ${names.join(" ")}; do $b insmod /modules/$m; done
 $b mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=524288,cache=loose root /ro || $b poweroff -f
 $b mount -t tmpfs -o size=70% rw /rw; $b mkdir /rw/upper /rw/work
 $b mount -t overlay -o lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work overlay /new
+[ -e /new/lib/modules/${release}/modules.dep ] || {
+	$b mkdir -p /new/lib/modules/${release}
+	$b mount --bind /new${join(modulesRoot, "lib/modules", release)} /new/lib/modules/${release}
+}
 for d in proc sys dev; do $b mount --move /$d /new/$d; done
 $b mount -t tmpfs run /new/run
 exec $b switch_root /new /bin/bash -c 'cd ${root} && exec bash test/vm/guest.sh'
@@ -77,7 +78,14 @@ exec $b switch_root /new /bin/bash -c 'cd ${root} && exec bash test/vm/guest.sh'
   return image
 }
 
+/** QEMU's blklogwrites notes every write and flush of `image` in `log`. */
+export interface Disk {
+  readonly image: string
+  readonly log: string
+}
+
 export interface MachineOptions {
+  readonly kernel: Kernel
   /** Words for guest.sh: which parts to run. */
   readonly parts: readonly string[]
   /** More words for the kernel's command line. */
@@ -85,6 +93,8 @@ export interface MachineOptions {
   /** QEMU's -cpu; everything it can emulate when missing. */
   readonly cpu?: string
   readonly memoryMib: number
+  /** /dev/vda first. */
+  readonly disks?: readonly Disk[]
   readonly seconds: number
   /** Where console.log, guest.log (the lines), dumps and disks lie; made when missing. */
   readonly directory: string
@@ -93,13 +103,26 @@ export interface MachineOptions {
 /** Answers one line of the guest; what it returns is sent back. */
 export type LineHandler = (line: string, machine: Machine) => Promise<string | undefined> | string | undefined
 
+/** The drive keeps its write cache: only a flush makes a write durable, and the log knows which came before one. */
+function disk({ image, log }: Disk, number: number): string[] {
+  const file = (node: string, path: string) => ["-blockdev", `driver=file,node-name=${node},filename=${path}`]
+  return [
+    ...file(`image${number}`, image),
+    ...file(`log${number}`, log),
+    ...["-blockdev", `driver=blklogwrites,node-name=disk${number},file=image${number},log=log${number}`],
+    ...["-device", `virtio-blk-pci,drive=disk${number},write-cache=on`],
+  ]
+}
+
 export class Machine {
   readonly directory: string
+  readonly #qemu: ChildProcess
   readonly #monitor: Socket
   readonly #replies: AsyncIterator<string>
 
-  constructor(directory: string, monitor: Socket) {
+  constructor(directory: string, qemu: ChildProcess, monitor: Socket) {
     this.directory = directory
+    this.#qemu = qemu
     this.#monitor = monitor
     this.#replies = createInterface({ input: monitor })[Symbol.asyncIterator]()
   }
@@ -108,7 +131,6 @@ export class Machine {
   static async run(options: MachineOptions, onLine: LineHandler): Promise<void> {
     const { directory } = options
     mkdirSync(directory, { recursive: true })
-    const version = newestKernel()
     const line = await listen(join(directory, "line.sock"))
     const monitorPath = join(directory, "monitor.sock")
     rmSync(monitorPath, { force: true })
@@ -117,12 +139,13 @@ export class Machine {
       [
         ...["-accel", "tcg,thread=multi", "-cpu", options.cpu ?? "max", "-smp", "2", "-m", `${options.memoryMib}`],
         ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
-        ...["-kernel", `/boot/vmlinuz-${version}`, "-initrd", initramfs(directory, version)],
+        ...["-kernel", options.kernel.image, "-initrd", initramfs(directory, options.kernel)],
         "-append",
         `console=ttyS0 quiet loglevel=5 panic=-1 secretmem.enable=1 mitigations=off tresor.parts=${options.parts.join(",")} ${options.kernelWords ?? ""}`,
         ...["-serial", `file:${join(directory, "console.log")}`, "-serial", `unix:${join(directory, "line.sock")}`],
         ...["-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"],
         ...["-device", "virtio-9p-pci,fsdev=root,mount_tag=root", "-device", "virtio-rng-pci"],
+        ...(options.disks ?? []).flatMap(disk),
         ...["-qmp", `unix:${monitorPath},server=on,wait=off`],
       ],
       { stdio: ["ignore", "ignore", "pipe"] },
@@ -142,7 +165,7 @@ export class Machine {
         ended.then(() => Promise.reject(new Error(`QEMU ended at once; see ${join(directory, "qemu.log")}`))),
       ])) as [Socket]
       guest.on("error", () => undefined)
-      const machine = new Machine(directory, await connectMonitor(monitorPath))
+      const machine = new Machine(directory, qemu, await connectMonitor(monitorPath))
       await machine.command("qmp_capabilities")
       const started = Date.now()
       for await (const text of createInterface({ input: guest })) {
@@ -173,6 +196,11 @@ export class Machine {
       if (reply.error !== undefined) throw new Error(`${execute}: ${reply.error.desc}`)
       if ("return" in reply) return reply.return
     }
+  }
+
+  /** At once: what was in the guest's memory is gone. */
+  cutPower(): void {
+    this.#qemu.kill("SIGKILL")
   }
 
   /** The guest's whole memory as an ELF core. It stands still meanwhile. */

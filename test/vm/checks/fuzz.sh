@@ -1,5 +1,5 @@
 # Random use of the device while a mapping is under load.
-[ -d /sys/module/tresor ] || insmod kernel/tresor.ko
+fresh_module
 fuzz_handle=$(random_hex 32)
 fuzz_key=$(random_hex 64)
 echo 1 >/sys/module/tresor/parameters/grace_seconds

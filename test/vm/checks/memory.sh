@@ -1,6 +1,6 @@
 # The whole memory of the machine, with filesystems mounted: where are keys? The
 # product's volume has a volume key that we know, as any LUKS2 volume may.
-[ -d /sys/module/tresor ] || insmod kernel/tresor.ko
+fresh_module
 head -c 64 /dev/urandom >"$work/control"
 head -c 64 /dev/urandom >"$work/guarded"
 printf 'a passphrase' >"$work/memory-pass"

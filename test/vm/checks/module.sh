@@ -1,4 +1,5 @@
 # tresor_test.ko over the daemon with known keys.
+fresh_module
 no_cipher_before_daemon() { ! grep -q tresor /proc/crypto; }
 ciphers_registered() {
 	local name
