@@ -8,6 +8,7 @@ import { join } from "node:path"
 import { test } from "node:test"
 import { parseArgs } from "node:util"
 import { buildAgainst, headersOf, laterKernel, stockKernel } from "./kernels.ts"
+import { makeLegacyState } from "./legacy-state.ts"
 import { type Disk, type Kernel, Machine, root, run } from "./machine.ts"
 import { judge } from "./memory.ts"
 
@@ -33,6 +34,9 @@ export function buildPrograms(): void {
   alone("node", join(root, "scripts/build.mjs"))
   alone("make", "-s", "-f", join(import.meta.dirname, "Makefile"), "-C", directory)
 }
+
+/** What the part `product` needs beside them. */
+export const makeState = (): Promise<void> => makeLegacyState(join(directory, "legacy"))
 
 /** Builds tresor.ko and its tests for a kernel; returns the words that tell guest.sh where they are. */
 export function buildModules(kernel: Kernel): string {
@@ -110,6 +114,7 @@ if (process.argv[1] === import.meta.filename) {
   const { values, positionals } = parseArgs({ options: { later: { type: "boolean" } }, allowPositionals: true })
   const kernel = values.later === true ? laterKernel() : stockKernel()
   buildPrograms()
+  await makeState()
   const results = await boot({ kernel, parts: positionals, words: buildModules(kernel), seconds: 1700 }, (line) => {
     if (!line.startsWith("page ")) process.stdout.write(`${line}\n`)
   })

@@ -1,7 +1,7 @@
 /** The product over the kernel module in a virtual machine: the flows of 2016, volumes, where keys are in memory. */
 import assert from "node:assert/strict"
 import { before, describe, test } from "node:test"
-import { type Boot, boot, buildModules, buildPrograms, type Result, testChecks } from "./checks.ts"
+import { type Boot, boot, buildModules, buildPrograms, makeState, type Result, testChecks } from "./checks.ts"
 import { stockKernel } from "./kernels.ts"
 import { scheduleStart } from "./memory.ts"
 
@@ -18,6 +18,7 @@ describe(`the product on Debian's Linux ${machine.kernel.release}`, () => {
   let results: Map<string, Result>
   before(async () => {
     buildPrograms()
+    await makeState()
     results = await boot({ ...machine, words: buildModules(machine.kernel) })
   })
   testChecks(machine, () => results)

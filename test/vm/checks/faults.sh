@@ -3,10 +3,11 @@
 load() { insmod kernel/tresor.ko grace_seconds="${1:-5}"; }
 kfault=build/vm/kfault
 start_kfault() { # arguments: kfault's. Sets kfault_pid; its lines go to $work/kfault
+	rm -f "$work/kfault" # which says ready, of the one before
 	$kfault "$@" >"$work/kfault" 2>&1 &
 	kfault_pid=$!
 	local i
-	for i in $(seq 100); do grep -q ready "$work/kfault" && return; sleep 0.05; done
+	for i in $(seq 100); do grep -qs ready "$work/kfault" && return; sleep 0.05; done
 	return 1
 }
 stop_kfault() { kill "$kfault_pid"; wait "$kfault_pid"; }
@@ -31,9 +32,9 @@ unload_after_held() {
 unload_after_waiting() {
 	start_kfault mute || return
 	raw_map 2>"$work/waiting" &
-	local map=$!
-	sleep 0.5
-	kill -0 $map || { echo "setkey did not wait"; return 1; }
+	local map=$! i
+	for i in $(seq 100); do grep -qs '\[tresor\]' "/proc/$(pgrep -x cryptsetup)/stack" && break; sleep 0.1; done
+	grep -qs '\[tresor\]' "/proc/$(pgrep -x cryptsetup)/stack" || { echo "setkey did not wait"; return 1; }
 	stop_kfault
 	! wait $map || return
 	unload_in_time
@@ -163,7 +164,7 @@ stacked() { # one daemon below both, no workqueue in between
 		handle_map lower "$fault_handle" /dev/ram0 no_read_workqueue no_write_workqueue &&
 		echo "0 32768 crypt capi:xts(tresor)-plain64 $(printf '%064d' 8) 0 /dev/mapper/lower 0 2 no_read_workqueue no_write_workqueue" |
 		dmsetup create upper || return
-	timeout 60 fio --name=v --filename=/dev/mapper/upper --rw=randrw --bsrange=4k-64k --iodepth=32 --ioengine=libaio --direct=1 \
+	timeout 200 fio --name=v --filename=/dev/mapper/upper --rw=randrw --bsrange=4k-64k --iodepth=32 --ioengine=libaio --direct=1 \
 		--size=8M --verify=crc32c --verify_fatal=1 --minimal >/dev/null
 	local status=$?
 	[ $status = 0 ] || echo 1 >/sys/class/misc/tresor/fail_now
