@@ -46,8 +46,10 @@ static void compare(const unsigned char *bytes, size_t at, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
 		if (bytes[i] != model[at + i]) {
-			fprintf(stderr, "churn: step %u: byte %zu of the read at %zu, length %zu, is %02x, was written as %02x\n", step, i, at,
-				length, bytes[i], model[at + i]);
+			fprintf(stderr,
+				"churn: step %u: byte %zu of the read at %zu, length %zu, is %02x, was written as "
+				"%02x\n",
+				step, i, at, length, bytes[i], model[at + i]);
 			exit(1);
 		}
 }
@@ -111,7 +113,8 @@ int main(int argc, char **argv)
 	direct = open(argv[1], O_RDWR | O_DIRECT);
 	model = calloc(1, size);
 	buffer = aligned_alloc(BLOCK, LONGEST);
-	if (file < 0 || direct < 0 || size < 2 * LONGEST || model == NULL || buffer == NULL || ftruncate(file, (off_t)size) != 0)
+	if (file < 0 || direct < 0 || size < 2 * LONGEST || model == NULL || buffer == NULL ||
+	    ftruncate(file, (off_t)size) != 0)
 		fail("begin", 0);
 	for (step = 0; step < steps; step++) {
 		size_t at = random_number() % (size - LONGEST), length = 1 + random_number() % LONGEST;

@@ -105,8 +105,8 @@ static int check_records(char **argv)
 		}
 		make(expected[0]);
 		if (expected[0] < least || expected[0] % slots != slot || memcmp(expected, block, BLOCK) != 0) {
-			fprintf(stderr, "durable: %s: slot %llu has %llu, record %llu was durable\n", path, (unsigned long long)slot,
-				(unsigned long long)expected[0], (unsigned long long)least);
+			fprintf(stderr, "durable: %s: slot %llu has %llu, record %llu was durable\n", path,
+				(unsigned long long)slot, (unsigned long long)expected[0], (unsigned long long)least);
 			wrong = 1;
 		}
 	}
@@ -122,6 +122,7 @@ int main(int argc, char **argv)
 		write_records(argv);
 	if (argc == 5 && strcmp(argv[1], "check") == 0)
 		return check_records(argv);
-	fprintf(stderr, "usage: durable write NAME PATH SLOTS BATCH fsync|dsync|rename, or durable check PATH SLOTS LAST\n");
+	fprintf(stderr,
+		"usage: durable write NAME PATH SLOTS BATCH fsync|dsync|rename, or durable check PATH SLOTS LAST\n");
 	return 1;
 }
