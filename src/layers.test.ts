@@ -16,6 +16,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   luks2: ["abi"],
   enclave: ["native", "luks2"],
   attest: ["enclave"],
+  lease: ["base"],
   nbd: ["base"],
   store: ["nbd", "native"],
   header: ["store", "luks2"],
@@ -27,7 +28,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   control: ["attest"],
   protection: ["enclave"],
   mount: ["control"],
-  tresord: ["control", "export", "vhost", "mapping", "keyslots"],
+  tresord: ["control", "export", "vhost", "keyslots", "lease", "mapping"],
   library: ["control", "export", "keyslots", "mapping", "mount", "protection"],
   cli: ["library"],
 }

@@ -104,6 +104,8 @@ export const ERROR_CODES = {
   KNOWN_ENCLAVES_BAD: "known-enclaves is damaged",
   KNOWN_ENCLAVES_HOST: "a host name that known-enclaves cannot hold",
   KNOWN_VOLUMES_BAD: "known-volumes is damaged",
+  LEASE_FAILED: "a lease on the store cannot be taken",
+  LEASE_HELD: "another machine or process has the lease on the store",
   LEGACY_GONE: "the mapping that waited for its key is gone",
   LEGACY_IN_USE: "mappings still use the legacy daemon",
   LEGACY_NOT_SEALED: "the legacy daemon takes no sealed passphrases",

@@ -31,9 +31,11 @@ function missing(command: string): TresorError {
   )
 }
 
-/** System directories too: an unprivileged PATH often lacks /sbin. */
+/** For the end of PATH: an unprivileged one often lacks /sbin. */
+export const SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
 function environment(): NodeJS.ProcessEnv {
-  return { ...process.env, LC_ALL: "C", PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/usr/bin:/sbin:/bin` }
+  return { ...process.env, LC_ALL: "C", PATH: `${process.env["PATH"] ?? ""}:${SYSTEM_PATH}` }
 }
 
 export function has(command: string): boolean {

@@ -1,6 +1,12 @@
 /** A command of the tree: what its options share, and which file it runs. */
 import { Command, type Help, Option } from "commander"
-import { MOST_GRACE_SECONDS } from "../control/option-limits.ts"
+import {
+  LEAST_LEASE_SECONDS,
+  LEAST_STORE_SECONDS,
+  MOST_GRACE_SECONDS,
+  MOST_LEASE_SECONDS,
+  MOST_STORE_SECONDS,
+} from "../control/option-limits.ts"
 import { COMMAND_FILES } from "./command-files.ts"
 import { integer, parseSlot } from "./options.ts"
 
@@ -95,6 +101,17 @@ export class TresorCommand extends Command {
         "--grace <seconds>",
         "limit of the time I/O waits while the volume is locked (default: no limit)",
         integer(0, MOST_GRACE_SECONDS),
+      )
+      .option("--lease <lease>", "NBD: take this lease on the store before it is used, such as ceph:rbd/work")
+      .option(
+        "--lease-duration <seconds>",
+        "time until another machine may take the lease of a dead one (default: 60)",
+        integer(LEAST_LEASE_SECONDS, MOST_LEASE_SECONDS),
+      )
+      .option(
+        "--store-timeout <seconds>",
+        "NBD: limit of the time I/O waits for the store (default: 60)",
+        integer(LEAST_STORE_SECONDS, MOST_STORE_SECONDS),
       )
   }
 

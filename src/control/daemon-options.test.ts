@@ -21,6 +21,9 @@ const defaults = {
   vhostUser: false,
   header: null,
   grace: null,
+  lease: null,
+  leaseDuration: 60,
+  storeTimeout: 60,
   transitionCycles: 0,
 }
 
@@ -42,6 +45,14 @@ test("words of a command line become the object that the opener sends", () => {
     transitionCycles: 14_000,
   })
   // What was checked passes as it is, over the lifeline too.
+  const leased = ["--lease", "ceph:rbd/work", "--lease-duration", "6", "--store-timeout", "2", "nbd://a/b", "work"]
+  assert.deepEqual(read(...leased), {
+    ...defaults,
+    path: "nbd://a/b",
+    lease: "ceph:rbd/work",
+    leaseDuration: 6,
+    storeTimeout: 2,
+  })
   const sent = JSON.parse(JSON.stringify(read(...valued, "--", "disk.img", "work")))
   assert.deepEqual(checkOptions(daemonOptionsSchema, sent), sent)
 })
@@ -62,6 +73,8 @@ for (const [words, message] of [
   [["--grace", "soon"], "Cannot start tresord: --grace soon is not a number of seconds up to 31536000"],
   [["--grace", "1e3"], "Cannot start tresord: --grace 1e3 is not a number of seconds up to 31536000"],
   [["--grace", "31536001"], "Cannot start tresord: --grace 31536001 is not a number of seconds up to 31536000"],
+  [["--lease-duration", "5"], "Cannot start tresord: --lease-duration 5 is not a number of seconds from 6 to 3600"],
+  [["--store-timeout", "1"], "Cannot start tresord: --store-timeout 1 is not a number of seconds from 2 to 86400"],
   [
     ["--transition-cycles", "10000000"],
     "Cannot start tresord: --transition-cycles 10000000 is not a number of cycles up to 9999999",

@@ -7,11 +7,19 @@ import { parseArgs } from "node:util"
 import * as v from "valibot"
 import { BACKENDS } from "../abi/enclave.ts"
 import { Exit, TresorError } from "../base/errors.ts"
-import { MOST_GRACE_SECONDS, MOST_TRANSITION_CYCLES } from "./option-limits.ts"
+import {
+  LEAST_LEASE_SECONDS,
+  LEAST_STORE_SECONDS,
+  MOST_GRACE_SECONDS,
+  MOST_LEASE_SECONDS,
+  MOST_STORE_SECONDS,
+  MOST_TRANSITION_CYCLES,
+} from "./option-limits.ts"
 
-const number = (most: number, what: string) => {
-  const told = ({ input }: { readonly input: unknown }) => `${input} is not a number of ${what} up to ${most}`
-  return v.pipe(v.number(told), v.integer(told), v.minValue(0, told), v.maxValue(most, told))
+const number = (most: number, what: string, least = 0) => {
+  const range = least === 0 ? `up to ${most}` : `from ${least} to ${most}`
+  const told = ({ input }: { readonly input: unknown }) => `${input} is not a number of ${what} ${range}`
+  return v.pipe(v.number(told), v.integer(told), v.minValue(least, told), v.maxValue(most, told))
 }
 
 export const backendEntry = v.optional(
@@ -36,6 +44,12 @@ export const daemonOptionsSchema = v.object({
   header: v.optional(v.nullable(v.string()), null),
   /** Seconds I/O waits while locked; `null`: for ever. */
   grace: v.optional(v.nullable(number(MOST_GRACE_SECONDS, "seconds")), null),
+  /** KIND:ADDRESS or /PROGRAM:ADDRESS, of an NBD export that other machines reach; `null`: none do. */
+  lease: v.optional(v.nullable(v.string()), null),
+  /** Seconds until another machine may take the lease when it is not renewed. */
+  leaseDuration: v.optional(number(MOST_LEASE_SECONDS, "seconds", LEAST_LEASE_SECONDS), 60),
+  /** Seconds requests wait for an NBD server, or for a lease that is late. */
+  storeTimeout: v.optional(number(MOST_STORE_SECONDS, "seconds", LEAST_STORE_SECONDS), 60),
   /** Burnt per entry and exit to model SGX; software backend only. */
   transitionCycles: v.optional(number(MOST_TRANSITION_CYCLES, "cycles"), 0),
 })

@@ -40,6 +40,15 @@ type Header (slotsChanged: []int, slotsAdded: []int, slotsRemoved: []int)
 # name. Requests under way at once are at most "bound"; "stranded" ones were never answered by the device.
 type Disk (engine: string, refusal: ?string, underWay: int, deepest: int, bound: int, stranded: int)
 
+# The NBD server that has the data. "connected", "waiting": requests wait for it. "failing": they end in EIO until it is
+# back. "ended": no more writes until the volume is opened again. reason: why it is not connected.
+type Server (state: string, reason: ?string)
+
+# The right to use a store that other machines reach. "held", for so many seconds unless renewed. "late": requests wait.
+# "expired": they end in EIO until it is renewed. "lost": until the volume is opened again. reason: why it is not held, or
+# why the last renewal failed.
+type Lease (name: string, owner: string, state: string, seconds: int, reason: ?string)
+
 type Volume (
   name: string,
   path: string,
@@ -68,6 +77,10 @@ type Volume (
   transitionCycles: int,
   # null: its data lie on an NBD server, or the kernel reads and writes them.
   disk: ?Disk,
+  # null: its data lie on no NBD server.
+  server: ?Server,
+  # null: it has none.
+  lease: ?Lease,
   counters: [string]int
 )
 
@@ -151,6 +164,19 @@ const diskSchema = v.object({
   stranded: count,
 })
 
+const serverSchema = v.object({
+  state: v.picklist(["connected", "waiting", "failing", "ended"]),
+  reason: v.nullable(v.string()),
+})
+
+const leaseSchema = v.object({
+  name: v.string(),
+  owner: v.string(),
+  state: v.picklist(["held", "late", "expired", "lost"]),
+  seconds: count,
+  reason: v.nullable(v.string()),
+})
+
 export const volumeSchema = v.object({
   name: v.string(),
   path: v.string(),
@@ -173,6 +199,8 @@ export const volumeSchema = v.object({
   enclave: identitySchema,
   transitionCycles: count,
   disk: v.nullable(diskSchema),
+  server: v.nullable(serverSchema),
+  lease: v.nullable(leaseSchema),
   counters: v.record(v.string(), count),
 })
 

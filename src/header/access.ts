@@ -7,7 +7,7 @@ import { TRESOR_TOKEN, type TresorToken } from "../luks2/tresor-token.ts"
 import type { Header, Segment } from "../luks2/types.ts"
 import { enclaveHeader, requireBackend, triedByDefault, unsupportedKeyslots } from "../luks2/volume-header.ts"
 import { brokenWords, HeaderStore } from "./header-store.ts"
-import { openForHeader } from "./open.ts"
+import { type HeaderStoreOptions, openForHeader } from "./open.ts"
 
 async function areasOf(store: HeaderStore): Promise<Map<number, Uint8Array>> {
   const areas = new Map<number, Uint8Array>()
@@ -47,7 +47,7 @@ export interface OpenHeader extends HeaderAccess {
   readonly discards: boolean
 }
 
-interface HeaderOptions {
+interface HeaderOptions extends Pick<HeaderStoreOptions, "permit" | "patienceMs"> {
   readonly readOnly: boolean
   readonly backend: Backend
   /** What is opened at each use; the path when absent, as for NBD. */
@@ -62,12 +62,9 @@ interface HeaderOptions {
  * cryptsetup and the key commands can change it while the volume is served.
  * `segment` and `size` (bytes of copies and keyslots) are as they were found now.
  */
-export async function openHeader(
-  path: string,
-  { readOnly, backend, at, owner, warn }: HeaderOptions,
-): Promise<OpenHeader> {
+export async function openHeader(path: string, { backend, warn, ...options }: HeaderOptions): Promise<OpenHeader> {
   async function use<T>(work: (store: HeaderStore) => Promise<T>): Promise<T> {
-    const device = await openForHeader(path, { readOnly, readonlyHelps: true, owner, ...(at !== undefined && { at }) })
+    const device = await openForHeader(path, { ...options, readonlyHelps: true })
     try {
       return await work(await HeaderStore.open(device))
     } finally {

@@ -3,10 +3,11 @@ import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import { FileStore } from "../store/file-store.ts"
+import type { OpenStoreOptions } from "../store/open.ts"
 import { openError } from "../store/open-error.ts"
 import type { Store } from "../store/store.ts"
 
-export interface HeaderStoreOptions {
+export interface HeaderStoreOptions extends Pick<OpenStoreOptions, "permit" | "patienceMs"> {
   readonly readOnly: boolean
   /** A block device is taken with O_EXCL, which fails for one that is mounted or mapped. */
   readonly exclusive?: boolean
@@ -40,8 +41,7 @@ export async function openFile(
 export async function openForHeader(path: string, options: HeaderStoreOptions): Promise<Store> {
   if (isNbdUri(path)) {
     const { openStore } = await import("../store/open.ts")
-    const { readOnly, owner } = options
-    return openStore(path, { readOnly, direct: false, ...(owner && { owner }) })
+    return openStore(path, { ...options, direct: false })
   }
   try {
     return await openFile(path, options)

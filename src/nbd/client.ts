@@ -258,7 +258,18 @@ export class NbdClient implements AsyncDisposable {
     await this.#send(Command.writeZeroes, { offset, length })
   }
 
-  /** Ends our side at once; requests in flight reject. */
+  /** Whether the kernel does not have all of what was sent: it waits here for the server to read on. */
+  get congested(): boolean {
+    const { writableLength, writableEnded, destroyed } = this.#socket
+    return writableLength > 0 && !writableEnded && !destroyed
+  }
+
+  /** Resolves when the kernel has what was sent so far, or the connection has ended. */
+  async handedOver(): Promise<void> {
+    if (this.congested) await new Promise<void>((resolve) => this.#socket.write(NOTHING, () => resolve()))
+  }
+
+  /** Ends our side at once; requests in flight reject, and what the kernel does not have yet is not sent. */
   destroy(): void {
     this.#socket.destroy()
   }

@@ -18,7 +18,7 @@ import { NbdClient } from "../nbd/client.ts"
 import type { NbdTarget } from "../nbd/uri.ts"
 import { Journal } from "./journal.ts"
 import { claimExport, type ExportClaim } from "./nbd-claim.ts"
-import { checkRange, type Store } from "./store.ts"
+import { checkRange, type Permit, type ServerStatus, type Store } from "./store.ts"
 
 export interface NbdStoreOptions {
   readonly readOnly?: boolean
@@ -28,6 +28,8 @@ export interface NbdStoreOptions {
   readonly lossGraceMs?: number
   /** A server silent so long over a request counts as gone. */
   readonly timeoutMs?: number
+  /** Asked before each request is sent; absent: this machine alone uses the export. */
+  readonly permit?: Permit
   /** Unflushed writes kept; at this many bytes the store flushes by itself. */
   readonly journalBytes?: number
   /** The URI it was named by; default: the server's address and the export's name. */
@@ -55,6 +57,7 @@ export class NbdStore implements Store {
   readonly #journal = new Journal()
   readonly #log: NonNullable<NbdStoreOptions["log"]>
   readonly #claim: ExportClaim
+  readonly #permit: Permit | null
   /** Offsets and lengths of what the server is asked are multiples of it. */
   readonly minimumBlock: number
   /** For writes of partial blocks. */
@@ -66,6 +69,8 @@ export class NbdStore implements Store {
   /** Resolves with the next connection; rejects when the grace time is over, or at close. */
   #next = deferred<NbdClient>()
   #lost: IoError | null = null
+  /** Why there is no connection. */
+  #reason: string | null = null
   /** Rejects of what has been asked and not answered. */
   readonly #asking = new Set<(error: IoError) => void>()
   #relief: Promise<void> | null = null
@@ -75,12 +80,15 @@ export class NbdStore implements Store {
   #quiet: (() => void) | null = null
   readonly #closing = deferred<null>()
   #closed = false
+  /** No more connections: closed, or used no more. */
+  #over = false
   #keeper: Promise<void> = Promise.resolve()
 
   private constructor(target: NbdTarget, client: NbdClient, claim: ExportClaim, options: NbdStoreOptions) {
     this.#target = target
     this.path = options.path ?? describe(target)
     this.#claim = claim
+    this.#permit = options.permit ?? null
     this.#log = options.log ?? (() => {})
     this.minimumBlock = client.minimumBlock
     this.readOnly = options.readOnly === true || client.readOnly
@@ -111,6 +119,8 @@ export class NbdStore implements Store {
       })
       const store = new NbdStore(target, client, claim, options)
       store.#keeper = store.#keep(client)
+      const { permit } = options
+      void permit?.ended.then(() => store.#revoke(permit))
       return store
     } catch (error) {
       await client[Symbol.asyncDispose]()
@@ -127,21 +137,25 @@ export class NbdStore implements Store {
     return this.#size
   }
 
+  get server(): ServerStatus {
+    if (this.#failed !== null) return { state: "ended", reason: this.#failed.message }
+    if (this.#client !== null) return { state: "connected", reason: null }
+    return { state: this.#lost === null ? "waiting" : "failing", reason: this.#reason }
+  }
+
   /** Holds a connection until close. */
   async #keep(first: NbdClient): Promise<void> {
     for (let client: NbdClient | null = first; client !== null; client = await this.#replace(client)) {
-      if (this.#closed) return client.destroy()
+      if (this.#over) return client.destroy()
       this.#client = client
       this.#lost = null
       this.#next.resolve(client)
       if (client !== first) this.#log("the NBD server is back", { server: describe(this.#target) })
       await Promise.race([client.left, this.#closing.promise])
-      if (this.#closed) return
+      if (this.#over) return
       this.#drop(client)
-      this.#log("the connection to the NBD server is lost", {
-        server: describe(this.#target),
-        reason: client.reason?.message,
-      })
+      this.#reason = client.reason?.message ?? null
+      this.#log("the connection to the NBD server is lost", { server: describe(this.#target), reason: this.#reason })
     }
   }
 
@@ -156,7 +170,13 @@ export class NbdStore implements Store {
   /** The next connection, once the last one has ended. `null`: closed meanwhile. */
   async #replace(last: NbdClient): Promise<NbdClient | null> {
     const grace = setTimeout(() => {
-      this.#lost = new IoError("EIO", "the NBD server went away and did not come back in time")
+      const server = describe(this.#target)
+      this.#lost = new IoError(
+        "EIO",
+        `the NBD server ${server} did not come back within ${this.#graceMs / 1000} s (${this.#reason}); ` +
+          "look at the server, and whether its storage is down or full",
+      )
+      this.#log("requests end in EIO until the NBD server is back", { server, reason: this.#reason })
       this.#next.reject(this.#lost)
       for (const reject of this.#asking) reject(this.#lost)
     }, this.#graceMs)
@@ -176,7 +196,9 @@ export class NbdStore implements Store {
         const slept = sleep(delay * (0.75 + Math.random() / 2), null, { signal: pause.signal }).catch(() => null)
         await Promise.race([slept, this.#closing.promise])
         pause.abort()
-        if (this.#closed) return null
+        if (this.#over) return null
+        // It would be given writes again, which nobody may make now.
+        if (this.#permit !== null && this.#permit.refusal !== null) continue
         const client = await this.#connectAgain().catch(() => null)
         if (client !== null) return client
       }
@@ -214,6 +236,10 @@ export class NbdStore implements Store {
       this.#journal.missing().map((entry) =>
         locks.with(entry.offset, entry.offset + entry.bytes.length, async () => {
           try {
+            if (this.#permit !== null) {
+              while (client.congested) await client.handedOver()
+              if (this.#permit.refusal !== null) throw this.#permit.refusal
+            }
             await client.write(entry.offset, entry.bytes)
             entry.held = true
           } catch (error) {
@@ -232,6 +258,17 @@ export class NbdStore implements Store {
       if (this.#closed) throw closed()
       if (this.#lost !== null) throw this.#lost
       const client = this.#client ?? (await this.#next.promise)
+      if (this.#permit !== null) {
+        // What is sent is to go to the kernel at once, not to a queue of ours that is sent whenever the server reads on.
+        if (client.congested) {
+          await this.#unlessLost(client.handedOver())
+          continue
+        }
+        if (this.#permit.refusal !== null) {
+          await Promise.race([this.#permit.regained(), this.#closing.promise])
+          continue
+        }
+      }
       try {
         return await this.#unlessLost(body(client))
       } catch (error) {
@@ -244,6 +281,19 @@ export class NbdStore implements Store {
         if (!client.gone || client.violated) throw asIoError(error)
       }
     }
+  }
+
+  /** The permit has ended: nothing is sent any more, what waits in our queues neither. */
+  #revoke(permit: Permit): void {
+    if (this.#over) return
+    this.#over = true
+    const refusal = permit.refusal ?? closed()
+    this.#failed ??= refusal
+    this.#log("the store is used no more", { server: describe(this.#target), reason: refusal.message })
+    this.#closing.resolve(null)
+    this.#next.reject(refusal)
+    for (const reject of this.#asking) reject(refusal)
+    this.#client?.destroy()
   }
 
   /** What is asked of a connection that was given up may have no answer for as long as that does not end. */
@@ -388,6 +438,7 @@ export class NbdStore implements Store {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#over = true
     this.#closing.resolve(null)
     this.#next.reject(closed())
     await this.#keeper

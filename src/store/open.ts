@@ -6,7 +6,7 @@ import { isNbdUri, parseNbdUri } from "../nbd/uri.ts"
 import { FileStore, type FileStoreOptions } from "./file-store.ts"
 import { NbdStore, type NbdStoreOptions } from "./nbd-store.ts"
 import { openError } from "./open-error.ts"
-import type { Store } from "./store.ts"
+import type { Permit, Store } from "./store.ts"
 
 export interface OpenStoreOptions {
   readonly readOnly: boolean
@@ -16,6 +16,10 @@ export interface OpenStoreOptions {
   readonly at?: string
   /** Of an NBD export, which stores of one owner share. */
   readonly owner?: object
+  /** Asked before each request to an NBD server. */
+  readonly permit?: Permit
+  /** How long requests wait for an NBD server that is silent or gone before they end in EIO; default: a minute. */
+  readonly patienceMs?: number
   /** Called when connections to an NBD server are lost and made again. */
   readonly log?: NbdStoreOptions["log"]
 }
@@ -28,9 +32,12 @@ const SMALLEST = 512
  * TresorError: STORE_MISSING, STORE_DENIED, STORE_BUSY, STORE_UNFIT, STORE_TOO_SMALL,
  * STORE_UNREACHABLE, NBD_URI.
  */
-export async function openStore(path: string, { readOnly, direct, at, owner, log }: OpenStoreOptions): Promise<Store> {
+export async function openStore(path: string, options: OpenStoreOptions): Promise<Store> {
+  const { readOnly, direct, at, owner, log, permit, patienceMs } = options
+  // A silent server is given up after one half, and may come back in the other.
+  const half = patienceMs === undefined ? {} : { timeoutMs: patienceMs / 2, lossGraceMs: patienceMs / 2 }
   const store = await (isNbdUri(path)
-    ? openNbd(path, { readOnly, ...(owner && { owner }), ...(log && { log }) })
+    ? openNbd(path, { readOnly, ...half, ...(owner && { owner }), ...(log && { log }), ...(permit && { permit }) })
     : openFile(path, { readOnly, direct, transfers: "any", ...(at !== undefined && { at }) }))
   if (store.size >= SMALLEST) return store
   await store.close()

@@ -7,6 +7,23 @@
 import { IoError } from "../base/io-error.ts"
 import type { Disk } from "./disk.ts"
 
+/** A lease on the store, which may run out: src/lease has one. */
+export interface Permit {
+  /** `null`: it may be used now. Nothing may be awaited between this and the sending. */
+  readonly refusal: IoError | null
+  /** Resolves when it is to be asked again; rejects when a request should not wait for that. */
+  regained(): Promise<void>
+  /** Resolves when it will never be granted again. */
+  readonly ended: Promise<void>
+}
+
+/** "waiting": requests wait for the server. "failing": they end in EIO until it is back. "ended": no more writes. */
+export interface ServerStatus {
+  readonly state: "connected" | "waiting" | "failing" | "ended"
+  /** Why it is not connected. */
+  readonly reason: string | null
+}
+
 export interface Store {
   /** As it was named: for messages. */
   readonly path: string
@@ -23,6 +40,8 @@ export interface Store {
   readonly fd: number | null
   /** The same, with requests under way. Absent or `null`: not possible. */
   readonly disk?: Disk | null
+  /** Absent: no server has it. */
+  readonly server?: ServerStatus
   read(offset: number, into: Uint8Array): Promise<void>
   /** `from` must not change until this has resolved. */
   write(offset: number, from: Uint8Array): Promise<void>

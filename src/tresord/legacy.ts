@@ -301,6 +301,8 @@ export class LegacyService implements DaemonVolume {
       enclave: { ...enclave.identity, memory: { ...enclave.identity.memory } },
       transitionCycles: 0,
       disk: null,
+      server: null,
+      lease: null,
       counters: this.counters(),
     }
   }

@@ -58,6 +58,8 @@ class Recorder implements DaemonVolume {
       },
       transitionCycles: 14_000,
       disk: { engine: "threads", refusal: "EPERM", underWay: 1, deepest: 32, bound: 256, stranded: 0 },
+      server: { state: "waiting", reason: "the NBD server does not answer" },
+      lease: { name: "ceph:rbd/work", owner: "a:7:00", state: "held", seconds: 49, reason: null },
       counters: { reads: 3 },
     }
   }

@@ -371,3 +371,33 @@ test("a close that cannot flush says how much may be lost, and has wiped the key
   })
   assert.equal(enclaves[0]!.open.size, 0)
 })
+
+test("the lease is given back when everything is flushed, and left to expire when something may be on its way", async () => {
+  const status = { name: "x:y", owner: "a", state: "late", seconds: 0, reason: "no answer" } as const
+  for (const clean of [true, false]) {
+    const released: boolean[] = []
+    const lease = { status, onChange: () => () => {}, release: async (how: boolean) => void released.push(how) }
+    const store = new MemoryStore(new Uint8Array(65536))
+    if (!clean) store.flush = () => Promise.reject(new IoError("EIO", "the disk is gone"))
+    const { session } = make({ volume: new Volume({ store, offset: 0, size: null, sectorSize: 4096 }), lease })
+    assert.deepEqual(session.status().lease, status)
+    if (clean) await session.close()
+    else await assert.rejects(session.close(), { code: "CLOSE_DATA_LOST" })
+    assert.deepEqual(released, [clean])
+  }
+})
+
+test("a change of the lease is a change of the volume", async () => {
+  const status = { name: "x:y", owner: "a", state: "held", seconds: 9, reason: null } as const
+  const listeners = new Set<() => void>()
+  const onChange = (listener: () => void) => {
+    listeners.add(listener)
+    return () => void listeners.delete(listener)
+  }
+  const { session } = make({ lease: { status, onChange, release: async () => {} } })
+  const changed = session.changed(new AbortController().signal)
+  for (const listener of listeners) listener()
+  await changed
+  assert.equal(listeners.size, 0)
+  await session.close()
+})

@@ -14,6 +14,7 @@ import { nameClients } from "../export/clients.ts"
 import type { NbdServer } from "../export/server.ts"
 import type { HeaderAccess } from "../header/access.ts"
 import { type OpenedKey, saveResealed, unlockKey, withAdmitted } from "../keyslots/unlock.ts"
+import type { Lease } from "../lease/lease.ts"
 import type { Header } from "../luks2/types.ts"
 import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume.ts"
@@ -29,6 +30,7 @@ export interface PlainVolume {
   readonly discards: boolean
   readonly counters: object
   readonly diskStatus?: VolumeStatus["disk"]
+  readonly serverStatus?: VolumeStatus["server"]
   unlock(enclave: Enclave, handle: VolumeHandle): void | Promise<void>
   lock(): void | Promise<void>
   /** Its enclave may be lost: notices now what the next I/O would. */
@@ -49,6 +51,8 @@ export interface SessionParts {
   readonly socket: string
   readonly header: HeaderAccess
   readonly volume: PlainVolume
+  /** On the store; given back with the session. */
+  readonly lease?: Pick<Lease, "status" | "onChange" | "release"> | null
   /** Data and detached header, unless they are NBD exports; closed with the session. */
   readonly held?: readonly Pick<HeldPath, "path" | "identity" | "close">[]
   readonly cipher: string
@@ -134,6 +138,8 @@ export class Session implements DaemonVolume {
       enclave: { ...this.#enclave.identity, memory: { ...this.#enclave.identity.memory } },
       transitionCycles: parts.transitionCycles,
       disk: volume.diskStatus ?? null,
+      server: volume.serverStatus ?? null,
+      lease: parts.lease?.status ?? null,
       counters: this.counters(),
     }
   }
@@ -242,7 +248,10 @@ export class Session implements DaemonVolume {
         act()
       }
       const aborted = settle(() => reject(signal.reason as Error))
-      const stop = volume.onChange(settle(resolve))
+      const stops = [volume, this.#parts.lease].map((each) => each?.onChange(settle(resolve)))
+      const stop = () => {
+        for (const each of stops) each?.()
+      }
       signal.addEventListener("abort", aborted)
     })
   }
@@ -273,17 +282,20 @@ export class Session implements DaemonVolume {
   /** Drains, wipes, flushes; rejects when data may be lost; the keys are wiped in any case. */
   close(): Promise<void> {
     this.#closed ??= (async () => {
-      const { stopServing, volume } = this.#parts
+      const { stopServing, volume, lease } = this.#parts
+      let clean = false
       try {
         const drained = stopServing()
         // I/O that waits for a key would wait forever, and the drain with it.
         if (volume.state !== "ready") await volume.close()
         await drained
         await volume.close()
+        clean = true
       } catch (error) {
         throw lost(this.#parts.name, volume.unflushed ?? 0, error as Error)
       } finally {
         await this.#enclave.close()
+        await lease?.release(clean)
         for (const each of this.#parts.held ?? []) each.close()
       }
     })()

@@ -6,10 +6,13 @@ import { chooseBackend, openEnclave } from "../enclave/loader.ts"
 import { serveNbd } from "../export/server.ts"
 import { openHeader } from "../header/access.ts"
 import { checkApart } from "../header/apart.ts"
+import { Lease } from "../lease/lease.ts"
+import { leaseProgram, newOwner } from "../lease/program.ts"
 import type { Segment } from "../luks2/types.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import { HeldPath } from "../store/held-path.ts"
 import { openError } from "../store/open-error.ts"
+import type { Permit } from "../store/store.ts"
 import { openVolumeOn } from "../volume/open.ts"
 import type { Volume } from "../volume/volume.ts"
 import { Session, type SessionParts } from "./session.ts"
@@ -30,18 +33,42 @@ function hold(path: string, { direct }: SessionOptions): HeldPath {
 
 type Served = Pick<SessionParts, "volume" | "stopServing" | "clients" | "served" | "resized">
 
+/** How a store behind an NBD server is used. */
+interface Reach {
+  readonly permit?: Permit
+  readonly patienceMs: number
+}
+
+/** Before anything of the store is looked at: whoever had it may write until the lease is ours. */
+async function takeLease({ path, lease, leaseDuration, storeTimeout, warn }: SessionOptions): Promise<Lease | null> {
+  if (lease === null) return null
+  if (!isNbdUri(path)) {
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot open ${path} with --lease: it is no NBD URI; a file or device that other machines write to has no lease here`,
+    )
+  }
+  return Lease.take(leaseProgram(lease, newOwner(), leaseDuration), path, {
+    seconds: leaseDuration,
+    graceMs: storeTimeout * 500,
+    log: warn,
+  })
+}
+
 type Undo = (() => Promise<void>)[]
 
-type Asked = SessionOptions & { readonly owner: object; readonly at: { readonly at?: string } }
+type Asked = SessionOptions & { readonly owner: object; readonly at: { readonly at?: string }; readonly reach: Reach }
 
 async function openPlain(options: Asked, segment: Segment, undo: Undo): Promise<Volume> {
-  const { readonly, direct, owner, at, warn } = options
+  const { readonly, direct, owner, at, reach, warn } = options
   const volume = await openVolumeOn(options.path, segment, {
     readOnly: readonly,
     direct,
     owner,
     log: warn,
     ...at,
+    ...reach,
     discards: options.allowDiscards,
     lockGraceMs: options.grace === null ? null : options.grace * 1000,
   })
@@ -120,6 +147,10 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       const place = held.get(path)
       return place === undefined ? {} : { at: place.at }
     }
+    const lease = await takeLease(options)
+    // Until there is a session, nothing is written.
+    if (lease !== null) undo.push(() => lease.release(true))
+    const reach = { patienceMs: options.storeTimeout * 1000, ...(lease !== null && { permit: lease }) }
     const headerPath = options.header ?? options.path
     const header = await openHeader(headerPath, {
       ...at(headerPath),
@@ -127,6 +158,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       backend,
       owner,
       warn,
+      ...reach,
     })
     const { segment } = header
     checkApart(options, segment, header.size)
@@ -134,11 +166,18 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
     // cryptsetup's persistent flag counts as if it were given.
-    const asked = { ...options, owner, at: at(options.path), allowDiscards: options.allowDiscards || header.discards }
+    const asked = {
+      ...options,
+      owner,
+      reach,
+      at: at(options.path),
+      allowDiscards: options.allowDiscards || header.discards,
+    }
     const served = await serve(asked, header.uuid, segment, undo)
     return new Session({
       ...options,
       ...served,
+      lease,
       held: [...held.values()],
       header,
       cipher: segment.cipher,

@@ -10,7 +10,7 @@ import { RangeLock } from "../base/range-lock.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import type { FileSectors } from "../native/addon.ts"
 import type { Disk, DiskStatus, Ended } from "../store/disk.ts"
-import { checkRange, type Store } from "../store/store.ts"
+import { checkRange, type ServerStatus, type Store } from "../store/store.ts"
 import { SectorBatch } from "./sector-batch.ts"
 
 /** "locked": no key, I/O waits. "failed": no key in time, I/O ends in EIO. */
@@ -326,6 +326,11 @@ export class Volume {
   /** `null`: the store has no requests under way of its own. */
   get diskStatus(): DiskStatus | null {
     return this.#store.disk?.status ?? null
+  }
+
+  /** `null`: no server has the data. */
+  get serverStatus(): ServerStatus | null {
+    return this.#store.server ?? null
   }
 
   /** Reads whole sectors to where was reserved of `disk`. An error is for `read`, which knows what to say. */

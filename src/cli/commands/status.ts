@@ -136,6 +136,8 @@ export async function status(name: string, options: { readonly json?: true }): P
           ({ name, verdict, found, means }) => [shade(VERDICTS[verdict], name), `${found}: ${means}`] as const,
         ),
         ...(volume.disk === null ? [] : [["disk", describeDisk(volume.disk)] as const]),
+        ...(volume.server === null ? [] : [describeServer(volume.server)]),
+        ...(volume.lease === null ? [] : [describeLease(volume.lease)]),
         [
           "counters",
           Object.entries(volume.counters)
@@ -152,6 +154,38 @@ function describeDisk({ engine, refusal, underWay, deepest, bound, stranded }: N
   const how = engine === "threads" && refusal !== null ? `threads: this kernel refuses io_uring (${refusal})` : engine
   const lost = stranded === 0 ? "" : `, ${stranded} never answered by the device`
   return `${how}, ${underWay} requests under way, at most ${deepest} so far, ${bound} at once${lost}`
+}
+
+const SERVER: Readonly<Record<NonNullable<VolumeStatus["server"]>["state"], readonly [Worth, string]>> = {
+  connected: ["good", "connected"],
+  waiting: ["fair", "away: requests wait for it"],
+  failing: [
+    "bad",
+    "away: requests end in errors until it is back; look at it, and whether its storage is down or full",
+  ],
+  ended: ["bad", "used no more: close the volume and open it again"],
+}
+
+const because = (reason: string | null): string => (reason === null ? "" : ` (${reason})`)
+
+function describeServer({ state, reason }: NonNullable<VolumeStatus["server"]>): readonly [string, string] {
+  const [worth, words] = SERVER[state]
+  return [shade(worth, "NBD server"), `${words}${because(reason)}`]
+}
+
+function describeLease(lease: NonNullable<VolumeStatus["lease"]>): readonly [string, string] {
+  const { name, owner, state, seconds, reason } = lease
+  const why = because(reason)
+  const [worth, words]: readonly [Worth, string] = {
+    held: [
+      "good",
+      `held as ${owner}, ${seconds} s left unless renewed${why && `; the last renewal failed${why}`}`,
+    ] as const,
+    late: ["fair", `late${why}: requests wait for its renewal`] as const,
+    expired: ["bad", `late${why}: requests end in errors until it is renewed; look at the store`] as const,
+    lost: ["bad", `lost${why}`] as const,
+  }[state]
+  return [shade(worth, "lease"), `${name}: ${words}`]
 }
 
 function describeHeader(volume: VolumeStatus): string {
