@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "addon/vhost/bell.h"
+
 #define STACK_SIZE	(256u * 1024u)
 
 struct ring {
@@ -22,6 +24,7 @@ struct ring {
 	bool retry;		/* atomic: there may be a key */
 	/* Of the thread while it runs. */
 	int kick;
+	struct bell bell;
 	struct virtqueue_place place;
 	struct inflight inflight;
 	struct worker_counters counters;
@@ -38,6 +41,7 @@ struct device {
 	unsigned processors;
 	uint8_t id[REQUEST_ID_SIZE];
 	struct device_listener listener;
+	int null;		/* of /dev/null */
 	bool fail;		/* atomic */
 	int give_up_ms;		/* atomic; -1: threads wait for what is under way */
 	/* Unchanged while a ring runs. */
@@ -69,6 +73,8 @@ static void unref(struct device *device)
 			close(ring->error);
 		pthread_mutex_destroy(&ring->signals);
 	}
+	if (device->null >= 0)
+		close(device->null);
 	regions_unmap(device->regions);
 	lent_unmap(&device->inflight);
 	plain_volume_unref(device->volume);
@@ -90,11 +96,8 @@ static void wake(const struct ring *ring)
 /* Under the lock, so that the descriptor is not another's by now. */
 static void signal_guest(struct ring *ring, const int *fd)
 {
-	const uint64_t one = 1;
-
 	pthread_mutex_lock(&ring->signals);
-	if (*fd >= 0)
-		(void)!write(*fd, &one, sizeof(one));
+	bell_ring(&ring->bell, *fd);
 	pthread_mutex_unlock(&ring->signals);
 }
 
@@ -155,9 +158,8 @@ static bool sleep_for_more(struct ring *ring, struct worker *worker, bool stoppi
 	poll(events, 3, -1);
 	if (events[0].revents & POLLIN)
 		drain(ring->wake);
-	if (events[2].revents & POLLIN)
-		drain(ring->kick);
-	return (events[2].revents & (POLLERR | POLLNVAL)) == 0;
+	return (events[2].revents & (POLLERR | POLLNVAL)) == 0 &&
+	       ((events[2].revents & POLLIN) == 0 || bell_hear(ring->kick));
 }
 
 /* True: the ring is at rest, and the thread may end. */
@@ -221,11 +223,9 @@ static void leave(struct ring *ring, struct worker *worker)
 	worker_close(worker, ms < 0 ? 0 : ms);
 }
 
-static void *serve(void *argument)
+static void serve_ring(struct ring *ring)
 {
-	struct ring *ring = argument;
 	struct device *device = ring->device;
-	const struct device_listener listener = device->listener;
 	const struct worker_options options = {
 		.volume = device->volume,
 		.regions = device->regions,
@@ -235,10 +235,8 @@ static void *serve(void *argument)
 		.counters = &ring->counters,
 	};
 	struct worker_options own = options;
-	const uint32_t index = ring->index;
 	enum virtqueue_fault fault;
 	struct worker *worker;
-	uint16_t next;
 
 	memcpy(own.id, device->id, sizeof(own.id));
 	worker = worker_open(&own, &fault);
@@ -247,6 +245,23 @@ static void *serve(void *argument)
 	} else {
 		work(ring, worker);
 		leave(ring, worker);
+	}
+}
+
+static void *serve(void *argument)
+{
+	struct ring *ring = argument;
+	struct device *device = ring->device;
+	const struct device_listener listener = device->listener;
+	const uint32_t index = ring->index;
+	uint16_t next;
+
+	if (bell_open(&ring->bell, device->null) == 0) {
+		serve_ring(ring);
+		bell_close(&ring->bell);
+	} else {
+		/* There is nothing to signal it with. */
+		listener.tell(listener.context, DEVICE_BROKEN, index, RING_BEGIN);
 	}
 	close(ring->kick);
 	next = ring->place.next;
@@ -289,6 +304,14 @@ struct device *device_new(struct plain_volume *volume, bool discards, const uint
 
 		*ring = (struct ring){ .device = device, .index = i, .wake = -1, .call = -1, .error = -1 };
 		pthread_mutex_init(&ring->signals, NULL);
+	}
+	device->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (device->null < 0) {
+		const int error = errno;
+
+		unref(device);
+		errno = error;
+		return NULL;
 	}
 	return device;
 }
@@ -374,17 +397,6 @@ static int start_thread(struct ring *ring)
 	return error;
 }
 
-/* A duplicate that never waits. */
-static int duplicate(int fd)
-{
-	const int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	const int flags = own < 0 ? -1 : fcntl(own, F_GETFL);
-
-	if (flags >= 0)
-		fcntl(own, F_SETFL, flags | O_NONBLOCK);
-	return own;
-}
-
 int device_start(struct device *device, uint32_t index, const struct virtqueue_place *place, int kick)
 {
 	struct ring *ring = &device->rings[index];
@@ -403,7 +415,7 @@ int device_start(struct device *device, uint32_t index, const struct virtqueue_p
 		ring->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (ring->wake < 0)
 		return errno;
-	ring->kick = duplicate(kick);
+	ring->kick = fcntl(kick, F_DUPFD_CLOEXEC, 3);
 	if (ring->kick < 0)
 		return errno;
 	__atomic_store_n(&ring->stopping, false, __ATOMIC_RELEASE);
@@ -434,7 +446,7 @@ void device_stop(struct device *device, uint32_t index)
 
 static int replace(struct ring *ring, int *place, int fd)
 {
-	const int own = fd < 0 ? -1 : duplicate(fd);
+	const int own = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	int before;
 
 	if (fd >= 0 && own < 0)
