@@ -141,7 +141,8 @@ int device_start(struct device *device, const struct device_options *options)
 	for (unsigned i = 0; i < QUEUES_MAX; i++)
 		device->rings[i].kick = device->rings[i].call = device->rings[i].error = -1;
 	error = guest_new(&device->guest, options->regions,
-			  options->memory + options->queues * ring_room(options->queue_size) + (1 << 20));
+			  options->memory + options->queues * ring_room(options->queue_size) + (1 << 20),
+			  options->sealed);
 	if (error != 0) {
 		device->session.socket = device->session.channel = -1;
 		return error;
@@ -191,6 +192,7 @@ void device_free(struct device *device)
 			ring_free(&device->rings[i]);
 	if (device->inflight >= 0)
 		close(device->inflight);
+	device->inflight = -1;
 	guest_free(&device->guest);
 }
 

@@ -13,7 +13,7 @@ struct device_options {
 	const char *path;
 	unsigned queues, queue_size, regions;
 	uint64_t memory;	/* what requests need; the rings have their own */
-	bool event_idx, indirect;
+	bool sealed, event_idx, indirect;
 	bool slots;		/* regions one by one, where the back-end has slots */
 	bool inflight;
 	bool channel;		/* for what the back-end says of its own accord */

@@ -27,7 +27,7 @@ static const char usage[] =
 	"  load     reads, or writes with --write; prints a line of JSON\n"
 	"  mixed    all operations at once on an area, every byte read is checked; prints a line of JSON\n"
 	"  watch    waits until the back-end reports another configuration, prints the capacity in bytes\n"
-	"  --queues N --queue-size N --regions N --no-event-idx --indirect --slots --inflight\n"
+	"  --queues N --queue-size N --regions N --no-event-idx --unsealed --indirect --slots --inflight\n"
 	"  --write --random --size N --segment N --depth N --seconds N --count N --area N --seed N --reconnect\n"
 	"exits 3 when a request ends in an I/O error, 4 when it is not supported\n";
 
@@ -200,30 +200,24 @@ static bool number(const char *text, uint64_t *value)
 
 int main(int count, char **words)
 {
-	struct device_options options = { .queues = 1, .queue_size = 256, .regions = 1, .event_idx = true };
+	struct device_options options = {
+		.queues = 1, .queue_size = 256, .regions = 1, .sealed = true, .event_idx = true
+	};
 	struct load load = { .size = 4096, .depth = 1, .seconds = 1, .seed = 1 };
 	struct mixed mixed = { 0 };
 	static struct device device;
 	static const struct option names[] = {
-		{ "queues", required_argument, NULL, 'q' },
-		{ "queue-size", required_argument, NULL, 'Q' },
+		{ "queues", required_argument, NULL, 'q' },  { "queue-size", required_argument, NULL, 'Q' },
 		{ "regions", required_argument, NULL, 'r' },
 
-		{ "no-event-idx", no_argument, NULL, 'E' },
-		{ "indirect", no_argument, NULL, 'i' },
-		{ "slots", no_argument, NULL, 's' },
-		{ "inflight", no_argument, NULL, 'f' },
-		{ "write", no_argument, NULL, 'w' },
-		{ "random", no_argument, NULL, 'R' },
-		{ "size", required_argument, NULL, 'b' },
-		{ "segment", required_argument, NULL, 'g' },
-		{ "depth", required_argument, NULL, 'd' },
-		{ "seconds", required_argument, NULL, 't' },
-		{ "count", required_argument, NULL, 'n' },
-		{ "area", required_argument, NULL, 'a' },
-		{ "seed", required_argument, NULL, 'S' },
-		{ "reconnect", no_argument, NULL, 'c' },
-		{ NULL, 0, NULL, 0 },
+		{ "no-event-idx", no_argument, NULL, 'E' },  { "indirect", no_argument, NULL, 'i' },
+		{ "unsealed", no_argument, NULL, 'u' },	     { "slots", no_argument, NULL, 's' },
+		{ "inflight", no_argument, NULL, 'f' },	     { "write", no_argument, NULL, 'w' },
+		{ "random", no_argument, NULL, 'R' },	     { "size", required_argument, NULL, 'b' },
+		{ "segment", required_argument, NULL, 'g' }, { "depth", required_argument, NULL, 'd' },
+		{ "seconds", required_argument, NULL, 't' }, { "count", required_argument, NULL, 'n' },
+		{ "area", required_argument, NULL, 'a' },    { "seed", required_argument, NULL, 'S' },
+		{ "reconnect", no_argument, NULL, 'c' },     { NULL, 0, NULL, 0 },
 	};
 	uint64_t value = 0, numbers[2] = { 0, 0 };
 	const char *command;
@@ -247,6 +241,9 @@ int main(int count, char **words)
 			break;
 		case 'i':
 			options.indirect = true;
+			break;
+		case 'u':
+			options.sealed = false;
 			break;
 		case 's':
 			options.slots = true;

@@ -2,6 +2,7 @@
 #include "guest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -17,7 +18,7 @@ static uint64_t region_size(const struct guest *guest)
 	return guest->size / guest->regions;
 }
 
-int guest_new(struct guest *guest, unsigned regions, uint64_t size)
+int guest_new(struct guest *guest, unsigned regions, uint64_t size, bool sealed)
 {
 	const uint64_t each = (size / regions + PAGE - 1) & ~(PAGE - 1);
 
@@ -32,6 +33,7 @@ int guest_new(struct guest *guest, unsigned regions, uint64_t size)
 	for (unsigned i = 0; i < regions; i++) {
 		guest->files[i] = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (guest->files[i] < 0 || ftruncate(guest->files[i], (off_t)(i * LEAD + each)) != 0 ||
+		    (sealed && fcntl(guest->files[i], F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) ||
 		    mmap(guest->memory + i * each, each, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
 			 guest->files[i], (off_t)(i * LEAD)) == MAP_FAILED) {
 			const int error = errno;

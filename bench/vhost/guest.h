@@ -6,6 +6,7 @@
 #ifndef BENCH_VHOST_GUEST_H
 #define BENCH_VHOST_GUEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "protocol.h"
@@ -19,8 +20,8 @@ struct guest {
 	int files[REGIONS_MAX];
 };
 
-/* `size` is shared out among the regions. A negative errno when the system refuses. */
-int guest_new(struct guest *guest, unsigned regions, uint64_t size);
+/* `size` is shared out among the regions; sealed ones keep it, as QEMU's do. A negative errno when the system refuses. */
+int guest_new(struct guest *guest, unsigned regions, uint64_t size, bool sealed);
 void guest_free(struct guest *guest);
 
 /* Ends the program when there is no room: whoever asks has asked guest_new() for too little. */

@@ -1,4 +1,4 @@
-/** The front-end of bench/vhost, and QEMU's back-end. */
+/** The front-end of bench/vhost, the liars of test/vhost/hostile, and QEMU's back-end. */
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
 import { existsSync, rmSync } from "node:fs"
@@ -8,7 +8,7 @@ import { type Result, root, run, until } from "../cli/harness.ts"
 const built = await run("make", ["-s", "-j2", "-C", join(root, "bench/vhost")])
 assert.equal(built.code, 0, built.stderr)
 
-export const programOf = (name: "frontend"): string => join(root, "build/vhost", name)
+export const programOf = (name: "frontend" | "hostile"): string => join(root, "build/vhost", name)
 
 export const frontend = (socket: string, options: readonly string[], input?: Uint8Array): Promise<Result> =>
   run(programOf("frontend"), [socket, ...options], input === undefined ? {} : { input })
