@@ -5,7 +5,8 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdirSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { connect } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
@@ -104,6 +105,13 @@ async function end(child: ChildProcess): Promise<void> {
   await ended
 }
 
+function accepts(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => resolve(true)).once("error", () => resolve(false))
+    socket.once("connect", () => socket.destroy())
+  })
+}
+
 /** Starts a server in the foreground and waits for its socket. */
 async function serve(socket: string, command: string, args: readonly string[]): Promise<Server> {
   const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] })
@@ -115,7 +123,8 @@ async function serve(socket: string, command: string, args: readonly string[]): 
   child.once("error", (error) => {
     failed = error
   })
-  for (let tries = 0; !existsSync(socket); tries++) {
+  // The socket is there before anybody listens.
+  for (let tries = 0; !(await accepts(socket)); tries++) {
     if (failed !== null) throw failed
     if (child.exitCode !== null || tries > 500) throw new Error(`${command} does not serve: ${said}`)
     await sleep(10)
