@@ -12,6 +12,9 @@
  *   disk.reserve(length)			where in `buffer`; -1: no room now
  *   disk.release(at, length)
  *   disk.read(token, offset, length, at), disk.write(token, offset, length, at, durable)
+ *   disk.writeFrom(token, offset, length, at, durable, memory, from)
+ *						plaintext in another ArrayBuffer, which is read by the next turn only and
+ *						does not change; `at` is where its ciphertext goes
  *   disk.turn(rows)				begins what was asked for; how many have ended: rows of (token, errno).
  *						onEnded() is called when another turn has some
  *						A sync is begun by a turn, too
@@ -49,6 +52,7 @@ struct sync {
 /* Whole sectors, by a token. */
 struct transfer {
 	struct plain_io io;
+	struct iovec plaintext;	/* of a write that is not in place */
 	struct binding *binding;
 	uint32_t token;
 	struct transfer *next;	/* free, or ended and not told */
@@ -259,9 +263,8 @@ static void transfer_done(struct plain_io *io)
 	transfer->binding->last_ended = &transfer->next;
 }
 
-/* (token, offset, length, at): false, thrown, when something is wrong. ENOBUFS: too many are under way. */
-static bool start_transfer(napi_env env, struct binding *binding, const napi_value *argv, enum plain_op op,
-			   bool durable)
+/* (token, offset, length, at): NULL, thrown, when something is wrong. ENOBUFS: too many are under way. Not begun. */
+static struct transfer *new_transfer(napi_env env, struct binding *binding, const napi_value *argv, enum plain_op op)
 {
 	struct transfer *transfer = binding->unused;
 	uint32_t token, length, at;
@@ -271,34 +274,33 @@ static bool start_transfer(napi_env env, struct binding *binding, const napi_val
 	    !js_get_uint32(env, argv[2], &length) || !js_get_uint32(env, argv[3], &at) ||
 	    !in_arena(binding, at, length)) {
 		throw_arguments(env);
-		return false;
+		return NULL;
 	}
 	if (transfer == NULL) {
 		js_throw_errno(env, ENOBUFS, "too many transfers");
-		return false;
+		return NULL;
 	}
 	binding->unused = transfer->next;
 	transfer->binding = binding;
 	transfer->token = token;
 	transfer->io = (struct plain_io){
 		.op = op,
-		.fua = durable,
 		.offset = offset,
 		.length = length,
 		.ciphertext = binding->arena.memory + at,
 		.done = transfer_done,
 	};
-	plain_queue_put(binding->queue, &transfer->io);
-	return true;
+	return transfer;
 }
 
 static napi_value disk_read(napi_env env, napi_callback_info info)
 {
 	napi_value argv[4];
 	struct binding *binding = receive(env, info, 4, argv);
+	struct transfer *transfer = binding == NULL ? NULL : new_transfer(env, binding, argv, PLAIN_READ);
 
-	if (binding != NULL)
-		start_transfer(env, binding, argv, PLAIN_READ, false);
+	if (transfer != NULL)
+		plain_queue_put(binding->queue, &transfer->io);
 	return NULL;
 }
 
@@ -306,13 +308,51 @@ static napi_value disk_write(napi_env env, napi_callback_info info)
 {
 	napi_value argv[5];
 	struct binding *binding = receive(env, info, 5, argv);
+	struct transfer *transfer;
 	bool durable;
 
 	if (binding == NULL)
 		return NULL;
 	if (!js_get_bool(env, argv[4], &durable))
 		return throw_arguments(env);
-	start_transfer(env, binding, argv, PLAIN_WRITE, durable);
+	transfer = new_transfer(env, binding, argv, PLAIN_WRITE);
+	if (transfer == NULL)
+		return NULL;
+	transfer->io.fua = durable;
+	plain_queue_put(binding->queue, &transfer->io);
+	return NULL;
+}
+
+static napi_value disk_write_from(napi_env env, napi_callback_info info)
+{
+	napi_value argv[7];
+	struct binding *binding = receive(env, info, 7, argv);
+	struct slab memory = { 0 };
+	struct transfer *transfer;
+	uint32_t from, length;
+	void *start;
+	bool durable;
+
+	if (binding == NULL)
+		return NULL;
+	if (!js_get_uint32(env, argv[2], &length) || !js_get_bool(env, argv[4], &durable) ||
+	    napi_get_arraybuffer_info(env, argv[5], &start, &memory.size) != napi_ok ||
+	    !js_get_uint32(env, argv[6], &from) || !slab_holds(&memory, from, length))
+		return throw_arguments(env);
+	memory.memory = start;
+	transfer = new_transfer(env, binding, argv, PLAIN_WRITE);
+	if (transfer == NULL)
+		return NULL;
+	transfer->io.fua = durable;
+	transfer->plaintext = (struct iovec){ memory.memory + from, length };
+	/* The enclave wants it 8-byte aligned. */
+	if ((uintptr_t)transfer->plaintext.iov_base % 8 == 0) {
+		transfer->io.pieces = &transfer->plaintext;
+		transfer->io.count = 1;
+	} else {
+		memcpy(transfer->io.ciphertext, transfer->plaintext.iov_base, length);
+	}
+	plain_queue_put(binding->queue, &transfer->io);
 	return NULL;
 }
 
@@ -508,6 +548,7 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 		{ "release", NULL, disk_release, NULL, NULL, NULL, napi_default, NULL },
 		{ "read", NULL, disk_read, NULL, NULL, NULL, napi_default, NULL },
 		{ "write", NULL, disk_write, NULL, NULL, NULL, napi_default, NULL },
+		{ "writeFrom", NULL, disk_write_from, NULL, NULL, NULL, napi_default, NULL },
 		{ "turn", NULL, disk_turn, NULL, NULL, NULL, napi_default, NULL },
 		{ "wipe", NULL, disk_wipe, NULL, NULL, NULL, napi_default, NULL },
 		{ "state", NULL, disk_state, NULL, NULL, NULL, napi_default, NULL },

@@ -3,7 +3,8 @@
 interface Held {
   readonly start: number
   readonly end: number
-  readonly released: Promise<void>
+  /** Called when it is released. */
+  readonly waiting: (() => void)[]
 }
 
 export class RangeLock {
@@ -15,19 +16,35 @@ export class RangeLock {
     return false
   }
 
+  #add(start: number, end: number): Held {
+    const held: Held = { start, end, waiting: [] }
+    this.#held.add(held)
+    return held
+  }
+
+  #release(held: Held): void {
+    this.#held.delete(held)
+    for (const wake of held.waiting) wake()
+  }
+
+  /** Holds a range that nobody holds a byte of, until the returned function is called. */
+  hold(start: number, end: number): () => void {
+    const held = this.#add(start, end)
+    return () => this.#release(held)
+  }
+
   /** Runs `body` while nobody else holds a byte of [start, end). */
   async with<T>(start: number, end: number, body: () => Promise<T>): Promise<T> {
     const before: Promise<void>[] = []
-    for (const held of this.#held) if (held.start < end && start < held.end) before.push(held.released)
-    let release = () => {}
-    const mine: Held = { start, end, released: new Promise((resolve) => (release = resolve)) }
-    this.#held.add(mine)
+    for (const held of this.#held) {
+      if (held.start < end && start < held.end) before.push(new Promise((resolve) => held.waiting.push(resolve)))
+    }
+    const mine = this.#add(start, end)
     try {
       if (before.length > 0) await Promise.all(before)
       return await body()
     } finally {
-      this.#held.delete(mine)
-      release()
+      this.#release(mine)
     }
   }
 }

@@ -5,8 +5,9 @@
  * and given back when its reply has left; so a client that asks and does not read
  * waits, and holds little.
  */
+import { getSystemErrorMessage, getSystemErrorName } from "node:util"
 import type { Budget } from "../base/budget.ts"
-import { IoError } from "../base/io-error.ts"
+import { asIoError, IoError } from "../base/io-error.ts"
 import { READABLE, WRITABLE } from "../native/channel.ts"
 import { Command, Transmission } from "../nbd/protocol.ts"
 import type { Volume } from "../volume/volume.ts"
@@ -21,7 +22,8 @@ import { Replies } from "./replies.ts"
 import type { Request } from "./request.ts"
 import { answer, refusal } from "./serve.ts"
 import { TransferredReads } from "./transferred-reads.ts"
-import { Writes } from "./writes.ts"
+import { TransferredWrites } from "./transferred-writes.ts"
+import { type MovesWrites, Writes } from "./writes.ts"
 
 /** Then others have their turn. */
 const ROUNDS = 16
@@ -46,6 +48,12 @@ export interface Attention {
   last: Connection | null
 }
 
+/** What the disk refused after it was begun. */
+function diskError(errno: number): IoError {
+  const code = getSystemErrorName(-errno)
+  return asIoError(Object.assign(new Error(`the store refused a write: ${getSystemErrorMessage(-errno)}`), { code }))
+}
+
 const CLOSING = new IoError("ESHUTDOWN", "the volume is being closed")
 
 export class Connection {
@@ -68,7 +76,7 @@ export class Connection {
   readonly #transferred: TransferredReads
   /** What transfers have brought is looked at once, after the last of a batch. */
   #progressing = false
-  readonly #writes: Writes
+  readonly #writes: MovesWrites
   readonly #replies: Replies
   readonly #intake: Intake
 
@@ -87,7 +95,12 @@ export class Connection {
       progress: () => this.#progressSoon(),
     })
     this.#reads = new Reads(volume, this.#channel, budget, this.#transferred)
-    this.#writes = new Writes(volume, this.#channel)
+    this.#writes = volume.direct
+      ? new TransferredWrites(volume, this.#channel, share, {
+          ended: (request, error) => this.#intake.ended(request, error),
+          progress: () => this.#progressSoon(),
+        })
+      : new Writes(volume, this.#channel)
     this.#replies = new Replies(this.#channel)
     this.#intake = new Intake({
       channel: this.#channel,
@@ -99,6 +112,7 @@ export class Connection {
       service: {
         serve: (request, payload) => this.#serve(request, payload),
         refuse: (request) => void this.#reply(refusal(request, this.#negotiated, CLOSING)),
+        fail: (request, errno) => void this.#reply(refusal(request, this.#negotiated, diskError(errno))),
         left: (cost) => {
           this.#admission.leave(cost)
           this.#wake()
@@ -123,7 +137,8 @@ export class Connection {
         while (takesRequests(this.#state)) await this.#wait()
       }
       this.#state = finished(this.#state)
-      while ((this.#admission.requests > 0 || this.#transferred.underWay) && !channel.closed) await this.#wait()
+      const working = () => this.#admission.requests > 0 || this.#transferred.underWay || this.#writes.underWay
+      while (working() && !channel.closed) await this.#wait()
       // A client that does not take its answers is not waited for.
       await this.#within(this.#stallMs, async () => {
         while ((this.#owes() || this.#transferred.waiting) && !channel.closed) await this.#wait()
@@ -279,13 +294,16 @@ export class Connection {
     do {
       this.#replies.fill()
       // In the middle of another's reply nothing else may come.
-      if (!this.#replies.partial) this.#transferred.fill()
+      if (!this.#replies.partial) {
+        this.#intake.answerWrites()
+        this.#transferred.fill()
+      }
       if (!channel.send()) {
         if (channel.closed) this.#ended()
         return false
       }
       this.#reads.release()
-    } while (this.#replies.waiting || this.#transferred.blocked)
+    } while (this.#replies.waiting || this.#transferred.blocked || this.#intake.owes)
     return true
   }
 
@@ -351,7 +369,7 @@ export class Connection {
   /** Whether input came. */
   #waitBusily(): boolean {
     // A disk will wake us first.
-    if (this.#transferred.underWay) return false
+    if (this.#transferred.underWay || this.#writes.underWay) return false
     this.#busyWait.begin(performance.now() * 1000)
     const { possible, last } = this.#attention
     const { window } = this.#busyWait

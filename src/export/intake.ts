@@ -12,7 +12,7 @@ import type { Reads } from "./reads.ts"
 import type { Replies } from "./replies.ts"
 import { putSimpleReply, SIMPLE_BYTES } from "./reply.ts"
 import { costOf, parseRequest, payloadOf, type Request } from "./request.ts"
-import type { Writes } from "./writes.ts"
+import type { MovesWrites } from "./writes.ts"
 
 /** Why no more is taken: `input` has not come, `output` has not left, something is `awaited`, it is `over`, by `goodbye` or not. */
 export type Stop = "input" | "output" | "awaited" | "over" | "goodbye"
@@ -30,11 +30,15 @@ interface Payload {
   readonly request: Request
   readonly bytes: Buffer
   filled: number
+  /** Errno of what was moved of the request before: the rest of it is taken, and not served. */
+  readonly error: number
 }
 
 interface Unserved {
   readonly request: Request
   readonly payload: Buffer | null
+  /** The write that this is the end of: the beginning may be under way. */
+  readonly end?: Request
 }
 
 /** What becomes of a request that is not moved at once. */
@@ -43,6 +47,8 @@ export interface Service {
   serve(request: Request, payload: Buffer | null): void
   /** ESHUTDOWN. */
   refuse(request: Request): void
+  /** It failed, with an errno. */
+  fail(request: Request, error: number): void
   /** A payload of so many bytes will not come: it leaves the admission. */
   left(cost: number): void
 }
@@ -53,7 +59,7 @@ export interface IntakeParts {
   readonly admission: Admission
   readonly replies: Replies
   readonly reads: Reads
-  readonly writes: Writes
+  readonly writes: MovesWrites
   readonly service: Service
 }
 
@@ -63,7 +69,7 @@ export class Intake {
   readonly #admission: Admission
   readonly #replies: Replies
   readonly #reads: Reads
-  readonly #writes: Writes
+  readonly #writes: MovesWrites
   readonly #service: Service
   #structured = false
   /** Writes that are through, without an answer yet: cookies. */
@@ -125,10 +131,13 @@ export class Intake {
         return "over"
       }
       while (this.#unserved.length > 0) {
-        const [{ request, payload }] = this.#unserved as [Unserved]
-        if (!this.#admit(costOf(request))) return "awaited"
+        const [{ request, payload, end }] = this.#unserved as [Unserved]
+        const before = end === undefined ? 0 : this.#writes.settled(end)
+        if (before === "under way" || (before === 0 && !this.#admit(costOf(request)))) return "awaited"
         this.#unserved.shift()
-        this.#service.serve(request, payload)
+        if (end !== undefined) this.#writes.forget(end)
+        if (before === 0) this.#service.serve(request, payload)
+        else this.#service.fail(request, before)
       }
       if (this.#admission.awaited) return "awaited"
       if (this.#replies.partial || this.#unanswered) return "output"
@@ -231,6 +240,7 @@ export class Intake {
     const payload = channel.start + REQUEST_BYTES
     if (request.flags === 0 && this.#volume.writesNow(request.offset, length)) {
       if (!this.#writes.takes(length)) this.moveWrites()
+      if (!this.#writes.takes(length)) return "awaited"
       this.#writes.add(request, 0, length, payload)
     } else {
       if (!this.#admit(length)) return "awaited"
@@ -256,6 +266,7 @@ export class Intake {
     if (!now || !this.#writes.takes(length)) this.moveWrites()
     // What is left waits and tries again; it has the only reply.
     if (!now || stream.unwritten !== null) return this.#takeRest(stream)
+    if (!this.#writes.takes(length)) return "awaited"
     this.#writes.add(request, taken, length, channel.start)
     stream.taken += length
     channel.take(length)
@@ -265,10 +276,14 @@ export class Intake {
   }
 
   #takeRest({ request, taken, unwritten }: Stream): Stop | null {
+    const before = this.#writes.settled(request)
+    if (before === "under way") return "awaited"
     const done = taken - (unwritten?.length ?? 0)
     const rest = { ...request, offset: request.offset + done, length: request.length - done }
-    const stop = this.#takePayload(rest)
-    if (stop !== null || this.#payload === null || unwritten === null) return stop
+    const stop = this.#takePayload(rest, before)
+    if (stop !== null || this.#payload === null) return stop
+    this.#writes.forget(request)
+    if (unwritten === null) return null
     this.#payload.bytes.set(unwritten)
     this.#payload.filled = unwritten.length
     return null
@@ -280,7 +295,7 @@ export class Intake {
   }
 
   /** What comes is kept until it is complete, and then served on its own. */
-  #takePayload(request: Request): Stop | null {
+  #takePayload(request: Request, error = 0): Stop | null {
     const { length } = request
     // It holds its memory until all of it has come: whatever came before must have had its own by then.
     this.moveReads()
@@ -291,7 +306,7 @@ export class Intake {
     else this.#endStream()
     this.#channel.allowPayload(0)
     this.#admission.enter()
-    this.#payload = { request, bytes: Buffer.alloc(length), filled: 0 }
+    this.#payload = { request, bytes: Buffer.alloc(length), filled: 0, error }
     return null
   }
 
@@ -313,7 +328,7 @@ export class Intake {
       } else if (complete) {
         const { length } = unwritten
         const offset = request.offset + request.length - length
-        this.#unserved.push({ request: { ...request, offset, length }, payload: unwritten })
+        this.#unserved.push({ request: { ...request, offset, length }, payload: unwritten, end: request })
       } else {
         this.#stream!.unwritten = unwritten
       }
@@ -321,9 +336,17 @@ export class Intake {
     return outcomes.length > 0
   }
 
+  /** A write that was under way has ended. */
+  ended(request: Request, error: number): void {
+    if (error === 0) this.#written.push(request.cookie)
+    else this.#service.fail(request, error)
+  }
+
   /** False: there is no room for all answers. */
   answerWrites(): boolean {
     if (this.#written.length === 0) return true
+    // In the middle of another's reply nothing else may come, also where there is room for it.
+    if (this.#replies.partial) return false
     let answered = 0
     for (const cookie of this.#written) {
       const reply = this.#channel.reserve(SIMPLE_BYTES)
@@ -347,7 +370,12 @@ export class Intake {
     if (payload.filled < bytes.length) return this.#short()
     this.#payload = null
     this.#admission.handOver(bytes.length)
-    this.#service.serve(request, bytes)
+    if (payload.error === 0) {
+      this.#service.serve(request, bytes)
+    } else {
+      this.release()
+      this.#service.fail(request, payload.error)
+    }
     return null
   }
 

@@ -30,7 +30,25 @@ export interface Outcome {
   readonly complete: boolean
 }
 
-export class Writes {
+/** Takes rows from where their payload lies in the channel, and moves them together. */
+export interface MovesWrites {
+  /** Whether another row can be added before these are moved, or before what is under way has ended. */
+  takes(length: number): boolean
+  /** A row: `length` bytes of the request, from its byte `from` on. Its payload stays where it is until `move`. */
+  add(request: Request, from: number, length: number, payload: number): void
+  /** Lets more be received first: that keeps the client busy, and more rows go in one entry. */
+  defer(): void
+  /** Outcomes in the order of requests. */
+  move(): Outcome[]
+  /** What became of the rows before those that were unwritten: an errno, or 0. */
+  settled(request: Request): number | "under way"
+  /** The rest of it is served on its own. */
+  forget(request: Request): void
+  /** Rows have been moved whose end is not known. */
+  readonly underWay: boolean
+}
+
+export class Writes implements MovesWrites {
   readonly #volume: Volume
   readonly #channel: Channel
   readonly #batch: SectorBatch
@@ -46,14 +64,21 @@ export class Writes {
     this.#batch = volume.newBatch()
   }
 
-  /** Whether another row can be added before these are moved. */
+  readonly underWay = false
+
+  /** All of them have ended by the time they are unwritten. */
+  settled(): 0 {
+    return 0
+  }
+
+  forget(): void {}
+
   takes(length: number): boolean {
     return (
       this.#deferred < DEFERRALS && !this.#batch.full && this.#channel.ciphertext(this.#ciphertextUsed, length) >= 0
     )
   }
 
-  /** The payload stays where it is until `move`. */
   add(request: Request, from: number, length: number, payload: number): void {
     const at = this.#channel.ciphertext(this.#ciphertextUsed, length)
     this.#batch.add(request.offset + from, length, at, payload)
@@ -62,7 +87,6 @@ export class Writes {
     this.#ciphertextUsed += (length + 7) & ~7
   }
 
-  /** Lets more be received first: that keeps the client busy, and more rows go in one entry. */
   defer(): void {
     if (!this.#fresh) return
     this.#fresh = false

@@ -26,6 +26,16 @@ export interface NativeDisk {
   release(at: number, length: number): void
   read(token: number, offset: number, length: number, at: number): void
   write(token: number, offset: number, length: number, at: number, durable: boolean): void
+  /** Plaintext from `from` in other memory, which the next turn reads; `at`: where its ciphertext goes. */
+  writeFrom(
+    token: number,
+    offset: number,
+    length: number,
+    at: number,
+    durable: boolean,
+    memory: ArrayBuffer,
+    from: number,
+  ): void
   /** Begins what was asked for; rows of (token, errno), at most `most`, of what has ended. */
   turn(rows: Float64Array, most: number): number
   wipe(): void

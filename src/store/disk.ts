@@ -53,6 +53,8 @@ export class Disk {
   readonly #rows = new Float64Array(2 * ROWS)
   readonly #ended: (Ended | null)[] = new Array(TRANSFERS).fill(null)
   readonly #tokens = Array.from({ length: TRANSFERS }, (_, token) => token)
+  /** Memory that the next turn reads. */
+  readonly #lenders = new Set<ArrayBuffer>()
   #begun = false
   #wipe: NodeJS.Timeout | null = null
   #last: DiskState | null = null
@@ -106,6 +108,15 @@ export class Disk {
     this.#native.write(this.#token(ended), offset, length, at, durable)
   }
 
+  /**
+   * The same of plaintext that lies in other memory from `from` on, and is not touched; its ciphertext goes to `at`. It
+   * must not change before `submit`; what failed by the end of that has not been written, what fails later may be.
+   */
+  writeFrom(offset: number, length: number, at: number, memory: ArrayBuffer, from: number, ended: Ended): void {
+    this.#lenders.add(memory)
+    this.#native.writeFrom(this.#token(ended), offset, length, at, false, memory, from)
+  }
+
   #token(ended: Ended): number {
     const token = this.#tokens.pop()
     if (token === undefined) throw new Error("a transfer without a reservation")
@@ -123,6 +134,7 @@ export class Disk {
   /** Begins what was asked for, and tells what has ended. */
   submit(): void {
     this.#begun = false
+    this.#lenders.clear()
     for (let rows = ROWS; rows === ROWS && this.#last === null; ) {
       rows = this.#native.turn(this.#rows, ROWS)
       for (let row = 0; row < rows; row++) {

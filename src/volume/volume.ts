@@ -277,11 +277,15 @@ export class Volume {
     return this.#atOnce(offset, length)
   }
 
-  /** The same for `writeNow`. */
+  /** Writes of whole sectors go past the page cache, by `transferWrite`; else there is `writeNow`. */
+  get direct(): boolean {
+    return this.#store.disk !== null && this.#store.disk !== undefined && this.#store.fd === null
+  }
+
+  /** The same for `writeNow` and `transferWrite`. */
   writesNow(offset: number, length: number): boolean {
-    if (this.#file === null || !this.#atOnce(offset, length) || this.readOnly || this.#store.failed === true)
-      return false
-    return !this.#locks.overlaps(offset, offset + length)
+    if (!this.#atOnce(offset, length) || this.readOnly || this.#store.failed === true) return false
+    return (this.direct || this.#file !== null) && !this.#locks.overlaps(offset, offset + length)
   }
 
   /**
@@ -340,6 +344,32 @@ export class Volume {
       if (error === 0) {
         this.counters.reads++
         this.counters.bytesRead += length
+      }
+      ended(error)
+      if (--this.counters.pending === 0) this.#idle?.()
+    })
+  }
+
+  /** Until the returned function is called, others wait who write parts of these sectors. After `writesNow`. */
+  holdSectors(offset: number, length: number): () => void {
+    return this.#locks.hold(offset, offset + length)
+  }
+
+  /**
+   * Writes whole sectors, which the caller holds, from plaintext at `from` in `memory`, by way of what was reserved of
+   * `disk`. What failed by the end of the disk's `submit` is for `write`, as nothing of it was written.
+   */
+  transferWrite(
+    disk: Disk,
+    { offset, length, at, from }: { offset: number; length: number; at: number; from: number },
+    memory: ArrayBuffer,
+    ended: Ended,
+  ): void {
+    this.counters.pending++
+    disk.writeFrom(offset, length, at, memory, from, (error) => {
+      if (error === 0) {
+        this.counters.writes++
+        this.counters.bytesWritten += length
       }
       ended(error)
       if (--this.counters.pending === 0) this.#idle?.()
