@@ -181,27 +181,36 @@ export class Stage {
     return join(this.folder, name)
   }
 
-  /** Fills a file through its own server, lays it out, and serves it. */
-  async #prepare(image: string, locked: boolean, start: () => Promise<Server>): Promise<Server> {
+  /** Fills a file through its own NBD server, lays it out, and serves it, by the same one or another. */
+  async #prepare(
+    image: string,
+    locked: boolean,
+    start: () => Promise<Server>,
+    serving: () => Promise<Server> = start,
+  ): Promise<Server> {
     this.#progress(`${image}: filling it`)
     const filling = await start()
     await fill(filling.socket, this.#size)
     await filling.stop()
     await layOut(image)
-    const server = await start()
+    const server = await serving()
     this.#undo.push(server.stop)
     if (locked) this.#undo.push(await lockInMemory(image))
     return server
   }
 
+  /** Each checkout signs its own enclave, and has a state of its own. */
+  #home(name: string, checkout: string | undefined): string {
+    if (checkout === undefined) return this.folder
+    const folder = this.#path(`${name}-home`)
+    mkdirSync(folder)
+    copyFileSync(this.#key, join(folder, "key"))
+    return folder
+  }
+
   /** `name`: of the volume and of its file. */
   async ours(name: string, { options = [], locked, checkout }: OursOptions): Promise<Server> {
-    // Each checkout signs its own enclave, and has a state of its own.
-    const folder = checkout === undefined ? this.folder : this.#path(`${name}-home`)
-    if (checkout !== undefined) {
-      mkdirSync(folder)
-      copyFileSync(this.#key, join(folder, "key"))
-    }
+    const folder = this.#home(name, checkout)
     const image = this.#path(name)
     await createVolume(folder, image, this.#size, checkout)
     return this.#prepare(image, locked, () =>
@@ -236,13 +245,65 @@ export class Stage {
     )
   }
 
-  async qemuLuks(locked: boolean): Promise<Server> {
-    const image = await this.#luksFile("qemu-luks")
+  #qemuNbdLuks(image: string): Promise<Server> {
     const socket = this.#path("qemu.sock")
     const source = `driver=luks,key-secret=key,file.driver=file,file.filename=${image}`
-    const secret = ["--object", `secret,id=key,file=${this.#key}`]
     const settings = ["--image-opts", source, "--cache=writeback", "--persistent", "--shared=8", `--socket=${socket}`]
-    return this.#prepare(image, locked, () => serve(socket, "qemu-nbd", [...secret, ...settings]))
+    return serve(socket, "qemu-nbd", [...this.#secret(), ...settings])
+  }
+
+  #secret(): string[] {
+    return ["--object", `secret,id=key,file=${this.#key}`]
+  }
+
+  async qemuLuks(locked: boolean): Promise<Server> {
+    const image = await this.#luksFile("qemu-luks")
+    return this.#prepare(image, locked, () => this.#qemuNbdLuks(image))
+  }
+
+  /** As a disk of a virtual machine, locked in memory. */
+  async oursVhost(name: string, checkout?: string): Promise<Server> {
+    const folder = this.#home(name, checkout)
+    const image = this.#path(name)
+    await createVolume(folder, image, this.#size, checkout)
+    const open = (...options: string[]) =>
+      openTresor(folder, image, name, ["--backend", "software", ...options], checkout)
+    return this.#prepare(image, true, open, () => open("--vhost-user"))
+  }
+
+  /** qemu-storage-daemon's vhost-user-blk export of a node over a file, with a thread of its own. */
+  #qemuVhost(name: string, image: string, node: readonly string[]): Promise<Server> {
+    const socket = this.#path(`${name}.sock`)
+    return serve(socket, "qemu-storage-daemon", [
+      ...["--object", "iothread,id=io"],
+      ...["--blockdev", `driver=file,node-name=file,filename=${image},aio=io_uring`],
+      ...node,
+      "--export",
+      `type=vhost-user-blk,id=export,node-name=node,addr.type=unix,addr.path=${socket},writable=on,iothread=io`,
+    ])
+  }
+
+  /** Does not encrypt. */
+  async qemuVhostRaw(): Promise<Server> {
+    const image = this.#path("qemu-raw")
+    reserve(image, this.#size)
+    return this.#prepare(
+      image,
+      true,
+      () => this.#nbdkit(this.#path("qemu-raw-nbd.sock"), "file", image),
+      () => this.#qemuVhost("qemu-raw", image, ["--blockdev", "driver=raw,node-name=node,file=file"]),
+    )
+  }
+
+  async qemuVhostLuks(): Promise<Server> {
+    const image = await this.#luksFile("qemu-vhost-luks")
+    const node = [...this.#secret(), "--blockdev", "driver=luks,node-name=node,file=file,key-secret=key"]
+    return this.#prepare(
+      image,
+      true,
+      () => this.#qemuNbdLuks(image),
+      () => this.#qemuVhost("qemu-vhost-luks", image, node),
+    )
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { CACHED_GOALS, DISK_GOALS, type Measured, type Medians, judge as verdictsOf } from "./goals.ts"
-import { advantage, DISK_POINTS, POINTS } from "./points.ts"
+import { CACHED_GOALS, DISK_GOALS, type Measured, type Medians, VHOST_GOALS, judge as verdictsOf } from "./goals.ts"
+import { advantage, DISK_POINTS, POINTS, VHOST_POINTS } from "./points.ts"
 
 const CACHED_NAMES = ["tresor", "tresor, transitions", "nbdkit file", "nbdkit luks", "qemu-nbd luks"]
 const DISK_NAMES = ["tresor", "tresor, cached", "nbdkit file", "nbdkit luks", "qemu-nbd luks", "fio, raw file"]
@@ -96,4 +96,17 @@ test("on the disk, our server may use 1.3 times the CPU of one that does not enc
   assert.ok(cpu(1.3).every(({ reached }) => reached))
   assert.ok(cpu(1.31).every(({ reached }) => !reached))
   assert.equal(cpu(1).length, DISK_POINTS.length)
+})
+
+test("a virtual machine's disk is held against qemu's raw export, less so at 4k, and three times its LUKS", () => {
+  const names = ["tresor", "qemu raw", "qemu luks"]
+  const missed = (speeds: Figures) =>
+    verdictsOf(VHOST_GOALS, VHOST_POINTS, medians(speeds, {}, names, VHOST_POINTS))
+      .filter(({ reached }) => !reached)
+      .map(({ goal, point }) => `${goal}, ${point}`)
+  assert.deepEqual(missed({ tresor: 1, "qemu luks": 0.3 }), [])
+  const large = VHOST_POINTS.filter(({ blockKib }) => blockKib >= 128).length
+  assert.equal(missed({ tresor: 0.8, "qemu luks": 0.2 }).length, large)
+  assert.equal(missed({ tresor: 0.79, "qemu luks": 0.2 }).length, VHOST_POINTS.length)
+  assert.equal(missed({ tresor: 1, "qemu luks": 0.34 }).length, VHOST_POINTS.length)
 })

@@ -118,6 +118,24 @@ export const DISK_GOALS: readonly Goal[] = [
   },
 ]
 
+/** As a disk of a virtual machine. */
+export const VHOST_GOALS: readonly Goal[] = [
+  {
+    text: "speed, encrypted, against qemu-storage-daemon's raw export",
+    applies: () => true,
+    found: speed("tresor", "qemu raw"),
+    limit: (point) => (large(point) ? 1 : 0.8),
+    better: "more",
+  },
+  {
+    text: "speed against qemu-storage-daemon's LUKS export",
+    applies: () => true,
+    found: speed("tresor", "qemu luks"),
+    limit: () => TIMES_LUKS,
+    better: "more",
+  },
+]
+
 /** One verdict per goal and point it is set for; throws when a contender was not measured at a point. */
 export function judge(goals: readonly Goal[], points: readonly Point[], medians: Medians): Verdict[] {
   return goals.flatMap((goal) =>

@@ -12,7 +12,7 @@ const bench = (...words: string[]) => {
 test("bench --help lists the tables and measures nothing", () => {
   const { status, stdout } = bench("--disk", "--help")
   assert.equal(status, 0)
-  assert.match(stdout, /^Usage: npm run bench -- \[--disk\]/)
+  assert.match(stdout, /^Usage: npm run bench -- \[--disk \| --vhost\]/)
 })
 
 test("bench refuses words that it does not know, and what is no number of rounds", () => {
@@ -24,6 +24,12 @@ test("bench refuses words that it does not know, and what is no number of rounds
   const { status, stderr } = bench("--disc")
   assert.equal(status, 2)
   assert.match(stderr, /^bench: Unknown option '--disc'/)
+})
+
+test("bench refuses two tables at once", () => {
+  const { status, stderr } = bench("--disk", "--vhost")
+  assert.equal(status, 2)
+  assert.equal(stderr, "bench: --disk and --vhost are two tables: one at a time\n")
 })
 
 test("bench --disk refuses a folder in memory", () => {

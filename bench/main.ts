@@ -15,12 +15,15 @@ import { describeMachine } from "./machine.ts"
 import { BESIDE, CACHED } from "./nbd.ts"
 import { beside, html, markdown, mediansOf, type Report, type Row, svg, terminalText } from "./report.ts"
 import type { Table } from "./table.ts"
+import { VHOST } from "./vhost.ts"
 
-const HELP = `Usage: npm run bench -- [--disk] [options]
+const HELP = `Usage: npm run bench -- [--disk | --vhost] [options]
 
-Measures the encrypted NBD export beside nbdkit and qemu-nbd. Needs fio, nbdkit, qemu-utils, cryptsetup, vmtouch.
+Measures the encrypted NBD export beside nbdkit and qemu-nbd. Needs fio, nbdkit, qemu-utils, cryptsetup, vmtouch;
+--vhost also make, gcc and qemu-storage-daemon.
 
       --disk             files on the disk, page cache dropped before each run (as root); default: everything cached
+      --vhost            the vhost-user-blk export beside qemu-storage-daemon's, everything cached
       --quick            fewer bytes, three short rounds
       --rounds N         number of rounds
       --folder FOLDER    where the backing files go (default: the system's folder for temporary files)
@@ -39,6 +42,7 @@ function parseWords() {
   const { values } = parseArgs({
     options: {
       disk: { type: "boolean", default: false },
+      vhost: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
       rounds: { type: "string" },
       folder: { type: "string", default: tmpdir() },
@@ -48,6 +52,7 @@ function parseWords() {
       help: { type: "boolean", default: false },
     },
   })
+  if (values.disk && values.vhost) throw new Error("--disk and --vhost are two tables: one at a time")
   const rounds = values.rounds === undefined ? null : Number(values.rounds)
   if (rounds !== null && (!Number.isInteger(rounds) || rounds < 1)) {
     throw new Error(`--rounds ${values.rounds}: not a number of rounds`)
@@ -94,7 +99,7 @@ function rewriteDocument({ name }: Table, report: Report): void {
 }
 
 async function main(words: Words): Promise<void> {
-  const table = words.disk ? DISK : CACHED
+  const table = words.disk ? DISK : words.vhost ? VHOST : CACHED
   const rounds = words.rounds ?? (words.quick ? 3 : table.rounds)
   const size = words.quick ? 256 << 20 : 1 << 30
   const milliseconds = words.quick ? 500 : 2000

@@ -47,6 +47,18 @@ export const DISK_POINTS: readonly Point[] = [
   ]),
 ]
 
+/** Of a virtual machine's disk, with everything in the page cache. */
+export const VHOST_POINTS: readonly Point[] = [
+  { name: "4k randread qd1", rw: "randread", blockKib: 4, depth: 1, unit: "kIOPS" },
+  { name: "4k randwrite qd1", rw: "randwrite", blockKib: 4, depth: 1, unit: "kIOPS" },
+  { name: "4k randread qd32", rw: "randread", blockKib: 4, depth: 32, unit: "kIOPS" },
+  { name: "4k randwrite qd32", rw: "randwrite", blockKib: 4, depth: 32, unit: "kIOPS" },
+  { name: "128k read qd8", rw: "read", blockKib: 128, depth: 8, unit: "MB/s" },
+  { name: "128k write qd8", rw: "write", blockKib: 128, depth: 8, unit: "MB/s" },
+  { name: "1m read qd8", rw: "read", blockKib: 1024, depth: 8, unit: "MB/s" },
+  { name: "1m write qd8", rw: "write", blockKib: 1024, depth: 8, unit: "MB/s" },
+]
+
 /** How many times better `ours` is than `theirs`. */
 export function advantage(point: Point, ours: number, theirs: number): number {
   return point.unit === "us" ? theirs / ours : ours / theirs
