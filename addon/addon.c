@@ -17,6 +17,7 @@ static napi_value init(napi_env env, napi_value exports)
 	tresor_channel_register(env, exports);
 	tresor_vhost_register(env, exports);
 	tresor_ring_register(env, exports);
+	tresor_ublk_register(env, exports);
 	tresor_process_register(env, exports);
 	tresor_passphrase_register(env, exports);
 	return exports;

@@ -13,6 +13,7 @@ void tresor_disk_register(napi_env env, napi_value exports);	/* a store's reques
 void tresor_channel_register(napi_env env, napi_value exports);	/* a socket read and written in batches */
 void tresor_vhost_register(napi_env env, napi_value exports);	/* rings of a vhost-user front-end */
 void tresor_ring_register(napi_env env, napi_value exports);	/* queues of /dev/tresor/control */
+void tresor_ublk_register(napi_env env, napi_value exports);	/* block devices by the kernel's ublk */
 void tresor_process_register(napi_env env, napi_value exports);	/* prctl, sd_notify, peer credentials, locks */
 void tresor_passphrase_register(napi_env env, napi_value exports);	/* a line from the terminal */
 

@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Once running, a thread of a queue calls neither JavaScript nor malloc and
- * touches no file: writeback may depend on it.
- */
+/* A thread of a queue touches no file: writeback may depend on it (queue_thread.h). */
 #include "addon/ring.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "abi/enclave.h"
+#include "addon/queue_thread.h"
 
 /* More lets the kernel's side wait, less enters too often: 16 sectors of 4096, 64 of 512. */
 #define BATCH_BYTES	(64u * 1024u)
@@ -158,54 +152,31 @@ static void spin(struct queue *queue, uint64_t seen, int *credit, uint32_t *chan
 	*credit = *credit > 0 ? *credit - 1 : 0;
 }
 
-/* Small, so that all of it can be locked, and is there before it is needed. */
-#define STACK_SIZE	(256u * 1024u)
-
-static void lock_stack(void)
-{
-	pthread_attr_t attributes;
-	void *stack;
-	size_t size;
-
-	if (pthread_getattr_np(pthread_self(), &attributes) != 0)
-		return;
-	if (pthread_attr_getstack(&attributes, &stack, &size) == 0)
-		mlock(stack, size);
-	pthread_attr_destroy(&attributes);
-}
-
 /*
  * The CPUs whose requests the module puts into this queue: a thread that wakes
  * where its request was submitted costs no interrupt to another CPU.
  */
-static void stay_near(const struct queue *queue)
+static cpu_set_t near_cpus(const struct queue *queue)
 {
-	uint32_t count = queue->ring->options.queues;
-	cpu_set_t allowed, near;
+	cpu_set_t near;
 
-	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
-		return;
 	CPU_ZERO(&near);
-	for (uint32_t cpu = queue->index; cpu < CPU_SETSIZE; cpu += count)
-		if (CPU_ISSET(cpu, &allowed))
-			CPU_SET(cpu, &near);
-	if (CPU_COUNT(&near) != 0)
-		sched_setaffinity(0, sizeof(near), &near);
+	for (uint32_t cpu = queue->index; cpu < CPU_SETSIZE; cpu += queue->ring->options.queues)
+		CPU_SET(cpu, &near);
+	return near;
 }
 
 static void *serve(void *argument)
 {
 	struct queue *queue = argument;
 	struct tresor_ring *ring = queue->ring;
+	const cpu_set_t near = near_cpus(queue);
 	uint64_t seen = 0;
 	uint32_t chances = 0, done = 0;
 	int credit = 8;
 	bool patient = !ring->options.spin_us;
 
-	/* Without CAP_SYS_RESOURCE refused; then writeback is as safe as any user's. */
-	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-	lock_stack();
-	stay_near(queue);
+	queue_thread_begin(&near);
 	for (;;) {
 		struct tresor_exchange exchange = {
 			.queue = queue->index,
@@ -282,12 +253,6 @@ static void unmap_queues(struct tresor_ring *ring)
 	}
 }
 
-/* Returns false when it has not ended by then: it hangs in the enclave. */
-static bool join(pthread_t thread, const struct timespec *deadline)
-{
-	return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, deadline) == 0;
-}
-
 /* The owner waits meanwhile; a batch in the enclave takes milliseconds. */
 #define JOIN_SECONDS	5
 
@@ -303,9 +268,9 @@ void tresor_ring_stop(struct tresor_ring *ring)
 	clock_gettime(CLOCK_MONOTONIC, &deadline);
 	deadline.tv_sec += JOIN_SECONDS;
 	for (uint32_t i = 0; i < ring->options.queues; i++)
-		if (ring->queues[i].running && !join(ring->queues[i].thread, &deadline))
+		if (ring->queues[i].running && !queue_thread_join(ring->queues[i].thread, &deadline))
 			ring->abandoned = true;
-	if (ring->event_running && !join(ring->event_thread, &deadline))
+	if (ring->event_running && !queue_thread_join(ring->event_thread, &deadline))
 		ring->abandoned = true;
 	if (ring->abandoned)
 		return;
@@ -346,64 +311,6 @@ static int map_queue(struct tresor_ring *ring, uint32_t index)
 	return 0;
 }
 
-static int start_thread(pthread_t *thread, void *(*body)(void *), void *argument)
-{
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int error;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	/* Signals are for others. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(thread, &attributes, body, argument);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	errno = error;
-	return error == 0 ? 0 : -1;
-}
-
-/* Killed for memory, we would hold up the writeback that frees some. Best effort: root alone may. */
-static void outlive_shortage(void)
-{
-	int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-	if (file < 0)
-		return;
-	(void)!write(file, "-1000", 5);
-	close(file);
-}
-
-/*
- * Locks what the queue threads touch: code and data of files, the enclave, the
- * heap, the queues. Not mlockall(2): V8 gives pages of its own heap back with
- * madvise(2), which locked memory refuses, and ends the process over that.
- */
-static int lock_memory(const struct tresor_ring *ring)
-{
-	FILE *maps = fopen("/proc/self/maps", "re");
-	uintptr_t from, to;
-	char line[512], path[16];
-	int status;
-
-	if (!maps)
-		return -1;
-	status = mlock(ring->queues, ring->options.queues * sizeof(*ring->queues));
-	while (status == 0 && fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %*s %*s %15s", &from, &to, path) != 3)
-			continue;
-		/* Locked by its nature, and mlock2(2) says ENOMEM to it. */
-		if (strcmp(path, "/secretmem") == 0)
-			continue;
-		/* On fault: the enclave's reserved heap is not to be filled. */
-		if (path[0] == '/' || strcmp(path, "[heap]") == 0)
-			status = mlock2((void *)from, to - from, MLOCK_ONFAULT);
-	}
-	fclose(maps);
-	return status;
-}
-
 struct tresor_ring *tresor_ring_open(struct tresor_enclave *enclave, const struct tresor_ring_options *options)
 {
 	struct tresor_ring *ring = calloc(1, sizeof(*ring));
@@ -435,21 +342,21 @@ int tresor_ring_start(struct tresor_ring *ring, const struct tresor_ring_listene
 	};
 
 	ring->listener = *listener;
-	if (lock_memory(ring) != 0)
+	if (queue_threads_lock_memory() != 0 || mlock(ring->queues, ring->options.queues * sizeof(*ring->queues)) != 0)
 		return -1;
-	outlive_shortage();
+	queue_threads_outlive_shortage();
 	if (ioctl(ring->device, TRESOR_IOC_ATTACH, &attach) != 0)
 		return -1;
 	for (uint32_t i = 0; i < ring->options.queues; i++)
 		if (map_queue(ring, i) != 0)
 			return -1;
 	for (uint32_t i = 0; i < ring->options.queues; i++) {
-		if (start_thread(&ring->queues[i].thread, serve, &ring->queues[i]) != 0)
+		if (queue_thread_start(&ring->queues[i].thread, serve, &ring->queues[i]) != 0)
 			return -1;
 		ring->queues[i].running = true;
 	}
 	if (ring->options.legacy) {
-		if (start_thread(&ring->event_thread, take_events, ring) != 0)
+		if (queue_thread_start(&ring->event_thread, take_events, ring) != 0)
 			return -1;
 		ring->event_running = true;
 	}

@@ -25,11 +25,12 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   vhost: ["volume"],
   keyslots: ["header", "enclave"],
   mapping: ["volume"],
+  block: ["mapping"],
   control: ["attest"],
   protection: ["enclave"],
   mount: ["control"],
-  tresord: ["control", "export", "vhost", "keyslots", "lease", "mapping"],
-  library: ["control", "export", "keyslots", "mapping", "mount", "protection"],
+  tresord: ["control", "export", "vhost", "keyslots", "lease", "block"],
+  library: ["control", "export", "keyslots", "block", "mount", "protection"],
   cli: ["library"],
 }
 

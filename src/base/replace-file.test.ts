@@ -60,6 +60,8 @@ test("files are renamed and linked into place here only, or by what owns a priva
     "base/replace-file.ts",
     // Into a directory of 0700 that was made for it, under an unguessable name.
     "control/runtime.ts",
+    // In /dev, which is root's: a link.
+    "block/link.ts",
     // tresord's log, made with O_EXCL in the runtime root.
     "tresord/main.ts",
   ])

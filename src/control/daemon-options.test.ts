@@ -17,6 +17,7 @@ const defaults = {
   readonly: false,
   allowDiscards: false,
   direct: false,
+  block: false,
   kernel: false,
   vhostUser: false,
   header: null,
@@ -59,6 +60,7 @@ test("words of a command line become the object that the opener sends", () => {
 
 test("a volume is exported in one way, over NBD by default", () => {
   assert.equal(exportOf(read("disk.img", "work")), "nbd")
+  assert.equal(exportOf(read("--block", "disk.img", "work")), "block")
   assert.equal(exportOf(read("--kernel", "disk.img", "work")), "kernel")
   assert.equal(exportOf(read("--vhost-user", "disk.img", "work")), "vhost-user")
   assert.throws(() => exportOf(read("--vhost-user", "--kernel", "disk.img", "work")), {

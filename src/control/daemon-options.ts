@@ -36,6 +36,8 @@ export const daemonOptionsSchema = v.object({
   allowDiscards: v.optional(v.boolean(), false),
   /** O_DIRECT. */
   direct: v.optional(v.boolean(), false),
+  /** A block device by ublk instead of NBD. */
+  block: v.optional(v.boolean(), false),
   /** A dm-crypt mapping through tresor.ko instead of NBD. */
   kernel: v.optional(v.boolean(), false),
   /** A disk of virtual machines instead of NBD. */
@@ -59,13 +61,13 @@ export type DaemonOptions = Readonly<v.InferOutput<typeof daemonOptionsSchema>>
 export type AskedOptions = Readonly<v.InferInput<typeof daemonOptionsSchema>>
 
 /** How the plaintext is reached. */
-export type Export = "nbd" | "vhost-user" | "kernel"
+export type Export = "nbd" | "block" | "vhost-user" | "kernel"
 
-type ExportOptions = Pick<AskedOptions, "path" | "kernel" | "vhostUser">
+type ExportOptions = Pick<AskedOptions, "path" | "block" | "kernel" | "vhostUser">
 
 /** The one that is asked for, NBD by default. Throws USAGE (exit 1) for two. */
-export function exportOf({ path, kernel, vhostUser }: ExportOptions): Export {
-  const given = { kernel, "vhost-user": vhostUser }
+export function exportOf({ path, block, kernel, vhostUser }: ExportOptions): Export {
+  const given = { block, kernel, "vhost-user": vhostUser }
   const asked = (Object.keys(given) as (keyof typeof given)[]).filter((each) => given[each] === true)
   const [first, second] = asked
   if (second !== undefined) {

@@ -81,6 +81,8 @@ type Volume (
   server: ?Server,
   # null: it has none.
   lease: ?Lease,
+  # Of --block: the kernel's name of the block device that uri is a link to. null: there is none before the first Unlock.
+  device: ?string,
   counters: [string]int
 )
 
@@ -201,6 +203,7 @@ export const volumeSchema = v.object({
   disk: v.nullable(diskSchema),
   server: v.nullable(serverSchema),
   lease: v.nullable(leaseSchema),
+  device: v.nullable(v.string()),
   counters: v.record(v.string(), count),
 })
 

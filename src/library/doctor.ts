@@ -209,6 +209,9 @@ function machineChecks(machine: Machine): DoctorCheck[] {
   const limit = /^Max locked memory\s+(\S+)/m.exec(machine.read("/proc/self/limits") ?? "")?.[1] ?? "unknown"
   const aes = flags.has("aes")
   const wide = flags.has("vaes") ? (flags.has("avx512f") ? "VAES with 512 bits" : "VAES with 256 bits") : "AES-NI"
+  const ublkDriver = driver(machine, "ublk_drv")
+  const recent = atLeast(machine.kernel, 6, 5)
+  const ublk = ublkDriver !== null && recent && machine.ringFault === null
   const nbd = driver(machine, "nbd")
   const nbdClient = machine.has("nbd-client")
   const fuse = machine.exists("/dev/fuse")
@@ -248,11 +251,29 @@ function machineChecks(machine: Machine): DoctorCheck[] {
       remedy: ringRemedy(machine.ringFault),
     },
     {
+      id: "ublk",
+      name: "ublk",
+      state: ublk ? "yes" : "info",
+      found:
+        ublkDriver === null ? "not in this kernel" : recent ? ublkDriver : `${ublkDriver}, of Linux ${machine.kernel}`,
+      means: ublk
+        ? "`tresor open --block` makes a block device, and `tresor mount` uses it"
+        : "`tresor mount` uses the kernel's NBD driver, or nbdfuse and a loop device",
+      remedy: ublk
+        ? null
+        : machine.ringFault !== null && ublkDriver !== null && recent
+          ? ringRemedy(machine.ringFault)
+          : "a kernel of Linux 6.5 or newer with ublk_drv",
+    },
+    {
       id: "nbd",
       name: "kernel NBD driver",
       state: nbd !== null && nbdClient ? "yes" : "info",
       found: nbd === null ? "not in this kernel" : nbdClient ? nbd : `${nbd}, but nbd-client is not installed`,
-      means: nbd !== null && nbdClient ? "`tresor mount` uses it" : "`tresor mount` uses nbdfuse and a loop device",
+      means:
+        nbd !== null && nbdClient
+          ? "`tresor mount` uses it where there is no ublk"
+          : "`tresor mount` uses nbdfuse and a loop device",
       remedy: nbd === null ? null : nbdClient ? null : "install nbd-client",
     },
     {

@@ -15,6 +15,8 @@ export interface MountRequest {
   readonly directory: string
   readonly socket: string
   readonly uri: string
+  /** Opened with --block: the block device, and nothing is to be attached. */
+  readonly block: boolean
   readonly size: number
   readonly sectorSize: number
   readonly readonly: boolean
@@ -27,8 +29,8 @@ export interface MountRequest {
 }
 
 export interface Mounted {
-  /** "nbd" and "loop" end in a mounted filesystem, "file" in a plaintext device file. */
-  readonly through: "nbd" | "loop" | "file"
+  /** "ublk", "nbd" and "loop" end in a mounted filesystem, "file" in a plaintext device file. */
+  readonly through: "ublk" | "nbd" | "loop" | "file"
   /** The block device, or the file. */
   readonly device: string
 }
@@ -168,8 +170,19 @@ export async function mountVolume(request: MountRequest): Promise<Mounted> {
       return { through: "file", device: await attachFuse(request, request.directory, request.name) }
     }
     let device: string
-    let through: "nbd" | "loop"
-    if (await nbdDriver()) {
+    let through: "ublk" | "nbd" | "loop"
+    if (request.block) {
+      device = request.uri
+      const block = request.mkfs === null ? await filesystemBlock(device) : null
+      if (deviceSector(request.sectorSize, block) !== request.sectorSize) {
+        throw new TresorError(
+          "MOUNT_SECTOR",
+          Exit.wrongDevice,
+          `Cannot mount ${request.path}: its filesystem has blocks of ${block} bytes, the block device sectors of ${request.sectorSize}; mount it with --nbd`,
+        )
+      }
+      through = "ublk"
+    } else if (await nbdDriver()) {
       device = await attachNbd(request, request.sectorSize)
       built({ kind: "nbd", device })
       const sector = deviceSector(request.sectorSize, request.mkfs === null ? await filesystemBlock(device) : null)

@@ -9,7 +9,7 @@ export function readHeader(path: string): string {
 /** Numbers of `#define NAME 1u`, of `(1 << 2)`, and of every member of an enum that says its value. */
 export function constantsIn(header: string): ReadonlyMap<string, number> {
   const constants = new Map<string, number>()
-  for (const [, name, value] of header.matchAll(/^#define ((?:TRESOR|SGX)_\w+)\s+(.+?)\s*$/gm)) {
+  for (const [, name, value] of header.matchAll(/^#define ((?:TRESOR|SGX|UBLK)_\w+)\s+(.+?)\s*$/gm)) {
     const number = /^\(?(\w+?)u?(?: << (\d+))?\)?$/.exec(value!)
     if (number !== null) constants.set(name!, Number(number[1]!.replace(/u$/, "")) * 2 ** Number(number[2] ?? 0))
   }

@@ -303,6 +303,7 @@ export class LegacyService implements DaemonVolume {
       disk: null,
       server: null,
       lease: null,
+      device: null,
       counters: this.counters(),
     }
   }

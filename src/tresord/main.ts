@@ -69,6 +69,8 @@ function readArguments(words: readonly string[], sent: unknown): Arguments {
 /** Where the plaintext is reached. */
 function placeOf(options: DaemonOptions, paths: RuntimePaths): { readonly socket: string; readonly uri: string } {
   switch (exportOf(options)) {
+    case "block":
+      return { socket: "", uri: `/dev/tresor/${options.name}` }
     case "kernel":
       return { socket: "", uri: `/dev/mapper/${options.name}` }
     case "vhost-user":

@@ -60,6 +60,7 @@ class Recorder implements DaemonVolume {
       disk: { engine: "threads", refusal: "EPERM", underWay: 1, deepest: 32, bound: 256, stranded: 0 },
       server: { state: "waiting", reason: "the NBD server does not answer" },
       lease: { name: "ceph:rbd/work", owner: "a:7:00", state: "held", seconds: 49, reason: null },
+      device: "/dev/ublkb0",
       counters: { reads: 3 },
     }
   }

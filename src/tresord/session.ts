@@ -20,7 +20,10 @@ import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume.ts"
 import type { Challenge, DaemonVolume } from "./service.ts"
 
-/** The plaintext side: served over NBD (volume.ts), or a dm-crypt mapping (src/mapping/volume.ts). */
+/**
+ * The plaintext side: served over NBD (volume.ts), a block device (src/block/volume.ts), or a dm-crypt mapping
+ * (src/mapping/volume.ts).
+ */
 export interface PlainVolume {
   readonly state: VolumeState
   /** Bytes. */
@@ -31,6 +34,8 @@ export interface PlainVolume {
   readonly counters: object
   readonly diskStatus?: VolumeStatus["disk"]
   readonly serverStatus?: VolumeStatus["server"]
+  /** Path of the kernel's block device; `null`: there is none now. */
+  readonly device?: string | null
   unlock(enclave: Enclave, handle: VolumeHandle): void | Promise<void>
   lock(): void | Promise<void>
   /** Its enclave may be lost: notices now what the next I/O would. */
@@ -140,6 +145,7 @@ export class Session implements DaemonVolume {
       disk: volume.diskStatus ?? null,
       server: volume.serverStatus ?? null,
       lease: parts.lease?.status ?? null,
+      device: volume.device ?? null,
       counters: this.counters(),
     }
   }
@@ -205,7 +211,7 @@ export class Session implements DaemonVolume {
         await volume.unlock(enclave, opened.handle)
       } catch (error) {
         // Closing has begun meanwhile: nobody else would wipe this handle.
-        enclave.closeVolume(opened.handle)
+        wipe(enclave, opened.handle)
         throw error
       }
       this.#unlocked = opened
@@ -300,6 +306,15 @@ export class Session implements DaemonVolume {
       }
     })()
     return this.#closed
+  }
+}
+
+/** Unless the volume has: it was given the key before it failed. */
+function wipe(enclave: Enclave, handle: VolumeHandle): void {
+  try {
+    enclave.closeVolume(handle)
+  } catch (error) {
+    if (!(error instanceof TresorError && error.code === "ENCLAVE_HANDLE")) throw error
   }
 }
 

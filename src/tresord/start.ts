@@ -110,6 +110,26 @@ async function toMachines(options: Asked, uuid: string, segment: Segment, undo: 
   }
 }
 
+async function asBlock(options: Asked, uuid: string, segment: Segment, undo: Undo): Promise<Served> {
+  const { BlockVolume } = await import("../block/volume.ts")
+  const { name, path, readonly, direct, owner, at, warn } = options
+  const volume = await BlockVolume.open({
+    name,
+    path,
+    uuid,
+    segment,
+    readOnly: readonly,
+    direct,
+    owner,
+    ...at,
+    discards: options.allowDiscards,
+    lockGraceMs: options.grace === null ? null : options.grace * 1000,
+    warn,
+  })
+  undo.push(() => volume.close())
+  return { volume, stopServing: async () => {} }
+}
+
 async function asMapping(options: SessionOptions, uuid: string, segment: Segment): Promise<Served> {
   const { KernelVolume } = await import("../mapping/volume.ts")
   const { name, path, readonly, allowDiscards: discards, warn } = options
@@ -119,6 +139,8 @@ async function asMapping(options: SessionOptions, uuid: string, segment: Segment
 
 function serve(options: Asked, uuid: string, segment: Segment, undo: Undo): Promise<Served> {
   switch (exportOf(options)) {
+    case "block":
+      return asBlock(options, uuid, segment, undo)
     case "kernel":
       return asMapping(options, uuid, segment)
     case "vhost-user":

@@ -6,7 +6,8 @@ import { type OpenStoreOptions, openStore } from "../store/open.ts"
 import type { Store } from "../store/store.ts"
 import { Volume, type VolumeOptions } from "./volume.ts"
 
-export type OpenVolumeOptions = OpenStoreOptions & Pick<VolumeOptions, "discards" | "lockGraceMs">
+export type OpenVolumeOptions = OpenStoreOptions &
+  Pick<VolumeOptions, "discards" | "lockGraceMs" | "lossGraceMs" | "pastCache">
 
 /** Throws TresorError STORE_UNFIT, SEGMENT_OUTSIDE (exit 4), and as openStore. */
 export async function openVolumeOn(path: string, segment: Segment, options: OpenVolumeOptions): Promise<Volume> {
@@ -39,6 +40,8 @@ function over(store: Store, path: string, segment: Segment, options: OpenVolumeO
       readOnly: options.readOnly,
       ...(options.discards !== undefined && { discards: options.discards }),
       ...(options.lockGraceMs !== undefined && { lockGraceMs: options.lockGraceMs }),
+      ...(options.lossGraceMs !== undefined && { lossGraceMs: options.lossGraceMs }),
+      ...(options.pastCache !== undefined && { pastCache: options.pastCache }),
     })
   } catch (error) {
     if (!(error instanceof IoError)) throw error

@@ -39,8 +39,10 @@ export interface VolumeOptions {
   readonly discards?: boolean
   /** Limit of the time I/O waits after `lock`; default: none. */
   readonly lockGraceMs?: number | null
-  /** How long I/O waits for a new enclave after the loss of one; default 30 s. */
-  readonly lossGraceMs?: number
+  /** How long I/O waits for a new enclave after the loss of one; default 30 s, `null`: for ever. */
+  readonly lossGraceMs?: number | null
+  /** Transfers go past the page cache, where the store has a way past it. */
+  readonly pastCache?: boolean
   /** How long `close` waits for requests in work, with the keys held; default 10 s. */
   readonly closeGraceMs?: number
   /** And after that, without keys, for the store to flush, and to close; default 60 s each. */
@@ -136,7 +138,8 @@ export class Volume {
 
   #describe(): void {
     const { disk, fd } = this.#store
-    disk?.native.describe(this.#options.offset, this.#size, this.sectorSize, this.readOnly, fd === null)
+    const past = fd === null || this.#options.pastCache === true
+    disk?.native.describe(this.#options.offset, this.#size, this.sectorSize, this.readOnly, past)
   }
 
   #become(state: VolumeState): void {
@@ -176,7 +179,8 @@ export class Volume {
     if (this.#key === null || this.#key.enclave.alive) return
     this.#key = null
     this.#withdraw()
-    this.#wait(this.#options.lossGraceMs ?? 30_000)
+    const { lossGraceMs = 30_000 } = this.#options
+    this.#wait(lossGraceMs)
   }
 
   #wait(graceMs: number | null): void {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -50,6 +51,8 @@ static struct {
 } state = { .fault = FAULT_NONE };
 
 struct refusals refusals;
+void (*faults_command)(struct uring *ring, struct io_uring_sqe *entry);
+int32_t (*faults_commanded)(const struct uring *ring, uint64_t user_data, int32_t result);
 
 static void plan(enum fault fault)
 {
@@ -317,6 +320,9 @@ int __wrap_uring_enter(struct uring *ring, unsigned wait)
 	default:
 		break;
 	}
+	for (unsigned i = head; faults_command != NULL && i != some; i++)
+		if (entry_at(ring, i)->opcode == IORING_OP_URING_CMD)
+			faults_command(ring, entry_at(ring, i));
 	ring->tail = some;
 	error = __real_uring_enter(ring, fault == FAULT_NONE ? wait : 0);
 	/* What the kernel left by itself is noted again when it is taken: no test makes it do so. */
@@ -331,10 +337,18 @@ const struct io_uring_cqe *__wrap_uring_peek(const struct uring *ring)
 		const struct disk_io *io;
 		struct fault_hit request;
 
-		if (end == NULL || (end->user_data & 1) || end->user_data == 0)
+		if (end == NULL)
 			return end;
 		if (end == looked_at)
 			return &changed;
+		if ((end->user_data & 1) || end->user_data == 0) {
+			if (faults_commanded == NULL)
+				return end;
+			changed = *end;
+			changed.res = faults_commanded(ring, end->user_data, end->res);
+			looked_at = end;
+			return &changed;
+		}
 		if (paused())
 			return NULL;
 		io = (const struct disk_io *)(uintptr_t)end->user_data;
@@ -537,6 +551,16 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 	return __real_pthread_create(thread, attributes, run, argument);
 }
 
+/* GCC 12's TSan knows pthread_join(3) only. */
+int __wrap_pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock, const struct timespec *deadline);
+
+int __wrap_pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock, const struct timespec *deadline)
+{
+	(void)clock;
+	(void)deadline;
+	return pthread_join(thread, result);
+}
+
 int __wrap_eventfd(unsigned count, int flags)
 {
 	if (refusals.eventfd == 0)
@@ -553,6 +577,8 @@ int __wrap_open(const char *path, int flags, ...)
 	va_start(list, flags);
 	mode = va_arg(list, unsigned);
 	va_end(list);
+	if (refusals.control && strcmp(path, "/dev/ublk-control") == 0)
+		return memfd_create("ublk-control", MFD_CLOEXEC);
 	if (refusals.reopen == 0 || strncmp(path, "/proc/self/fd/", 14) != 0)
 		return __real_open(path, flags, mode);
 	errno = refusals.reopen;

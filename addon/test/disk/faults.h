@@ -85,9 +85,17 @@ unsigned faults_cached_writes(void);
 /* Each pwritev sleeps that long. */
 void faults_slow_writes(unsigned ms);
 
+/*
+ * Commands of io_uring for a driver that is not there: the entry, before the kernel has it, to be made into
+ * another; and what its completion, or any other that is not a disk's, is said to have answered. Or NULL.
+ */
+extern void (*faults_command)(struct uring *ring, struct io_uring_sqe *entry);
+extern int32_t (*faults_commanded)(const struct uring *ring, uint64_t user_data, int32_t result);
+
 /* What system calls are refused with; 0: they are not. */
 struct refusals {
 	int setup, probe, files, buffers, cancel, cachestat, thread, eventfd, reopen;
+	bool control;	/* /dev/ublk-control opens, and is nothing */
 	bool cached, uncached;	/* what cachestat(2) says, whatever is */
 	unsigned threads;	/* that start before `thread` is given */
 };

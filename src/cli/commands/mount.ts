@@ -7,6 +7,7 @@ import { runtimeRoot } from "../../control/runtime-root.ts"
 import { describeHolders } from "../../mount/holders.ts"
 import { readRecords } from "../../mount/layers.ts"
 import { type Filesystem, isMountPoint, mountVolume, unmount } from "../../mount/mount.ts"
+import { isNbdUri } from "../../nbd/uri.ts"
 import { out } from "../output/output.ts"
 import { type OpenWords, openVolume } from "./open.ts"
 
@@ -14,6 +15,7 @@ interface MountOptions extends OpenWords {
   readonly name?: string
   readonly mkfs?: Filesystem
   readonly force?: true
+  readonly nbd?: true
   readonly connections: number
 }
 
@@ -28,6 +30,15 @@ function chooseName(root: string, path: string): string {
     const name = n === 1 ? base : `${base}-${n}`
     if (!isLive(readState(root, name))) return name
   }
+}
+
+const WAYS = { ublk: "ublk", nbd: "the NBD driver", loop: "nbdfuse and a loop device" }
+
+/** The fastest way, where this machine has it. */
+async function canBlock(path: string): Promise<boolean> {
+  if (process.getuid!() !== 0 || isNbdUri(path)) return false
+  const { ublkFault } = await import("../../block/control.ts")
+  return (await ublkFault()) === null
 }
 
 /** Closes a volume that may be closed already. */
@@ -57,7 +68,8 @@ export async function mount(path: string, dir: string, options: MountOptions): P
     )
   }
   const root = runtimeRoot()
-  const volume = await openVolume(path, options.name ?? chooseName(root, path), options)
+  const block = options.nbd !== true && (await canBlock(path))
+  const volume = await openVolume(path, options.name ?? chooseName(root, path), { ...options, block })
   const { through, device } = await mountVolume({
     root,
     name: volume.name,
@@ -65,6 +77,7 @@ export async function mount(path: string, dir: string, options: MountOptions): P
     directory,
     socket: volume.socket,
     uri: volume.uri,
+    block,
     size: volume.size,
     sectorSize: volume.sectorSize,
     readonly: volume.readonly,
@@ -76,7 +89,7 @@ export async function mount(path: string, dir: string, options: MountOptions): P
   out.line(
     through === "file"
       ? `${device} is the decrypted device, as a file; mounting its filesystem needs root: run the same command with sudo.`
-      : `${volume.path} is mounted on ${directory} (${volume.name}, ${device}).`,
+      : `${volume.path} is mounted on ${directory} (${volume.name}, ${device} by ${WAYS[through]}).`,
   )
 }
 

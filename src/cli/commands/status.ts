@@ -107,6 +107,7 @@ export async function status(name: string, options: { readonly json?: true }): P
         ["path", volume.path],
         ...lostPaths(volume).map(({ path, fate }) => [shade("bad", "warning"), FATES[fate](path)] as const),
         ["uri", volume.uri],
+        ...(volume.device === null ? [] : [["device", volume.device] as const]),
         ["uuid", volume.uuid],
         ...(volume.label === "" ? [] : [["label", volume.label] as const]),
         [

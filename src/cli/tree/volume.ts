@@ -50,6 +50,7 @@ export function volumeCommands(program: TresorCommand): void {
     .header()
     .enclave()
     .option("--locked", "start locked; give the passphrase later with `tresor setkey`")
+    .option("--block", "make it a block device, /dev/tresor/NAME (root; Linux 6.5 or newer)")
     .option("--vhost-user", "serve it to a virtual machine as a vhost-user-blk disk instead")
     .option("--kernel", "map it as /dev/mapper/NAME through tresor.ko")
     .option(
@@ -111,6 +112,7 @@ export function volumeCommands(program: TresorCommand): void {
     .option("--name <name>", "name for the open volume (default: name of the file)")
     .addOption(new Option("--mkfs <type>", "make a filesystem before mounting").choices(["ext4", "xfs", "btrfs"]))
     .option("--force", "with --mkfs: overwrite existing data")
+    .option("--nbd", "use the kernel's NBD driver (or nbdfuse), even where ublk is available")
     .option("-C, --connections <n>", "number of NBD connections of the kernel's driver", integer(1, 16), 4)
     .secrets()
     .opening()

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Serves a ublk device (abi/ublk.h) from a volume: a thread a queue, each with requests of its own under way on
+ * the disk, through the enclave. A request's data stay with the kernel until there is a key and memory for them.
+ */
+#ifndef TRESOR_UBLK_SERVER_H
+#define TRESOR_UBLK_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi/ublk.h"
+#include "addon/disk/plain.h"
+
+/* Bytes of the longest request that is served. */
+#define UBLK_REQUEST_SIZE	(128u * 1024u)
+#define UBLK_QUEUES_MOST	32u
+#define UBLK_DEPTH_MOST		128u
+
+enum ublk_mode {
+	UBLK_SERVE,
+	UBLK_HOLD,	/* what needs the key waits, with the kernel; plaintext is wiped */
+	UBLK_FAIL,	/* what needs the key ends with EIO, also what waits */
+};
+
+struct ublk_options {
+	int device;		/* /dev/ublkcN, opened; duplicated */
+	uint32_t queues;	/* as the device has them, 1 to UBLK_QUEUES_MOST */
+	uint32_t depth;		/* 1 to UBLK_DEPTH_MOST */
+	bool discards;
+};
+
+/* Called by the threads. */
+struct ublk_listener {
+	/* A request found no key although it was to be served. It waits until the mode is set, to the same if need be. */
+	void (*starved)(void *context);
+	/* A thread has ended and nobody asked it to; errno, 0: the device was stopped. */
+	void (*ended)(void *context, int error);
+	void *context;
+};
+
+struct ublk_counters {
+	uint64_t reads, writes, flushes, discards;
+	uint64_t bytes_read, bytes_written;
+	uint64_t errors;
+	uint64_t waiting;	/* now: for a key */
+};
+
+struct ublk_server;
+
+/*
+ * Every tag is fetched, and START_DEV may follow. With a reference to the volume. The listener is called until
+ * ublk_server_stop has returned. NULL with errno.
+ */
+struct ublk_server *ublk_server_open(struct plain_volume *volume, const struct ublk_options *options,
+				     const struct ublk_listener *listener);
+void ublk_server_set_mode(struct ublk_server *server, enum ublk_mode mode);
+struct ublk_counters ublk_server_counters(const struct ublk_server *server);
+/*
+ * Idempotent. Threads end: at once, and what is not answered is the next server's; or they have, since the device was
+ * stopped. Waits for them, not for ever; afterwards the device is closed.
+ */
+void ublk_server_stop(struct ublk_server *server);
+/* Stopped. What a thread that hangs uses stays. */
+void ublk_server_free(struct ublk_server *server);
+
+#endif

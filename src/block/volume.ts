@@ -1,0 +1,321 @@
+/**
+ * The plaintext side of a volume as a block device of the kernel's, by ublk: /dev/tresor/NAME. It appears with the
+ * first unlock; a device that a killed tresord left behind is taken over, and its I/O goes on where it stopped.
+ */
+import { createHash } from "node:crypto"
+import { constants } from "node:fs"
+import { type FileHandle, open } from "node:fs/promises"
+import { Exit, TresorError } from "../base/errors.ts"
+import { serial } from "../base/serial.ts"
+import type { Enclave, VolumeHandle } from "../enclave/types.ts"
+import type { Segment } from "../luks2/types.ts"
+import type { Mode, ServerCounters } from "../native/ublk.ts"
+import { isNbdUri } from "../nbd/uri.ts"
+import type { DiskStatus } from "../store/disk.ts"
+import type { OpenStoreOptions } from "../store/open.ts"
+import { openVolumeOn } from "../volume/open.ts"
+import type { Volume, VolumeState } from "../volume/volume.ts"
+import { canResize, deleteDevice, findDevices, type Info, stopDevice, ublkFault } from "./control.ts"
+import { type DeviceOptions, isRemains, UblkDevice } from "./device.ts"
+import { hasLinear, Linear } from "./linear.ts"
+import { announce, checkLink, linkOf, makeLink, removeLink } from "./link.ts"
+
+export interface BlockVolumeOptions extends OpenStoreOptions {
+  readonly name: string
+  readonly path: string
+  /** Of the volume. */
+  readonly uuid: string
+  readonly segment: Segment
+  readonly discards: boolean
+  /** How long I/O waits while locked; `null`: for ever. */
+  readonly lockGraceMs: number | null
+  readonly warn: (message: string, facts: Record<string, unknown>) => void
+}
+
+const MODES: Readonly<Record<VolumeState, keyof typeof Mode>> = {
+  ready: "serve",
+  locked: "hold",
+  failed: "fail",
+  closing: "fail",
+  closed: "fail",
+}
+
+/** The device's, in 64 bits that the kernel keeps: half of them the name's, half the volume's. */
+function markOf(name: string, uuid: string): bigint {
+  const half = (text: string) => BigInt(createHash("sha256").update(text).digest().readUInt32LE(0))
+  return (half(`name ${name}`) << 32n) | half(`uuid ${uuid}`)
+}
+
+function sum(a: ServerCounters | null, b: ServerCounters | null): ServerCounters | null {
+  if (a === null || b === null) return a ?? b
+  const names = Object.keys(a) as (keyof ServerCounters)[]
+  return Object.fromEntries(names.map((name) => [name, a[name] + b[name]])) as unknown as ServerCounters
+}
+
+export class BlockVolume {
+  readonly #options: BlockVolumeOptions
+  readonly #volume: Volume
+  #device: UblkDevice | null = null
+  /** Over the device, which cannot change its size; `null`: it can, or there is no dmsetup. */
+  #linear: Linear | null = null
+  /** Of devices that are gone. */
+  #counted: ServerCounters | null = null
+  /** One change of the device at a time. */
+  readonly #queue = serial()
+  /** What was written to the device did not all reach the volume. */
+  #unwritten: Error | null = null
+
+  private constructor(options: BlockVolumeOptions, volume: Volume) {
+    this.#options = options
+    this.#volume = volume
+    volume.onChange(() => this.#device?.setMode(MODES[volume.state]))
+  }
+
+  /**
+   * Claims the store, as a volume over NBD does; the device comes with the first unlock. Throws USAGE, NOT_ROOT,
+   * BLOCK_UNAVAILABLE, BLOCK_EXISTS, and as openVolumeOn.
+   */
+  static async open(options: BlockVolumeOptions): Promise<BlockVolume> {
+    const { name, path, segment } = options
+    const refuse = (code: "USAGE" | "NOT_ROOT" | "BLOCK_UNAVAILABLE", fact: string) => {
+      const exit = code === "USAGE" ? Exit.badArguments : code === "NOT_ROOT" ? Exit.denied : Exit.wrongDevice
+      return new TresorError(code, exit, `Cannot open ${path} with --block: ${fact}`)
+    }
+    if (isNbdUri(path)) throw refuse("USAGE", "it is neither a file nor a block device; open it over NBD")
+    if (process.getuid!() !== 0)
+      throw refuse("NOT_ROOT", "block devices are root's alone; run as root, or open it over NBD")
+    checkLink(name)
+    const fault = await ublkFault()
+    if (fault !== null) throw refuse("BLOCK_UNAVAILABLE", `${fault.fact}; ${fault.remedy}, or open it over NBD`)
+    const { lockGraceMs } = options
+    const volume = await openVolumeOn(path, segment, {
+      ...options,
+      pastCache: true,
+      // As long as for a lock: a file system does not forgive an error.
+      lossGraceMs: lockGraceMs,
+    })
+    return new BlockVolume(options, volume)
+  }
+
+  get state(): VolumeState {
+    return this.#volume.state
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#device?.size ?? this.#volume.size
+  }
+
+  get sectorSize(): number {
+    return this.#volume.sectorSize
+  }
+
+  get readOnly(): boolean {
+    return this.#volume.readOnly
+  }
+
+  get discards(): boolean {
+    return this.#volume.discards
+  }
+
+  get counters(): Record<string, number> {
+    return { ...sum(this.#counted, this.#device?.counters ?? null) }
+  }
+
+  get diskStatus(): DiskStatus | null {
+    return this.#volume.diskStatus
+  }
+
+  /** The kernel's name of the device; `null`: there is none now. */
+  get device(): string | null {
+    return this.#device?.path ?? null
+  }
+
+  onChange(listener: () => void): () => void {
+    return this.#volume.onChange(listener)
+  }
+
+  /** Gives the key, and makes the device or takes it over; I/O that waits goes on. */
+  unlock(enclave: Enclave, handle: VolumeHandle): Promise<void> {
+    return this.#queue(async () => {
+      this.#volume.unlock(enclave, handle)
+      if (this.#device !== null) return
+      try {
+        await this.#appear()
+      } catch (error) {
+        this.#volume.lock()
+        throw error
+      }
+    })
+  }
+
+  #deviceOptions(size: number): DeviceOptions {
+    const { name, uuid, warn } = this.#options
+    const disk = this.#volume.storeDisk
+    if (disk === null) throw new Error("a file without transfers")
+    return {
+      disk: disk.native,
+      sectorSize: this.sectorSize,
+      size,
+      readOnly: this.readOnly,
+      discards: this.discards,
+      mark: markOf(name, uuid),
+      onStarved: () => this.#starved(),
+      onEnded: (errno: string) => warn("the block device is not served any more", { name, errno }),
+    }
+  }
+
+  async #appear(): Promise<void> {
+    const { name, uuid, warn } = this.#options
+    const options = this.#deviceOptions(this.#volume.size)
+    const over = !(await canResize()) && hasLinear()
+    const found = over ? await Linear.find(uuid, name, this.readOnly) : null
+    const standing = await this.#leftBehind(await findDevices(options.mark), found?.below ?? (() => true))
+    if (standing === null) {
+      this.#device = await UblkDevice.create(options, (path) => over || announce(name, path))
+    } else {
+      this.#device = await UblkDevice.recover(standing, options)
+      warn("took over the block device of a tresord that was killed", { device: this.#device.path })
+    }
+    const { path, size } = this.#device
+    if (found !== null) await found.linear.resume()
+    this.#linear = found?.linear ?? (over ? await Linear.create(uuid, name, path, size, this.readOnly) : null)
+    makeLink(name, this.#visible)
+  }
+
+  /** The one that is in use; others, of a resize or a start that was not ended, are removed. */
+  async #leftBehind(all: readonly Info[], used: (device: string) => boolean): Promise<Info | null> {
+    let standing: Info | null = null
+    for (const info of all) {
+      if (!isRemains(info) && used(`/dev/ublkb${info.dev_id}`)) {
+        standing = info
+        continue
+      }
+      if (!isRemains(info)) await stopDevice(info.dev_id)
+      await deleteDevice(info.dev_id)
+    }
+    return standing
+  }
+
+  /** What the link leads to. */
+  get #visible(): string {
+    return this.#linear?.path ?? this.#device!.path
+  }
+
+  /** Its enclave may be lost: notices now what the next I/O would. */
+  lost(): void {
+    this.#volume.lost()
+  }
+
+  /** A request found no key: the enclave is lost, or was replaced meanwhile. */
+  #starved(): void {
+    this.#volume.lost()
+    this.#device?.setMode(MODES[this.#volume.state])
+  }
+
+  /** Wipes the key; I/O waits in the kernel. */
+  lock(): void {
+    this.#volume.lock()
+  }
+
+  /** After the store has grown; the new size in bytes. */
+  resize(): Promise<number> {
+    return this.#queue(async () => {
+      const size = await this.#volume.resize()
+      const device = this.#device
+      if (device === null || device.size === size) return size
+      if (this.#linear !== null) await this.#replace(device, this.#linear, size)
+      else if (await canResize()) await device.resize(size)
+      else {
+        const { name } = this.#options
+        throw new TresorError(
+          "TOOL_MISSING",
+          Exit.badArguments,
+          `Cannot resize ${name} while it is open: this kernel's ublk has no resize; install dmsetup, close and open it`,
+        )
+      }
+      return size
+    })
+  }
+
+  /** A device of the new size takes the place of the old one below the mapping. */
+  async #replace(old: UblkDevice, linear: Linear, size: number): Promise<void> {
+    if (this.#volume.state !== "ready") {
+      const { name } = this.#options
+      throw new TresorError(
+        "VOLUME_LOCKED",
+        Exit.busy,
+        `Cannot resize ${name}: it is locked; \`tresor setkey ${name}\` first`,
+      )
+    }
+    const next = await UblkDevice.create(this.#deviceOptions(size), () => {})
+    try {
+      await linear.swap(next.path, size)
+    } catch (error) {
+      await next.remove()
+      throw error
+    }
+    this.#device = next
+    this.#counted = sum(this.#counted, old.counters)
+    await old.remove()
+  }
+
+  /** Removes the device, after what was written to it is with the volume. Throws BLOCK_IN_USE (exit 5), and goes on serving. */
+  release(): Promise<void> {
+    return this.#queue(() => this.#disappear())
+  }
+
+  async #disappear(): Promise<void> {
+    const device = this.#device
+    if (device === null) return
+    const { name } = this.#options
+    const claim = await this.#claim()
+    try {
+      // Of what is locked nothing can be written: it is told as lost.
+      if (this.#volume.state !== "ready") device.setMode("fail")
+      if (!this.readOnly) await claim.sync()
+    } catch (error) {
+      this.#unwritten = error as Error
+    } finally {
+      // A mapping is not removed while it is open; the device is kept from others by it until then.
+      if (this.#linear !== null) await claim.close()
+    }
+    const visible = this.#visible
+    await this.#linear?.remove()
+    this.#linear = null
+    removeLink(name, visible)
+    await claim.close()
+    this.#counted = sum(this.#counted, device.counters)
+    this.#device = null
+    await device.remove()
+  }
+
+  /** Nobody mounts it from here on. */
+  async #claim(): Promise<FileHandle> {
+    try {
+      return await open(this.#visible, constants.O_RDONLY | constants.O_EXCL)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EBUSY") throw error
+      const { name } = this.#options
+      throw new TresorError(
+        "BLOCK_IN_USE",
+        Exit.busy,
+        `Cannot close ${name}: ${linkOf(name)} (${this.#visible}) is in use; unmount it first`,
+      )
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#queue(async () => {
+      try {
+        await this.#disappear()
+      } finally {
+        // In use, or it cannot be removed: it waits for the next tresord.
+        this.#device?.leave()
+        this.#device = null
+        await this.#volume.close()
+      }
+      if (this.#unwritten !== null) throw this.#unwritten
+    })
+  }
+}

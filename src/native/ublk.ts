@@ -1,0 +1,43 @@
+/** Block devices by the kernel's ublk; addon/ublk. */
+import { addon } from "./addon.ts"
+import type { NativeDisk } from "./disk.ts"
+
+export type NativeServer = object & { readonly __ublk: true }
+
+/** What needs the key, while there is none: "hold" leaves it with the kernel, "fail" ends it with EIO. */
+export const Mode = { serve: 0, hold: 1, fail: 2 } as const
+
+/** "starved": a request found no key. "ended": a queue has; an errno's name, or "" when the device was stopped. */
+export type Told = (what: "starved" | "ended", errno: string) => void
+
+export interface ServerCounters {
+  readonly reads: number
+  readonly writes: number
+  readonly flushes: number
+  readonly discards: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
+  readonly errors: number
+  /** Now, for a key. */
+  readonly waiting: number
+}
+
+interface UblkFunctions {
+  /** The payload as it is afterwards; rejects with an errno's name as `code`. */
+  ublkControl(operation: number, id: number, data: number, payload: Uint8Array): Promise<Uint8Array>
+  /** Every tag is fetched when it returns. `device`: descriptor of /dev/ublkcN, the caller's. */
+  ublkOpen(
+    disk: NativeDisk,
+    device: number,
+    queues: number,
+    depth: number,
+    discards: boolean,
+    onEvent: Told,
+  ): NativeServer
+  ublkSetMode(server: NativeServer, mode: number): void
+  ublkCounters(server: NativeServer): ServerCounters
+  /** Threads end; requests not answered are the next server's. */
+  ublkStop(server: NativeServer): void
+}
+
+export const ublk = addon as unknown as UblkFunctions
