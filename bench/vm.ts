@@ -66,7 +66,7 @@ const TESTS = [
   "hdparm-t",
   "hdparm-T",
 ]
-const VARIANTS = ["loop", "null-4096", "aes-512", "copy-4096", "tresor-512", "tresor-4096"]
+const VARIANTS = ["loop", "null-4096", "aes-512", "copy-4096", "tresor-512", "tresor-4096", "nbd-4096", "ublk-4096"]
 const cell = (value: number | null) => (value === null ? "-" : value.toFixed(2)).padStart(13)
 process.stdout.write(
   `\nShare of dm-crypt's aes-xts on 4096-byte sectors, medians of ${rounds} rounds, Linux ${kernel.release}, -cpu ${values.cpu}\n\n`,

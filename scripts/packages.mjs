@@ -94,6 +94,8 @@ const integration = {
 const vm = {
   ...unit,
   "qemu-system-x86": () => onPath("qemu-system-x86_64"),
+  "qemu-utils": () => onPath("qemu-io"),
+  "xz-utils": () => onPath("xz"),
   "linux-image-amd64": () => works("sh", ["-c", "ls /boot/vmlinuz-6.1.*-amd64"]),
   "linux-headers-amd64": () => works("sh", ["-c", "ls -d /lib/modules/6.1.*-amd64/build/Makefile"]),
   "busybox-static": () => onPath("busybox"),

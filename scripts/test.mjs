@@ -5,7 +5,7 @@
  *   npm test                  everything
  *   npm run test:unit         static checks, pure code, enclave sources on the host (under a minute)
  *   npm run test:integration  against cryptsetup, qemu, libnbd, fio, nbdkit and the kernel
- *   npm run test:vm           the kernel module in a virtual machine
+ *   npm run test:vm           the kernel module and ublk in virtual machines
  *
  * Closes with one line "N passed, N failed"; exits 1 when anything failed or nothing ran.
  */

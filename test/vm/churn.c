@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { LONGEST = 128 << 10, BLOCK = 4096 };
+enum { LONGEST = 64 << 10, BLOCK = 4096 };
 
 static uint64_t state;
 static unsigned char *model, *buffer;

@@ -52,7 +52,7 @@ tidy() {
 check() {
 	local name=$1 started=$SECONDS
 	shift
-	echo "$((SECONDS + ${check_seconds:-300})) $name" >"$work/running"
+	echo "$((SECONDS + ${check_seconds:-600})) $name" >"$work/running"
 	if "$@" >"$work/output" 2>&1; then
 		say "ok $name"
 	else
@@ -132,7 +132,7 @@ ext4_churn() { # DEVICE
 	local seed status
 	seed=$((RANDOM * 32768 + RANDOM))
 	echo "seed $seed"
-	build/vm/churn /mnt/churn 6291456 1500 $seed
+	build/vm/churn /mnt/churn 4194304 1000 $seed
 	status=$?
 	umount /mnt && e2fsck -fn "$1" && return $status
 }

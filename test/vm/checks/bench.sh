@@ -2,9 +2,9 @@
 # hits all of them. "bench VARIANT TEST VALUE": MB/s, or bytes/s for netlink.
 rounds=$(sed -n 's/.*tresor\.rounds=\([0-9]*\).*/\1/p' /proc/cmdline)
 rmmod brd
-modprobe brd rd_nr=7 rd_size=49152
+modprobe brd rd_nr=8 rd_size=49152
 
-variants="loop null-4096 aes-512 aes-4096 copy-4096 tresor-512 tresor-4096"
+variants="loop null-4096 aes-512 aes-4096 copy-4096 tresor-512 tresor-4096 nbd-4096 ublk-4096"
 
 measure() { # VARIANT TEST FIO-ARGUMENTS...
 	local variant=$1 test=$2 result
@@ -24,7 +24,7 @@ bench_set_up() {
 	copy=$(random_hex 32)
 	start_ringd --key "$copy:$(random_hex 64)" --copy || return
 	tresor_table "$copy" 4096 /dev/ram3 | dmsetup create copy-4096 || return
-	bench_daemon
+	bench_daemon && bench_volumes
 }
 aes_table() { echo "0 98304 crypt aes-xts-plain64 $(random_hex 64) 0 $2 0 1 sector_size:$1"; }
 tresor_table() { echo "0 98304 crypt capi:xts(tresor)-plain64 $1 0 $3 0 1 sector_size:$2"; }
@@ -38,6 +38,14 @@ bench_daemon() {
 			--key-file "$work/bench-key" /dev/ram$device tresor-$sector || return
 		device=$((device + 1))
 	done
+}
+# The same without a module of ours: the kernel's NBD client, and ublk.
+bench_volumes() {
+	local pass="$work/bench-key" device
+	for device in 6 7; do format /dev/ram$device "$pass" 4096 || return; done
+	modprobe nbd && tresor open /dev/ram6 nbd --key-file "$pass" && nbd-client -unix /run/tresor/nbd/nbd.sock /dev/nbd0 -C 2 &&
+		ln -s /dev/nbd0 /dev/mapper/nbd-4096 &&
+		tresor open /dev/ram7 ublk --block --key-file "$pass" && ln -s /dev/tresor/ublk /dev/mapper/ublk-4096
 }
 bench_rounds() {
 	local round variant
@@ -66,7 +74,7 @@ netlink_round() {
 # What the original's docu/performance_analysis.md ran.
 bench_original() {
 	local variant
-	for variant in loop aes-4096 tresor-512 tresor-4096; do
+	for variant in loop aes-4096 tresor-512 tresor-4096 nbd-4096 ublk-4096; do
 		say "bench $variant dd-write $(dd if=/dev/zero of=/dev/mapper/$variant bs=1M count=40 conv=fdatasync 2>&1 |
 			awk '/copied/ { print $1 / $(NF-3) / 1e6 }')"
 		hdparm -tT /dev/mapper/$variant | awk -v v=$variant '
@@ -75,7 +83,9 @@ bench_original() {
 }
 bench_clean_up() {
 	local variant
-	for variant in $variants; do dmsetup remove --retry $variant || return; done
+	rm /dev/mapper/nbd-4096 /dev/mapper/ublk-4096
+	nbd-client -d /dev/nbd0 && tresor close nbd && tresor close ublk || return
+	for variant in $variants; do [[ $variant = @(nbd|ublk)-* ]] || dmsetup remove --retry $variant || return; done
 	stop_ringd && stop_legacy && losetup -d /dev/loop6
 }
 check "bench: mappings" bench_set_up

@@ -123,13 +123,13 @@ taken_for_dead() {
 
 # ---- LUKS2 volumes ----
 
-luks_equal() { # SECTOR: written by us, read by cryptsetup, and the other way round
+luks_equal() { # SECTOR: written by cryptsetup, read by us, and the other way round in one open
 	blank /dev/ram0
-	format /dev/ram0 "$work/pass" "$1" && open_kernel /dev/ram0 work "$work/pass" && put work && same work &&
-		tresor close work && [ ! -e /dev/mapper/work ] &&
-		cryptsetup open --key-file "$work/pass" /dev/ram0 stock && same stock &&
-		dd if=/dev/zero of=/dev/mapper/stock bs=1M count=8 oflag=direct status=none && put stock && cryptsetup close stock &&
-		open_kernel /dev/ram0 work "$work/pass" && same work && tresor close work
+	format /dev/ram0 "$work/pass" "$1" && cryptsetup open --key-file "$work/pass" /dev/ram0 stock && put stock && cryptsetup close stock &&
+		open_kernel /dev/ram0 work "$work/pass" && same work && dd if=/dev/zero of=/dev/mapper/work bs=1M count=8 oflag=direct status=none &&
+		dd if="$work/data" of=/dev/mapper/work bs=1M seek=8 oflag=direct status=none && tresor close work && [ ! -e /dev/mapper/work ] &&
+		cryptsetup open --key-file "$work/pass" /dev/ram0 stock && cmp -n 8388608 /dev/mapper/stock /dev/zero &&
+		dd if=/dev/mapper/stock bs=1M skip=8 count=8 iflag=direct status=none | cmp - "$work/data" && cryptsetup close stock
 }
 luks_wrong_passphrase() {
 	open_kernel /dev/ram0 work "$work/pass-b"

@@ -1,0 +1,132 @@
+# A block device without a module of ours: `tresor open --block`, on a kernel that has ublk_drv.
+source test/vm/block.sh
+head -c 8M /dev/urandom >"$work/data"
+put() { dd if="$work/data" of="$1" bs=1M oflag=direct status=none; }
+same() { dd if="$1" bs=1M count=8 iflag=direct status=none | cmp - "$work/data"; }
+stock() { cryptsetup open --key-file "$work/block-pass" "$1" stock; }
+flushes_of() { awk '{ print $16 }' "/sys/block/$1/stat"; } # DRIVE: how many it has completed
+what_is_left() { ls /dev/tresor /run/tresor; ls /dev /dev/mapper | grep -E '^ublk[bc]|^tresor'; pgrep -af '^tresord'; losetup -a; }
+
+block_open() { # SECTOR STORE NAME [MORE...]: what cryptsetup wrote is read
+	format "$2" "$work/block-pass" "$1" && stock "$2" && put /dev/mapper/stock && cryptsetup close stock &&
+		open_block "$2" "${@:3}" && [ "$(blockdev --getss "$(node "$3")")" = "$1" ] && same "$(node "$3")"
+}
+block_wrong_passphrase() {
+	local before
+	before=$(what_is_left 2>/dev/null)
+	format /dev/ram1 "$work/block-pass" 512 && printf another >"$work/other-pass" || return
+	tresor open /dev/ram1 other --block --key-file "$work/other-pass"
+	[ $? = 2 ] && [ "$(what_is_left 2>/dev/null)" = "$before" ]
+}
+block_two() {
+	dd if=/dev/zero of="$(node two)" bs=1M count=8 oflag=direct status=none && same "$(node one)" && ! same "$(node two)" &&
+		[ "$(daemon_of one)" != "$(daemon_of two)" ] && put "$(node two)" && same "$(node two)"
+}
+block_flush() { # what the kernel asks for by itself, and FUA, reach the drive; a plain write does not ask
+	local before after
+	before=$(flushes_of vda)
+	dd if="$work/data" of="$(node two)" bs=4096 count=8 oflag=direct status=none
+	[ "$(flushes_of vda)" = "$before" ] || { echo "a plain write flushes"; return 1; }
+	sync "$(node two)"
+	after=$(flushes_of vda)
+	[ "$after" -gt "$before" ] || { echo "FLUSH does not reach the drive"; return 1; }
+	dd if="$work/data" of="$(node two)" bs=4096 count=4 oflag=direct,dsync status=none
+	[ "$(flushes_of vda)" -ge $((after + 4)) ] || { echo "FUA does not reach the drive"; return 1; }
+}
+block_no_discards() { ! blkdiscard "$(node one)" 2>"$work/refused" && cat "$work/refused" && same "$(node one)"; }
+block_close_refused() { # the device is mounted
+	mkfs.ext4 -q -F "$(node one)" && mount "$(node one)" /mnt || return
+	tresor close one
+	[ $? = 5 ] && cp "$work/data" /mnt/data && sync /mnt/data && cmp /mnt/data "$work/data"
+}
+block_lock() {
+	tresor lock one || return
+	(echo more >/mnt/more && sync /mnt/more) &
+	local writer=$!
+	sleep 2
+	kill -0 $writer || { echo "did not wait"; return 1; }
+	tresor setkey one --key-file "$work/block-pass" && wait $writer && [ "$(cat /mnt/more)" = more ] &&
+		echo 3 >/proc/sys/vm/drop_caches && cmp /mnt/data "$work/data"
+}
+verified_load() { # MORE...
+	fio --name=v --filename=/mnt/load --rw=randwrite --bs=4k --iodepth=32 --ioengine=libaio --direct=1 --size=12M \
+		--verify=crc32c --randseed=7 --minimal "$@"
+}
+block_killed() { # the filesystem stays mounted
+	verified_load --do_verify=0 --rate_iops=300 >"$work/fio" 2>&1 &
+	local load=$!
+	sleep 2
+	kill -9 "$(daemon_of one)"
+	sleep 1
+	kill -0 $load || { echo "the load ended too early"; return 1; }
+	open_block /dev/ram0 one && wait $load && cp "$work/data" /mnt/after && sync /mnt/after && echo 3 >/proc/sys/vm/drop_caches &&
+		verified_load --verify_only --verify_fatal=1 >/dev/null && cmp /mnt/data "$work/data" && cmp /mnt/after "$work/data"
+}
+block_pressure() { # nearly all memory is dirty; then the writer has a small memory cgroup
+	local group=/sys/fs/cgroup/pressed stress status pid
+	pid=$(daemon_of one)
+	grep -q 'VmLck:.*[1-9]' "/proc/$pid/status" && [ "$(cat "/proc/$pid/oom_score_adj")" = -1000 ] || return
+	rm /mnt/load /mnt/after
+	stress_memory & stress=$!
+	dd if=/dev/zero of=/mnt/fill bs=1M count=24 conv=fsync status=none
+	status=$?
+	kill $stress
+	wait $stress
+	mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup
+	echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir -p $group && echo 16M >$group/memory.max || return
+	(echo $BASHPID >$group/cgroup.procs && exec dd if=/dev/zero of=/mnt/fill bs=1M count=32 conv=fsync status=none) || status=1
+	grep -q '^oom_kill 0' $group/memory.events || status=1
+	umount /mnt && rmdir $group && e2fsck -fn "$(node one)" && return $status
+}
+block_discards() {
+	truncate -s 40M "$work/thin" && format "$work/thin" "$work/block-pass" 4096 &&
+		open_block "$work/thin" thin --allow-discards && put "$(node thin)" || return
+	local before
+	before=$(stat -c %b "$work/thin")
+	blkdiscard -l 8M "$(node thin)" && [ "$(stat -c %b "$work/thin")" -lt $((before - 12000)) ] && put "$(node thin)" &&
+		blkdiscard -z -l 4M "$(node thin)" && cmp -n 4194304 "$(node thin)" /dev/zero
+}
+block_resize() { # with its filesystem mounted and written to
+	mkfs.ext4 -q -F "$(node thin)" && mount "$(node thin)" /mnt && cp "$work/data" /mnt/data || return
+	local before load status
+	before=$(blockdev --getsize64 "$(node thin)")
+	rm -f "$work/load"
+	while sleep 0.1; do dd if="$work/data" of=/mnt/more bs=64k count=16 conv=fsync status=none || echo failed >>"$work/load"; done &
+	load=$!
+	truncate -s 72M "$work/thin" && tresor resize thin
+	status=$?
+	sleep 1
+	kill $load
+	wait $load
+	[ $status = 0 ] && [ ! -e "$work/load" ] && [ "$(blockdev --getsize64 "$(node thin)")" = $((before + (32 << 20))) ] &&
+		resize2fs "$(node thin)" && dd if=/dev/urandom of=/mnt/fill bs=1M count=40 conv=fsync status=none &&
+		umount /mnt && e2fsck -fn "$(node thin)" && tresor close thin && [ ! -e "$(node thin)" ]
+}
+block_mount() { # read-only
+	tresor mount "$work/thin" /mnt --name thin --readonly --key-file "$work/block-pass" >"$work/mounted" && cat "$work/mounted" &&
+		grep -q 'by ublk' "$work/mounted" && [ "$(blockdev --getro "$(node thin)")" = 1 ] && cmp /mnt/data "$work/data" &&
+		! dd if=/dev/zero of="$(node thin)" bs=4096 count=1 oflag=direct status=none && tresor umount /mnt && [ ! -e "$(node thin)" ]
+}
+block_closed() { # and what was written is what cryptsetup reads
+	put "$(node one)" && tresor close one && stock /dev/ram0 && same /dev/mapper/stock && cryptsetup close stock &&
+		[ "$(what_is_left 2>/dev/null | grep -cE 'one|thin|ublkb')" = 1 ]
+}
+
+check "block: sectors of 4096, written by cryptsetup" block_open 4096 /dev/ram0 one
+check "block: sectors of 512 and --direct, written by cryptsetup" block_open 512 /dev/vda two --direct
+check "block: two volumes, two devices, two daemons" block_two
+check "block: a wrong passphrase leaves nothing, exit 2" block_wrong_passphrase
+check "block: FLUSH and FUA reach the drive, a plain write does not flush" block_flush
+check "block: discards are refused without --allow-discards" block_no_discards
+check "block: fio verify, random sizes, depth 32, 4 jobs" fio_verify "$(node one)"
+check "block: fio verify, sectors of 512, --direct" fio_verify "$(node two)"
+check "block: ext4, random churn against a model, fsck clean" ext4_churn "$(node one)"
+check "block: close of a mounted device is refused, exit 5" block_close_refused
+check "block: lock lets I/O wait, setkey resumes it" block_lock
+check "block: kill -9 of tresord under load, open again: the mount lives, fio verify is clean" block_killed
+check "block: writeback under memory pressure and in a memory cgroup" block_pressure
+check "block: discards and zeroes reach the store" block_discards
+check "block: resize with the filesystem mounted and written to" block_resize
+check "block: tresor mount takes ublk; a read-only device" block_mount
+check "block: close leaves nothing, cryptsetup reads what was written" block_closed
+check "block: the log is clean" clean_log

@@ -1,0 +1,60 @@
+/** replayDurable over a log that QEMU itself has written. */
+import assert from "node:assert/strict"
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { after, test } from "node:test"
+import { run } from "./machine.ts"
+import { replayDurable } from "./power-cut.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "tresor-power-"))
+after(() => rmSync(folder, { recursive: true, force: true }))
+const image = join(folder, "image")
+const log = join(folder, "log")
+const BYTES = 1 << 20
+
+/** A blank disk after these commands of qemu-io. */
+function written(...commands: string[]): void {
+  writeFileSync(image, "")
+  truncateSync(image, BYTES)
+  writeFileSync(log, "")
+  const drive = `driver=blklogwrites,file.driver=file,file.filename=${image},log.driver=file,log.filename=${log}`
+  run("qemu-io", [...commands.flatMap((command) => ["-c", command]), "--image-opts", `${drive},cache.direct=off`])
+}
+
+test("writes before a flush are kept, in their order; discards and zeroes are zeroes", () => {
+  written("write -P 1 0 16k", "write -P 2 4k 4k", "discard 8k 4k", "write -z 12k 4k", "flush")
+  const replayed = replayDurable(log, image, BYTES)
+  assert.ok(replayed.kept >= 4 && replayed.flushes >= 1, JSON.stringify(replayed))
+  const disk = readFileSync(image)
+  assert.equal(disk.length, BYTES)
+  assert.deepEqual(
+    [0, 4096, 8192, 12288, 16384].map((at) => new Set(disk.subarray(at, at + 4096))),
+    [1, 2, 0, 0, 0].map((byte) => new Set([byte])),
+  )
+})
+
+test("writes after the last flush are lost", () => {
+  // It flushes when it closes the image: the log is cut there, as a power cut would.
+  written("write -P 1 0 4k", "flush", "write -P 2 4k 4k")
+  const whole = readFileSync(log)
+  const flushes = replayDurable(log, image, BYTES).flushes
+  const entries = whole.readBigUInt64LE(16)
+  whole.writeBigUInt64LE(entries - BigInt(flushes - 1), 16)
+  writeFileSync(log, whole)
+  const replayed = replayDurable(log, image, BYTES)
+  assert.deepEqual(replayed, { kept: 1, lost: 1, flushes: 1 })
+  const disk = readFileSync(image)
+  assert.deepEqual([disk[0], disk[4095], disk[4096]], [1, 1, 0])
+})
+
+test("what is no log is refused", () => {
+  writeFileSync(log, Buffer.alloc(4096))
+  assert.throws(() => replayDurable(log, image, BYTES), /no log of writes/)
+})
+
+test("a log that ends within an entry is refused", () => {
+  written("write -P 1 0 64k", "flush")
+  truncateSync(log, 8192)
+  assert.throws(() => replayDurable(log, image, BYTES), /ends within an entry/)
+})
