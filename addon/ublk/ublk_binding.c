@@ -3,16 +3,19 @@
  * ublk as JavaScript has it: commands as bytes, and servers.
  *
  *   ublkControl(operation, id, data, payload) -> Promise<Uint8Array>	the payload as it is afterwards
- *   ublkOpen(disk, device, queues, depth, discards, onEvent) -> server
+ *   ublkOpen(disk, id, queues, depth, discards, onEvent) -> server	of /dev/ublkcID
  *	onEvent("starved"); onEvent("ended", errno's name, or "" when the device was stopped)
  *   ublkSetMode(server, mode)			enum ublk_mode
  *   ublkCounters(server)
  *   ublkStop(server)
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "addon/addon.h"
 #include "addon/disk/disk_binding.h"
@@ -163,9 +166,11 @@ static napi_value ublk_open(napi_env env, napi_callback_info info)
 	struct plain_volume *volume;
 	struct binding *binding;
 	napi_value argv[6], result;
-	int32_t device;
+	char path[32];
+	uint32_t id;
+	int error;
 
-	if (!js_arguments(env, info, 6, argv, NULL) || !js_get_int32(env, argv[1], &device) ||
+	if (!js_arguments(env, info, 6, argv, NULL) || !js_get_uint32(env, argv[1], &id) ||
 	    !js_get_uint32(env, argv[2], &options.queues) || !js_get_uint32(env, argv[3], &options.depth) ||
 	    !js_get_bool(env, argv[4], &options.discards) || options.queues == 0 || options.queues > UBLK_QUEUES_MOST ||
 	    options.depth == 0 || options.depth > UBLK_DEPTH_MOST)
@@ -173,7 +178,6 @@ static napi_value ublk_open(napi_env env, napi_callback_info info)
 	volume = tresor_disk_unwrap(env, argv[0]);
 	if (volume == NULL)
 		return throw_arguments(env);
-	options.device = device;
 	binding = calloc(1, sizeof(*binding));
 	if (binding == NULL)
 		return js_throw_errno(env, ENOMEM, "out of memory");
@@ -183,9 +187,15 @@ static napi_value ublk_open(napi_env env, napi_callback_info info)
 		return throw_arguments(env);
 	}
 	listener.context = binding->notify;
-	binding->server = ublk_server_open(volume, &options, &listener);
+	snprintf(path, sizeof(path), "/dev/ublkc%u", id);
+	options.device = open(path, O_RDWR | O_CLOEXEC);
+	if (options.device >= 0)
+		binding->server = ublk_server_open(volume, &options, &listener);
+	error = errno;
+	if (options.device >= 0)
+		close(options.device);
 	if (binding->server == NULL) {
-		js_throw_errno(env, errno, "cannot serve the device's queues");
+		js_throw_errno(env, error, "cannot serve the device's queues");
 		binding_free(binding);
 		return NULL;
 	}

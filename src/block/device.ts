@@ -1,5 +1,4 @@
 /** One ublk device and the threads that serve it: made anew, or taken over from a tresord that was killed. */
-import { closeSync, constants, openSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { setTimeout as sleep } from "node:timers/promises"
 import { ANY_ID, Attribute, Feature, State } from "../abi/ublk.ts"
@@ -33,6 +32,8 @@ const GRANULARITY = 4096
 /** How long the kernel may take to see that a server is dead, and to make nodes. */
 const PATIENCE_MS = 10_000
 const PAUSE_MS = 20
+/** How long requests under way may keep a device from going, and who has it open. */
+const REMOVE_MS = 10_000
 
 export interface DeviceOptions {
   readonly disk: NativeDisk
@@ -60,6 +61,19 @@ async function patiently<T>(errnos: readonly string[], attempt: () => T | Promis
   }
 }
 
+/** Rejects when it takes longer; it goes on then. */
+export async function within<T>(ms: number, work: Promise<T>, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(failed(what, `it is not done after ${ms / 1000} s`)), ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 export class UblkDevice {
   readonly id: number
   /** Bytes. */
@@ -75,23 +89,18 @@ export class UblkDevice {
     let end!: (error: Error) => void
     this.#ended = new Promise<never>((_, reject) => (end = reject))
     this.#ended.catch(() => {})
-    const device = openSync(`/dev/ublkc${this.id}`, constants.O_RDWR)
-    try {
-      this.#server = ublk.ublkOpen(
-        options.disk,
-        device,
-        info.nr_hw_queues,
-        info.queue_depth,
-        options.discards && !options.readOnly,
-        (what, errno) => {
-          if (what === "starved") return options.onStarved()
-          end(failed(`serve ${this.path}`, `a queue ended (${errno || "the device was stopped"})`))
-          if (!this.#stopping) options.onEnded(errno)
-        },
-      )
-    } finally {
-      closeSync(device)
-    }
+    this.#server = ublk.ublkOpen(
+      options.disk,
+      this.id,
+      info.nr_hw_queues,
+      info.queue_depth,
+      options.discards && !options.readOnly,
+      (what, errno) => {
+        if (what === "starved") return options.onStarved()
+        end(failed(`serve ${this.path}`, `a queue ended (${errno || "the device was stopped"})`))
+        if (!this.#stopping) options.onEnded(errno)
+      },
+    )
   }
 
   get path(): string {
@@ -177,13 +186,19 @@ export class UblkDevice {
     this.size = size
   }
 
-  /** It goes, with what was not written to it; nobody has it open. */
+  /**
+   * It goes, with what was not written to it; nobody has it open. Throws BLOCK_FAILED when a disk that hangs keeps the
+   * kernel from that: then it stays, without a server.
+   */
   async remove(): Promise<void> {
     this.#stopping = true
     this.setMode("fail")
-    await stopDevice(this.id)
-    ublk.ublkStop(this.#server)
-    await deleteDevice(this.id)
+    try {
+      await within(REMOVE_MS, stopDevice(this.id), `stop ${this.path}`)
+    } finally {
+      ublk.ublkStop(this.#server)
+    }
+    await within(REMOVE_MS, deleteDevice(this.id), `remove ${this.path}`)
   }
 
   /** It stays, and its requests wait for the next tresord. */

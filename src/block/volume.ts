@@ -3,8 +3,10 @@
  * first unlock; a device that a killed tresord left behind is taken over, and its I/O goes on where it stopped.
  */
 import { createHash } from "node:crypto"
-import { constants } from "node:fs"
+import { constants, readdirSync, realpathSync, statSync } from "node:fs"
 import { type FileHandle, open } from "node:fs/promises"
+import { basename } from "node:path"
+import { deviceNumber } from "../base/device-number.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { serial } from "../base/serial.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
@@ -16,7 +18,7 @@ import type { OpenStoreOptions } from "../store/open.ts"
 import { openVolumeOn } from "../volume/open.ts"
 import type { Volume, VolumeState } from "../volume/volume.ts"
 import { canResize, deleteDevice, findDevices, type Info, stopDevice, ublkFault } from "./control.ts"
-import { type DeviceOptions, isRemains, UblkDevice } from "./device.ts"
+import { type DeviceOptions, isRemains, UblkDevice, within } from "./device.ts"
 import { hasLinear, Linear } from "./linear.ts"
 import { announce, checkLink, linkOf, makeLink, removeLink } from "./link.ts"
 
@@ -32,6 +34,9 @@ export interface BlockVolumeOptions extends OpenStoreOptions {
   readonly warn: (message: string, facts: Record<string, unknown>) => void
 }
 
+/** What is written to the device must reach the volume in that time at a close. */
+const SYNC_MS = 60_000
+
 const MODES: Readonly<Record<VolumeState, keyof typeof Mode>> = {
   ready: "serve",
   locked: "hold",
@@ -44,6 +49,16 @@ const MODES: Readonly<Record<VolumeState, keyof typeof Mode>> = {
 function markOf(name: string, uuid: string): bigint {
   const half = (text: string) => BigInt(createHash("sha256").update(text).digest().readUInt32LE(0))
   return (half(`name ${name}`) << 32n) | half(`uuid ${uuid}`)
+}
+
+/** Whether the store is the device that would be taken over, or the mapping over it. */
+async function isOwn(path: string, mark: bigint): Promise<boolean> {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat?.isBlockDevice() !== true) return false
+  const names = (await findDevices(mark)).map((each) => `ublkb${each.dev_id}`)
+  const number = deviceNumber(stat.rdev)
+  const below = readdirSync(`/sys/dev/block/${number}/slaves`)
+  return [basename(realpathSync(`/sys/dev/block/${number}`)), ...below].some((each) => names.includes(each))
 }
 
 function sum(a: ServerCounters | null, b: ServerCounters | null): ServerCounters | null {
@@ -76,7 +91,7 @@ export class BlockVolume {
    * BLOCK_UNAVAILABLE, BLOCK_EXISTS, and as openVolumeOn.
    */
   static async open(options: BlockVolumeOptions): Promise<BlockVolume> {
-    const { name, path, segment } = options
+    const { name, path, segment, uuid } = options
     const refuse = (code: "USAGE" | "NOT_ROOT" | "BLOCK_UNAVAILABLE", fact: string) => {
       const exit = code === "USAGE" ? Exit.badArguments : code === "NOT_ROOT" ? Exit.denied : Exit.wrongDevice
       return new TresorError(code, exit, `Cannot open ${path} with --block: ${fact}`)
@@ -85,6 +100,7 @@ export class BlockVolume {
     if (process.getuid!() !== 0)
       throw refuse("NOT_ROOT", "block devices are root's alone; run as root, or open it over NBD")
     checkLink(name)
+    if (await isOwn(path, markOf(name, uuid))) throw refuse("USAGE", "it is this volume's own block device")
     const fault = await ublkFault()
     if (fault !== null) throw refuse("BLOCK_UNAVAILABLE", `${fault.fact}; ${fault.remedy}, or open it over NBD`)
     const { lockGraceMs } = options
@@ -273,7 +289,7 @@ export class BlockVolume {
     try {
       // Of what is locked nothing can be written: it is told as lost.
       if (this.#volume.state !== "ready") device.setMode("fail")
-      if (!this.readOnly) await claim.sync()
+      if (!this.readOnly) await within(SYNC_MS, claim.sync(), `write what ${name} has`)
     } catch (error) {
       this.#unwritten = error as Error
     } finally {

@@ -25,19 +25,21 @@ export interface ServerCounters {
 interface UblkFunctions {
   /** The payload as it is afterwards; rejects with an errno's name as `code`. */
   ublkControl(operation: number, id: number, data: number, payload: Uint8Array): Promise<Uint8Array>
-  /** Every tag is fetched when it returns. `device`: descriptor of /dev/ublkcN, the caller's. */
-  ublkOpen(
-    disk: NativeDisk,
-    device: number,
-    queues: number,
-    depth: number,
-    discards: boolean,
-    onEvent: Told,
-  ): NativeServer
+  /** Serves /dev/ublkcID; every tag is fetched when it returns. Throws with an errno's name as `code`. */
+  ublkOpen(disk: NativeDisk, id: number, queues: number, depth: number, discards: boolean, onEvent: Told): NativeServer
   ublkSetMode(server: NativeServer, mode: number): void
   ublkCounters(server: NativeServer): ServerCounters
   /** Threads end; requests not answered are the next server's. */
   ublkStop(server: NativeServer): void
 }
 
-export const ublk = addon as unknown as UblkFunctions
+const functions = addon as unknown as UblkFunctions
+
+/** An object of its own, whose functions a test may replace. */
+export const ublk: UblkFunctions = {
+  ublkControl: functions.ublkControl,
+  ublkOpen: functions.ublkOpen,
+  ublkSetMode: functions.ublkSetMode,
+  ublkCounters: functions.ublkCounters,
+  ublkStop: functions.ublkStop,
+}

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -208,6 +209,28 @@ void fake_ublk_close(void)
 int fake_ublk_device(void)
 {
 	return fake.device;
+}
+
+unsigned fake_ublk_open_files(void)
+{
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += is_device(fd);
+	return count;
+}
+
+unsigned fake_ublk_mappings(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned count = 0;
+	char line[512];
+
+	CHECK(maps != NULL);
+	while (fgets(line, sizeof(line), maps))
+		count += strstr(line, "/memfd:ublkc") != NULL;
+	fclose(maps);
+	return count;
 }
 
 void fake_ublk_refuse_fetch(int error)

@@ -19,6 +19,10 @@ void fake_ublk_close(void);
 /* As of /dev/ublkcN. */
 int fake_ublk_device(void);
 
+/* Descriptors of it in this process, and mappings; the fake has one, and one a queue. */
+unsigned fake_ublk_open_files(void);
+unsigned fake_ublk_mappings(void);
+
 /* FETCH commands end with this errno from now on; 0: they wait, as they should. */
 void fake_ublk_refuse_fetch(int error);
 /* pread(2) and pwrite(2) of data are one block short. */

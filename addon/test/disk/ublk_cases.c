@@ -108,6 +108,9 @@ static void close_bench(struct bench *bench)
 	faults_stop();
 	if (bench->server != NULL) {
 		ublk_server_stop(bench->server);
+		/* DEL_DEV would wait for it. */
+		CHECK_EQUAL(fake_ublk_open_files(), 1);
+		CHECK_EQUAL(fake_ublk_mappings(), QUEUES);
 		ublk_server_stop(bench->server);
 		ublk_server_free(bench->server);
 	}
