@@ -73,7 +73,8 @@ interface Asked {
 const vouchedReport: typeof import("./gather/evidence.ts").vouchedReport = async (...words) =>
   (await import("./gather/evidence.ts")).vouchedReport(...words)
 
-function readPolicy(path: string): Policy {
+/** Throws ATTEST_BAD_POLICY (exit 1). */
+export function readPolicyFile(path: string): Policy {
   try {
     return parsePolicy(readFileSync(path, "utf8"))
   } catch (error) {
@@ -99,7 +100,7 @@ export async function assessEnclave(
   const asked: Asked = { identity, binding }
   const remote = options.host !== undefined
   if (options.policy !== undefined) {
-    const policy = readPolicy(options.policy)
+    const policy = readPolicyFile(options.policy)
     await checkedReport(await vouchedReport(enclave, policy, binding, remote, world), asked)
     return
   }

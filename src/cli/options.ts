@@ -44,6 +44,14 @@ export function integer(low: number, high: number): (text: string) => number {
 
 export const parseSlot = integer(0, 31)
 
+/** 64 hexadecimal digits, in lower case. */
+export function parseMeasurement(text: string): string {
+  if (!/^[0-9a-f]{64}$/i.test(text)) {
+    throw new InvalidArgumentError("Use 64 hexadecimal digits; `tresor status` shows an enclave's MRENCLAVE.")
+  }
+  return text.toLowerCase()
+}
+
 /** One of a few words. */
 export function oneOf<T extends string>(...words: readonly T[]): (text: string) => T {
   return (text) => {

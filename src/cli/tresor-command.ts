@@ -8,7 +8,7 @@ import {
   MOST_STORE_SECONDS,
 } from "../control/option-limits.ts"
 import { COMMAND_FILES } from "./command-files.ts"
-import { integer, parseSlot } from "./options.ts"
+import { integer, parseMeasurement, parseSlot } from "./options.ts"
 
 type CommandFile = keyof typeof COMMAND_FILES
 type Loaded<F extends CommandFile> = Awaited<ReturnType<(typeof COMMAND_FILES)[F]>>
@@ -52,6 +52,14 @@ export class TresorCommand extends Command {
     return this.addOption(
       new Option("--backend <kind>", "where the enclave runs").choices(["auto", "sgx", "software"]).default("auto"),
     ).option("--policy <file>", "what the enclave must prove before it gets a passphrase (see `tresor attest`)")
+  }
+
+  succession(): this {
+    return this.option(
+      "--succeed <mrenclave>",
+      "this enclave, which runs now, may open what an earlier one has sealed, also one of a higher version",
+      parseMeasurement,
+    )
   }
 
   header(): this {

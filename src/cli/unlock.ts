@@ -1,5 +1,6 @@
 /** Asking for a passphrase and giving it to a waiting volume. */
 import { TrustedEnclave } from "../attest/trusted-enclave.ts"
+import { TresorError } from "../base/errors.ts"
 import { askVolume } from "../control/enclave.ts"
 import { checkKind, unlockWith } from "../control/unlock.ts"
 import type { VolumeStatus } from "../control/volume.ts"
@@ -7,6 +8,7 @@ import type { VolumeClient } from "../control/volume-client.ts"
 import { mayBeMistyped, NO_KEY } from "./messages.ts"
 import { err } from "./output/output.ts"
 import { isInteractive, readSecret, type SecretSource, withSecret } from "./secrets.ts"
+import type { Succession } from "./succession.ts"
 import { atTerminal } from "./trust.ts"
 
 export interface UnlockWords extends SecretSource {
@@ -18,6 +20,8 @@ export interface UnlockWords extends SecretSource {
   readonly unsealed?: true
   /** The passphrase is for a mapping of 2016's flow. */
   readonly legacy?: true
+  /** MRENCLAVE that may take over what an earlier enclave sealed, also one of a lower version. */
+  readonly succeed?: string
 }
 
 /**
@@ -72,7 +76,21 @@ export async function unlockVolume(
     host: host ?? null,
     tell: world.tell,
   }
-  return withPassphrase(prompt, { ...options, verify: options.verifyPassphrase === true }, (passphrase) =>
-    unlockWith({ client, enclave, status }, passphrase, request),
-  )
+  let succession: Succession | null = null
+  return withPassphrase(prompt, { ...options, verify: options.verifyPassphrase === true }, async (passphrase) => {
+    const unlock = () => unlockWith({ client, enclave, status }, passphrase, request)
+    try {
+      return await unlock()
+    } catch (error) {
+      if (legacy || !isSealedElsewhere(error)) throw error
+      succession ??= new (await import("./succession.ts")).Succession(contact, client, options, host)
+      if (!(await succession.helps(passphrase))) throw error
+      return unlock()
+    }
+  })
+}
+
+/** By another enclave than the one that runs, as far as the error tells. */
+function isSealedElsewhere(error: unknown): boolean {
+  return error instanceof TresorError && ["ENCLAVE_SEAL_ENCLAVE", "ENCLAVE_SEAL_SIGNER"].includes(error.code)
 }

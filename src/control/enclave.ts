@@ -11,33 +11,34 @@ const NOBODY = new Uint8Array(TARGET_INFO_SIZE)
 
 export interface FirstContact {
   readonly status: VolumeStatus
-  /** The enclave that `status` speaks of. */
+  /** The enclave that `status` speaks of, or its predecessor. */
   readonly enclave: Askable
 }
 
 /**
+ * `predecessor`: MRENCLAVE of the enclave to ask, in place of the one that runs.
  * One round trip: what the volume is, and a report for a nonce of our own, made
  * here and now. The report is kept for that nonce alone; for any other, or for
  * a target, the tresord is asked again.
  */
-export async function askVolume(client: VolumeClient): Promise<FirstContact> {
+export async function askVolume(client: VolumeClient, predecessor: string | null = null): Promise<FirstContact> {
   const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64")
   const ask = (targetInfo: Uint8Array, nonce: Uint8Array) =>
-    client.call("Report", { targetInfo: base64(targetInfo), nonce: base64(nonce) })
+    client.call("Report", { targetInfo: base64(targetInfo), nonce: base64(nonce), predecessor })
   const own: Uint8Array = randomBytes(32)
-  const { report: first, volume: status } = await ask(NOBODY, own)
+  const { report: first, volume: status, enclave: identity } = await ask(NOBODY, own)
   let judged = false
   const enclave: Askable = {
-    identity: status.enclave,
+    identity,
     freshNonce() {
       if (judged) return randomBytes(32)
       judged = true
       return own
     },
     async challenge(purpose) {
-      const { nonce, parameters, enclave } = await client.call("Challenge", { purpose })
+      const { nonce, parameters, enclave } = await client.call("Challenge", { purpose, predecessor })
       // A restart in between would mean another key pair: what was assessed is gone.
-      if (Buffer.compare(enclave.publicKey, status.enclave.publicKey) !== 0) {
+      if (Buffer.compare(enclave.publicKey, identity.publicKey) !== 0) {
         throw new TresorError(
           "ENCLAVE_CHANGED",
           Exit.denied,
@@ -51,7 +52,7 @@ export async function askVolume(client: VolumeClient): Promise<FirstContact> {
       return asked ? first : (await ask(targetInfo, nonce)).report
     },
     async quote(nonce) {
-      return (await client.call("Quote", { nonce: base64(nonce) })).quote
+      return (await client.call("Quote", { nonce: base64(nonce), predecessor })).quote
     },
   }
   return { status, enclave }

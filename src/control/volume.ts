@@ -89,16 +89,37 @@ type Volume (
 # With "more": one reply now and one at each change of state.
 method Status() -> (volume: Volume)
 
-# A single-use nonce for one sealed request with this purpose ("unlock", "legacy"), and the public parameters that the
-# request has to name. "unlock": u32 1 with MACs or 0, struct tresor_segment, struct tresor_digest, struct
-# tresor_keyslot[], without host addresses. "legacy": u32 make, u32 policy, struct tresor_kdf. Structs of abi/enclave.h.
-method Challenge(purpose: string) -> (nonce: string, parameters: string, enclave: Identity)
+# Enclaves that keyslots are sealed to and that run here no more. kept: their image is on this machine, so that they
+# can hand the keyslots' salts to the one that runs now (Succeed).
+method Predecessors() -> (enclaves: [](mrenclave: string, slots: []int, kept: bool))
 
-# EREPORT for a target, binding the enclave's public key and the asker's nonce; and the status.
-method Report(targetInfo: string, nonce: string) -> (report: string, volume: Volume)
+# A single-use nonce for one sealed request with this purpose ("unlock", "legacy", "succeed"), and the public parameters
+# that the request has to name. "unlock", "succeed": u32 1 with MACs or 0, struct tresor_segment, struct tresor_digest, struct
+# tresor_keyslot[], without host addresses. "legacy": u32 make, u32 policy, struct tresor_kdf. Structs of abi/enclave.h.
+# predecessor: the MRENCLAVE of one of Predecessors, which is started for it; with "succeed", and only then.
+method Challenge(purpose: string, predecessor: ?string) -> (nonce: string, parameters: string, enclave: Identity)
+
+# EREPORT for a target, binding the enclave's public key and the asker's nonce; the status; and whose report it is.
+method Report(targetInfo: string, nonce: string, predecessor: ?string) -> (
+  report: string,
+  volume: Volume,
+  enclave: Identity
+)
 
 # A quote by that machine's aesmd, binding the same. Refused by the software backend, for which nobody vouches.
-method Quote(nonce: string) -> (quote: string)
+method Quote(nonce: string, predecessor: ?string) -> (quote: string)
+
+# Has the predecessor hand a keyslot's salt to the enclave that runs now. The message is sealed to the predecessor with
+# purpose "succeed", and names that enclave's MRENCLAVE. The next Unlock with that keyslot saves the new seal.
+# downgrade: also to a lower ISVSVN.
+method Succeed(
+  predecessor: string,
+  slot: ?int,
+  downgrade: bool,
+  nonce: string,
+  request: string,
+  message: string
+) -> (slot: int)
 
 # message: HPKE enc, ciphertext and tag. slot null: any keyslot. unsealed: keyslots without a sealed salt may be tried.
 # request: SHA-256 of the parameters, as the message's context has it.
@@ -138,10 +159,12 @@ const bytes = (size?: number) =>
 const slot = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Limit.keyslots - 1))
 const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 
+const measurement = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/))
+
 export const identitySchema = v.object({
   backend: v.picklist(BACKENDS),
-  mrenclave: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
-  mrsigner: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+  mrenclave: measurement,
+  mrsigner: measurement,
   isvProdId: count,
   isvSvn: count,
   cpuSvn: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)),
@@ -209,21 +232,47 @@ export const volumeSchema = v.object({
 
 export type VolumeStatus = v.InferOutput<typeof volumeSchema>
 
-const purpose = v.picklist(["unlock", "legacy"])
+const purpose = v.picklist(["unlock", "legacy", "succeed"])
+/** The enclave that runs, unless it is one of Predecessors. */
+const predecessor = v.optional(v.nullable(measurement), null)
 const uuid = v.pipe(v.string(), v.maxLength(context.fields.uuid - 1))
 
 /** Per method: what goes in, what comes out. */
 export const volumeMethods = {
   Status: { input: v.strictObject({}), output: v.object({ volume: volumeSchema }) },
+  Predecessors: {
+    input: v.strictObject({}),
+    output: v.object({
+      enclaves: v.array(v.object({ mrenclave: measurement, slots: v.array(slot), kept: v.boolean() })),
+    }),
+  },
   Challenge: {
-    input: v.strictObject({ purpose }),
+    input: v.strictObject({ purpose, predecessor }),
     output: v.object({ nonce: bytes(context.fields.nonce), parameters: bytes(), enclave: identitySchema }),
   },
   Report: {
-    input: v.strictObject({ targetInfo: bytes(TARGET_INFO_SIZE), nonce: bytes(context.fields.nonce) }),
-    output: v.object({ report: bytes(report.size), volume: volumeSchema }),
+    input: v.strictObject({
+      targetInfo: bytes(TARGET_INFO_SIZE),
+      nonce: bytes(context.fields.nonce),
+      predecessor,
+    }),
+    output: v.object({ report: bytes(report.size), volume: volumeSchema, enclave: identitySchema }),
   },
-  Quote: { input: v.strictObject({ nonce: bytes(context.fields.nonce) }), output: v.object({ quote: bytes() }) },
+  Quote: {
+    input: v.strictObject({ nonce: bytes(context.fields.nonce), predecessor }),
+    output: v.object({ quote: bytes() }),
+  },
+  Succeed: {
+    input: v.strictObject({
+      predecessor: measurement,
+      slot: v.optional(v.nullable(slot), null),
+      downgrade: v.boolean(),
+      nonce: bytes(context.fields.nonce),
+      request: bytes(context.fields.request),
+      message: bytes(),
+    }),
+    output: v.object({ slot }),
+  },
   Unlock: {
     input: v.strictObject({
       uuid,

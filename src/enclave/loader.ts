@@ -12,6 +12,7 @@ import { EnclaveClient } from "./client.ts"
 import { parseConf } from "./image/conf.ts"
 import { type EnclaveImage, parseImage } from "./image/elf.ts"
 import { type ImageFiles, PRODUCT, VECTORS } from "./image/files.ts"
+import { type ImageBytes, keepImage, readKept } from "./kept-images.ts"
 import { readMachineSecret, SECRET_SIZE, secretDir } from "./machine-secret.ts"
 import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
 import type { EnclaveStart } from "./types.ts"
@@ -47,7 +48,9 @@ export function chooseBackend(wanted: Backend | "auto", machine = thisMachine): 
   return machine.exists(SGX_DEVICE) ? "sgx" : "software"
 }
 
-/** Throws TresorError: NOT_BUILT, TRANSITION_REAL, SGX_<CHECK>, MACHINE_SECRET_REFUSED, ENCLAVE_<STATUS>. */
+/**
+ * Keeps the image for the time after an upgrade, unless nothing sealed is opened or made.
+ * Throws TresorError: NOT_BUILT, TRANSITION_REAL, SGX_<CHECK>, MACHINE_SECRET_REFUSED, ENCLAVE_<STATUS>. */
 export async function openEnclave(options: EnclaveStart): Promise<EnclaveClient> {
   const backend = chooseBackend(options.backend)
   if (backend === "sgx" && (options.transitionCycles ?? 0) > 0) {
@@ -59,8 +62,33 @@ export async function openEnclave(options: EnclaveStart): Promise<EnclaveClient>
   }
   const files = readImage(PRODUCT)
   const machineSecret = backend === "software" ? secretFor(options) : null
-  const native = load(files, backend, machineSecret, options.transitionCycles)
-  return EnclaveClient.start(native, backend, options.cpu)
+  const native = load(parse(files), backend, machineSecret, options.transitionCycles)
+  const client = await EnclaveClient.start(native, backend, options.cpu)
+  if (options.sealsNothing !== true) keep(options.stateDir ?? secretDir(), files)
+  return client
+}
+
+/** Where nothing can be written, the next upgrade has the recovery key. */
+function keep(stateDir: string, files: ImageBytes): void {
+  try {
+    keepImage(stateDir, files)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error
+  }
+}
+
+/**
+ * An image that is kept, for a succession. `null`: it is not there, or damaged. Throws as openEnclave does;
+ * ENCLAVE_REQUEST: its interface is another version's.
+ */
+export async function openPredecessor(
+  mrenclave: string,
+  options: Pick<EnclaveStart, "backend" | "stateDir">,
+): Promise<EnclaveClient | null> {
+  const backend = chooseBackend(options.backend)
+  const kept = readKept(options.stateDir ?? secretDir(), mrenclave)
+  if (kept === null) return null
+  return EnclaveClient.start(load(kept, backend, backend === "software" ? secretFor(options) : null), backend)
 }
 
 /**
@@ -69,7 +97,7 @@ export async function openEnclave(options: EnclaveStart): Promise<EnclaveClient>
  */
 export async function openVectors(options: Pick<EnclaveStart, "backend" | "cpu">): Promise<VectorsClient> {
   const backend = chooseBackend(options.backend)
-  const native = load(readImage(VECTORS), backend, backend === "software" ? randomBytes(SECRET_SIZE) : null)
+  const native = load(parse(readImage(VECTORS)), backend, backend === "software" ? randomBytes(SECRET_SIZE) : null)
   return VectorsClient.start(native, backend, options.cpu)
 }
 
@@ -97,11 +125,18 @@ interface Loadable {
   readonly sigstruct: Uint8Array
 }
 
-function readImage(files: ImageFiles): Loadable {
-  const conf = parseConf(readFileSync(installed(files.conf), "utf8"))
-  const image = parseImage(readFileSync(installed(files.image)), conf)
-  return { image, sigstruct: readFileSync(installed(files.sigstruct)) }
+function readImage(files: ImageFiles): ImageBytes {
+  return {
+    image: readFileSync(installed(files.image)),
+    conf: readFileSync(installed(files.conf), "utf8"),
+    sigstruct: readFileSync(installed(files.sigstruct)),
+  }
 }
+
+const parse = ({ image, conf, sigstruct }: ImageBytes): Loadable => ({
+  image: parseImage(image, parseConf(conf)),
+  sigstruct,
+})
 
 /** Wipes `machineSecret`. */
 function load(

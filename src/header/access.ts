@@ -3,7 +3,7 @@ import type { Backend } from "../abi/enclave.ts"
 import { keyslotsArea } from "../luks2/areas.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
-import { TRESOR_TOKEN, type TresorToken } from "../luks2/tresor-token.ts"
+import { sealerOf, TRESOR_TOKEN, type TresorToken } from "../luks2/tresor-token.ts"
 import type { Header, Segment } from "../luks2/types.ts"
 import { enclaveHeader, requireBackend, triedByDefault, unsupportedKeyslots } from "../luks2/volume-header.ts"
 import { brokenWords, HeaderStore } from "./header-store.ts"
@@ -17,11 +17,16 @@ async function areasOf(store: HeaderStore): Promise<Map<number, Uint8Array>> {
   return areas
 }
 
+function resealed(token: TresorToken, sealed: Uint8Array): TresorToken {
+  const { mrenclave, mrsigner, isvProdId, isvSvn, policy } = sealerOf(sealed)
+  return { ...token, sealed, enclave: { ...token.enclave, mrenclave, mrsigner, isvProdId, isvSvn, policy } }
+}
+
 function withSealed(header: LuksHeader, slot: number, sealed: Uint8Array): LuksHeader {
   const tokens: Metadata["tokens"] = new Map(
     [...header.metadata.tokens].map(([number, token]) => {
       const ours = !("foreign" in token) && token.keyslots.includes(slot)
-      return [number, ours ? ({ ...token, sealed } satisfies TresorToken) : token] as const
+      return [number, ours ? resealed(token as TresorToken, sealed) : token] as const
     }),
   )
   return { ...header, metadata: { ...header.metadata, tokens } }

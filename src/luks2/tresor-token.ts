@@ -2,7 +2,7 @@
  * The token of a Tresor passphrase (docs/format.md), and what the sealed salt in
  * it says of who sealed it and for what. Pure.
  */
-import { BACKENDS, type Backend, macs, type SealPolicy, sealedSalt } from "../abi/enclave.ts"
+import { BACKENDS, type Backend, macs, SealPolicy, sealedSalt } from "../abi/enclave.ts"
 import { decode } from "../abi/struct.ts"
 import { toHex } from "../base/hex.ts"
 import { type Extensible, object } from "./json.ts"
@@ -144,19 +144,22 @@ export interface Sealer {
   readonly mrsigner: string
   readonly isvProdId: number
   readonly isvSvn: number
+  readonly policy: SealPolicy
   /** What it was sealed for. */
   readonly slot: number
   readonly uuid: string
 }
 
 export function sealerOf(sealed: Uint8Array): Sealer {
-  const { mrenclave, mrsigner, isv_prod_id, isv_svn, slot, uuid } = decode(sealedSalt, sealed)
+  const { mrenclave, mrsigner, isv_prod_id, isv_svn, policy, slot, uuid } = decode(sealedSalt, sealed)
   const end = uuid.indexOf(0)
   return {
     mrenclave: toHex(mrenclave),
     mrsigner: toHex(mrsigner),
     isvProdId: isv_prod_id,
     isvSvn: isv_svn,
+    // Of a damaged one anything: then it is not opened either.
+    policy: policy === SealPolicy.mrenclave ? "mrenclave" : "mrsigner",
     slot,
     uuid: new TextDecoder().decode(end < 0 ? uuid : uuid.subarray(0, end)),
   }

@@ -16,7 +16,7 @@ import type { BlockMode, Enclave, Purpose, SealedRequest, SealPolicy, VolumeHand
 import type { ForgetEvent, KernelRing, RingOptions, SetkeyEvent } from "../mapping/attach.ts"
 import { moduleCounters } from "../mapping/module.ts"
 import type { LegacyRecord } from "../mapping/record.ts"
-import type { Challenge, DaemonVolume } from "./service.ts"
+import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
 
 /** errno(3), as setkey returns it to cryptsetup. */
 const EIO = 5
@@ -210,6 +210,7 @@ export class LegacyService implements DaemonVolume {
   }
 
   async challenge(purpose: Purpose): Promise<Challenge> {
+    const { enclave } = this.#parts
     if (purpose !== "legacy") {
       throw new TresorError(
         "PURPOSE_REFUSED",
@@ -218,11 +219,26 @@ export class LegacyService implements DaemonVolume {
       )
     }
     const { kdf, make } = this.#asked()
-    return { nonce: await this.#parts.enclave.challenge(purpose), parameters: encodeLegacyParameters(kdf, make) }
+    const nonce = await enclave.challenge(purpose)
+    return { nonce, parameters: encodeLegacyParameters(kdf, make), enclave: enclave.identity }
   }
 
-  async report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array> {
-    return this.#parts.enclave.report(targetInfo, nonce)
+  async report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Report> {
+    const { enclave } = this.#parts
+    return { report: await enclave.report(targetInfo, nonce), enclave: enclave.identity }
+  }
+
+  /** A record has no keyslots, and no succession (docs/decisions/0066). */
+  async predecessors(): Promise<readonly Predecessor[]> {
+    return []
+  }
+
+  async succeed(): Promise<number> {
+    throw new TresorError(
+      "PURPOSE_REFUSED",
+      Exit.badArguments,
+      `Cannot hand the salt of ${this.#parts.name} over: a record of 2016's flow stays with the enclave that made it`,
+    )
   }
 
   /** A passphrase for the mapping that waits longest, or else for the next one made. */

@@ -32,11 +32,12 @@ async function make(lossGraceMs: number) {
     transitionCycles: 0,
     enclave,
     openEnclave: start,
+    kept: { isKept: () => false, open: async () => null },
     stopServing: async () => {},
     warn: () => {},
   })
   const setkey = async () => {
-    const { nonce, parameters } = await session.challenge("unlock")
+    const { nonce, parameters } = await session.challenge("unlock", null)
     const asked = { purpose: "unlock", header: decodePublicHeader(parameters, UUID), slot: null } as const
     const { publicKey } = session.status().enclave
     const { bytes, context } = await seal({ identity: { publicKey }, challenge: async () => nonce }, asked, {

@@ -67,12 +67,22 @@ class Recorder implements DaemonVolume {
 
   async challenge(purpose: string) {
     this.asked.push(purpose)
-    return { nonce: new Uint8Array(32).fill(5), parameters: new Uint8Array(40).fill(6) }
+    const { enclave } = this.status()
+    return { nonce: new Uint8Array(32).fill(5), parameters: new Uint8Array(40).fill(6), enclave }
   }
 
   async report(targetInfo: Uint8Array, nonce: Uint8Array) {
     this.asked.push([targetInfo.length, nonce.length])
-    return report
+    return { report, enclave: this.status().enclave }
+  }
+
+  async predecessors() {
+    return [{ mrenclave: "ab".repeat(32), slots: [3], kept: true }]
+  }
+
+  async succeed(request: VolumeInput<"Succeed">) {
+    this.asked.push(request)
+    return 3
   }
 
   async unlock(request: VolumeInput<"Unlock">) {

@@ -13,18 +13,36 @@ import {
 } from "../control/volume.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 
+export interface Report {
+  readonly report: Uint8Array
+  /** Whose it is. */
+  readonly enclave: EnclaveIdentity
+}
+
 /** What a client needs to seal a request. */
 export interface Challenge {
+  readonly enclave: EnclaveIdentity
   readonly nonce: Uint8Array
   /** The request's public parameters; see Challenge in the interface's text. */
   readonly parameters: Uint8Array
 }
 
+/** An enclave that keyslots are sealed to. */
+export interface Predecessor {
+  readonly mrenclave: string
+  readonly slots: readonly number[]
+  readonly kept: boolean
+}
+
 /** What the interface needs of the open volume; session.ts is one. */
 export interface DaemonVolume {
   status(): VolumeStatus
-  challenge(purpose: VolumeInput<"Challenge">["purpose"]): Promise<Challenge>
-  report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>
+  /** `predecessor`: MRENCLAVE of the one that is asked, in place of the enclave that runs. */
+  challenge(purpose: VolumeInput<"Challenge">["purpose"], predecessor: string | null): Promise<Challenge>
+  report(targetInfo: Uint8Array, nonce: Uint8Array, predecessor: string | null): Promise<Report>
+  predecessors(): Promise<readonly Predecessor[]>
+  /** The keyslot whose salt was handed over. */
+  succeed(request: VolumeInput<"Succeed">): Promise<number>
   unlock(request: VolumeInput<"Unlock">): Promise<void>
   lock(): Promise<void>
   /** Bytes. */
@@ -67,7 +85,11 @@ export function refusal(error: unknown): VarlinkError {
   return new VarlinkError(`${VOLUME_INTERFACE}.Refused`, { code, exitCode, message })
 }
 
-async function quoteOf(volume: DaemonVolume, nonce: Uint8Array, aesmSocket: string | undefined): Promise<Uint8Array> {
+async function quoteOf(
+  volume: DaemonVolume,
+  { nonce, predecessor }: VolumeInput<"Quote">,
+  aesmSocket: string | undefined,
+): Promise<Uint8Array> {
   const { name, enclave } = volume.status()
   if (enclave.backend === "software") {
     const fact = "the software backend has none"
@@ -79,7 +101,7 @@ async function quoteOf(volume: DaemonVolume, nonce: Uint8Array, aesmSocket: stri
   }
   // Protobuf is loaded for those who ask.
   const { quoteFrom } = await import("../attest/gather/aesmd.ts")
-  return quoteFrom((targetInfo) => volume.report(targetInfo, nonce), aesmSocket)
+  return quoteFrom(async (targetInfo) => (await volume.report(targetInfo, nonce, predecessor)).report, aesmSocket)
 }
 
 /**
@@ -111,16 +133,19 @@ export function volumeInterface(
         }
         return { volume: wireStatus(volume.status()) }
       },
-      Challenge: checked("Challenge", async ({ purpose }) => {
-        const { nonce, parameters } = await volume.challenge(purpose)
-        const { enclave } = volume.status()
+      Challenge: checked("Challenge", async ({ purpose, predecessor }) => {
+        const { nonce, parameters, enclave } = await volume.challenge(purpose, predecessor)
         return { nonce: base64(nonce), parameters: base64(parameters), enclave: wireIdentity(enclave) }
       }),
-      Report: checked("Report", async ({ targetInfo, nonce }) => ({
-        report: base64(await volume.report(targetInfo, nonce)),
-        volume: wireStatus(volume.status()),
+      Report: checked("Report", async ({ targetInfo, nonce, predecessor }) => {
+        const { report, enclave } = await volume.report(targetInfo, nonce, predecessor)
+        return { report: base64(report), volume: wireStatus(volume.status()), enclave: wireIdentity(enclave) }
+      }),
+      Quote: checked("Quote", async (asked) => ({ quote: base64(await quoteOf(volume, asked, aesmSocket)) })),
+      Predecessors: checked("Predecessors", async () => ({
+        enclaves: (await volume.predecessors()).map((each) => ({ ...each, slots: [...each.slots] })),
       })),
-      Quote: checked("Quote", async ({ nonce }) => ({ quote: base64(await quoteOf(volume, nonce, aesmSocket)) })),
+      Succeed: checked("Succeed", async (request) => ({ slot: await volume.succeed(request) })),
       Unlock: checked("Unlock", async (request) => {
         await volume.unlock(request)
         return { volume: wireStatus(volume.status()) }

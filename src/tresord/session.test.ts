@@ -119,6 +119,7 @@ function make(more: Partial<SessionParts> = {}) {
       enclaves.push(new FakeEnclave(enclaves.length + 1))
       return enclaves.at(-1) as unknown as Enclave
     },
+    kept: { isKept: () => false, open: async () => null },
     stopServing: async () => {},
     warn: (message) => warnings.push(message),
     ...more,
@@ -229,7 +230,7 @@ test("a challenge shows the header; the unlock that follows is about that one", 
   const { session, enclaves } = make({
     header: { uuid: UUID, label: "", read: async () => (reads++ === 0 ? header : changed), saveSealed: async () => {} },
   })
-  const { nonce, parameters } = await session.challenge("unlock")
+  const { nonce, parameters } = await session.challenge("unlock", null)
   const shown = decodePublicHeader(parameters, UUID)
   assert.deepEqual(
     shown.keyslots.map(({ slot }) => slot),
@@ -239,7 +240,7 @@ test("a challenge shows the header; the unlock that follows is about that one", 
   await session.unlock({ ...(await request(1)), nonce })
   assert.equal(reads, 1)
   assert.deepEqual(enclaves[0]!.tried, [[0, 7]])
-  await assert.rejects(session.challenge("legacy"), { code: "PURPOSE_REFUSED", exitCode: Exit.badArguments })
+  await assert.rejects(session.challenge("legacy", null), { code: "PURPOSE_REFUSED", exitCode: Exit.badArguments })
   await session.close()
 })
 
@@ -274,7 +275,7 @@ test("a lost enclave is replaced when somebody asks, and I/O goes on after unloc
   const { session, enclaves, volume } = make()
   await session.unlock(await request(1))
   enclaves[0]!.alive = false
-  await session.challenge("unlock")
+  await session.challenge("unlock", null)
   assert.equal(enclaves.length, 2)
   assert.equal(enclaves[0]!.closed, 1)
   assert.equal(session.status().enclave.publicKey[0], 2)
@@ -326,7 +327,7 @@ test("a salt sealed anew is saved; one that cannot be saved is told, the volume 
 test("after close nothing is asked of the enclave", async () => {
   const { session } = make()
   await session.close()
-  await assert.rejects(session.challenge("unlock"), { code: "VOLUME_CLOSING", exitCode: Exit.busy })
+  await assert.rejects(session.challenge("unlock", null), { code: "VOLUME_CLOSING", exitCode: Exit.busy })
   await assert.rejects(session.changed(new AbortController().signal))
 })
 

@@ -18,7 +18,8 @@ import type { Lease } from "../lease/lease.ts"
 import type { Header } from "../luks2/types.ts"
 import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume.ts"
-import type { Challenge, DaemonVolume } from "./service.ts"
+import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
+import { INHERITED_POLICY, type KeptEnclaves, predecessorsOf, Succession } from "./succession.ts"
 
 /**
  * The plaintext side: served over NBD (volume.ts), a block device (src/block/volume.ts), or a dm-crypt mapping
@@ -66,6 +67,8 @@ export interface SessionParts {
   readonly transitionCycles: number
   readonly enclave: Enclave
   readonly openEnclave: () => Promise<Enclave>
+  /** Of earlier versions, that keyslots may be sealed to. */
+  readonly kept: KeptEnclaves
   /** Ends the NBD service: no new clients, those connected are drained and told. */
   readonly stopServing: () => Promise<void>
   /** Who is connected to it, and how many were turned away. */
@@ -93,6 +96,7 @@ export class Session implements DaemonVolume {
   #unlocked: OpenedKey | null = null
   /** What the last challenge showed: the request it is for is about that header. */
   #shown: { readonly nonce: Uint8Array; readonly header: Header } | null = null
+  readonly #succession: Succession
   /** Unlocks one after the other: two at once would each wipe the other's handle. */
   readonly #queue = serial()
   #closed: Promise<void> | null = null
@@ -100,6 +104,7 @@ export class Session implements DaemonVolume {
   constructor(parts: SessionParts) {
     this.#parts = parts
     this.#enclave = parts.enclave
+    this.#succession = new Succession(parts.kept)
   }
 
   counters(): Record<string, number> {
@@ -150,12 +155,29 @@ export class Session implements DaemonVolume {
     }
   }
 
-  async challenge(purpose: Purpose): Promise<Challenge> {
-    if (purpose !== "unlock") throw onlyUnlocks(this.#parts.name)
+  async challenge(purpose: Purpose, predecessor: string | null): Promise<Challenge> {
+    if (purpose === "legacy") throw onlyUnlocks(this.#parts.name)
+    if ((purpose === "succeed") !== (predecessor !== null)) throw notOfPredecessor(this.#parts.name)
     const header = await this.#parts.header.read()
-    const nonce = await this.#nonce(purpose)
+    const nonce = predecessor === null ? await this.#nonce(purpose) : await this.#nonceOf(predecessor)
     this.#shown = { nonce, header }
-    return { nonce, parameters: encodePublicHeader(publicHeader(header)) }
+    const { identity } = predecessor === null ? this.#enclave : await this.#predecessor(predecessor)
+    return { nonce, parameters: encodePublicHeader(publicHeader(header)), enclave: identity }
+  }
+
+  #predecessor(mrenclave: string): Promise<Enclave> {
+    return this.#queue(async () => {
+      if (this.#closed !== null) throw closing(this.#parts.name)
+      return this.#succession.start(this.#parts.name, mrenclave)
+    })
+  }
+
+  async #nonceOf(predecessor: string): Promise<Uint8Array> {
+    return (await this.#predecessor(predecessor)).challenge("succeed")
+  }
+
+  async predecessors(): Promise<readonly Predecessor[]> {
+    return predecessorsOf(await this.#parts.header.read(), this.#enclave.identity, this.#parts.kept)
   }
 
   async #nonce(purpose: Purpose): Promise<Uint8Array> {
@@ -177,8 +199,37 @@ export class Session implements DaemonVolume {
     return shown.header
   }
 
-  async report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array> {
-    return (await this.#liveEnclave()).report(targetInfo, nonce)
+  async report(targetInfo: Uint8Array, nonce: Uint8Array, predecessor: string | null): Promise<Report> {
+    const enclave = predecessor === null ? await this.#liveEnclave() : await this.#predecessor(predecessor)
+    return { report: await enclave.report(targetInfo, nonce), enclave: enclave.identity }
+  }
+
+  async succeed(request: VolumeInput<"Succeed">): Promise<number> {
+    const { predecessor, slot, downgrade, nonce, message } = request
+    const successor = await this.#liveEnclave()
+    await this.#predecessor(predecessor)
+    return this.#queue(async () => {
+      const { header: access, name, path, warn } = this.#parts
+      const header = await this.#headerFor(nonce)
+      // Of the sealed keyslots alone: others have nothing to hand over.
+      const tried = withAdmitted({ enclave: successor, access, name, path, warn }, header, { slot, unsealed: false })
+      const binding = await bindingOf({
+        purpose: "succeed",
+        header: tried,
+        slot,
+        successor: successor.identity.mrenclave,
+        policy: INHERITED_POLICY,
+        downgrade,
+      })
+      if (Buffer.compare(binding.request, request.request) !== 0) throw headerRaced(name)
+      const handed = await this.#succession.succeed(
+        { context: { ...binding, nonce }, bytes: message },
+        tried,
+        successor,
+      )
+      await this.#succession.end()
+      return handed
+    })
   }
 
   /** The enclave, or a new one when it was lost; callers come through `#queue` or only ask. */
@@ -202,7 +253,7 @@ export class Session implements DaemonVolume {
       const { header: access, volume, warn } = this.#parts
       const header = await this.#headerFor(nonce)
       const unlocking = { enclave, access, name: this.#parts.name, path: this.#parts.path, warn }
-      const tried = withAdmitted(unlocking, header, { slot, unsealed })
+      const tried = this.#succession.withInherited(withAdmitted(unlocking, header, { slot, unsealed }))
       const binding = { ...(await bindingOf({ purpose: "unlock", header: tried, slot })), uuid }
       if (Buffer.compare(binding.request, request.request) !== 0) throw headerRaced(this.#parts.name)
       const sealed: SealedRequest = { context: { ...binding, nonce }, bytes: message }
@@ -215,7 +266,8 @@ export class Session implements DaemonVolume {
         throw error
       }
       this.#unlocked = opened
-      if (!volume.readOnly) await saveResealed(unlocking, opened)
+      const inherited = volume.readOnly ? null : this.#succession.take(opened.slot)
+      if (!volume.readOnly) await saveResealed(unlocking, { ...opened, resealed: opened.resealed ?? inherited })
     })
   }
 
@@ -301,6 +353,7 @@ export class Session implements DaemonVolume {
         throw lost(this.#parts.name, volume.unflushed ?? 0, error as Error)
       } finally {
         await this.#enclave.close()
+        await this.#succession.end()
         await lease?.release(clean)
         for (const each of this.#parts.held ?? []) each.close()
       }
@@ -343,6 +396,14 @@ function onlyUnlocks(name: string): TresorError {
     "PURPOSE_REFUSED",
     Exit.badArguments,
     `Cannot take a passphrase of 2016's flow for ${name}: it is a LUKS2 volume; leave --legacy out`,
+  )
+}
+
+function notOfPredecessor(name: string): TresorError {
+  return new TresorError(
+    "PURPOSE_REFUSED",
+    Exit.badArguments,
+    `Cannot ask ${name} for this: a predecessor is asked to hand a salt over, and for nothing else`,
   )
 }
 

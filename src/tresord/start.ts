@@ -2,7 +2,9 @@
 import { chmodSync } from "node:fs"
 import { Exit, TresorError } from "../base/errors.ts"
 import { type DaemonOptions, exportOf } from "../control/daemon-options.ts"
-import { chooseBackend, openEnclave } from "../enclave/loader.ts"
+import { isKept } from "../enclave/kept-images.ts"
+import { chooseBackend, openEnclave, openPredecessor } from "../enclave/loader.ts"
+import { secretDir } from "../enclave/machine-secret.ts"
 import { serveNbd } from "../export/server.ts"
 import { openHeader } from "../header/access.ts"
 import { checkApart } from "../header/apart.ts"
@@ -206,6 +208,10 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       keySize: segment.keySize,
       enclave,
       openEnclave: newEnclave,
+      kept: {
+        isKept: (mrenclave) => isKept(secretDir(), mrenclave),
+        open: (mrenclave) => openPredecessor(mrenclave, { backend }),
+      },
     })
   } catch (error) {
     for (const step of undo.reverse()) await step().catch(() => {})

@@ -49,6 +49,7 @@ export function volumeCommands(program: TresorCommand): void {
     .opening()
     .header()
     .enclave()
+    .succession()
     .option("--locked", "start locked; give the passphrase later with `tresor setkey`")
     .option("--block", "make it a block device, /dev/tresor/NAME (root; Linux 6.5 or newer)")
     .option("--vhost-user", "serve it to a virtual machine as a vhost-user-blk disk instead")
@@ -92,6 +93,7 @@ export function volumeCommands(program: TresorCommand): void {
     .secrets()
     .slot()
     .option("--policy <file>", "what the enclave must prove before it gets a passphrase (see `tresor attest`)")
+    .succession()
     .option("--remote <user@host>", "the volume is on another machine, reached by ssh")
     .option("--unsealed", "with --remote: also try keyslots not sealed to that enclave (recovery key, portable)")
     .option("--legacy", "unlock a mapping made by the commands of 2016")
@@ -118,6 +120,7 @@ export function volumeCommands(program: TresorCommand): void {
     .opening()
     .header()
     .enclave()
+    .succession()
     .examples("tresor mount disk.img /mnt --mkfs ext4", "tresor mount disk.img /mnt")
     .runs("mount", (m) => m.mount)
 
