@@ -6,17 +6,24 @@ import type { VolumeClient } from "../control/volume-client.ts"
 import { keptIdentity } from "../enclave/kept-images.ts"
 import { secretDir } from "../enclave/machine-secret.ts"
 import { atTerminal } from "./trust.ts"
-import type { UnlockWords } from "./unlock.ts"
+
+export interface SuccessionWords {
+  readonly keySlot?: number
+  /** A policy file; one that names the enclave that runs is an answer. */
+  readonly policy?: string
+  /** MRENCLAVE that may take over what another enclave sealed, also one of a lower version. */
+  readonly succeed?: string
+}
 
 /** One volume's, for as long as its passphrase is asked for: the answer counts for every attempt. */
 export class Succession {
   readonly #contact: FirstContact
   readonly #client: VolumeClient
-  readonly #options: UnlockWords
+  readonly #options: SuccessionWords
   readonly #host: string | undefined
   #agreed = false
 
-  constructor(contact: FirstContact, client: VolumeClient, options: UnlockWords, host: string | undefined) {
+  constructor(contact: FirstContact, client: VolumeClient, options: SuccessionWords, host: string | undefined) {
     this.#contact = contact
     this.#client = client
     this.#options = options

@@ -8,20 +8,16 @@ import type { VolumeClient } from "../control/volume-client.ts"
 import { mayBeMistyped, NO_KEY } from "./messages.ts"
 import { err } from "./output/output.ts"
 import { isInteractive, readSecret, type SecretSource, withSecret } from "./secrets.ts"
-import type { Succession } from "./succession.ts"
+import type { Succession, SuccessionWords } from "./succession.ts"
 import { atTerminal } from "./trust.ts"
 
-export interface UnlockWords extends SecretSource {
+export interface UnlockWords extends SecretSource, SuccessionWords {
   readonly tries: number
-  readonly keySlot?: number
-  readonly policy?: string
   readonly verifyPassphrase?: true
   /** Another machine's volume: also keyslots that are not sealed to its enclave. Here, all are tried anyway. */
   readonly unsealed?: true
   /** The passphrase is for a mapping of 2016's flow. */
   readonly legacy?: true
-  /** MRENCLAVE that may take over what an earlier enclave sealed, also one of a lower version. */
-  readonly succeed?: string
 }
 
 /**

@@ -45,13 +45,17 @@ function tresord(answer: (nonce: Uint8Array) => Reply, challenge: () => Reply = 
   }
   return { client: client as unknown as VolumeClient, asked, methods: () => asked.map(([method]) => method) }
 }
-const honest = (nonce: Uint8Array): Reply => ({ report: reportOf(KEY, nonce), volume: statusOf(KEY) })
+const honest = (nonce: Uint8Array): Reply => ({
+  report: reportOf(KEY, nonce),
+  volume: statusOf(KEY),
+  enclave: statusOf(KEY).enclave,
+})
 
 test("status and report are one question, and judging the enclave asks nothing more", async () => {
   const { client, asked, methods } = tresord(honest)
   const { status, enclave } = await askVolume(client)
   assert.equal(status.name, "work")
-  assert.equal(enclave.identity, status.enclave)
+  assert.deepEqual(enclave.identity, status.enclave)
   await assessEnclave(enclave, {}, { own })
   assert.deepEqual(methods(), ["Report"])
   assert.equal(asked[0]![1].targetInfo, NOBODY)
@@ -89,9 +93,21 @@ test("a contact of another time, or with another's key, is refused", async () =>
   const other = new Uint8Array(32).fill(9)
   const lies: Readonly<Record<string, (nonce: Uint8Array) => Reply>> = {
     "all of an earlier contact": () => earlier,
-    "its report beside the status of now": () => ({ ...earlier, volume: statusOf(KEY) }),
-    "the status with another key": (nonce) => ({ report: reportOf(KEY, nonce), volume: statusOf(other) }),
-    "the report of another key": (nonce) => ({ report: reportOf(other, nonce), volume: statusOf(KEY) }),
+    "its report beside the status of now": () => ({
+      ...earlier,
+      volume: statusOf(KEY),
+      enclave: statusOf(KEY).enclave,
+    }),
+    "the status with another key": (nonce) => ({
+      report: reportOf(KEY, nonce),
+      volume: statusOf(other),
+      enclave: statusOf(other).enclave,
+    }),
+    "the report of another key": (nonce) => ({
+      report: reportOf(other, nonce),
+      volume: statusOf(KEY),
+      enclave: statusOf(KEY).enclave,
+    }),
   }
   for (const [what, answer] of Object.entries(lies)) {
     const { enclave } = await askVolume(tresord(answer).client)
