@@ -111,7 +111,20 @@ const vm = {
 /** Unpacked beside the system instead of installed. */
 const unpacked = new Map([[`linux-image-${laterSeries}-amd64`, () => fetchKernel(laterSeries)]])
 
-const sets = { unit, integration, vm }
+const ceph = {
+  ...unit,
+  "ceph-mon": () => onPath("ceph-mon"),
+  "ceph-mgr": () => onPath("ceph-mgr"),
+  "ceph-osd": () => onPath("ceph-osd"),
+  "ceph-common": () => onPath("ceph", "rados", "rbd"),
+  "qemu-utils": () => onPath("qemu-io", "qemu-nbd"),
+  "qemu-block-extra": () => existsSync("/usr/lib/x86_64-linux-gnu/qemu/block-rbd.so"),
+  fio: () => onPath("fio"),
+  iproute2: () => onPath("ip"),
+  procps: () => onPath("pgrep"),
+}
+
+const sets = { unit, integration, vm, ceph }
 
 /** Names of packages that the given test sets lack. For tests of this file. */
 export function lackingPackages(names) {
