@@ -108,6 +108,26 @@ const vm = {
   [`linux-image-${laterSeries}-amd64`]: () => cachedKernel(laterSeries) !== null,
 }
 
+const hasLibrary = (name) => works("pkg-config", ["--exists", name])
+
+/** What the SGX machine is built with and runs with. */
+const sgx = {
+  ...unit,
+  "dpkg-dev": () => onPath("dpkg-source"),
+  patch: () => onPath("patch"),
+  meson: () => onPath("meson"),
+  "ninja-build": () => onPath("ninja"),
+  "pkg-config": () => onPath("pkg-config"),
+  "libglib2.0-dev": () => hasLibrary("glib-2.0"),
+  "libpixman-1-dev": () => hasLibrary("pixman-1"),
+  "nettle-dev": () => hasLibrary("nettle"),
+  "libgmp-dev": () => hasLibrary("gmp"),
+  "libcap-ng-dev": () => hasLibrary("libcap-ng"),
+  "libattr1-dev": () => links("gcc", [], "#include <attr/libattr.h>"),
+  seabios: () => existsSync("/usr/share/seabios/bios-256k.bin"),
+  "qemu-system-data": () => existsSync("/usr/share/qemu/kvmvapic.bin"),
+}
+
 /** Unpacked beside the system instead of installed. */
 const unpacked = new Map([[`linux-image-${laterSeries}-amd64`, () => fetchKernel(laterSeries)]])
 
@@ -124,7 +144,7 @@ const ceph = {
   procps: () => onPath("pgrep"),
 }
 
-const sets = { unit, integration, vm, ceph }
+const sets = { unit, integration, vm, ceph, sgx }
 
 /** Names of packages that the given test sets lack. For tests of this file. */
 export function lackingPackages(names) {

@@ -1,0 +1,169 @@
+#!/usr/bin/env node
+/**
+ * The SGX machine: Debian's QEMU with sgx-machine/ in it.
+ *
+ *   node scripts/sgx-machine.mjs    builds it unless the user's cache has it, and prints the program's path
+ *
+ * The first time takes about ten minutes on two idle processors. The cache's key is all that the program is made of:
+ * our files, the options, the version of Debian's source, the compiler and the libraries. Nothing is installed or
+ * changed outside the cache; the packages to build with must be there (scripts/packages.mjs, set "sgx").
+ */
+import { spawnSync } from "node:child_process"
+import { createHash } from "node:crypto"
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs"
+import { availableParallelism, homedir } from "node:os"
+import { join, relative, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
+import { root } from "./runtime.mjs"
+
+const program = "qemu-system-x86_64"
+const ours = join(root, "sgx-machine")
+const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "tresor", "sgx-machine")
+
+/** Its firmware and ROMs come from there: Debian's source has none. */
+export const firmware = ["/usr/share/seabios", "/usr/share/qemu"]
+
+/** Everything that this machine does not need is left out, for the time that building takes. */
+const options = [
+  "--target-list=x86_64-softmmu",
+  "--without-default-features",
+  "--without-default-devices",
+  "--with-devices-x86_64=sgx-machine",
+  "--enable-tcg",
+  "--enable-virtfs",
+  "--enable-attr",
+  "--enable-cap-ng",
+  "--enable-nettle",
+  "--disable-fdt",
+  "--disable-kvm",
+  "--disable-docs",
+  "--disable-tools",
+  "--disable-guest-agent",
+  "--disable-werror",
+  "--disable-install-blobs",
+  "--disable-debug-info",
+  "--disable-stack-protector",
+]
+
+/** What is linked in, or decides how: their versions are part of the key. */
+const libraries = ["libglib2.0-dev", "libpixman-1-dev", "nettle-dev", "libgmp-dev", "libcap-ng-dev", "libattr1-dev"]
+
+function run(command, args, cwd) {
+  const done = spawnSync(command, args, {
+    cwd,
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+    stdio: ["ignore", "pipe", "pipe"],
+  })
+  if (done.error !== undefined) throw new Error(`cannot run ${command}: ${done.error.message}`)
+  if (done.status !== 0) {
+    const said = `${done.stdout}${done.stderr}`.trimEnd().split("\n").slice(-40).join("\n")
+    throw new Error(`${command} ${args.join(" ")} failed:\n${said}`)
+  }
+  return done.stdout
+}
+
+/** Of the QEMU packages that are installed: the firmware and the source belong together. */
+function sourceVersion() {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own
+  return run("dpkg-query", ["-W", "-f", "${source:Version}", "qemu-system-data"])
+}
+
+const files = (directory) =>
+  readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+
+function keyOf(version) {
+  const hash = createHash("sha256")
+  for (const file of [join(ours, "qemu.patch"), ...files(join(ours, "qemu"))]) {
+    const bytes = readFileSync(file)
+    hash.update(`${relative(ours, file)} ${bytes.length}\n`).update(bytes)
+  }
+  const versions = run("dpkg-query", ["-W", ...libraries])
+  return hash
+    .update(JSON.stringify([options, version, versions, run("gcc", ["--version"])]))
+    .digest("hex")
+    .slice(0, 32)
+}
+
+/** Debian's source with Debian's patches. The lists of source packages are kept apart from the system's. */
+function fetchSource(version, place) {
+  const lists = join(place, "lists")
+  const sources = join(place, "sources.list")
+  mkdirSync(join(lists, "partial"), { recursive: true })
+  const configured = run("apt-get", [
+    "indextargets",
+    "--format",
+    "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)",
+    "Created-By: Packages",
+  ])
+  const debian = new Set(configured.split("\n").filter((line) => /^\S+ \S+ main Debian$/.test(line)))
+  const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+  const lines = [...debian].map((line) => `deb-src [signed-by=${keyring}] ${line.replace(/ Debian$/, "")}\n`)
+  writeFileSync(sources, lines.join(""))
+  const apt = [
+    ...["-q", "-o", `Dir::State::Lists=${lists}`, "-o", "Acquire::Languages=none"],
+    ...["-o", `Dir::Etc::SourceList=${sources}`, "-o", "Dir::Etc::SourceParts=/dev/null"],
+    ...["-o", "APT::Sandbox::User=root"],
+  ]
+  run("apt-get", [...apt, "update"], place)
+  run("apt-get", [...apt, "source", "--download-only", `qemu=${version}`], place)
+  const description = readdirSync(place).find((name) => name.endsWith(".dsc"))
+  if (description === undefined) throw new Error(`apt-get source left no qemu ${version}`)
+  // apt has checked it already.
+  run("dpkg-source", ["--no-check", "-x", description, "source"], place)
+  return join(place, "source")
+}
+
+function build(version, target) {
+  mkdirSync(cache, { recursive: true })
+  // Complete or not there: another run may look at the same time.
+  const place = mkdtempSync(join(cache, ".new-"))
+  try {
+    const source = fetchSource(version, place)
+    run("cp", ["-r", `${join(ours, "qemu")}/.`, source])
+    run("patch", ["-p1", "--no-backup-if-mismatch", "-i", join(ours, "qemu.patch")], source)
+    const objects = join(place, "build")
+    mkdirSync(objects)
+    run(join(source, "configure"), options, objects)
+    run("nice", ["ninja", `-j${availableParallelism()}`, program], objects)
+    run("strip", [program], objects)
+    const finished = join(place, "finished")
+    mkdirSync(finished)
+    renameSync(join(objects, program), join(finished, program))
+    if (!existsSync(target)) renameSync(finished, target)
+  } finally {
+    rmSync(place, { recursive: true, force: true })
+  }
+}
+
+/** Path of the program, built when it has to be. say is told when that takes its time. */
+export function sgxMachine(say = () => undefined) {
+  const version = sourceVersion()
+  const target = join(cache, keyOf(version))
+  if (!existsSync(join(target, program))) {
+    say(`building the SGX machine from Debian's qemu ${version}: about ten minutes, once`)
+    build(version, target)
+  }
+  return join(target, program)
+}
+
+if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  try {
+    process.stdout.write(`${sgxMachine((text) => process.stderr.write(`sgx-machine: ${text}\n`))}\n`)
+  } catch (error) {
+    process.stderr.write(`sgx-machine: error: ${error.message}\n`)
+    process.exit(1)
+  }
+}
