@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -26,45 +25,30 @@ struct cachestat {
 	uint64_t nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted;
 };
 
-/* Reads one block by a ring of its own. 0, or the errno of what failed. */
-static int try_ring(int fd)
+/* Submits to a ring of its own what waits for no disk. 0, or the errno of what failed. */
+static int try_ring(void)
 {
 	static const uint8_t needed[] = { IORING_OP_READ,	 IORING_OP_WRITE, IORING_OP_READ_FIXED,
 					  IORING_OP_WRITE_FIXED, IORING_OP_FSYNC, IORING_OP_FALLOCATE };
 	const struct io_uring_cqe *end;
-	struct io_uring_sqe *entry;
 	struct uring ring;
-	void *block;
 	int error = uring_open(&ring, 4, false);
 
 	if (error != 0)
 		return -error;
-	block = aligned_alloc(PAGE, PAGE);
-	if (block == NULL || !uring_knows(&ring, needed, sizeof(needed))) {
-		error = block == NULL ? -ENOMEM : -EOPNOTSUPP;
-		goto out;
+	if (!uring_knows(&ring, needed, sizeof(needed))) {
+		uring_close(&ring);
+		return EOPNOTSUPP;
 	}
-	entry = uring_sqe(&ring);
-	entry->opcode = IORING_OP_READ;
-	entry->fd = fd;
-	entry->addr = (uintptr_t)block;
-	entry->len = PAGE;
+	uring_sqe(&ring)->opcode = IORING_OP_NOP;
 	/* A signal ends it early: with EINTR, or without an error once the entry was taken. */
 	do {
 		error = uring_enter(&ring, 1);
 		end = uring_peek(&ring);
 	} while (end == NULL && (error == 0 || error == -EINTR));
-	if (end == NULL) {
-		/* Under way, it may still come: then the block stays. */
-		if (uring_unsubmitted(&ring) == 0)
-			block = NULL;
-		goto out;
-	}
-	/* An error of the disk is no refusal: who reads there is told. */
-	error = end->res == -EINVAL || end->res == -EOPNOTSUPP || end->res == -EPERM ? end->res : 0;
-out:
+	if (end != NULL)
+		error = end->res;
 	uring_close(&ring);
-	free(block);
 	return -error;
 }
 
@@ -99,7 +83,7 @@ struct disk *disk_open(int cached, int direct, enum disk_choice choice)
 	disk->block = direct < 0 ? 0 : direct_block(direct);
 	if (disk->block == 0)
 		disk->direct = -1;
-	disk->refusal = choice == DISK_ONLY_POOL ? 0 : try_ring(cached);
+	disk->refusal = choice == DISK_ONLY_POOL ? 0 : try_ring();
 	disk->engine = choice == DISK_ONLY_POOL || disk->refusal != 0 ? DISK_POOL : DISK_RING;
 	disk->only_ring = choice == DISK_ONLY_RING;
 	if (disk->only_ring && disk->refusal != 0) {

@@ -33,8 +33,8 @@ struct disk {
 enum disk_choice { DISK_CHOOSE, DISK_ONLY_RING, DISK_ONLY_POOL };
 
 /*
- * Takes over both descriptors; `direct` may be -1. Tries io_uring by doing: a ring,
- * its operations, registered memory, one block read. One reference, the caller's.
+ * Takes over both descriptors; `direct` may be -1. Tries io_uring by doing: a ring, its
+ * operations, a submission that no disk can keep. One reference, the caller's.
  * NULL with errno (then the descriptors stay the caller's).
  */
 struct disk *disk_open(int cached, int direct, enum disk_choice choice);
@@ -44,7 +44,11 @@ struct disk *disk_ref(struct disk *disk);
 /* The last one closes the descriptors. */
 void disk_unref(struct disk *disk);
 
-/* Whether a range may go past the page cache. */
+/*
+ * Whether a range may go past the page cache. What is written past it, many requests at once, must not be read or
+ * written through it as well: a page that is filled meanwhile, as by the system's read-ahead, may keep the old bytes on FUSE
+ * and block devices, and everywhere loses what goes past it when another part of it is written.
+ */
 bool disk_aligned(const struct disk *disk, uint64_t offset, uint64_t length);
 /* Whether [offset, offset + length) lies before the end of a regular file; true for devices. */
 bool disk_holds(const struct disk *disk, uint64_t offset, uint64_t length);

@@ -2,12 +2,16 @@
 /*
  * A store as JavaScript's thread uses it: a queue of its own on the event loop.
  *
- *   createDisk(cached, direct, choice, onEnded) -> Disk	both descriptors are duplicated; direct -1: none; enum disk_choice
+ *   createDisk(cached, direct, choice, past, onEnded) -> Disk	both descriptors are duplicated; direct -1: none; enum
+ *						disk_choice; past: everything goes past the page cache
  *   disk.sync() -> Promise			fdatasync(2); once it failed, always
+ *   disk.get(offset, bytes), disk.put(offset, bytes), disk.punch(offset, length) -> Promise
+ *						of the store's own bytes; past the page cache if writes go there
+ *   disk.block					bytes: offsets and lengths past the page cache; 0: there is no way past
  *
  * Transfers: whole sectors in plaintext, in the memory of `buffer`, told by rows instead of promises:
  *
- *   disk.describe(offset, size, sectorSize, readOnly, direct)	the volume on it
+ *   disk.describe(offset, size, sectorSize, readOnly, past)	the volume on it
  *   disk.setKey(enclave, handle), disk.clearKey()
  *   disk.reserve(length)			where in `buffer`; -1: no room now
  *   disk.release(at, length)
@@ -17,7 +21,7 @@
  *						does not change; `at` is where its ciphertext goes
  *   disk.turn(rows)				begins what was asked for; how many have ended: rows of (token, errno).
  *						onEnded() is called when another turn has some
- *						A sync is begun by a turn, too
+ *						What has a promise is begun by a turn, too
  *   disk.wipe()				what nobody has
  *   disk.state()				{engine, refusal, failed, inflight, deepest, stranded}
  *   disk.close(milliseconds)			false: the device holds some for ever
@@ -35,6 +39,7 @@
 
 #include "addon/addon.h"
 #include "addon/disk/arena.h"
+#include "addon/disk/promised.h"
 #include "addon/io/slab.h"
 #include "addon/napi/values.h"
 #include "addon/sgx/enclave_binding.h"
@@ -42,12 +47,6 @@
 #define ENTRIES		256u
 #define ARENA_SIZE	(8u << 20)
 #define COLUMNS		2u	/* of a row: token, errno */
-
-struct sync {
-	struct disk_io io;
-	struct binding *binding;
-	napi_deferred deferred;
-};
 
 /* Whole sectors, by a token. */
 struct transfer {
@@ -101,38 +100,57 @@ static struct binding *receive(napi_env env, napi_callback_info info, size_t cou
 	return binding;
 }
 
-/* ---- syncs ---- */
-
-static void sync_done(struct disk_io *io)
-{
-	struct sync *sync = (struct sync *)(void *)((char *)io - offsetof(struct sync, io));
-	const napi_env env = sync->binding->env;
-	napi_value undefined;
-
-	if (io->error == 0) {
-		napi_get_undefined(env, &undefined);
-		napi_resolve_deferred(env, sync->deferred, undefined);
-	} else {
-		napi_reject_deferred(env, sync->deferred,
-				     js_error(env, js_errno_name(io->error), strerrordesc_np(io->error)));
-	}
-	free(sync);
-}
+/* ---- the store's own bytes ---- */
 
 static napi_value disk_sync(napi_env env, napi_callback_info info)
 {
 	struct binding *binding = receive(env, info, 0, NULL);
-	struct sync *sync = binding == NULL ? NULL : malloc(sizeof(*sync));
-	napi_value promise;
+
+	return binding == NULL ? NULL : promised_sync(env, plain_queue_disk(binding->queue));
+}
+
+static napi_value move_bytes(napi_env env, napi_callback_info info, enum disk_op op)
+{
+	napi_value argv[2];
+	struct binding *binding = receive(env, info, 2, argv);
+	uint64_t offset;
+	uint8_t *bytes;
+	size_t length;
+	bool direct;
 
 	if (binding == NULL)
 		return NULL;
-	if (sync == NULL)
-		return js_throw_errno(env, ENOMEM, "fdatasync: out of memory");
-	*sync = (struct sync){ .io = { .op = DISK_SYNC, .done = sync_done }, .binding = binding };
-	napi_create_promise(env, &sync->deferred, &promise);
-	disk_queue_put(plain_queue_disk(binding->queue), &sync->io);
-	return promise;
+	if (!js_get_number(env, argv[0], &offset) || !js_get_bytes(env, argv[1], &bytes, &length))
+		return throw_arguments(env);
+	direct = binding->volume->direct;
+	/* Nothing of it goes through the page cache beside what goes past it: see disk_aligned. */
+	if (direct && !disk_aligned(binding->volume->disk, offset, length))
+		return js_throw_errno(env, EINVAL, "not whole blocks of the disk");
+	return promised_move(env, plain_queue_disk(binding->queue), op, argv[1], offset, direct);
+}
+
+static napi_value disk_get(napi_env env, napi_callback_info info)
+{
+	return move_bytes(env, info, DISK_READ);
+}
+
+static napi_value disk_put(napi_env env, napi_callback_info info)
+{
+	return move_bytes(env, info, DISK_WRITE);
+}
+
+static napi_value disk_punch(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2];
+	struct binding *binding = receive(env, info, 2, argv);
+	uint64_t offset;
+	uint32_t length;
+
+	if (binding == NULL)
+		return NULL;
+	if (!js_get_number(env, argv[0], &offset) || !js_get_uint32(env, argv[1], &length) || length == 0)
+		return throw_arguments(env);
+	return promised_punch(env, plain_queue_disk(binding->queue), offset, length);
 }
 
 /* ---- the event loop ---- */
@@ -176,19 +194,19 @@ static napi_value disk_describe(napi_env env, napi_callback_info info)
 	struct plain_volume *volume;
 	uint64_t offset, size;
 	uint32_t sector_size;
-	bool read_only, direct;
+	bool read_only, past;
 
 	if (binding == NULL)
 		return NULL;
 	volume = binding->volume;
 	if (!js_get_number(env, argv[0], &offset) || !js_get_number(env, argv[1], &size) ||
 	    !js_get_uint32(env, argv[2], &sector_size) || !js_get_bool(env, argv[3], &read_only) ||
-	    !js_get_bool(env, argv[4], &direct) || sector_size < 512 || sector_size > ARENA_PAGE)
+	    !js_get_bool(env, argv[4], &past) || sector_size < 512 || sector_size > ARENA_PAGE)
 		return throw_arguments(env);
 	volume->offset = offset;
 	volume->sector_size = sector_size;
 	volume->read_only = read_only;
-	volume->direct = direct;
+	volume->direct = volume->direct || (past && volume->disk->direct >= 0);
 	__atomic_store_n(&volume->size, size, __ATOMIC_RELAXED);
 	return NULL;
 }
@@ -473,7 +491,7 @@ static void finalize(napi_env env, void *data, void *hint)
 	free(binding);
 }
 
-static bool open_queue(struct binding *binding, struct disk *disk)
+static bool open_queue(struct binding *binding, struct disk *disk, bool past)
 {
 	struct disk_queue_options options = { .entries = ENTRIES };
 
@@ -485,6 +503,7 @@ static bool open_queue(struct binding *binding, struct disk *disk)
 		errno = ENOMEM;
 		return false;
 	}
+	binding->volume->direct = past && disk->direct >= 0;
 	/* Plaintext in flight, not to be swapped out where the limit of locked memory allows it; and the disk writes there. */
 	mlock(binding->memory, ARENA_SIZE);
 	for (uint32_t i = 0; i < ENTRIES; i++) {
@@ -541,6 +560,9 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 {
 	static const napi_property_descriptor methods[] = {
 		{ "sync", NULL, disk_sync, NULL, NULL, NULL, napi_default, NULL },
+		{ "get", NULL, disk_get, NULL, NULL, NULL, napi_default, NULL },
+		{ "put", NULL, disk_put, NULL, NULL, NULL, napi_default, NULL },
+		{ "punch", NULL, disk_punch, NULL, NULL, NULL, napi_default, NULL },
 		{ "describe", NULL, disk_describe, NULL, NULL, NULL, napi_default, NULL },
 		{ "setKey", NULL, disk_set_key, NULL, NULL, NULL, napi_default, NULL },
 		{ "clearKey", NULL, disk_clear_key, NULL, NULL, NULL, napi_default, NULL },
@@ -554,15 +576,17 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 		{ "state", NULL, disk_state, NULL, NULL, NULL, napi_default, NULL },
 		{ "close", NULL, disk_close, NULL, NULL, NULL, napi_default, NULL },
 	};
-	napi_value argv[4], object, buffer;
+	napi_value argv[5], object, buffer;
 	struct binding *binding;
 	struct disk *disk;
 	uv_loop_t *loop;
 	int32_t cached, direct, choice;
+	bool past;
 
-	if (!js_arguments(env, info, 4, argv, NULL) || !js_get_int32(env, argv[0], &cached) ||
+	if (!js_arguments(env, info, 5, argv, NULL) || !js_get_int32(env, argv[0], &cached) ||
 	    !js_get_int32(env, argv[1], &direct) || !js_get_int32(env, argv[2], &choice) || choice < DISK_CHOOSE ||
-	    choice > DISK_ONLY_POOL || napi_get_uv_event_loop(env, &loop) != napi_ok)
+	    choice > DISK_ONLY_POOL || !js_get_bool(env, argv[3], &past) ||
+	    napi_get_uv_event_loop(env, &loop) != napi_ok)
 		return throw_arguments(env);
 	disk = open_disk(cached, direct, (enum disk_choice)choice);
 	if (disk == NULL)
@@ -572,7 +596,7 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 		binding->env = env;
 		binding->poll = malloc(sizeof(*binding->poll));
 	}
-	if (binding == NULL || binding->poll == NULL || !open_queue(binding, disk) ||
+	if (binding == NULL || binding->poll == NULL || !open_queue(binding, disk, past) ||
 	    uv_poll_init(loop, binding->poll, disk_queue_fd(plain_queue_disk(binding->queue))) != 0) {
 		const int cause = errno;
 
@@ -584,13 +608,14 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 	disk_unref(disk);
 	binding->poll->data = binding;
 	napi_async_init(env, NULL, js_text(env, "tresor disk"), &binding->context);
-	napi_create_reference(env, argv[3], 1, &binding->on_ended);
+	napi_create_reference(env, argv[4], 1, &binding->on_ended);
 	napi_create_object(env, &object);
 	napi_define_properties(env, object, sizeof(methods) / sizeof(methods[0]), methods);
 	napi_wrap(env, object, binding, finalize, NULL, NULL);
 	slab_ref(binding->memory);
 	napi_create_external_arraybuffer(env, binding->memory, ARENA_SIZE, slab_finalize, NULL, &buffer);
 	napi_set_named_property(env, object, "buffer", buffer);
+	js_set_uint32(env, object, "block", binding->volume->disk->direct < 0 ? 0 : binding->volume->disk->block);
 	return object;
 }
 

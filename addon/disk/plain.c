@@ -87,6 +87,7 @@ static void read_sectors(struct plain_queue *queue, struct plain_io *io)
 {
 	const uint64_t at = queue->volume->offset + io->offset;
 	const bool on = io->offset == queue->next_read && disk_queue_pending(queue->queue) == 0;
+	/* Of a volume whose writes go past the page cache too, it is (see fits). */
 	bool direct = disk_aligned(queue->disk, at, io->length);
 
 	queue->next_read = io->offset + io->length;
@@ -123,13 +124,10 @@ static bool write_cached(struct plain_queue *queue, struct plain_io *io)
 
 static void write_sectors(struct plain_queue *queue, struct plain_io *io)
 {
-	const bool direct =
-		queue->volume->direct && disk_aligned(queue->disk, queue->volume->offset + io->offset, io->length);
-
-	if (!direct && write_cached(queue, io))
+	if (!queue->volume->direct && write_cached(queue, io))
 		end(queue, io, 0);
 	else
-		put_disk(queue, io, DISK_WRITE, direct);
+		put_disk(queue, io, DISK_WRITE, queue->volume->direct);
 }
 
 static uint32_t pieces_of(const struct plain_io *io)
@@ -221,6 +219,8 @@ static bool fits(const struct plain_queue *queue, const struct plain_io *io)
 	const uint64_t size = __atomic_load_n(&queue->volume->size, __ATOMIC_RELAXED);
 	const uint32_t sector = queue->volume->sector_size;
 
+	if (queue->volume->direct && !disk_aligned(queue->disk, queue->volume->offset + io->offset, io->length))
+		return false;
 	return io->length > 0 && io->length <= TRESOR_RANGE_SIZE && io->offset <= size &&
 	       io->length <= size - io->offset && io->offset % sector == 0 && io->length % sector == 0 &&
 	       pieces_fit(io, sector);

@@ -27,7 +27,11 @@ struct plain_volume {
 	uint64_t size;		/* atomic; bytes of plaintext */
 	uint32_t sector_size;
 	bool read_only;
-	bool direct;		/* writes go past the page cache, as reads that it does not hold always do */
+	/*
+	 * Everything goes past the page cache, and nothing through it: sectors are whole blocks of the disk, as
+	 * disk_aligned has them. Else only reads that the cache does not hold go past it.
+	 */
+	bool direct;
 };
 
 /* The caller's, with all its memory, until `done`. */

@@ -11,6 +11,12 @@
 /* Workers of the kernel's for what cannot be done asynchronously: syncs, punched holes, writes through the page cache. */
 #define WORKERS	4u
 
+/*
+ * So many milliseconds in a row the kernel may take nothing, with nothing under way, before what it was offered ends
+ * with EIO: a shortage passes, or does not.
+ */
+#define RESTS	2000u
+
 /* Indexes of the registered files. */
 enum { CACHED_FILE, DIRECT_FILE, SYNC_FILE, FILES };
 
@@ -22,6 +28,8 @@ struct engine {
 	bool registered;	/* the files */
 	unsigned inflight;	/* not of `other` */
 	unsigned room;
+	unsigned rests;		/* since the kernel last took something, or something ended */
+	bool cancelled;
 	void (*ended)(struct disk_io *io, int result);
 	void (*other)(void *context, uint64_t user_data, int32_t result);
 	void *context;
@@ -64,6 +72,16 @@ static bool in_registered(const struct engine *engine, const uint8_t *memory, si
 	       memory + length <= engine->memory + engine->memory_size;
 }
 
+static void tell(struct engine *engine, uint64_t user_data, int32_t result)
+{
+	if (user_data & 1) {
+		engine->other(engine->context, user_data, result);
+		return;
+	}
+	engine->inflight--;
+	engine->ended((struct disk_io *)(uintptr_t)user_data, result);
+}
+
 static void reap(struct engine *engine)
 {
 	const struct io_uring_cqe *end;
@@ -73,13 +91,19 @@ static void reap(struct engine *engine)
 		const int32_t result = end->res;
 
 		uring_seen(&engine->ring);
-		if (user_data & 1) {
-			engine->other(engine->context, user_data, result);
-			continue;
-		}
-		engine->inflight--;
-		engine->ended((struct disk_io *)(uintptr_t)user_data, result);
+		engine->rests = 0;
+		tell(engine, user_data, result);
 	}
+}
+
+/* What the kernel has not taken, and will not. */
+static void drop(struct engine *engine, int32_t result)
+{
+	uint64_t user_data;
+
+	engine->rests = 0;
+	while (uring_take_back(&engine->ring, &user_data))
+		tell(engine, user_data, result);
 }
 
 struct io_uring_sqe *ring_engine_sqe(struct engine *engine)
@@ -134,20 +158,30 @@ static bool ring_begin(struct engine *engine, struct disk_io *io)
 }
 
 /* Sleeps for a completion, a millisecond at most: the kernel may have memory for the next request then. */
-static void rest(const struct engine *engine)
+static void rest(struct engine *engine)
 {
 	struct pollfd ring = { .fd = engine->ring.fd, .events = POLLIN };
 
+	engine->rests++;
 	poll(&ring, 1, 1);
 }
 
-/* EINTR: the caller turns again. EAGAIN, EBUSY: the kernel wants us to reap first; what it left stays queued. */
+/* EAGAIN, EBUSY: the kernel wants us to reap first; what it left stays queued. */
+static bool passes(int error)
+{
+	return error == 0 || error == -EINTR || error == -EAGAIN || error == -EBUSY;
+}
+
 static void ring_turn(struct engine *engine, bool wait)
 {
 	const bool there = uring_peek(&engine->ring) != NULL;
 	const int error = uring_enter(&engine->ring, wait && !there ? 1 : 0);
 
-	if (wait && (error == -EAGAIN || error == -EBUSY) && uring_peek(&engine->ring) == NULL)
+	if (!passes(error) || engine->rests >= RESTS)
+		drop(engine, -EIO);
+	else if (engine->cancelled)
+		drop(engine, -ECANCELED);
+	else if (wait && (error == -EAGAIN || error == -EBUSY) && uring_peek(&engine->ring) == NULL)
 		rest(engine);
 	reap(engine);
 }
@@ -162,8 +196,13 @@ static bool ring_submit(struct engine *engine)
 		const unsigned before = left;
 
 		left = uring_unsubmitted(&engine->ring);
+		if (left < before)
+			engine->rests = 0;
 		if (left < before || error == -EINTR)
 			continue;
+		/* The next turn drops it. */
+		if (!passes(error))
+			return false;
 		/* What has ended, or is under way and will, makes the descriptor readable. */
 		if (uring_peek(&engine->ring) != NULL || engine->inflight > left)
 			return true;
@@ -176,6 +215,7 @@ static bool ring_submit(struct engine *engine)
 /* Block devices give back nothing that they hold; what waits for a worker of the kernel's, or for a network, ends. */
 static void ring_cancel(struct engine *engine)
 {
+	engine->cancelled = true;
 	for (int file = 0; file < FILES; file++) {
 		struct io_uring_sync_cancel_reg what = {
 			.fd = engine->registered ? file : engine->files[file],

@@ -86,17 +86,34 @@ unsigned uring_unsubmitted(const struct uring *ring)
 	return ring->tail - __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE);
 }
 
-struct io_uring_sqe *uring_sqe(struct uring *ring)
+static struct io_uring_sqe *entry_at(const struct uring *ring, unsigned place)
 {
 	const size_t size = sizeof(struct io_uring_sqe) << ring->wide;
+
+	return (struct io_uring_sqe *)(void *)(ring->sqes + (place & ring->sq_mask) * size);
+}
+
+struct io_uring_sqe *uring_sqe(struct uring *ring)
+{
 	struct io_uring_sqe *entry;
 
 	if (uring_unsubmitted(ring) == ring->sq_entries)
 		return NULL;
-	entry = (struct io_uring_sqe *)(void *)(ring->sqes + (ring->tail & ring->sq_mask) * size);
-	memset(entry, 0, size);
+	entry = entry_at(ring, ring->tail);
+	memset(entry, 0, sizeof(*entry) << ring->wide);
 	ring->tail++;
 	return entry;
+}
+
+bool uring_take_back(struct uring *ring, uint64_t *user_data)
+{
+	if (uring_unsubmitted(ring) == 0)
+		return false;
+	ring->tail--;
+	/* The kernel looks at it in uring_enter only. */
+	__atomic_store_n(ring->sq_tail, ring->tail, __ATOMIC_RELEASE);
+	*user_data = entry_at(ring, ring->tail)->user_data;
+	return true;
 }
 
 int uring_enter(struct uring *ring, unsigned wait)

@@ -34,9 +34,11 @@ void uring_close(struct uring *ring);
 struct io_uring_sqe *uring_sqe(struct uring *ring);
 /* Entries that the kernel has not taken. */
 unsigned uring_unsubmitted(const struct uring *ring);
+/* Takes the last of them back. False: there is none. */
+bool uring_take_back(struct uring *ring, uint64_t *user_data);
 /*
  * Submits, and waits until `wait` completions are there (0: does not wait).
- * 0, or a negative errno: EINTR; EAGAIN, EBUSY: reap first, what was not taken stays queued.
+ * 0, or a negative errno: EINTR; EAGAIN, EBUSY: reap first, what was not taken stays queued; others will not pass.
  */
 int uring_enter(struct uring *ring, unsigned wait);
 

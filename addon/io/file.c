@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a backing file needs and Node does not offer: work that may take as long
- * as the disk does, on the thread pool; locks and leases; memory for O_DIRECT.
+ * as the disk does, on the thread pool; locks and leases.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +15,6 @@
 #include "addon/addon.h"
 #include "addon/napi/values.h"
 #include "addon/napi/work.h"
-
-#define PAGE		4096
-#define LARGEST_BUFFER	(64 << 20)
 
 static napi_value throw_arguments(napi_env env)
 {
@@ -228,36 +225,6 @@ static napi_value has_writer(napi_env env, napi_callback_info info)
 	return result;
 }
 
-static void free_buffer(napi_env env, void *data, void *hint)
-{
-	(void)env;
-	(void)hint;
-	free(data);
-}
-
-/* alignedBuffer(length): a zeroed ArrayBuffer on a page boundary. */
-static napi_value aligned_buffer(napi_env env, napi_callback_info info)
-{
-	napi_value argv[1], buffer;
-	int64_t length;
-	void *data;
-
-	if (!js_arguments(env, info, 1, argv, NULL) || !get_size(env, argv[0], &length))
-		return throw_arguments(env);
-	if (length == 0 || length > LARGEST_BUFFER || length % PAGE != 0) {
-		napi_throw_range_error(env, "EINVAL", "not whole pages, or too many");
-		return NULL;
-	}
-	data = aligned_alloc(PAGE, (size_t)length);
-	if (!data)
-		return js_throw_errno(env, ENOMEM, "aligned_alloc: out of memory");
-	memset(data, 0, (size_t)length);
-	if (napi_create_external_arraybuffer(env, data, (size_t)length, free_buffer, NULL, &buffer) == napi_ok)
-		return buffer;
-	free(data);
-	return js_throw_errno(env, ENOMEM, "ArrayBuffer: out of memory");
-}
-
 void tresor_file_register(napi_env env, napi_value exports)
 {
 	const napi_property_descriptor functions[] = {
@@ -266,7 +233,6 @@ void tresor_file_register(napi_env env, napi_value exports)
 		{ .utf8name = "claimByte", .method = claim_byte, .attributes = napi_enumerable },
 		{ .utf8name = "byteClaimed", .method = byte_claimed, .attributes = napi_enumerable },
 		{ .utf8name = "hasWriter", .method = has_writer, .attributes = napi_enumerable },
-		{ .utf8name = "alignedBuffer", .method = aligned_buffer, .attributes = napi_enumerable },
 	};
 
 	napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);

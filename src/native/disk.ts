@@ -17,9 +17,15 @@ export interface DiskState {
 /** `at`, `length`: bytes of `buffer`, whole pages of one piece of 128 KiB at most. Throws EBADF once it was closed. */
 export interface NativeDisk {
   readonly buffer: ArrayBuffer
+  /** Bytes: what offsets and lengths past the page cache are multiples of; 0: there is no way past it. */
+  readonly block: number
   sync(): Promise<void>
-  /** Bytes: where the volume lies in the store, its size, its sectors. `direct`: writes go past the page cache. */
-  describe(offset: number, size: number, sectorSize: number, readOnly: boolean, direct: boolean): void
+  /** The store's own bytes, all of them; nobody may touch them meanwhile. Begun by a turn. */
+  get(offset: number, bytes: Uint8Array): Promise<void>
+  put(offset: number, bytes: Uint8Array): Promise<void>
+  punch(offset: number, length: number): Promise<void>
+  /** Bytes: where the volume lies in the store, its size, its sectors. `past`: from now on everything goes past the page cache. */
+  describe(offset: number, size: number, sectorSize: number, readOnly: boolean, past: boolean): void
   setKey(enclave: NativeEnclave, handle: number): void
   clearKey(): void
   reserve(length: number): number
@@ -46,7 +52,8 @@ export interface NativeDisk {
 export const Choice = { any: 0, ring: 1, threads: 2 } as const
 
 interface DiskFunctions {
-  createDisk(cached: number, direct: number, choice: number, onEnded: () => void): NativeDisk
+  /** `past`: everything goes past the page cache. */
+  createDisk(cached: number, direct: number, choice: number, past: boolean, onEnded: () => void): NativeDisk
 }
 
 export const { createDisk } = addon as unknown as DiskFunctions

@@ -7,14 +7,11 @@ interface FileFunctions {
   claimByte(fd: number, at: number): void
   byteClaimed(fd: number, at: number): boolean
   hasWriter(fd: number): boolean | null
-  alignedBuffer(length: number): ArrayBuffer
 }
 
-const { punchHole, writeInside, claimByte, byteClaimed, hasWriter, alignedBuffer } = addon as unknown as FileFunctions
+const { punchHole, writeInside, claimByte, byteClaimed, hasWriter } = addon as unknown as FileFunctions
 
 export {
-  /** Zeroed, page-aligned and a multiple of 4096 bytes: fit for O_DIRECT. */
-  alignedBuffer,
   /** Whether another open file has a lock on a byte. */
   byteClaimed,
   /** A shared lock on one byte of an open file (F_OFD_SETLK), until it is closed. */

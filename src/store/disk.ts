@@ -44,6 +44,8 @@ export interface DiskOptions {
   /** With O_DIRECT; `null`: there is none. */
   readonly directFd: number | null
   readonly engine?: keyof typeof Choice
+  /** Everything goes past the page cache, where there is a way. */
+  readonly direct?: boolean
 }
 
 export class Disk {
@@ -59,8 +61,8 @@ export class Disk {
   #wipe: NodeJS.Timeout | null = null
   #last: DiskState | null = null
 
-  constructor({ fd, directFd, engine = "any" }: DiskOptions) {
-    this.#native = createDisk(fd, directFd ?? -1, Choice[engine], () => this.submit())
+  constructor({ fd, directFd, engine = "any", direct = false }: DiskOptions) {
+    this.#native = createDisk(fd, directFd ?? -1, Choice[engine], direct, () => this.submit())
     this.buffer = this.#native.buffer
     this.bytes = Buffer.from(this.buffer)
   }
@@ -68,6 +70,11 @@ export class Disk {
   get status(): DiskStatus {
     const { engine, refusal, inflight, deepest, stranded } = this.#last ?? this.#native.state()
     return { engine, refusal: refusal || null, underWay: inflight, deepest, bound: TRANSFERS, stranded }
+  }
+
+  /** Bytes: what offsets and lengths past the page cache are multiples of; `null`: there is no way past it. */
+  get block(): number | null {
+    return this.#native.block === 0 ? null : this.#native.block
   }
 
   /** For the enclave's client, which lends its key. */
@@ -83,6 +90,29 @@ export class Disk {
   /** fdatasync(2): covers every write whose end was told. Rejects with errno's name as `code`; once it failed, always. */
   sync(): Promise<void> {
     const done = this.#native.sync()
+    this.#soon()
+    return done
+  }
+
+  /**
+   * The store's own bytes, all of them; they must not change until this has resolved. Rejects with errno's name as
+   * `code`: EIO also where the store ends, EINVAL for parts of blocks where everything goes past the page cache.
+   */
+  get(offset: number, into: Uint8Array): Promise<void> {
+    const done = this.#native.get(offset, into)
+    this.#soon()
+    return done
+  }
+
+  put(offset: number, from: Uint8Array): Promise<void> {
+    const done = this.#native.put(offset, from)
+    this.#soon()
+    return done
+  }
+
+  /** fallocate(2) with FALLOC_FL_PUNCH_HOLE; less than 4 GiB. */
+  punch(offset: number, length: number): Promise<void> {
+    const done = this.#native.punch(offset, length)
     this.#soon()
     return done
   }

@@ -1,19 +1,20 @@
 /**
- * A regular file (holes read as zeros) or a block device. With `direct`, whole
- * 4096-byte blocks go past the page cache; what is left at the edges of a
- * request goes through it, which Linux keeps coherent.
+ * A regular file (holes read as zeros) or a block device. With a `disk`, requests
+ * wait in its queue, so that a disk that hangs holds nobody else; without, in Node's
+ * thread pool. With `direct`, all goes past the page cache in whole blocks, and nothing
+ * through it (docs/decisions/0064).
  */
 import { constants } from "node:fs"
 import { type FileHandle, open } from "node:fs/promises"
 import { asIoError, IoError } from "../base/io-error.ts"
 import { blockDevice, blockDeviceSize, isWriteProtected } from "./block-device.ts"
-import { DIRECT_BLOCK, DirectFile } from "./direct.ts"
 import type { Disk } from "./disk.ts"
 import type { LockMode } from "./header-lock.ts"
 import { checkRange, type Store } from "./store.ts"
 
 export interface FileStoreOptions {
   readonly readOnly?: boolean
+  /** O_DIRECT; with `transfers`. */
   readonly direct?: boolean
   /**
    * "all": it is claimed for as long as it is open (claim.ts), a block device with O_EXCL as well. "device": a block device with
@@ -44,24 +45,21 @@ export async function fileSize(handle: FileHandle): Promise<number> {
   throw new IoError("EINVAL", "it is neither a regular file nor a block device")
 }
 
-async function openDirect(path: string, access: number, native: Native): Promise<DirectFile> {
-  // The first descriptor holds the claim of a block device; this one must not ask for it again.
-  return new DirectFile(await open(path, access | constants.O_DIRECT), native)
-}
-
-/** A filesystem without O_DIRECT has its reads from the page cache only. */
+/** `direct`: a filesystem without O_DIRECT is an error (EINVAL); else its reads come from the page cache only. */
 async function openDisk(
   path: string,
   access: number,
   { fd }: FileHandle,
-  engine: NonNullable<FileStoreOptions["transfers"]>,
+  { direct, engine }: { readonly direct: boolean; readonly engine: NonNullable<FileStoreOptions["transfers"]> },
 ): Promise<Disk> {
-  const [{ Disk }, past] = await Promise.all([
-    import("./disk.ts"),
-    open(path, access | constants.O_DIRECT).catch(() => null),
-  ])
+  // The first descriptor holds the claim of a block device; this one must not ask for it again.
+  const pastCache = open(path, access | constants.O_DIRECT)
+  const [{ Disk }, past] = await Promise.all([import("./disk.ts"), direct ? pastCache : pastCache.catch(() => null)])
   try {
-    return new Disk({ fd, directFd: past?.fd ?? null, engine })
+    const disk = new Disk({ fd, directFd: past?.fd ?? null, engine, direct })
+    if (!direct || disk.block !== null) return disk
+    disk.close()
+    throw Object.assign(new Error("it has no O_DIRECT"), { code: "EINVAL" })
   } finally {
     await past?.close()
   }
@@ -75,7 +73,7 @@ export class FileStore implements Store {
   readonly #handle: FileHandle
   /** Of the backing file of a loop device. */
   #claims: readonly FileHandle[] = []
-  #direct: DirectFile | null = null
+  #direct = false
   #disk: Disk | null = null
   readonly #native: Native
   readonly path: string
@@ -118,8 +116,8 @@ export class FileStore implements Store {
       if (claims !== null) store.#claims = await claims.claimStore(path, handle, !readOnly)
       const stat = await handle.stat()
       if (stat.isBlockDevice()) store.#discardUnit = blockDevice(stat.rdev).logicalBlock
-      if (direct) store.#direct = await openDirect(at, access, native)
-      if (transfers !== undefined) store.#disk = await openDisk(at, access, handle, transfers)
+      if (transfers !== undefined) store.#disk = await openDisk(at, access, handle, { direct, engine: transfers })
+      store.#direct = direct
       return store
     } catch (error) {
       await store.close()
@@ -137,7 +135,12 @@ export class FileStore implements Store {
   }
 
   get fd(): number | null {
-    return this.#direct === null ? this.#handle.fd : null
+    return this.#direct ? null : this.#handle.fd
+  }
+
+  /** What does not move in whole blocks is an error (EINVAL). 1: everything moves. */
+  get minimumBlock(): number {
+    return this.#direct ? this.#disk!.block! : 1
   }
 
   get disk(): Disk | null {
@@ -162,17 +165,11 @@ export class FileStore implements Store {
     }
   }
 
-  #writeCached(offset: number, from: Uint8Array): Promise<void> {
-    return this.#native.writeInside(this.#handle.fd, from, offset)
-  }
-
   async read(offset: number, into: Uint8Array): Promise<void> {
     checkRange(this.#size, offset, into.length)
+    if (into.length === 0) return
     try {
-      const [head, body] = this.#parts(offset, into.length)
-      if (head > 0) await this.#readCached(offset, into.subarray(0, head))
-      if (body > 0) await this.#direct!.read(offset + head, into.subarray(head, head + body))
-      if (head + body < into.length) await this.#readCached(offset + head + body, into.subarray(head + body))
+      await (this.#disk === null ? this.#readCached(offset, into) : this.#disk.get(offset, into))
     } catch (error) {
       throw asIoError(error)
     }
@@ -184,22 +181,12 @@ export class FileStore implements Store {
     checkRange(this.#size, offset, from.length)
     if (from.length === 0) return
     try {
-      await this.#work(async () => {
-        const [head, body] = this.#parts(offset, from.length)
-        if (head > 0) await this.#writeCached(offset, from.subarray(0, head))
-        if (body > 0) await this.#direct!.write(offset + head, from.subarray(head, head + body))
-        if (head + body < from.length) await this.#writeCached(offset + head + body, from.subarray(head + body))
-      })
+      await (this.#disk === null
+        ? this.#work(() => this.#native.writeInside(this.#handle.fd, from, offset))
+        : this.#disk.put(offset, from))
     } catch (error) {
       throw asIoError(error)
     }
-  }
-
-  /** Bytes for the cache before the first whole block, and bytes of whole blocks; the rest is for the cache too. */
-  #parts(offset: number, length: number): [head: number, body: number] {
-    if (this.#direct === null) return [length, 0]
-    const head = Math.min(length, Math.ceil(offset / DIRECT_BLOCK) * DIRECT_BLOCK - offset)
-    return [head, length - head - ((length - head) % DIRECT_BLOCK)]
   }
 
   /**
@@ -230,7 +217,10 @@ export class FileStore implements Store {
     const end = Math.floor((offset + length) / unit) * unit
     try {
       for (let at = Math.ceil(offset / unit) * unit; at < end; at += DISCARD_BYTES) {
-        await this.#work(() => this.#native.punchHole(this.#handle.fd, at, Math.min(DISCARD_BYTES, end - at)))
+        const part = Math.min(DISCARD_BYTES, end - at)
+        await (this.#disk === null
+          ? this.#work(() => this.#native.punchHole(this.#handle.fd, at, part))
+          : this.#disk.punch(at, part))
       }
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EOPNOTSUPP") throw asIoError(error)
@@ -250,7 +240,6 @@ export class FileStore implements Store {
   async close(): Promise<void> {
     if (this.#working > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
     this.#disk?.close()
-    await this.#direct?.close()
     for (const claim of this.#claims) await claim.close()
     await this.#handle.close()
   }

@@ -34,7 +34,10 @@ export interface Store {
   readonly discards: boolean
   /** A flush failed: nothing is written any more, until it is opened again. Absent: it recovers by itself. */
   readonly failed?: boolean
-  /** Bytes; writes that are not multiples of it, or do not begin at one, are not atomic. Absent: 512 or less. */
+  /**
+   * Bytes; writes that are not multiples of it, or do not begin at one, are not atomic, or refused where they go past
+   * the page cache. Absent: 512 or less.
+   */
   readonly minimumBlock?: number
   /** For I/O past this interface, through the page cache; `null`: not possible. */
   readonly fd: number | null

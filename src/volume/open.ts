@@ -2,9 +2,12 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import type { Segment } from "../luks2/types.ts"
+import { isNbdUri } from "../nbd/uri.ts"
 import { type OpenStoreOptions, openStore } from "../store/open.ts"
 import type { Store } from "../store/store.ts"
 import { Volume, type VolumeOptions } from "./volume.ts"
+
+const PAGE = 4096n
 
 export type OpenVolumeOptions = OpenStoreOptions &
   Pick<VolumeOptions, "discards" | "lockGraceMs" | "lossGraceMs" | "pastCache">
@@ -23,13 +26,17 @@ export async function openVolumeOn(path: string, segment: Segment, options: Open
 function over(store: Store, path: string, segment: Segment, options: OpenVolumeOptions): Volume {
   const { offset, size, sectorSize } = segment
   const { minimumBlock = 1 } = store
-  if (sectorSize % minimumBlock !== 0 || offset % BigInt(minimumBlock) !== 0n) {
-    throw new TresorError(
-      "STORE_UNFIT",
-      Exit.wrongDevice,
-      `Cannot open ${path}: the NBD server takes whole blocks of ${minimumBlock} bytes, the volume has sectors of ` +
-        `${sectorSize} from byte ${offset} on; serve it with smaller blocks`,
-    )
+  const unfit = (fact: string) => new TresorError("STORE_UNFIT", Exit.wrongDevice, `Cannot open ${path}: ${fact}`)
+  const whole = sectorSize % minimumBlock === 0 && offset % BigInt(minimumBlock) === 0n
+  const has = `the volume has sectors of ${sectorSize} from byte ${offset} on`
+  if (isNbdUri(path) && !whole) {
+    throw unfit(`the NBD server takes whole blocks of ${minimumBlock} bytes, ${has}; serve it with smaller blocks`)
+  }
+  // The header goes through the page cache: no page that it shares with the volume may go past.
+  const block = store.disk?.block ?? null
+  const blocks = block === null || (sectorSize % block === 0 && offset % PAGE === 0n)
+  if (options.direct && !blocks) {
+    throw unfit(`with O_DIRECT it takes whole blocks of ${block} bytes, ${has}; leave --direct out`)
   }
   try {
     return new Volume({
@@ -41,7 +48,8 @@ function over(store: Store, path: string, segment: Segment, options: OpenVolumeO
       ...(options.discards !== undefined && { discards: options.discards }),
       ...(options.lockGraceMs !== undefined && { lockGraceMs: options.lockGraceMs }),
       ...(options.lossGraceMs !== undefined && { lossGraceMs: options.lossGraceMs }),
-      ...(options.pastCache !== undefined && { pastCache: options.pastCache }),
+      // Else everything goes through it.
+      ...(options.pastCache === true && blocks && { pastCache: true }),
     })
   } catch (error) {
     if (!(error instanceof IoError)) throw error

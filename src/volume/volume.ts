@@ -136,10 +136,14 @@ export class Volume {
     return wanted
   }
 
+  /** Everything goes past the page cache. */
+  get #past(): boolean {
+    const { disk = null, fd } = this.#store
+    return disk !== null && (fd === null || (this.#options.pastCache === true && disk.block !== null))
+  }
+
   #describe(): void {
-    const { disk, fd } = this.#store
-    const past = fd === null || this.#options.pastCache === true
-    disk?.native.describe(this.#options.offset, this.#size, this.sectorSize, this.readOnly, past)
+    this.#store.disk?.native.describe(this.#options.offset, this.#size, this.sectorSize, this.readOnly, this.#past)
   }
 
   #become(state: VolumeState): void {
@@ -159,7 +163,9 @@ export class Volume {
     if (this.#state === "closing" || this.#state === "closed") throw closing()
     this.#wipe()
     this.#key = { enclave, handle }
-    const { fd, disk = null } = this.#store
+    const { disk = null } = this.#store
+    // Nothing goes through the page cache beside what goes past it (docs/decisions/0064).
+    const fd = this.#past ? null : this.#store.fd
     this.#file = fd === null ? null : (enclave.fileSectors?.(handle, fd) ?? null)
     if (disk !== null && enclave.lend !== undefined) {
       enclave.lend(handle, disk.native)
@@ -283,7 +289,7 @@ export class Volume {
 
   /** Writes of whole sectors go past the page cache, by `transferWrite`; else there is `writeNow`. */
   get direct(): boolean {
-    return this.#store.disk !== null && this.#store.disk !== undefined && this.#store.fd === null
+    return this.#past
   }
 
   /** The same for `writeNow` and `transferWrite`. */
@@ -427,23 +433,30 @@ export class Volume {
   /** `plaintext` must not change until this has resolved. `fua`: resolves when it is on stable storage. */
   write(offset: number, plaintext: Uint8Array, fua = false, wanted = ALWAYS): Promise<void> {
     return this.#request(offset, plaintext.length, true, async () => {
-      if (plaintext.length > 0) await this.#writeBytes(offset, plaintext, wanted)
-      if (fua) await this.#flush()
+      const durable = plaintext.length > 0 && (await this.#writeBytes(offset, plaintext, fua, wanted))
+      if (fua && !durable) await this.#flush()
+      if (durable) this.#flushed += plaintext.length
       this.counters.writes++
       this.counters.bytesWritten += plaintext.length
     })
   }
 
-  #writeBytes(offset: number, plaintext: Uint8Array, wanted: Wanted): Promise<void> {
+  /** True: all of it is on stable storage, as `fua` asks for where that costs less than a flush. */
+  #writeBytes(offset: number, plaintext: Uint8Array, fua: boolean, wanted: Wanted): Promise<boolean> {
     const last = offset + plaintext.length
     const start = offset - (offset % this.sectorSize)
     const end = Math.ceil(last / this.sectorSize) * this.sectorSize
+    // One that is moved in one piece: a flush after many costs less than each with its own.
+    const durable = fua && plaintext.length <= PIECE
     return this.#locks.with(start, end, async () => {
+      let stable = durable
       for (const slice of this.#slices(offset, last)) {
         if (!wanted()) throw closing()
         const source = plaintext.subarray(Math.max(0, slice.start - offset), slice.end - offset)
-        await this.#writeSlice(slice, Math.max(0, offset - slice.start), source)
+        const past = await this.#writeSlice(slice, Math.max(0, offset - slice.start), source, durable)
+        stable &&= past
       }
+      return stable
     })
   }
 
@@ -451,9 +464,9 @@ export class Volume {
    * Whole sectors past the page cache, where the store is opened so: its pieces are under way together, and with those
    * of other requests. False: something of it was not written, and is for who waits for a key and knows what to say.
    */
-  async #writePast(start: number, source: Uint8Array): Promise<boolean> {
+  async #writePast(start: number, source: Uint8Array, durable: boolean): Promise<boolean> {
     const disk = this.#disk
-    if (disk === null || this.#store.fd !== null) return false
+    if (disk === null || !this.#past) return false
     const pieces: Promise<boolean>[] = []
     for (let done = 0; done < source.length; done += PIECE) {
       const piece = source.subarray(done, done + PIECE)
@@ -465,7 +478,7 @@ export class Volume {
       disk.bytes.set(piece, at)
       pieces.push(
         new Promise((resolve) => {
-          disk.write(start + done, piece.length, at, false, (error) => {
+          disk.write(start + done, piece.length, at, durable, (error) => {
             disk.release(at, piece.length)
             resolve(error === 0)
           })
@@ -475,12 +488,12 @@ export class Volume {
     return (await Promise.all(pieces)).every((written) => written)
   }
 
-  /** `source` lies `from` bytes into the slice; the caller holds the lock. */
-  #writeSlice({ start, end }: Slice, from: number, source: Uint8Array): Promise<void> {
+  /** `source` lies `from` bytes into the slice; the caller holds the lock. False: it is not `durable`. */
+  #writeSlice({ start, end }: Slice, from: number, source: Uint8Array, durable: boolean): Promise<boolean> {
     const length = end - start
     const whole = source.length === length && isAligned(source)
     return this.#withScratch(whole ? length : 2 * length, async () => {
-      if (whole && (await this.#writePast(start, source))) return
+      if (whole && (await this.#writePast(start, source, durable))) return durable
       const ciphertext = aligned(length)
       const plaintext = whole ? source : aligned(length)
       if (!whole) {
@@ -494,6 +507,7 @@ export class Volume {
       }
       await this.#crypt(false, start, plaintext, ciphertext)
       await this.#store.write(this.#options.offset + start, ciphertext)
+      return false
     })
   }
 
@@ -503,7 +517,7 @@ export class Volume {
       for (let done = 0; done < length; ) {
         // Parts end on sectors, so that only the two ends are read first.
         const part = Math.min(length - done, SLICE - ((offset + done) % this.sectorSize))
-        await this.#writeBytes(offset + done, ZEROES.subarray(0, part), wanted)
+        await this.#writeBytes(offset + done, ZEROES.subarray(0, part), false, wanted)
         done += part
       }
       if (fua) await this.#flush()

@@ -135,7 +135,7 @@ for (const engine of ["ring", "threads"] as const) {
       let at = 0
       const writes: Promise<void>[] = []
       const small = Array.from({ length: 32 }, () => 4 * KIB)
-      // Whole sectors and parts; none touches another's.
+      // Whole sectors and parts, some with FUA; none touches another's.
       for (const length of [...small, 128 * KIB, 1000, 1024 * KIB + 8 * KIB, 3 * KIB, 64 * KIB].flatMap((each) => [
         each,
         each,
@@ -143,10 +143,13 @@ for (const engine of ["ring", "threads"] as const) {
       ])) {
         const bytes = randomBytes(length)
         plaintext.set(bytes, at)
-        writes.push(client.write(at, bytes))
+        writes.push(client.write(at, bytes, { fua: writes.length % 3 === 1 }))
         at = Math.ceil((at + length) / SECTOR) * SECTOR
       }
       await Promise.all(writes)
+      assert.ok((await client.read(100, at - 200)).equals(plaintext.subarray(100, at - 100)))
+      // A page in the cache would keep old bytes, or be written back over new ones (docs/decisions/0064).
+      assert.equal((await succeed("fincore", "--noheadings", "--output", "PAGES", path)).trim(), "0")
       await client.flush()
       assert.ok(volume.diskStatus!.deepest >= 8)
       const written = xts(key, true, SECTOR, 0, readFileSync(path).subarray(OFFSET))

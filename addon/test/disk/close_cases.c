@@ -164,7 +164,12 @@ static void no_memory(void)
 
 	faults_always(FAULT_ENTER_EAGAIN, DISK_READ);
 	put(for_good, 0, DISK_WRITE);
-	CHECK(!disk_queue_close(for_good->queue, SHORT_MS));
+	CHECK(disk_queue_close(for_good->queue, SHORT_MS));
+	CHECK(for_good->requests[0].told == 1 && for_good->requests[0].io.error == EIO);
+	CHECK_EQUAL(for_good->disk->stranded, 0);
+	disk_unref(for_good->disk);
+	free(for_good->memory);
+	for_good->memory = NULL;
 	put(stuck, 0, DISK_WRITE);
 	/* Nothing under way would wake a poll(2). */
 	for (unsigned i = 0; i < 20; i++)

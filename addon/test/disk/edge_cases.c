@@ -209,6 +209,51 @@ static void submission_refused(void)
 	}
 }
 
+/*
+ * The kernel takes no more, for good: what it has not taken ends with EIO, what it has as it ends. So it is with a shortage
+ * of memory that does not pass.
+ */
+static void refused_later(void)
+{
+	static const enum fault faults[] = { FAULT_ENTER_REFUSED, FAULT_ENTER_EAGAIN };
+
+	for (unsigned f = 0; f < 2; f++) {
+		const enum fault fault = faults[f];
+		struct disk *disk = store_open(RING, 16 * 4096);
+		struct disk_queue *queue = store_queue(disk, RING, 8, NULL, 0);
+		uint8_t *memory = pages(8 * 4096);
+		struct waiting waiting[8];
+
+		check_run("%s", fault == FAULT_ENTER_REFUSED ? "EPERM" : "EAGAIN");
+		faults_pause(true);
+		for (unsigned i = 0; i < 4; i++)
+			put_waiting(queue, &waiting[i], io_at(DISK_READ, i * 4096, 4096, memory + i * 4096));
+		disk_queue_turn(queue, false);
+		if (fault == FAULT_ENTER_EAGAIN) {
+			/* What is under way may bring what is short. */
+			faults_pause(false);
+			for (unsigned i = 0; i < 4; i++)
+				CHECK(turn_until(queue, &waiting[i], LONG_MS) && waiting[i].io.error == 0);
+		}
+		faults_always(fault, DISK_READ);
+		for (unsigned i = 4; i < 8; i++)
+			put_waiting(queue, &waiting[i], io_at(DISK_READ, i * 4096, 4096, memory + i * 4096));
+		for (unsigned i = 4; i < 8; i++)
+			CHECK(turn_until(queue, &waiting[i], LONG_MS) && waiting[i].io.error == EIO);
+		CHECK_EQUAL(disk_queue_pending(queue), fault == FAULT_ENTER_EAGAIN ? 0 : 4);
+		faults_stop();
+		faults_pause(false);
+		for (unsigned i = 0; i < 4; i++)
+			CHECK(turn_until(queue, &waiting[i], LONG_MS) && waiting[i].io.error == 0);
+		/* The refusal is over: so are its errors. */
+		CHECK_EQUAL(carry(queue, io_at(DISK_READ, 0, 4096, memory)), 0);
+		CHECK(disk_queue_close(queue, LONG_MS));
+		CHECK_EQUAL(disk->inflight, 0);
+		disk_unref(disk);
+		free(memory);
+	}
+}
+
 /* What saves work may be refused: RLIMIT_MEMLOCK counts registered memory. */
 static void registration_refused(void)
 {
@@ -332,6 +377,7 @@ const struct test_case edge_cases[] = {
 	{ "poll wakes for the rest of a short write", polled },
 	{ "a kernel that refuses io_uring gets the pool, with the reason kept", ring_refused },
 	{ "a kernel that refuses submissions gets the pool, a signal does not", submission_refused },
+	{ "what a ring does not take ends with EIO", refused_later },
 	{ "a queue works without registered files and memory", registration_refused },
 	{ "a pool works with one thread, and says why it cannot open", pool_refused },
 	{ "a pool starts as many threads as there is work for", pool_depth },

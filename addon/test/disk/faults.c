@@ -311,6 +311,8 @@ int __wrap_uring_enter(struct uring *ring, unsigned wait)
 		note_submitted(ring, head, some);
 	pthread_mutex_unlock(&lock);
 	switch (fault) {
+	case FAULT_ENTER_REFUSED:
+		return -EPERM;
 	case FAULT_ENTER_EINTR:
 		return -EINTR;
 	case FAULT_ENTER_EAGAIN:

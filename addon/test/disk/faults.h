@@ -15,6 +15,7 @@
 
 enum fault {
 	FAULT_NONE,
+	FAULT_ENTER_REFUSED,	/* EPERM, as by a seccomp filter that came later; only by faults_always */
 	/* Of a submission: io_uring_enter(2). */
 	FAULT_ENTER_EINTR,
 	FAULT_ENTER_EAGAIN,
