@@ -37,7 +37,7 @@ export async function openVolume(path: string, name: string, options: OpenWords)
 
 export async function open(path: string, name: string, options: OpenWords): Promise<void> {
   const way = exportOf({ ...options, path })
-  if (way === "vhost-user" && isNbdUri(path)) throw noThreads(path)
+  if ((way === "vhost-user" || way === "block") && isNbdUri(path)) throw noThreads(path, way)
   if (way === "kernel") {
     const { checkKernel } = await import("../../mapping/check.ts")
     checkKernel(path, options)
@@ -47,10 +47,10 @@ export async function open(path: string, name: string, options: OpenWords): Prom
   else out.line(volume.uri)
 }
 
-function noThreads(path: string): TresorError {
+function noThreads(path: string, way: string): TresorError {
   return new TresorError(
     "USAGE",
     Exit.badArguments,
-    `Cannot open ${path} with --vhost-user: it is neither a file nor a block device; open it over NBD`,
+    `Cannot open ${path} with --${way}: it is neither a file nor a block device; open it over NBD`,
   )
 }
