@@ -61,7 +61,8 @@ export type DaemonOptions = Readonly<v.InferOutput<typeof daemonOptionsSchema>>
 export type AskedOptions = Readonly<v.InferInput<typeof daemonOptionsSchema>>
 
 /** How the plaintext is reached. */
-export type Export = "nbd" | "block" | "vhost-user" | "kernel"
+export const EXPORTS = ["nbd", "block", "vhost-user", "kernel"] as const
+export type Export = (typeof EXPORTS)[number]
 
 type ExportOptions = Pick<AskedOptions, "path" | "block" | "kernel" | "vhostUser">
 

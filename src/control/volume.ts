@@ -7,6 +7,7 @@ import * as v from "valibot"
 import { BACKENDS, context, hello, Limit } from "../abi/enclave.ts"
 import { report, TARGET_INFO_SIZE } from "../abi/sgx.ts"
 import { receivedCode } from "../base/error-codes.ts"
+import { EXPORTS } from "./daemon-options.ts"
 
 export const VOLUME_INTERFACE = "io.tresor.Volume"
 
@@ -61,6 +62,8 @@ type Volume (
   # ends in EIO until Unlock. "closing": drains.
   state: string,
   pid: int,
+  # How the plaintext is reached: "nbd", "block", "vhost-user" or "kernel"; uri says where.
+  export: string,
   uri: string,
   socket: string,
   size: int,
@@ -210,6 +213,7 @@ export const volumeSchema = v.object({
   label: v.string(),
   state: v.picklist(["locked", "unlocked", "failed", "closing"]),
   pid: count,
+  export: v.picklist(EXPORTS),
   uri: v.string(),
   socket: v.string(),
   size: count,

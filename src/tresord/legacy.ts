@@ -303,6 +303,7 @@ export class LegacyService implements DaemonVolume {
       label: "",
       state: this.#closed ? "closing" : this.#held.length > 0 ? "locked" : "unlocked",
       pid: process.pid,
+      export: "kernel",
       uri: "",
       socket: "",
       size: 0,

@@ -23,6 +23,7 @@ async function make(lossGraceMs: number) {
   const session = new Session({
     name: "work",
     path: "/disk.img",
+    export: "nbd",
     uri: "nbd+unix:///?socket=/s",
     socket: "/s",
     header: { uuid: UUID, label: "", read: async () => header, saveSealed: async () => {} },

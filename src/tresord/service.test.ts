@@ -31,6 +31,7 @@ class Recorder implements DaemonVolume {
       label: "",
       state: this.state,
       pid: 7,
+      export: "nbd",
       uri: "nbd+unix:///?socket=/run/tresor/work/nbd.sock",
       socket: "/run/tresor/work/nbd.sock",
       size: 2 ** 53 - 1,

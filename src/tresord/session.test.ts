@@ -102,6 +102,7 @@ function make(more: Partial<SessionParts> = {}) {
   const session = new Session({
     name: "work",
     path: "/disk.img",
+    export: "nbd",
     uri: "nbd+unix:///?socket=/s",
     socket: "/s",
     header: {

@@ -6,6 +6,7 @@
 
 import { Exit, TresorError } from "../base/errors.ts"
 import { serial } from "../base/serial.ts"
+import type { Export } from "../control/daemon-options.ts"
 import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
 import { bindingOf } from "../enclave/asked.ts"
 import { encodePublicHeader, publicHeader } from "../enclave/marshal.ts"
@@ -53,6 +54,7 @@ export interface PlainVolume {
 export interface SessionParts {
   readonly name: string
   readonly path: string
+  readonly export: Export
   readonly uri: string
   readonly socket: string
   readonly header: HeaderAccess
@@ -127,6 +129,7 @@ export class Session implements DaemonVolume {
       label: header.label,
       state: STATES[volume.state],
       pid: process.pid,
+      export: parts.export,
       uri: parts.uri,
       socket: parts.socket,
       size: volume.size,
@@ -328,7 +331,7 @@ export class Session implements DaemonVolume {
       "VOLUME_IN_USE",
       Exit.busy,
       `Cannot close ${name}: it is still in use by ${nameClients(served.clients())}; ` +
-        "end that first, or use --deferred (close when the last one leaves) or --force (their next request fails)",
+        `end that first, or use --deferred (close when the last one leaves) or --force (${FORCED[this.#parts.export]})`,
     )
   }
 
@@ -350,7 +353,7 @@ export class Session implements DaemonVolume {
         await volume.close()
         clean = true
       } catch (error) {
-        throw lost(this.#parts.name, volume.unflushed ?? 0, error as Error)
+        throw lost(this.#parts.name, this.#parts.served === undefined ? (volume.unflushed ?? 0) : null, error as Error)
       } finally {
         await this.#enclave.close()
         await this.#succession.end()
@@ -374,11 +377,22 @@ function wipe(enclave: Enclave, handle: VolumeHandle): void {
 /** A client that was told to detach is gone within that time. */
 const LEAVING_MS = 1000
 
-function lost(name: string, unflushed: number, cause: Error): TresorError {
+/** What becomes of the requests of those who are connected. */
+const FORCED: Readonly<Record<Export, string>> = {
+  nbd: "their next request fails",
+  block: "their next request fails",
+  "vhost-user": "their requests wait until the volume is opened again",
+  kernel: "their next request fails",
+}
+
+/** `unflushed` `null`: only the guest knows. */
+function lost(name: string, unflushed: number | null, cause: Error): TresorError {
   const which =
-    unflushed === 0
-      ? "everything written before it was flushed"
-      : `${unflushed} bytes written since the last successful flush are not known to be on the disk`
+    unflushed === null
+      ? "what the guest wrote since its last flush is not known to be on the disk"
+      : unflushed === 0
+        ? "everything written before it was flushed"
+        : `${unflushed} bytes written since the last successful flush are not known to be on the disk`
   return new TresorError(
     "CLOSE_DATA_LOST",
     Exit.wrongDevice,

@@ -200,6 +200,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const served = await serve(asked, header.uuid, segment, undo)
     return new Session({
       ...options,
+      export: exportOf(options),
       ...served,
       lease,
       held: [...held.values()],

@@ -31,8 +31,12 @@ test("the socket is the user's alone, and status names it", async () => {
   await open()
   assert.equal(statSync(socket).mode & 0o777, 0o600)
   assert.equal(existsSync(join(place.runtime, "work", "nbd.sock")), false)
-  const { uri, socket: told } = await status()
-  assert.deepEqual([uri, told], [socket, socket])
+  const { export: how, uri, socket: told } = await status()
+  assert.deepEqual([how, uri, told], ["vhost-user", socket, socket])
+  assert.match(
+    await done(place.tresor(["status", "work"])),
+    /^export: +a disk of a virtual machine \(vhost-user-blk\)$/m,
+  )
   await close()
   assert.equal(existsSync(socket), false)
 })
@@ -116,7 +120,10 @@ test("a volume in use is not closed, but by force; a second front-end is turned 
   assert.notEqual((await frontend(socket, ["info"])).code, 0)
   const refused = await place.tresor(["close", "work"])
   assert.equal(refused.code, 5)
-  assert.match(refused.stderr, /still in use by frontend \(process \d+\)/)
+  assert.match(
+    refused.stderr,
+    /still in use by frontend \(process \d+\).*their requests wait until the volume is opened/,
+  )
   assert.equal((await status()).counters.refused, 1)
   await done(place.tresor(["close", "work", "--force"]))
   assert.notEqual((await load).code, 0)

@@ -23,6 +23,13 @@ const STATES: Readonly<Record<VolumeStatus["state"], string>> = {
   closing: "closing: requests in flight are finished and flushed",
 }
 
+const EXPORTS: Readonly<Record<VolumeStatus["export"], string>> = {
+  nbd: "NBD",
+  block: "a block device by ublk",
+  "vhost-user": "a disk of a virtual machine (vhost-user-blk)",
+  kernel: "a dm-crypt mapping through tresor.ko",
+}
+
 const VERDICTS = { closed: "good", narrowed: "fair", open: "bad" } as const
 const MEMORY: Readonly<Record<string, Worth>> = { EPC: "good", memfd_secret: "good", mlock: "fair" }
 
@@ -106,6 +113,7 @@ export async function status(name: string, options: { readonly json?: true }): P
         ["state", shade(stateWorth(volume.state), STATES[volume.state])],
         ["path", volume.path],
         ...lostPaths(volume).map(({ path, fate }) => [shade("bad", "warning"), FATES[fate](path)] as const),
+        ["export", EXPORTS[volume.export]],
         ["uri", volume.uri],
         ...(volume.device === null ? [] : [["device", volume.device] as const]),
         ["uuid", volume.uuid],
