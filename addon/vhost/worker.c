@@ -192,6 +192,10 @@ static void end_part(struct part *part, int error)
 	struct taken *taken = part->taken;
 	struct worker *worker = taken->worker;
 
+	if (part->give)
+		explicit_bzero(part->ciphertext, part->length);
+	if (part->plaintext != NULL)
+		explicit_bzero(part->plaintext, part->length);
 	give_back(worker, part->ciphertext, part->length);
 	give_back(worker, part->plaintext, part->length);
 	part->next = worker->unused_parts;

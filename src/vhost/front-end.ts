@@ -39,6 +39,9 @@ const { EAGAIN } = constants.errno
 const OUTPUT_AT = HEADER_SIZE + MOST_PAYLOAD
 const BUFFER = 2 * OUTPUT_AT
 
+/** Until a front-end that was told of another size has asked for it. */
+const ANNOUNCE_MS = 500
+
 const SPOKEN = Object.values(ProtocolFeature).reduce((all, each) => all | each)
 
 export interface FrontEndOptions {
@@ -92,6 +95,7 @@ export class FrontEnd {
   #backend: { readonly channel: NativeChannel; readonly bytes: Buffer } | null = null
   /** The size that it has been told, bytes. */
   #told = 0
+  #announcing: NodeJS.Timeout | null = null
 
   /** `fd`, of the socket, is duplicated. */
   constructor(fd: number, { volume, disk, id, spin, warn }: FrontEndOptions) {
@@ -106,10 +110,23 @@ export class FrontEnd {
       spin,
       onBroken: (ring, reason) => warn("a ring of the guest's is broken", { ring, reason }),
       onKeyless: () => volume.lost(),
-      onStarted: () => this.resized(),
+      onStarted: () => this.#announce(),
     })
     this.#rings.retry(volume.state === "failed")
     this.#unsubscribe = volume.onChange(() => this.#rings.retry(volume.state === "failed"))
+  }
+
+  /** QEMU does not ask again for the size when it connects again, nor does it listen before all rings run. */
+  #announce(): void {
+    this.#announcing ??= setInterval(() => {
+      if (this.#told !== this.#volume.size && this.#rings.running) this.resized()
+      else this.#silence()
+    }, ANNOUNCE_MS).unref()
+  }
+
+  #silence(): void {
+    clearInterval(this.#announcing ?? undefined)
+    this.#announcing = null
   }
 
   get counters(): VhostCounters {
@@ -175,6 +192,7 @@ export class FrontEnd {
       this.#warn("a front-end of vhost-user was cut off", { reason: (error as Error).message })
     }
     this.#ended = true
+    this.#silence()
     this.#unsubscribe()
     await this.#rings.close(graceMs)
     this.#backend?.channel.close()

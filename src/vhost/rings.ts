@@ -95,8 +95,12 @@ export class Rings {
 
   async #change(rings: readonly Ring[], change: () => void): Promise<void> {
     await this.#pause(rings)
-    change()
-    for (const ring of rings) this.#start(ring)
+    try {
+      change()
+    } finally {
+      // Refused, they go on as they were.
+      for (const ring of rings) this.#start(ring)
+    }
   }
 
   #at(index: number): Ring {

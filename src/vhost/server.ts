@@ -67,6 +67,7 @@ export async function serveVhost(options: VhostServerOptions): Promise<VhostServ
   let current: { readonly frontEnd: FrontEnd; readonly pid: number; readonly ended: Promise<void> } | null = null
   let before = NONE
   let refused = 0
+  let closing = false
   const left: (() => void)[] = []
 
   const serve = (socket: Socket) => {
@@ -82,7 +83,7 @@ export async function serveVhost(options: VhostServerOptions): Promise<VhostServ
   }
   const admit = (socket: Socket) => {
     try {
-      if (current !== null) refused++
+      if (current !== null || closing) refused++
       else serve(socket)
     } catch (error) {
       refused++
@@ -123,6 +124,7 @@ export async function serveVhost(options: VhostServerOptions): Promise<VhostServ
     },
     resized: () => current?.frontEnd.resized(),
     async close() {
+      closing = true
       const closed = new Promise((resolve) => server.close(resolve))
       current?.frontEnd.end()
       await current?.ended

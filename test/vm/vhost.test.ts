@@ -118,6 +118,18 @@ test("a tresord that is killed under load is opened again, and the guest loses n
   assert.equal(sums, "")
 })
 
+test("a size that changed while nobody served the guest is told when somebody does", async () => {
+  const before = Number(await guest.run("blockdev --getsize64 /dev/vda"))
+  const { pid } = place.state("work")
+  process.kill(pid, "SIGKILL")
+  await until("it is dead", () => !alive(pid))
+  truncateSync(work.path, statSync(work.path).size + (8 << 20))
+  await open()
+  await until("the guest has the size", async () => {
+    return Number(await guest.run("blockdev --getsize64 /dev/vda")) === before + (8 << 20)
+  })
+})
+
 test("discards give the file's blocks back", async () => {
   await guest.run("rm /mnt/copy*; sync; fstrim /mnt")
   const before = statSync(work.path).blocks
