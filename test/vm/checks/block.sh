@@ -5,7 +5,7 @@ put() { dd if="$work/data" of="$1" bs=1M oflag=direct status=none; }
 same() { dd if="$1" bs=1M count=8 iflag=direct status=none | cmp - "$work/data"; }
 stock() { cryptsetup open --key-file "$work/block-pass" "$1" stock; }
 flushes_of() { awk '{ print $16 }' "/sys/block/$1/stat"; } # DRIVE: how many it has completed
-what_is_left() { ls /dev/tresor /run/tresor; ls /dev /dev/mapper | grep -E '^ublk[bc]|^tresor'; pgrep -af '^tresord'; losetup -a; }
+what_is_left() { { ls -d /dev/tresor/* /run/tresor/* /dev/mapper/* /dev/ublk[bc]*; pgrep -af '^tresord'; losetup -a; } 2>/dev/null; }
 
 block_open() { # SECTOR STORE NAME [MORE...]: what cryptsetup wrote is read
 	format "$2" "$work/block-pass" "$1" && stock "$2" && put /dev/mapper/stock && cryptsetup close stock &&
@@ -13,10 +13,10 @@ block_open() { # SECTOR STORE NAME [MORE...]: what cryptsetup wrote is read
 }
 block_wrong_passphrase() {
 	local before
-	before=$(what_is_left 2>/dev/null)
 	format /dev/ram1 "$work/block-pass" 512 && printf another >"$work/other-pass" || return
+	before=$(what_is_left)
 	tresor open /dev/ram1 other --block --key-file "$work/other-pass"
-	[ $? = 2 ] && [ "$(what_is_left 2>/dev/null)" = "$before" ]
+	[ $? = 2 ] && diff <(echo "$before") <(what_is_left)
 }
 block_two() {
 	dd if=/dev/zero of="$(node two)" bs=1M count=8 oflag=direct status=none && same "$(node one)" && ! same "$(node two)" &&
@@ -109,7 +109,7 @@ block_mount() { # read-only
 }
 block_closed() { # and what was written is what cryptsetup reads
 	put "$(node one)" && tresor close one && stock /dev/ram0 && same /dev/mapper/stock && cryptsetup close stock &&
-		[ "$(what_is_left 2>/dev/null | grep -cE 'one|thin|ublkb')" = 1 ]
+		[ "$(what_is_left | grep -cE 'one|thin|ublkb')" = 1 ]
 }
 
 check "block: sectors of 4096, written by cryptsetup" block_open 4096 /dev/ram0 one
