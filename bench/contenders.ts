@@ -279,7 +279,7 @@ export class Stage {
       ...["--blockdev", `driver=file,node-name=file,filename=${image},aio=io_uring`],
       ...node,
       "--export",
-      `type=vhost-user-blk,id=export,node-name=node,addr.type=unix,addr.path=${socket},writable=on,iothread=io`,
+      `type=vhost-user-blk,id=export,node-name=node,addr.type=unix,addr.path=${socket},writable=on,num-queues=2,iothread=io`,
     ])
   }
 

@@ -28,7 +28,7 @@ interface Load {
   readonly cpuSeconds: number
 }
 
-/** One run of the front-end, in one queue, as a guest with one processor. */
+/** One run of the front-end, which is one thread whatever queues it has. */
 async function measureVhost(
   { socket, pid }: Server,
   point: Point,
@@ -42,6 +42,7 @@ async function measureVhost(
     ...(point.rw.endsWith("write") ? ["--write"] : []),
     `--size=${point.blockKib << 10}`,
     `--depth=${point.depth}`,
+    `--queues=${point.queues ?? 1}`,
     `--area=${size}`,
     `--seconds=${milliseconds / 1000}`,
     `--seed=${process.hrtime.bigint() & 0xffff_ffffn}`,
