@@ -152,6 +152,9 @@ static bool listen_for_wake(struct queue *queue)
 
 static void release(struct slot *slot)
 {
+	/* What was under way when the volume was locked ends after the queue's memory was wiped. */
+	if (slot->memory != NULL && mode_of(slot->queue) != UBLK_SERVE)
+		explicit_bzero(slot->memory, slot->length);
 	if (slot->memory != NULL)
 		arena_give(&slot->queue->arena, slot->memory, slot->length);
 	slot->memory = NULL;
