@@ -208,8 +208,9 @@ export class Channel {
   /** Sends what can be. True: everything left, and all of the output is free. */
   send(): boolean {
     while (this.#unsent > 0 && !this.#closed) {
-      const rest = this.#segments.subarray(2 * this.#firstSegment)
-      let sent = this.#native.send(rest, this.#segmentCount - this.#firstSegment)
+      const first = this.#firstSegment
+      const rest = first === 0 ? this.#segments : this.#segments.subarray(2 * first)
+      let sent = this.#native.send(rest, this.#segmentCount - first)
       if (sent < 0) {
         if (sent !== -EAGAIN) this.close()
         return false

@@ -90,7 +90,7 @@ export class TransferredReads {
 
   /** Whether pieces of the read have been added, and not all of them are in the output. */
   has(request: Request): boolean {
-    return this.#reads.has(request)
+    return this.#reads.size > 0 && this.#reads.has(request)
   }
 
   /** The next piece of a read. False: there is no memory now, or there are no transfers. */
@@ -139,6 +139,7 @@ export class TransferredReads {
   /** Moves what has come into the output, as far as there is room. */
   fill(): void {
     this.#blocked = false
+    if (this.#reads.size === 0) return
     for (const read of [...this.#reads.values()]) this.#take(read)
   }
 
