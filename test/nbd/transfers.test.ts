@@ -7,11 +7,13 @@ import { randomBytes } from "node:crypto"
 import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { after, test } from "node:test"
+import { setImmediate } from "node:timers/promises"
 import { serveNbd } from "../../src/export/server.ts"
 import { createEnclave } from "../../src/native/addon.ts"
 import { NbdClient } from "../../src/nbd/client.ts"
 import type { Disk } from "../../src/store/disk.ts"
 import { FileStore } from "../../src/store/file-store.ts"
+import { RawPeer } from "../../src/testing/nbd-export.ts"
 import { makeVolume, startImage, unlock } from "../../src/testing/real-image.ts"
 import { xts } from "../../src/testing/test-enclave.ts"
 import { Volume } from "../../src/volume/volume.ts"
@@ -90,7 +92,7 @@ function failWrites(disk: Disk, fault: (offset: number) => "early" | "late" | nu
         at,
         memory,
         from,
-        fault(offset) === null ? ended : () => setImmediate(ended, ENOSPC),
+        fault(offset) === null ? ended : () => void setImmediate().then(() => ended(ENOSPC)),
       )
   }
   disk.submit = () => {
@@ -221,6 +223,33 @@ for (const engine of ["ring", "threads"] as const) {
         }
       }
       assert.equal(volume.counters.pending, 0)
+    }))
+
+  test(`${engine}: a write that ends while a long reply is on its way is answered behind it`, () =>
+    served(engine, true, async ({ socket, volume, plaintext }) => {
+      const disk = volume.disk!
+      const { writeFrom } = disk
+      const held: (() => void)[] = []
+      disk.writeFrom = (offset, length, at, memory, from, ended) =>
+        writeFrom.call(disk, offset, length, at, memory, from, (error) => void held.push(() => ended(error)))
+      const peer = await RawPeer.going(socket)
+      const bytes = randomBytes(SECTOR)
+      peer.say(Buffer.concat([RawPeer.request(1, BigInt(SIZE - SECTOR), SECTOR, { cookie: 1n }), bytes]))
+      while (held.length === 0) await setImmediate()
+      peer.socket.pause()
+      // Of no whole sectors, and longer than sockets hold.
+      const length = 8 << 20
+      peer.say(RawPeer.request(0, 1n, length, { cookie: 2n }))
+      while (volume.counters.reads === 0) await setImmediate()
+      for (let turn = 0; turn < 50; turn++) await setImmediate()
+      held[0]!()
+      for (let turn = 0; turn < 50; turn++) await setImmediate()
+      peer.socket.resume()
+      const cookieOf = (reply: Buffer) => reply.readBigUInt64BE(8)
+      assert.equal(cookieOf(await peer.take(16)), 2n)
+      assert.ok((await peer.take(length)).equals(plaintext.subarray(1, 1 + length)))
+      assert.equal(cookieOf(await peer.take(16)), 1n)
+      peer.destroy()
     }))
 
   test(`${engine}: a write of part of a sector waits for the whole sector under way`, () =>
