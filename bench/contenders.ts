@@ -165,6 +165,7 @@ export class Stage {
   readonly #progress: (what: string) => void
   readonly #key: string
   readonly #undo: (() => Promise<void>)[] = []
+  #stopped: Promise<void> | null = null
 
   constructor({ folder, size, progress }: StageOptions) {
     this.folder = folder
@@ -173,7 +174,13 @@ export class Stage {
     this.#key = writeKey(folder)
   }
 
-  async stop(): Promise<void> {
+  /** An interrupt and what it breaks off both wait for the end of all that was started. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  async #stop(): Promise<void> {
     for (const step of this.#undo.splice(0).reverse()) await step()
   }
 
