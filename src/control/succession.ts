@@ -1,4 +1,4 @@
-/** Letting the enclave that runs open what an earlier one has sealed (docs/decisions/0066): what the client seals and sends. */
+/** Letting the enclave that runs open what an earlier one has sealed (docs/decisions/0060): what the client seals and sends. */
 import { TrustedEnclave } from "../attest/trusted-enclave.ts"
 import { admitted } from "../enclave/asked.ts"
 import { decodePublicHeader } from "../enclave/marshal.ts"

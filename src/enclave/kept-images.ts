@@ -1,6 +1,6 @@
 /**
  * Images that may be needed again: a keyslot sealed to one (policy mrenclave) opens in no other, but for a succession
- * (docs/decisions/0066), and that needs the old one. Every image that was started to make or open seals is kept in
+ * (docs/decisions/0060), and that needs the old one. Every image that was started to make or open seals is kept in
  * enclaves/<MRENCLAVE> below the state directory, which holds the machine secret as well.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"

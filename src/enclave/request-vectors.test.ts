@@ -101,7 +101,7 @@ test("a sealed salt: fields, checksum, associated data, key and ciphertext, by n
 
 test("a sealed salt says in clear who sealed it, for what", () => {
   const { mrenclave, mrsigner, isvProdId, isvSvn } = seal.self
-  const expected = { mrenclave, mrsigner, isvProdId, isvSvn, slot: seal.slot, uuid: seal.uuid }
+  const expected = { mrenclave, mrsigner, isvProdId, isvSvn, policy: "mrsigner", slot: seal.slot, uuid: seal.uuid }
   assert.deepEqual(sealerOf(bytes(seal.sealed)), expected)
 })
 

@@ -228,7 +228,7 @@ export class LegacyService implements DaemonVolume {
     return { report: await enclave.report(targetInfo, nonce), enclave: enclave.identity }
   }
 
-  /** A record has no keyslots, and no succession (docs/decisions/0066). */
+  /** A record has no keyslots, and no succession (docs/decisions/0060). */
   async predecessors(): Promise<readonly Predecessor[]> {
     return []
   }
