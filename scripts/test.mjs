@@ -6,6 +6,7 @@
  *   npm run test:unit         static checks, pure code, enclave sources on the host (under a minute)
  *   npm run test:integration  against cryptsetup, qemu, libnbd, fio, nbdkit and the kernel
  *   npm run test:vm           the kernel module and ublk in virtual machines
+ *   npm run test:sgx          Linux's SGX selftest on Linux's SGX driver, in the SGX machine; not part of `npm test`
  *   npm run test:ceph         leases and failures of a Ceph cluster of one node, as root; `npm test` has it where CI is set
  *
  * Closes with one line "N passed, N failed"; exits 1 when anything failed or nothing ran.
@@ -142,11 +143,14 @@ if (wanted.includes("integration")) {
   const limits = { seconds: 900, fileSeconds: 1800 }
   const fullTests = () => nodeTests(full, { ...limits, concurrency: 1, environment: { TRESOR_TEST_RUNS: "full" } })
   // Most of a file's time is spent waiting: for disks, timeouts, other programs.
-  const files = testFiles("test", (path) => ["vm", "ceph"].some((suite) => path.startsWith(join("test", suite))))
+  const files = testFiles("test", (path) => ["vm", "ceph", "sgx"].some((suite) => path.startsWith(join("test", suite))))
   await Promise.all([checks().then(fullTests), nodeTests(files, { ...limits, concurrency: 2 })])
 }
 if (wanted.includes("vm")) {
   await nodeTests(testFiles(join("test", "vm")), { concurrency: 2, seconds: 1800, fileSeconds: 5400 })
+}
+if (wanted.includes("sgx")) {
+  await nodeTests(testFiles(join("test", "sgx")), { concurrency: 1, seconds: 1800, fileSeconds: 5400 })
 }
 if (wanted.includes("ceph")) {
   await nodeTests(testFiles(join("test", "ceph")), { concurrency: 1, seconds: 900, fileSeconds: 1800 })

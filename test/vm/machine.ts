@@ -32,7 +32,7 @@ export function run(command: string, args: readonly string[], options: { cwd?: s
   return done.stdout
 }
 
-function initramfs(directory: string, { release, modulesRoot }: Kernel): string {
+function initramfs(directory: string, { release, modulesRoot }: Kernel, guest: string): string {
   const tree = join(directory, "initramfs")
   rmSync(tree, { recursive: true, force: true })
   for (const name of ["bin", "modules", "proc", "sys", "dev", "ro", "rw", "new"])
@@ -68,7 +68,7 @@ $b mount -t overlay -o lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work overlay 
 }
 for d in proc sys dev; do $b mount --move /$d /new/$d; done
 $b mount -t tmpfs run /new/run
-exec $b switch_root /new /bin/bash -c 'cd ${root} && exec bash test/vm/guest.sh'
+exec $b switch_root /new /bin/bash -c 'cd ${root} && exec bash ${guest}'
 `,
   )
   chmodSync(join(tree, "init"), 0o755)
@@ -90,6 +90,12 @@ export interface MachineOptions {
   readonly parts: readonly string[]
   /** More words for the kernel's command line. */
   readonly kernelWords?: string
+  /** First process of the machine, a script of the repository; test/vm/guest.sh when missing. */
+  readonly guest?: string
+  /** QEMU's program; Debian's when missing. */
+  readonly program?: string
+  /** More arguments for it. */
+  readonly arguments?: readonly string[]
   /** QEMU's -cpu; everything it can emulate when missing. */
   readonly cpu?: string
   readonly memoryMib: number
@@ -135,11 +141,17 @@ export class Machine {
     const monitorPath = join(directory, "monitor.sock")
     rmSync(monitorPath, { force: true })
     const qemu = spawn(
-      "qemu-system-x86_64",
+      options.program ?? "qemu-system-x86_64",
       [
+        ...(options.arguments ?? []),
         ...["-accel", "tcg,thread=multi", "-cpu", options.cpu ?? "max", "-smp", "2", "-m", `${options.memoryMib}`],
         ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
-        ...["-kernel", options.kernel.image, "-initrd", initramfs(directory, options.kernel)],
+        ...[
+          "-kernel",
+          options.kernel.image,
+          "-initrd",
+          initramfs(directory, options.kernel, options.guest ?? "test/vm/guest.sh"),
+        ],
         "-append",
         `console=ttyS0 quiet loglevel=5 panic=-1 secretmem.enable=1 mitigations=off tresor.parts=${options.parts.join(",")} ${options.kernelWords ?? ""}`,
         ...["-serial", `file:${join(directory, "console.log")}`, "-serial", `unix:${join(directory, "line.sock")}`],
