@@ -121,7 +121,7 @@ static void do_digest(void)
 		exit(1);
 	for (uint32_t i = 0; i < header.count; i++)
 		exact(&keyslots[i], sizeof(keyslots[i]));
-	tresor_request_digest(&header, purpose, policy, macs != 0, has_fresh ? &fresh : NULL, digest);
+	tresor_request_digest(&header, purpose, policy, macs != 0, has_fresh ? &fresh : NULL, NULL, digest);
 	print(digest, sizeof(digest));
 }
 

@@ -30,7 +30,7 @@ export interface BlockVolumeOptions extends OpenStoreOptions {
   readonly segment: Segment
   readonly discards: boolean
   /** How long I/O waits while locked; `null`: for ever. */
-  readonly lockGraceMs: number | null
+  readonly keyGraceMs: number | null
   readonly warn: (message: string, facts: Record<string, unknown>) => void
 }
 
@@ -103,13 +103,7 @@ export class BlockVolume {
     if (await isOwn(path, markOf(name, uuid))) throw refuse("USAGE", "it is this volume's own block device")
     const fault = await ublkFault()
     if (fault !== null) throw refuse("BLOCK_UNAVAILABLE", `${fault.fact}; ${fault.remedy}, or open it over NBD`)
-    const { lockGraceMs } = options
-    const volume = await openVolumeOn(path, segment, {
-      ...options,
-      pastCache: true,
-      // As long as for a lock: a file system does not forgive an error.
-      lossGraceMs: lockGraceMs,
-    })
+    const volume = await openVolumeOn(path, segment, { ...options, pastCache: true })
     return new BlockVolume(options, volume)
   }
 

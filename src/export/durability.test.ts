@@ -164,7 +164,7 @@ test("a lost enclave fails requests with EIO after its grace, a new one serves a
       volume.unlock(new TestEnclave(KEY, 4096).enclave, HANDLE)
       assert.deepEqual(await client.read(0, 4096), page)
     },
-    { lossGraceMs: 50 },
+    { keyGraceMs: 50 },
   ))
 
 test("closing answers what is in work, flushes, and ends the connections", () =>

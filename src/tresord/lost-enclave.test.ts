@@ -1,25 +1,42 @@
-/** A volume whose enclave loses its memory, as in a suspend: the real image on the hardware backend, a made-up driver. */
+/**
+ * A volume whose enclave loses its memory, as in a suspend: the real image on the hardware backend, a made-up driver,
+ * and the client's part as the command line takes it, over a socket.
+ */
 import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
-import { afterEach, test } from "node:test"
-import { decodePublicHeader } from "../enclave/marshal.ts"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { after, afterEach, test } from "node:test"
+import { TrustedEnclave } from "../attest/trusted-enclave.ts"
+import { ControlClient } from "../control/client.ts"
+import { askVolume } from "../control/enclave.ts"
+import { ControlServer } from "../control/server.ts"
+import { unlockWith } from "../control/unlock.ts"
+import { VolumeClient } from "../control/volume-client.ts"
 import { MemoryStore } from "../store/memory-store.ts"
 import { createFake, fake } from "../testing/fake-sgx.ts"
-import { makeVolume, seal, startImage, UUID } from "../testing/real-image.ts"
+import { makeVolume, startImage, UUID } from "../testing/real-image.ts"
 import { Volume } from "../volume/volume.ts"
+import { refusal, volumeInterface } from "./service.ts"
 import { Session } from "./session.ts"
 
 const OFFSET = 16 << 20
 const passphrase = Buffer.from("a typed passphrase")
 
+const folder = mkdtempSync(join(tmpdir(), "tresor-lost-"))
+process.env["XDG_CONFIG_HOME"] = folder
+after(() => rmSync(folder, { recursive: true, force: true }))
+let sockets = 0
+
 afterEach(() => assert.equal(fake.counters().open, 0, "a device was left open"))
 
-async function make(lossGraceMs: number) {
+async function make(keyGraceMs: number | null) {
   const start = () => startImage(createFake, "sgx")
   const enclave = await start()
   const { header } = await makeVolume(enclave)
   const store = new MemoryStore(new Uint8Array(OFFSET + 65536))
-  const volume = new Volume({ store, offset: OFFSET, size: null, sectorSize: 4096, lossGraceMs })
+  const volume = new Volume({ store, offset: OFFSET, size: null, sectorSize: 4096, keyGraceMs })
   const session = new Session({
     name: "work",
     path: "/disk.img",
@@ -37,20 +54,33 @@ async function make(lossGraceMs: number) {
     stopServing: async () => {},
     warn: () => {},
   })
+  const socket = join(folder, `${++sockets}.sock`)
+  const server = await ControlServer.listen({
+    listen: socket,
+    info: { vendor: "", product: "", version: "", url: "" },
+    interfaces: [volumeInterface(session, async () => {})],
+    translate: refusal,
+  })
   const setkey = async () => {
-    const { nonce, parameters } = await session.challenge("unlock", null)
-    const asked = { purpose: "unlock", header: decodePublicHeader(parameters, UUID), slot: null } as const
-    const { publicKey } = session.status().enclave
-    const { bytes, context } = await seal({ identity: { publicKey }, challenge: async () => nonce }, asked, {
-      existing: passphrase,
-    })
-    await session.unlock({ uuid: UUID, slot: null, unsealed: true, nonce, request: context.request, message: bytes })
+    using client = new VolumeClient(await ControlClient.connect(socket), "work")
+    const contact = await askVolume(client)
+    const enclave = await TrustedEnclave.assess(
+      contact.enclave,
+      { startedHere: true },
+      { own: contact.enclave.identity },
+    )
+    const request = { keySlot: null, unsealed: true, legacy: false, host: null, tell: () => {} }
+    return await unlockWith({ client, enclave, status: contact.status }, passphrase, request)
   }
-  return { session, volume, setkey }
+  const end = async () => {
+    await server.close()
+    await session.close()
+  }
+  return { session, volume, setkey, end }
 }
 
 test("I/O waits for the next passphrase, and nothing written is lost", async () => {
-  const { session, volume, setkey } = await make(60_000)
+  const { session, volume, setkey, end } = await make(60_000)
   await setkey()
   const before = randomBytes(8192)
   await volume.write(0, before)
@@ -67,22 +97,36 @@ test("I/O waits for the next passphrase, and nothing written is lost", async () 
   assert.deepEqual(await waiting[1], before)
   assert.deepEqual(await volume.read(8192, 4096), during)
   assert.equal(session.status().state, "unlocked")
-  await session.close()
+  await end()
 })
 
 test("a passphrase that comes before any I/O finds a new enclave", async () => {
-  const { session, volume, setkey } = await make(60_000)
+  const { volume, setkey, end } = await make(60_000)
   await setkey()
   const data = randomBytes(4096)
   await volume.write(0, data)
   fake.lose()
   await setkey()
   assert.deepEqual(await volume.read(0, 4096), data)
-  await session.close()
+  await end()
+})
+
+test("without a grace time I/O waits as long as it takes", async () => {
+  const { session, volume, setkey, end } = await make(null)
+  await setkey()
+  const data = randomBytes(4096)
+  await volume.write(0, data)
+  fake.lose()
+  const waiting = volume.read(0, 4096)
+  assert.equal(await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 200, "waits"))]), "waits")
+  assert.equal(session.status().state, "locked")
+  await setkey()
+  assert.deepEqual(await waiting, data)
+  await end()
 })
 
 test("after its grace time I/O fails, and the passphrase revives the volume", async () => {
-  const { session, volume, setkey } = await make(30)
+  const { session, volume, setkey, end } = await make(30)
   await setkey()
   const data = randomBytes(4096)
   await volume.write(0, data)
@@ -94,16 +138,16 @@ test("after its grace time I/O fails, and the passphrase revives the volume", as
   assert.equal(session.status().state, "failed")
   await setkey()
   assert.deepEqual(await volume.read(0, 4096), data)
-  await session.close()
+  await end()
 })
 
 test("lock and close take an enclave that is lost and has not been missed", async () => {
   for (const first of ["lock", "close"] as const) {
-    const { session, setkey } = await make(60_000)
+    const { session, setkey, end } = await make(60_000)
     await setkey()
     fake.lose()
     await session[first]()
     if (first === "lock") assert.equal(session.status().state, "locked")
-    await session.close()
+    await end()
   }
 })

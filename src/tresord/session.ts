@@ -162,10 +162,25 @@ export class Session implements DaemonVolume {
     if (purpose === "legacy") throw onlyUnlocks(this.#parts.name)
     if ((purpose === "succeed") !== (predecessor !== null)) throw notOfPredecessor(this.#parts.name)
     const header = await this.#parts.header.read()
-    const nonce = predecessor === null ? await this.#nonce(purpose) : await this.#nonceOf(predecessor)
+    const { answer: nonce, enclave } = await this.#ask(predecessor, (enclave) => enclave.challenge(purpose))
     this.#shown = { nonce, header }
-    const { identity } = predecessor === null ? this.#enclave : await this.#predecessor(predecessor)
-    return { nonce, parameters: encodePublicHeader(publicHeader(header)), enclave: identity }
+    return { nonce, parameters: encodePublicHeader(publicHeader(header)), enclave }
+  }
+
+  /**
+   * The answer, and whose it is: the predecessor's where one is named; else the enclave's, or that of a new one when
+   * this is the first to find it lost, as after a suspend without I/O.
+   */
+  async #ask<T>(predecessor: string | null, ask: (enclave: Enclave) => Promise<T>) {
+    const of = async (enclave: Enclave) => ({ answer: await ask(enclave), enclave: enclave.identity })
+    if (predecessor !== null) return of(await this.#predecessor(predecessor))
+    const enclave = await this.#liveEnclave()
+    try {
+      return await of(enclave)
+    } catch (error) {
+      if (enclave.alive) throw error
+      return of(await this.#liveEnclave())
+    }
   }
 
   #predecessor(mrenclave: string): Promise<Enclave> {
@@ -175,23 +190,8 @@ export class Session implements DaemonVolume {
     })
   }
 
-  async #nonceOf(predecessor: string): Promise<Uint8Array> {
-    return (await this.#predecessor(predecessor)).challenge("succeed")
-  }
-
   async predecessors(): Promise<readonly Predecessor[]> {
     return predecessorsOf(await this.#parts.header.read(), this.#enclave.identity, this.#parts.kept)
-  }
-
-  async #nonce(purpose: Purpose): Promise<Uint8Array> {
-    const enclave = await this.#liveEnclave()
-    try {
-      return await enclave.challenge(purpose)
-    } catch (error) {
-      // After a suspend without I/O, this is the first to find the enclave lost.
-      if (enclave.alive) throw error
-      return (await this.#liveEnclave()).challenge(purpose)
-    }
   }
 
   /** The header the client was shown with this nonce; read again when another challenge came in between. */
@@ -203,8 +203,8 @@ export class Session implements DaemonVolume {
   }
 
   async report(targetInfo: Uint8Array, nonce: Uint8Array, predecessor: string | null): Promise<Report> {
-    const enclave = predecessor === null ? await this.#liveEnclave() : await this.#predecessor(predecessor)
-    return { report: await enclave.report(targetInfo, nonce), enclave: enclave.identity }
+    const { answer, enclave } = await this.#ask(predecessor, (enclave) => enclave.report(targetInfo, nonce))
+    return { report: answer, enclave }
   }
 
   async succeed(request: VolumeInput<"Succeed">): Promise<number> {

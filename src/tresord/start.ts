@@ -72,7 +72,7 @@ async function openPlain(options: Asked, segment: Segment, undo: Undo): Promise<
     ...at,
     ...reach,
     discards: options.allowDiscards,
-    lockGraceMs: options.grace === null ? null : options.grace * 1000,
+    keyGraceMs: options.grace === null ? null : options.grace * 1000,
   })
   undo.push(() => volume.close())
   return volume
@@ -125,7 +125,7 @@ async function asBlock(options: Asked, uuid: string, segment: Segment, undo: Und
     owner,
     ...at,
     discards: options.allowDiscards,
-    lockGraceMs: options.grace === null ? null : options.grace * 1000,
+    keyGraceMs: options.grace === null ? null : options.grace * 1000,
     warn,
   })
   undo.push(() => volume.close())

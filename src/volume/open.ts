@@ -9,8 +9,7 @@ import { Volume, type VolumeOptions } from "./volume.ts"
 
 const PAGE = 4096n
 
-export type OpenVolumeOptions = OpenStoreOptions &
-  Pick<VolumeOptions, "discards" | "lockGraceMs" | "lossGraceMs" | "pastCache">
+export type OpenVolumeOptions = OpenStoreOptions & Pick<VolumeOptions, "discards" | "keyGraceMs" | "pastCache">
 
 /** Throws TresorError STORE_UNFIT, SEGMENT_OUTSIDE (exit 4), and as openStore. */
 export async function openVolumeOn(path: string, segment: Segment, options: OpenVolumeOptions): Promise<Volume> {
@@ -46,8 +45,7 @@ function over(store: Store, path: string, segment: Segment, options: OpenVolumeO
       sectorSize,
       readOnly: options.readOnly,
       ...(options.discards !== undefined && { discards: options.discards }),
-      ...(options.lockGraceMs !== undefined && { lockGraceMs: options.lockGraceMs }),
-      ...(options.lossGraceMs !== undefined && { lossGraceMs: options.lossGraceMs }),
+      ...(options.keyGraceMs !== undefined && { keyGraceMs: options.keyGraceMs }),
       // Else everything goes through it.
       ...(options.pastCache === true && blocks && { pastCache: true }),
     })

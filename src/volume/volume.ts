@@ -37,10 +37,8 @@ export interface VolumeOptions {
   readonly sectorSize: 512 | 1024 | 2048 | 4096
   readonly readOnly?: boolean
   readonly discards?: boolean
-  /** Limit of the time I/O waits after `lock`; default: none. */
-  readonly lockGraceMs?: number | null
-  /** How long I/O waits for a new enclave after the loss of one; default 30 s, `null`: for ever. */
-  readonly lossGraceMs?: number | null
+  /** Limit of the time I/O waits for a key, after `lock` and after the loss of an enclave; default: none. */
+  readonly keyGraceMs?: number | null
   /** Transfers go past the page cache, where the store has a way past it. */
   readonly pastCache?: boolean
   /** How long `close` waits for requests in work, with the keys held; default 10 s. */
@@ -177,7 +175,7 @@ export class Volume {
   /** Wipes the key, in any state and at once; ciphertext already made is still written. */
   lock(): void {
     this.#wipe()
-    if (this.#state === "ready" || this.#state === "locked") this.#wait(this.#options.lockGraceMs ?? null)
+    if (this.#state === "ready" || this.#state === "locked") this.#wait()
   }
 
   /** When the key went with its enclave, in a suspend or a crash: as the next I/O would find. */
@@ -185,13 +183,13 @@ export class Volume {
     if (this.#key === null || this.#key.enclave.alive) return
     this.#key = null
     this.#withdraw()
-    const { lossGraceMs = 30_000 } = this.#options
-    this.#wait(lossGraceMs)
+    this.#wait()
   }
 
-  #wait(graceMs: number | null): void {
-    if (graceMs !== null) {
-      this.#grace = setTimeout(() => this.#become("failed"), graceMs)
+  #wait(): void {
+    const { keyGraceMs = null } = this.#options
+    if (keyGraceMs !== null) {
+      this.#grace = setTimeout(() => this.#become("failed"), keyGraceMs)
       this.#grace.unref()
     }
     this.#become("locked")

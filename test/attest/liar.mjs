@@ -26,33 +26,35 @@ const header = (reply, change) => {
 }
 /** Whether a reply to it tells of the volume and its enclave before anything is sealed. */
 const shows = (method) => method === "Status" || method === "Report"
+/** Wherever such a reply says who the enclave is. */
+const identities = (reply) => [reply.volume.enclave, ...("enclave" in reply ? [reply.enclave] : [])]
 /** By lie: what becomes of a reply to a method. */
 const lies = {
   none: () => undefined,
   "another key": (method, reply) => {
-    if (shows(method)) reply.volume.enclave.publicKey = other
+    if (shows(method)) for (const each of identities(reply)) each.publicKey = other
   },
   "another key from the challenge on": (method, reply) => {
     if (method === "Challenge") reply.enclave.publicKey = other
   },
   "another key everywhere": (method, reply) => {
-    if (shows(method)) reply.volume.enclave.publicKey = other
+    if (shows(method)) for (const each of identities(reply)) each.publicKey = other
     if (method === "Challenge") reply.enclave.publicKey = other
   },
   "another measurement": (method, reply) => {
-    if (shows(method)) reply.volume.enclave.mrenclave = "00".repeat(32)
+    if (shows(method)) for (const each of identities(reply)) each.mrenclave = "00".repeat(32)
   },
   "another signer": (method, reply) => {
-    if (shows(method)) reply.volume.enclave.mrsigner = "00".repeat(32)
+    if (shows(method)) for (const each of identities(reply)) each.mrsigner = "00".repeat(32)
   },
   "a higher version": (method, reply) => {
-    if (shows(method)) reply.volume.enclave.isvSvn += 1
+    if (shows(method)) for (const each of identities(reply)) each.isvSvn += 1
   },
   "no debugging": (method, reply) => {
-    if (shows(method)) reply.volume.enclave.debug = false
+    if (shows(method)) for (const each of identities(reply)) each.debug = false
   },
   "the hardware": (method, reply) => {
-    if (shows(method)) reply.volume.enclave.backend = "sgx"
+    if (shows(method)) for (const each of identities(reply)) each.backend = "sgx"
   },
   "a changed report": (method, reply) => {
     if (method === "Report") reply.report = twisted(reply.report, 64)

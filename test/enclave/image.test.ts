@@ -17,11 +17,11 @@ test("enclave/MRENCLAVE and enclave/vectors/MRENCLAVE pin what was built", () =>
   }
 })
 
-test("the documents say how many lines are trusted, and these are no more than 5300", () => {
+test("the documents say how many lines are trusted, and these are no more than 5600", () => {
   const lines = execFileSync("make", ["-s", "-C", `${root}/enclave`, "lines"], { encoding: "utf8" })
   const figure = (name: string) => Number(new RegExp(`^${name}: (\\d+) lines$`, "m").exec(lines)?.[1])
   const [logic, algorithms] = [figure("our logic"), figure("published algorithms")]
-  assert.ok(logic + algorithms <= 5300, lines)
+  assert.ok(logic + algorithms <= 5600, lines)
   assert.ok(logic > 1000 && algorithms > 1000, lines)
   const said = `${logic.toLocaleString("en")} lines of our logic and ${algorithms.toLocaleString("en")} of published algorithms`
   for (const path of ["README.md", "ARCHITECTURE.md", "docs/threat-model.md", "enclave/README.md"]) {
@@ -46,7 +46,7 @@ test("enclave verify --source tells the shipped image from one that was changed"
   copyFileSync(`${root}/enclave/build/tresor.elf`, changed)
   const bytes = readFileSync(changed)
   // What the power-on checks expect is data, and differs.
-  const at = bytes.indexOf(Buffer.from("2d4ea4c488499cf75d02c4fcc5a3aeb8", "hex"))
+  const at = bytes.indexOf(Buffer.from("d8eb55055390a7482ee5002154bf9841", "hex"))
   assert.ok(at > 0)
   bytes[at]! ^= 1
   writeFileSync(changed, bytes)
