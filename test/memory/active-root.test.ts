@@ -6,6 +6,7 @@
 import assert from "node:assert/strict"
 import { readFileSync, rmSync } from "node:fs"
 import { before, test } from "node:test"
+import { fileURLToPath } from "node:url"
 import { Place, run } from "../cli/harness.ts"
 import { type Needle, roundKeys, scan, scanFile } from "./scanner.ts"
 
@@ -13,6 +14,7 @@ const place = new Place()
 let path = ""
 let keyFile = ""
 let needles: Needle[] = []
+const puppet = place.path("puppet")
 
 before(async () => {
   ;({ path, keyFile } = await place.volume("disk.img", "correct horse", ["--portable"]))
@@ -21,6 +23,9 @@ before(async () => {
   const dumped = await run("cryptsetup", args)
   assert.equal(dumped.code, 0, dumped.stderr)
   const key = readFileSync(out)
+  const source = fileURLToPath(new URL("puppet.c", import.meta.url))
+  const built = await run("gcc", ["-O1", "-Wall", "-Wextra", "-Werror", "-o", puppet, source])
+  assert.equal(built.code, 0, built.stderr)
   needles = [key.subarray(0, 32), key.subarray(32)].flatMap((half, index) =>
     roundKeys(half).map((bytes, round) => ({ name: `half ${index}, round key ${round}`, bytes })),
   )
@@ -40,24 +45,10 @@ test("passive reads find no key; a debugger that makes tresord write() its own m
   assert.deepEqual(scan(pid, needles).found, [])
 
   const taken = place.path("taken")
-  const commands = [
-    // Signals of the enclave and of V8 are not gdb's business.
-    "set confirm off",
-    `print $file = ((int (*)(const char *, int, int)) open)("${taken}", 1089, 384)`,
-    ...secret.map(
-      ([from, to]) =>
-        `print ((long (*)(int, void *, unsigned long)) write)($file, (void *)0x${from}, 0x${to} - 0x${from})`,
-    ),
-    "detach",
-  ]
-  const gdb = await run("gdb", ["-nx", "-batch", "-p", String(pid), ...commands.flatMap((each) => ["-ex", each])])
+  const debug = await run(puppet, [String(pid), taken, ...secret.flat()])
   try {
     const found = scanFile(taken, needles)
-    assert.equal(
-      new Set(found).size,
-      needles.length,
-      `${found.length} of ${needles.length}: ${gdb.stderr.slice(-2000)}`,
-    )
+    assert.equal(new Set(found).size, needles.length, `${found.length} of ${needles.length}: ${debug.stderr}`)
   } finally {
     rmSync(taken, { force: true })
   }
