@@ -1,6 +1,6 @@
 /** A volume sealed to one image opens in the next because its user says so to the first; the real image, both backends. */
 import assert from "node:assert/strict"
-import { generateKeyPairSync } from "node:crypto"
+import { generateKeyPairSync, type KeyObject } from "node:crypto"
 import { afterEach, test } from "node:test"
 import type { Header } from "../luks2/types.ts"
 import { createEnclave } from "../native/addon.ts"
@@ -23,11 +23,12 @@ const SEALED = { ...SLOT, passphraseKdf: { type: "argon2id", time: 2, memoryKib:
 
 afterEach(() => fake.configure({}))
 
-/** As locally built enclaves are: each signed by a key of its own that nobody has any more. */
-const local = (release: Release): Release => ({
-  ...release,
-  key: generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 }).privateKey,
-})
+const [before, now] = [0, 1].map(
+  () => generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 }).privateKey,
+) as [KeyObject, KeyObject]
+
+/** As enclaves are that two machines built: no signer in common. */
+const local = (release: Release): Release => ({ ...release, key: release.changed === true ? now : before })
 
 const BACKENDS = [
   { backend: "software", create: createEnclave },
