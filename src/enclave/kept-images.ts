@@ -3,7 +3,7 @@
  * (docs/decisions/0060), and that needs the old one. Every image that was started to make or open seals is kept in
  * enclaves/<MRENCLAVE> below the state directory, which holds the machine secret as well.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { TresorError } from "../base/errors.ts"
 import { toHex } from "../base/hex.ts"
@@ -52,13 +52,10 @@ export const isKept = (stateDir: string, mrenclave: string): boolean => keptImag
 export function keptIdentity(
   stateDir: string,
   mrenclave: string,
-): { readonly mrenclave: string; readonly mrsigner: string; readonly isvSvn: number } | null {
+): { readonly mrenclave: string; readonly mrsigner: string } | null {
   if (!isKept(stateDir, mrenclave)) return null
-  const { mrsigner, isvSvn } = parseSigstruct(
-    readFileSync(join(folderOf(stateDir), mrenclave, FILES.sigstruct)),
-    newSha256,
-  )
-  return { mrenclave, mrsigner, isvSvn }
+  const { mrsigner } = parseSigstruct(readFileSync(join(folderOf(stateDir), mrenclave, FILES.sigstruct)), newSha256)
+  return { mrenclave, mrsigner }
 }
 
 /** `null`: it is not kept, or what is there is no image, or another. Throws the system's errors. */
@@ -77,9 +74,4 @@ export function readKept(
     if (error instanceof TresorError) return null
     throw error
   }
-}
-
-/** What was sealed to it opens by the recovery key alone from now on. */
-export function forgetImage(stateDir: string, mrenclave: string): void {
-  rmSync(join(folderOf(stateDir), mrenclave), { recursive: true, force: true })
 }
