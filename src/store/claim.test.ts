@@ -30,11 +30,10 @@ test("a writer shares a file with nobody, by no name; readers share it", async (
   symlinkSync(path, soft)
   linkSync(path, hard)
   const first = await openStore(path, writing)
-  for (const name of [path, soft, hard]) {
-    await assert.rejects(openStore(name, writing), busy)
-    await assert.rejects(openStore(name, reading), busy)
-    await assert.rejects(openStore(name, { ...writing, direct: true }), busy)
-  }
+  // Each waits for a writer that is being killed: together.
+  const ways = [writing, reading, { ...writing, direct: true }]
+  const others = [path, soft, hard].flatMap((name) => ways.map((way) => [name, way] as const))
+  await Promise.all(others.map(([name, way]) => assert.rejects(openStore(name, way), busy)))
   await first.close()
   const readers = await Promise.all([path, soft, hard].map((name) => openStore(name, reading)))
   await assert.rejects(openStore(path, writing), busy)
