@@ -57,8 +57,9 @@ export function withKeeper<T>(
   path: string,
   options: library.EnclaveChoice & { readonly header?: string },
   work: (keeper: VolumeKeeper) => Promise<T>,
+  access: { readonly readOnly?: boolean } = {},
 ): Promise<T> {
-  return library.withKeeper({ path, header: options.header }, options, { ...atTerminal(), warn }, work)
+  return library.withKeeper({ path, header: options.header }, options, { ...atTerminal(), warn }, work, access)
 }
 
 /** The options' words for a KDF. */
@@ -101,13 +102,14 @@ export function withExisting<T>(
   })
 }
 
-/** A passphrase to be set: typed twice, unless in batch mode. Throws PASSPHRASE_EMPTY (exit 1). */
+/** A passphrase to be set: typed twice, unless in batch mode without -y. Throws PASSPHRASE_EMPTY (exit 1). */
 export async function readNew(
   prompt: string,
   source: SecretSource,
-  options: { readonly batchMode?: true },
+  options: { readonly batchMode?: true; readonly verifyPassphrase?: true },
 ): Promise<Uint8Array> {
-  const secret = await readSecret(prompt, source, { verify: options.batchMode !== true })
+  const verify = options.batchMode !== true || options.verifyPassphrase === true
+  const secret = await readSecret(prompt, source, { verify })
   if (secret.length > 0) return secret
   throw new TresorError(
     "PASSPHRASE_EMPTY",

@@ -9,7 +9,11 @@ import { startHardened } from "../native/hardening.ts"
 
 function early(words: readonly string[]): DaemonProcess | null {
   const [command, ...rest] = words
-  if ((command !== "open" && command !== "mount") || rest.length < 2 || rest.some((word) => /^(-h|--help)$/.test(word)))
+  if (
+    (command !== "open" && command !== "mount") ||
+    rest.length < 2 ||
+    rest.some((word) => /^(-h|--help|--test-passphrase)$/.test(word))
+  )
     return null
   try {
     return spawnDaemon()

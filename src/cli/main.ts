@@ -3,7 +3,7 @@ import { CommanderError } from "commander"
 import { Exit } from "../base/errors.ts"
 import { VERSION } from "../base/version.ts"
 import { type DaemonProcess, discardEarly, keepEarly } from "../control/daemon-process.ts"
-import { tell } from "./messages.ts"
+import { tell, verdict } from "./messages.ts"
 import { err, out } from "./output/output.ts"
 import { buildProgram } from "./program.ts"
 import { endSilence } from "./terminal.ts"
@@ -33,15 +33,23 @@ function refuse(program: TresorCommand): void {
 }
 
 async function run(words: readonly string[]): Promise<number> {
+  let verbose = false
+  const ended = (exitCode: number): number => {
+    if (verbose) err.line(verdict(exitCode))
+    return exitCode
+  }
   try {
     const program = await buildProgram(VERSION, words)
     refuse(program)
+    program.hook("preAction", (_, action) => {
+      verbose = action.optsWithGlobals()["verbose"] === true
+    })
     if (words.length === 0) {
       program.outputHelp({ error: true })
       return 1
     }
     await program.parseAsync(words, { from: "user" })
-    return typeof process.exitCode === "number" ? process.exitCode : 0
+    return ended(typeof process.exitCode === "number" ? process.exitCode : 0)
   } catch (error) {
     // A command group without a subcommand shows its help on stderr; commander calls that an error.
     const { line, exitCode } = tell(error)
@@ -49,7 +57,7 @@ async function run(words: readonly string[]): Promise<number> {
     if (process.env["TRESOR_DEBUG"] !== undefined && !(error instanceof CommanderError)) {
       err.text(`${(error as Error).stack ?? error}\n`)
     }
-    return exitCode
+    return ended(exitCode)
   } finally {
     endSilence()
   }

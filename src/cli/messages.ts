@@ -58,6 +58,20 @@ export function tell(error: unknown): Told {
   }
 }
 
+const FAILURES: Readonly<Record<number, string>> = {
+  1: "wrong or missing parameters",
+  2: "no permission or bad passphrase",
+  3: "out of memory",
+  4: "wrong device or file specified",
+  5: "device already exists or device is busy",
+}
+
+/** What --verbose ends with, in cryptsetup's words. */
+export const verdict = (exitCode: number): string =>
+  exitCode === 0
+    ? "Command successful."
+    : `Command failed with code -${exitCode} (${FAILURES[exitCode] ?? "unknown error"}).`
+
 function oneLine(text: string): string {
   return text.replace(/\s*\n\s*/g, " ")
 }

@@ -9,6 +9,7 @@ export async function buildProgram(version: string, words: readonly string[]): P
   const program = new TresorCommand("tresor")
     .description("Disk encryption whose keys exist only inside an enclave.")
     .version(version, "-V, --version", "print the version")
+    .option("-v, --verbose", "say at the end whether the command was successful; also after the command's name")
     .helpOption("-h, --help", "show help")
     .helpCommand("help [command]", "show help of a command")
     .showSuggestionAfterError(true)

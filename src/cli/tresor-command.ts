@@ -75,7 +75,7 @@ export class TresorCommand extends Command {
         "iterations of PBKDF2 or passes of Argon2; skips the benchmark",
         integer(1, 0xffffffff),
       )
-      .option("--iter-time <ms>", "target time of the KDF, in milliseconds", integer(1, 600_000))
+      .option("-i, --iter-time <ms>", "target time of the KDF, in milliseconds", integer(1, 600_000))
   }
 
   recoveryKey(): this {
@@ -123,13 +123,14 @@ export class TresorCommand extends Command {
       )
   }
 
-  verify(): this {
-    return this.option("-y, --verify-passphrase", "ask for the passphrase twice")
+  verify(text = "ask for the passphrase twice"): this {
+    return this.option("-y, --verify-passphrase", text)
   }
 
   /** What the command does: a function of commands/FILE.ts, which is loaded when it is run. */
   runs<F extends CommandFile>(file: F, pick: (module: Loaded<F>) => Action): this {
-    return this.action(async (...words: unknown[]) => {
+    // Every command has it; `tresor --help` says so once.
+    return this.addOption(new Option("-v, --verbose").hideHelp()).action(async (...words: unknown[]) => {
       const module = (await COMMAND_FILES[file]()) as Loaded<F>
       await pick(module)(...(words as never[]))
     })

@@ -29,6 +29,7 @@ const DIGEST = { hash: "sha256", iterations: 1000 } as const
 export interface NewVolume {
   readonly uuid: string
   readonly label: string
+  readonly subsystem?: string
   readonly sectorSize: Segment["sectorSize"]
   readonly keySize: Segment["keySize"]
   /** Detached header: data starts at 0. */
@@ -77,14 +78,14 @@ export function checkUuid(uuid: string): string {
   )
 }
 
-/** A label fits 47 bytes and the NUL after them. Throws BAD_LABEL (exit 1). */
-export function checkLabel(label: string): string {
+/** A label, as a subsystem's, fits 47 bytes and the NUL after them. Throws BAD_LABEL (exit 1). */
+export function checkLabel(label: string, what = "label"): string {
   const { length } = new TextEncoder().encode(label)
   if (length <= 47 && !label.includes("\0")) return label
   throw new TresorError(
     "BAD_LABEL",
     Exit.badArguments,
-    `Cannot use this label: it is ${length} bytes long; the limit is 47`,
+    `Cannot use this ${what}: it is ${length} bytes long; the limit is 47`,
   )
 }
 
@@ -147,8 +148,8 @@ export async function makeVolume(
     digests: new Map([[0, { ...empty.digests.get(0)!, keyslots: [slot] }]]),
     tokens: new Map(token === null ? [] : [[0, token]]),
   }
-  const { uuid, label, headerSize } = volume
-  const header: LuksHeader = { uuid, label, subsystem: "", sequenceId: 1n, headerSize, metadata }
+  const { uuid, label, subsystem = "", headerSize } = volume
+  const header: LuksHeader = { uuid, label, subsystem, sequenceId: 1n, headerSize, metadata }
   const draft = new Draft(header, new Map([[slot, made.keyslot.area]]), path)
   const slots = [slot]
   for (const each of others)

@@ -93,7 +93,7 @@ export function addToken(metadata: Metadata, token: Token): Metadata {
   throw new TresorError(
     "LUKS2_TOKENS_FULL",
     Exit.wrongDevice,
-    `Cannot add a token: all ${TOKENS} are in use; remove one with \`cryptsetup token remove\``,
+    `Cannot add a token: all ${TOKENS} are in use; remove one with \`tresor token remove\``,
   )
 }
 

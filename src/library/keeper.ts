@@ -44,10 +44,14 @@ export interface HeaderPlace {
   readonly header: string | undefined
 }
 
-/** The header at `place`, open while `work` runs. */
+/** The header at `place`, open while `work` runs. `shown`: it is used for nothing else, so one that was tampered with is no error. */
 export async function withHeader<T>(
   { path, header }: HeaderPlace,
-  { readOnly, warn }: { readonly readOnly: boolean; readonly warn: Audience["warn"] },
+  {
+    readOnly,
+    warn,
+    shown = readOnly,
+  }: { readonly readOnly: boolean; readonly warn: Audience["warn"]; readonly shown?: boolean },
   work: (store: HeaderStore) => Promise<T>,
 ): Promise<T> {
   const device = await openForHeader(header ?? path, { readOnly })
@@ -56,8 +60,8 @@ export async function withHeader<T>(
     const warnOfStale = (stale: typeof store.stale) => {
       if (stale.length > 0) warn(`${path}: ${brokenWords(header ?? path, stale)}`)
     }
-    if (readOnly) {
-      warnOfStale(store.stale)
+    if (readOnly) warnOfStale(store.stale)
+    if (shown) {
       // It can be shown, although nothing may be done with it.
       const found = tampering(store.header.metadata)
       if (found !== null) warn(`${path}: ${tamperingWords(found)}`)
@@ -77,9 +81,10 @@ export function withKeeper<T>(
   choice: EnclaveChoice,
   audience: Audience,
   work: (keeper: VolumeKeeper) => Promise<T>,
+  { readOnly = false }: { readonly readOnly?: boolean } = {},
 ): Promise<T> {
   const { path } = place
-  return withHeader(place, { readOnly: false, warn: audience.warn }, (store) => {
+  return withHeader(place, { readOnly, warn: audience.warn, shown: false }, (store) => {
     checkTampering(store.header.metadata, `use ${path}`)
     for (const fault of faultsOf(store.header.metadata)) audience.warn(`${path}: ${faultWords(fault)}`)
     return withEnclave(choice, audience, (keeper) => work({ ...keeper, store, path }))

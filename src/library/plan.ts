@@ -23,6 +23,8 @@ export interface LayoutOptions {
   readonly size?: bigint
   /** At most 47 bytes of UTF-8. */
   readonly label?: string
+  /** As the label: a second one, which udev matches. */
+  readonly subsystem?: string
   /** RFC 9562; default: random. */
   readonly uuid?: string
   /** Bytes: 512, 1024, 2048 or 4096; default: the disk's own sectors, 4096 in a file. */
@@ -84,6 +86,7 @@ function describe(options: LayoutOptions, data: Target): NewVolume {
   return {
     uuid: options.uuid === undefined ? randomUUID() : checkUuid(options.uuid),
     label: checkLabel(options.label ?? ""),
+    subsystem: checkLabel(options.subsystem ?? "", "subsystem"),
     sectorSize: (options.sectorSize as NewVolume["sectorSize"] | undefined) ?? chooseSectorSize(data),
     keySize: options.keySize === 256 ? 32 : 64,
     detached: options.header !== undefined,

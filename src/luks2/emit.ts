@@ -92,7 +92,8 @@ function emitDigest(digest: LuksDigest): string {
   return whole(fields, digest)
 }
 
-function emitToken(token: TresorToken | ForeignToken): string {
+/** A token by itself too: `cryptsetup token import` reads it. */
+export function emitToken(token: TresorToken | ForeignToken): string {
   return whole(
     [
       ["type", text(token.type)],

@@ -227,6 +227,10 @@ function parseToken(reader: Reader, number: number): TresorToken | ForeignToken 
   return orElse<TresorToken | ForeignToken>(() => parseTresorToken(reader, keyslots), foreign)
 }
 
+/** A token by itself, as `cryptsetup token export` writes it. Throws Odd. */
+export const parseTokenJson = (json: string, number: number): TresorToken | ForeignToken =>
+  parseToken(new ObjectReader(json, "token"), number)
+
 function parseConfig(reader: Reader): LuksConfig {
   const flags = reader.has("flags") ? reader.strings("flags") : []
   const requirements = reader.has("requirements") ? reader.object("requirements") : null

@@ -56,7 +56,7 @@ test("no arguments show the help on stderr and exit 1", async () => {
 
 test("every command's help has an example", async () => {
   const { stdout } = await place.tresor(["--help"])
-  const names = [...stdout.matchAll(/^ {2}([a-z]+)/gm)]
+  const names = [...stdout.matchAll(/^ {2}([a-zA-Z]+)/gm)]
     .map(([, name]) => name!)
     .filter((name) => !["tresor", "help"].includes(name))
   assert.ok(names.length >= 25, names.join(" "))

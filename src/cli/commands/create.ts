@@ -17,6 +17,7 @@ export interface CreateWords
   readonly recovery: boolean
   readonly force?: true
   readonly batchMode?: true
+  readonly verifyPassphrase?: true
   readonly json?: true
 }
 

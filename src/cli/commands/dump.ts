@@ -20,6 +20,7 @@ import { out } from "../output/output.ts"
 export interface DumpOptions {
   readonly header?: string
   readonly json?: true
+  readonly dumpJsonMetadata?: true
 }
 
 /** A name and its value; several lines only where they are of our making. */
@@ -241,7 +242,8 @@ function json(path: string, header: LuksHeader) {
 
 export async function dump(path: string, options: DumpOptions): Promise<void> {
   await withHeader(path, options.header, { readOnly: true }, async ({ header }) => {
-    if (options.json === true) out.json(json(path, header))
+    if (options.dumpJsonMetadata === true) out.json(JSON.parse(emitMetadata(header.metadata)))
+    else if (options.json === true) out.json(json(path, header))
     else out.text(text(header))
   })
 }

@@ -23,6 +23,7 @@ export { list } from "./key-list.ts"
 interface VolumeOptions extends EnclaveChoice, ExistingOptions {
   readonly header?: string
   readonly batchMode?: true
+  readonly verifyPassphrase?: true
 }
 
 export interface NewKeyOptions extends VolumeOptions, FreshWords, NewSecretOptions {

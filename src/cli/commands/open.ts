@@ -8,9 +8,10 @@ import type { VolumeStatus } from "../../control/volume.ts"
 import { isNbdUri } from "../../nbd/uri.ts"
 import { out } from "../output/output.ts"
 import { summary } from "../summary.ts"
-import { type UnlockWords, unlockVolume } from "../unlock.ts"
+import { unlockVolume } from "../unlock.ts"
+import { type HeaderWords, keepDiscards, testPassphrase } from "./open-header.ts"
 
-export interface OpenWords extends UnlockWords, Omit<AskedOptions, "path" | "name"> {
+export interface OpenWords extends HeaderWords, Omit<AskedOptions, "path" | "name"> {
   readonly locked?: true
   readonly json?: true
 }
@@ -31,11 +32,20 @@ export async function openVolume(path: string, name: string, options: OpenWords)
   using client = await connectVolume(name)
   const status =
     options.locked === true ? await client.status() : await unlockVolume(client, options, { startedHere: true })
+  if (options.persistent === true) await keepDiscards(path, options)
   await daemon.stay()
   return status
 }
 
-export async function open(path: string, name: string, options: OpenWords): Promise<void> {
+const usage = (path: string, fact: string): TresorError =>
+  new TresorError("USAGE", Exit.badArguments, `Cannot open ${path}: ${fact}`)
+
+export async function open(path: string, name: string | undefined, options: OpenWords): Promise<void> {
+  if (options.testPassphrase === true) return testPassphrase(path, options)
+  if (name === undefined) throw usage(path, "a name for it is missing; example: tresor open disk.img work")
+  if (options.persistent === true && (options.readonly === true || options.locked === true)) {
+    throw usage(path, `--persistent writes to the header, which --${options.locked ? "locked" : "readonly"} excludes`)
+  }
   const way = exportOf({ ...options, path })
   if ((way === "vhost-user" || way === "block") && isNbdUri(path)) throw noThreads(path, way)
   if (way === "kernel") {

@@ -19,6 +19,7 @@ export function keyCommands(program: TresorCommand): void {
       )
       .option("--new-key-slot <n>", "keyslot of the new passphrase (default: a free one)", parseSlot)
       .option("--portable", "make a keyslot without sealed salt, which cryptsetup can open too")
+      .verify("ask for the new passphrase twice, also in batch mode")
       .pbkdf()
       .sealPolicy()
   fresh(keyCommand("add", "add a passphrase"))

@@ -16,6 +16,7 @@ export function volumeCommands(program: TresorCommand): void {
     .argument("<path>", "a new file, or a block device")
     .option("--size <size>", "volume size, such as 64M or 1G (default: the whole device)", parseSize)
     .option("--label <label>", "label in the header (blkid LABEL)")
+    .option("--subsystem <label>", "label of a subsystem in the header")
     .option("--uuid <uuid>", "UUID of the volume (default: random)")
     .option("--sector-size <bytes>", "size of an encryption sector: 512, 1024, 2048 or 4096", (text: string) =>
       Number(oneOf("512", "1024", "2048", "4096")(text)),
@@ -28,6 +29,7 @@ export function volumeCommands(program: TresorCommand): void {
     )
     .pbkdf()
     .secrets()
+    .verify("ask for the passphrase twice, also in batch mode")
     .slot("keyslot of the passphrase")
     .recoveryKey()
     .option("--no-recovery", "make no recovery key: if this machine fails, the data is lost")
@@ -43,13 +45,15 @@ export function volumeCommands(program: TresorCommand): void {
 
   command("open", "unlock a volume and serve it over NBD")
     .argument("<path>", "file, block device or NBD URI")
-    .argument("<name>", "name for the open volume")
+    .argument("[name]", "name for the open volume")
+    .option("--test-passphrase", "only test the passphrase; open nothing")
     .secrets()
     .verify()
     .opening()
     .header()
     .enclave()
     .succession()
+    .option("--persistent", "store in the header whether --allow-discards was given, for every later open")
     .option("--locked", "start locked; give the passphrase later with `tresor setkey`")
     .option("--block", "make it a block device, /dev/tresor/NAME (root; Linux 6.5 or newer)")
     .option("--vhost-user", "serve it to a virtual machine as a vhost-user-blk disk instead")
