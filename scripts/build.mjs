@@ -94,7 +94,6 @@ const steps = [
       "enclave/build/tresor.elf",
       "enclave/build/vectors/vectors.elf",
       "enclave/enclave.conf",
-      "enclave/signer.pem",
       "src/enclave/image",
     ],
     outputs: ["enclave/build/tresor.sigstruct", "enclave/build/vectors/vectors.sigstruct"],

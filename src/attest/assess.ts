@@ -16,6 +16,7 @@ import { REPORT_BODY_SIZE, TARGET_INFO_SIZE } from "../abi/sgx.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { installed } from "../base/installation.ts"
 import { parseSigstruct } from "../enclave/image/sigstruct.ts"
+import { releaseSigners } from "../enclave/release-signers.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { isSystemError } from "./config-file.ts"
 import { equal } from "./judge/bytes.ts"
@@ -33,6 +34,8 @@ export interface AssessOptions {
   readonly host?: string | undefined
   /** Its process was started by this one: what it says of itself is as good as this program, and pinned. */
   readonly startedHere?: boolean
+  /** It is asked to hand a keyslot over to the enclave that runs now (docs/decisions/0060). */
+  readonly predecessor?: boolean
 }
 
 function ownImage(): Surroundings["own"] {
@@ -45,7 +48,15 @@ function ownImage(): Surroundings["own"] {
 
 /** Nobody is asked or told anything. */
 function silence(): Surroundings {
-  return { ask: null, tell: () => {}, now: () => new Date(), aesmSocket: null, own: ownImage(), rootKey: null }
+  return {
+    ask: null,
+    tell: () => {},
+    now: () => new Date(),
+    aesmSocket: null,
+    own: ownImage(),
+    signers: releaseSigners,
+    rootKey: null,
+  }
 }
 
 /** The report's facts, after it is clear that they are about the key we would seal to. */
@@ -120,13 +131,14 @@ export async function assessEnclave(
   if (seen.backend === "sgx" && seen.debug) {
     throw refuse("ATTEST_DEBUG", "it is a DEBUG enclave, whose memory its host can read")
   }
-  if (!remote && world.own?.mrenclave === seen.mrenclave && world.own.mrsigner === seen.mrsigner) {
+  // Whoever signed it: the measurement is what decides what it does with a passphrase.
+  if (!remote && world.own?.mrenclave === seen.mrenclave) {
     // Nothing vouches for the report of a process that was there before: accepted, since only this user and root can be
     // behind that socket (control/find.ts), but not remembered as if somebody had looked at it.
     if (options.startedHere === true) pinOwn(path, seen)
     return
   }
-  await decide(path, host, seen, vouched, world)
+  await decide({ path, host, vouched, predecessor: options.predecessor === true }, seen, world)
 }
 
 /** It would be accepted again without the pin, so a home that cannot be written to does not stop anything. */
@@ -141,18 +153,30 @@ function pinOwn(path: string, seen: Seen): void {
 /** Of public numbers: equal ones say which image it claims to be, not that it is one. */
 function compared(seen: Seen, own: Surroundings["own"]): string {
   if (own === null) return "This installation has no enclave to compare it with."
-  if (own.mrenclave !== seen.mrenclave) return `It is not this installation's image, which has ${own.mrenclave}.`
-  return own.mrsigner === seen.mrsigner
-    ? "Measurement and signer are those of this installation's enclave."
-    : "The measurement is that of this installation's enclave, but the signer is another."
+  return own.mrenclave === seen.mrenclave
+    ? "The measurement is that of this installation's enclave."
+    : `It is not this installation's image, which has ${own.mrenclave}.`
 }
 
-async function decide(path: string, host: string, seen: Seen, vouched: boolean, world: Surroundings): Promise<void> {
-  const recognised = recognise(readKnown(path), host, seen)
+interface Case {
+  /** known-enclaves. */
+  readonly path: string
+  readonly host: string
+  /** By a quote. */
+  readonly vouched: boolean
+  readonly predecessor: boolean
+}
+
+async function decide({ path, host, vouched, predecessor }: Case, seen: Seen, world: Surroundings): Promise<void> {
+  const { own } = world
+  const signers = world.signers()
+  const recognised = recognise(readKnown(path), host, seen, { own, signers, predecessor })
   if (recognised.kind === "known") return
   if (recognised.kind === "upgraded") {
-    pin(path, host, seen)
-    world.tell(`the enclave of ${host} was upgraded by its signer to ${seen.mrenclave} (${path})`)
+    pin(path, host, seen, recognised.entry)
+    world.tell(
+      `the enclave of ${host} was upgraded to ${seen.mrenclave} by its signer, ${signers.get(seen.mrsigner)} (${path})`,
+    )
     return
   }
   if (recognised.kind === "changed") {
@@ -163,18 +187,25 @@ async function decide(path: string, host: string, seen: Seen, vouched: boolean, 
       `${path}:${line} knows ${host} as ${backend} ${mrenclave}, it is ${seen.backend} ${seen.mrenclave}; if you changed it yourself, remove that line`,
     )
   }
+  const before = recognised.kind === "follows" ? recognised.entry : null
   if (world.ask === null) {
     throw refuse(
       "ATTEST_UNKNOWN",
-      `${host} has the unknown enclave ${seen.mrenclave} and no terminal is available for the question; make a policy for --policy with \`tresor attest policy init\``,
+      before === null
+        ? `${host} has the unknown enclave ${seen.mrenclave} and no terminal is available for the question; make a policy for --policy with \`tresor attest policy init\``
+        : `${host} has another enclave than ${path}:${before.line} says, ${seen.mrenclave}, whose signer is no release key, and no terminal is available for the question; if you upgraded it, use --policy with a policy for it`,
     )
   }
+  const what =
+    before === null
+      ? `The enclave of ${host} (${seen.backend}) is not known yet.`
+      : `The enclave of ${host} (${seen.backend}) is another than before, as after an upgrade. No release key signed it: whoever has that machine can have made it.\nbefore    ${before.mrenclave}, version ${before.isvSvn}`
   const worth = vouched
     ? "Intel's certificates vouch for this measurement."
     : "Only that machine itself vouches for this measurement."
-  const text = `The enclave of ${host} (${seen.backend}) is not known yet.\nMRENCLAVE ${seen.mrenclave}\nMRSIGNER  ${seen.mrsigner}, product ${seen.isvProdId}, version ${seen.isvSvn}\n${compared(seen, world.own)}\n${worth}\n`
+  const text = `${what}\nMRENCLAVE ${seen.mrenclave}\nMRSIGNER  ${seen.mrsigner}, product ${seen.isvProdId}, version ${seen.isvSvn}\n${compared(seen, own)}\n${worth}\n`
   if (!(await world.ask(text, "Give it the passphrase (yes/no)? "))) {
     throw refuse("ATTEST_DECLINED", "you did not accept it")
   }
-  pin(path, host, seen)
+  pin(path, host, seen, before)
 }

@@ -1,4 +1,5 @@
 /** Interfaces to the enclave and its surroundings that judging needs; tests implement both. */
+import type { ReleaseSigners } from "../enclave/release-signers.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 
 /** What is asked of an enclave; a superset is fine. */
@@ -26,5 +27,7 @@ export interface Surroundings extends EvidenceSources {
   /** `null`: nobody can be asked. */
   readonly ask: ((text: string, question: string) => Promise<boolean>) | null
   /** Of the image that belongs to this program; `null` when it is not built. */
-  readonly own: { readonly mrenclave: string; readonly mrsigner: string } | null
+  readonly own: { readonly mrenclave: string } | null
+  /** Whose signature makes an upgrade of what is already known. */
+  readonly signers: () => ReleaseSigners
 }

@@ -5,6 +5,7 @@
 import { type Asked, bindingOf } from "../enclave/asked.ts"
 import { sealRequest } from "../enclave/seal-request.ts"
 import type { Enclave, Purpose, SealedRequest } from "../enclave/types.ts"
+import type { AssessOptions } from "./assess.ts"
 import type { Attester, Surroundings } from "./surroundings.ts"
 
 /** An enclave one can ask: our own, or a tresord's. */
@@ -32,7 +33,7 @@ export class TrustedEnclave {
   /** Throws when the enclave is not the one the policy or the first contact named. */
   static async assess(
     enclave: Askable,
-    options: { readonly policy?: string | undefined; readonly host?: string; readonly startedHere: boolean },
+    options: Omit<AssessOptions, "startedHere"> & { readonly startedHere: boolean },
     /** Who is asked at first contact, and informed of the findings; default: nobody. */
     world: Partial<Surroundings> = {},
   ): Promise<TrustedEnclave> {

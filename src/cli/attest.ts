@@ -20,6 +20,7 @@ import { Exit, TresorError } from "../base/errors.ts"
 import { installed } from "../base/installation.ts"
 import { parseSigstruct } from "../enclave/image/sigstruct.ts"
 import { stateDir } from "../enclave/machine-secret.ts"
+import { type ReleaseSigners, releaseSigners } from "../enclave/release-signers.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import type { CommandResult } from "./result.ts"
 
@@ -86,8 +87,9 @@ function rootOf(path: string): Uint8Array {
 export interface Ground {
   readonly now: () => Date
   readonly intelKey: Uint8Array
+  readonly signers: () => ReleaseSigners
 }
-export const GROUND: Ground = { now: () => new Date(), intelKey: INTEL_ROOT_KEY }
+export const GROUND: Ground = { now: () => new Date(), intelKey: INTEL_ROOT_KEY, signers: releaseSigners }
 
 /** `tresor attest verify`: exit 0 when the quote is accepted, else 1. What cannot be read is a TresorError. */
 export async function verify(options: QuoteVerification, { now, intelKey }: Ground = GROUND): Promise<CommandResult> {
@@ -119,7 +121,13 @@ export async function verify(options: QuoteVerification, { now, intelKey }: Grou
 }
 
 /** What `show` knows of an enclave's standing on this machine. */
-type Standing = "own image" | "known" | "upgrade of a known one" | "changed" | "unknown"
+type Standing =
+  | "own image"
+  | "known"
+  | "upgrade of a known one"
+  | "unsigned upgrade of a known one"
+  | "changed"
+  | "unknown"
 
 export function ownIdentity(): Identity {
   return parseSigstruct(readFileSync(installed("enclave/build/tresor.sigstruct")), () => createHash("sha256"))
@@ -127,9 +135,10 @@ export function ownIdentity(): Identity {
 
 function standing(identity: EnclaveIdentity): Standing {
   const own = ownIdentity()
-  if (own.mrenclave === identity.mrenclave && own.mrsigner === identity.mrsigner) return "own image"
-  const { kind } = recognise(readKnown(knownEnclavesPath()), LOCAL, identity)
-  return kind === "upgraded" ? "upgrade of a known one" : kind
+  if (own.mrenclave === identity.mrenclave) return "own image"
+  const ground = { signers: releaseSigners(), own, predecessor: false }
+  const { kind } = recognise(readKnown(knownEnclavesPath()), LOCAL, identity, ground)
+  return kind === "upgraded" ? "upgrade of a known one" : kind === "follows" ? "unsigned upgrade of a known one" : kind
 }
 
 interface Made {

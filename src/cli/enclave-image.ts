@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process"
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { basename, dirname, join, sep } from "node:path"
+import { dirname, join, sep } from "node:path"
 import { promisify } from "node:util"
 import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"
@@ -285,10 +285,7 @@ export async function verifySource(root: string, options: ImageVerification): Pr
   const compiler = compilerId()
   const folder = mkdtempSync(join(tmpdir(), "tresor-source-"))
   try {
-    const keep = (path: string): boolean => {
-      const name = path.slice(root.length)
-      return !name.startsWith(`${sep}enclave${sep}build`) && basename(path) !== "signer.pem"
-    }
+    const keep = (path: string): boolean => !path.slice(root.length).startsWith(`${sep}enclave${sep}build`)
     for (const part of ["enclave", "abi"]) {
       cpSync(join(root, part), join(folder, part), { recursive: true, filter: keep })
     }

@@ -14,6 +14,7 @@ import { Refusal } from "../attest/judge/refusal.ts"
 import { evaluationNumber } from "../attest/judge/signed-json.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { checkSigstruct, parseSigstruct } from "../enclave/image/sigstruct.ts"
+import { checkReleased } from "../enclave/release-signers.ts"
 import { badOption, GROUND, type Ground, ownIdentity, read } from "./attest.ts"
 import type { CommandResult } from "./result.ts"
 
@@ -87,6 +88,7 @@ async function leastNumber({ collateral, testing }: PolicyOptions, ground: Groun
 /** `tresor attest policy init`: a policy for this installation's enclave, or for the one of a quote or SIGSTRUCT. */
 export async function policyInit(options: PolicyOptions, ground: Ground = GROUND): Promise<CommandResult> {
   const identity = identityFor(options)
+  if (options.by === "mrsigner") checkReleased(identity.mrsigner, "Cannot make a policy by", ground.signers())
   const { number, source } = await leastNumber({ ...options, testing: options.testing || identity.debug }, ground)
   const made = policyFor(identity, options.by, number)
   const policy: Policy = { ...made, testing: made.testing || options.testing === true }

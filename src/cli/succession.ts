@@ -3,8 +3,7 @@ import { Exit, TresorError } from "../base/errors.ts"
 import type { FirstContact } from "../control/enclave.ts"
 import { type Predecessor, predecessorsHere, succeed } from "../control/succession.ts"
 import type { VolumeClient } from "../control/volume-client.ts"
-import { keptIdentity } from "../enclave/kept-images.ts"
-import { secretDir } from "../enclave/machine-secret.ts"
+import { keptImages, keptPlaces } from "../enclave/kept-images.ts"
 import { atTerminal } from "./trust.ts"
 
 export interface SuccessionWords {
@@ -49,7 +48,7 @@ export class Succession {
   async #succeed({ mrenclave }: Predecessor, passphrase: Uint8Array): Promise<void> {
     const { status } = this.#contact
     const host = this.#host
-    const own = host === undefined ? keptIdentity(secretDir(), mrenclave) : null
+    const kept = host === undefined && keptImages(keptPlaces()).some((image) => image.mrenclave === mrenclave)
     const slot = await succeed(
       {
         client: this.#client,
@@ -57,7 +56,7 @@ export class Succession {
         predecessor: mrenclave,
         // Of this machine: the image that lies in our own state directory.
         trust: { startedHere: false, ...(host === undefined ? {} : { host }) },
-        world: { ...atTerminal(), ...(own === null ? {} : { own }) },
+        world: { ...atTerminal(), ...(kept ? { own: { mrenclave } } : {}) },
         keySlot: this.#options.keySlot ?? null,
         downgrade: this.#options.succeed === status.enclave.mrenclave,
       },
@@ -94,6 +93,7 @@ export class Succession {
     }
     const text =
       `${name}: ${what} is sealed to another enclave than the one that runs now, as after an upgrade of Tresor.\n` +
+      (old === enclave.mrenclave ? "Only the signer differs: its signing key lay on this machine.\n" : "") +
       `sealed to MRENCLAVE ${old}\n` +
       `runs now  MRENCLAVE ${enclave.mrenclave}, version ${enclave.isvSvn}\n`
     return ask(text, "May the one that runs now open it from now on (yes/no)? ")

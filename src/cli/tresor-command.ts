@@ -86,9 +86,9 @@ export class TresorCommand extends Command {
 
   sealPolicy(): this {
     return this.addOption(
-      new Option("--seal-policy <policy>", "who may unseal: this exact image, or later versions by the same signer")
-        .choices(["mrsigner", "mrenclave"])
-        .default("mrsigner"),
+      new Option("--seal-policy <policy>", "who may unseal: this exact image, or all that its release key signs")
+        .choices(["mrenclave", "mrsigner"])
+        .default("mrenclave"),
     )
   }
 

@@ -61,7 +61,7 @@ export async function unlockVolume(
   const enclave = await TrustedEnclave.assess(
     contact.enclave,
     { policy: options.policy, startedHere, ...(host === undefined ? {} : { host }) },
-    world,
+    { ...world, ...(legacy && host === undefined ? await keptHere(status.enclave) : {}) },
   )
   const prompt = `Enter passphrase for ${status.path}`
   const request = {
@@ -84,6 +84,12 @@ export async function unlockVolume(
       return unlock()
     }
   })
+}
+
+/** A record of 2016's flow is served by the enclave that sealed it, which may be one that is kept here. */
+async function keptHere({ mrenclave }: VolumeStatus["enclave"]) {
+  const { keptImages, keptPlaces } = await import("../enclave/kept-images.ts")
+  return keptImages(keptPlaces()).some((image) => image.mrenclave === mrenclave) ? { own: { mrenclave } } : {}
 }
 
 /** By another enclave than the one that runs, as far as the error tells. */

@@ -37,7 +37,7 @@ export async function succeed(
   passphrase: Uint8Array,
 ): Promise<number> {
   const { enclave: old } = await askVolume(client, predecessor)
-  const trusted = await TrustedEnclave.assess(old, trust, world)
+  const trusted = await TrustedEnclave.assess(old, { ...trust, predecessor: true }, world)
   const { context, bytes } = await trusted.sealFor(
     "succeed",
     async (parameters) => {

@@ -5,7 +5,8 @@ import { join } from "node:path"
 import { after, test } from "node:test"
 import { installed } from "../base/installation.ts"
 import { PRODUCT } from "./image/files.ts"
-import { keepImage, keptIdentity, keptImages, readKept } from "./kept-images.ts"
+import { signWith, throwAwayKey } from "./image/keys.ts"
+import { type KeptImage, keepImage, keptFor, keptImages, readKept } from "./kept-images.ts"
 import { openEnclave, openPredecessor } from "./loader.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-kept-"))
@@ -16,32 +17,66 @@ const built = {
   conf: readFileSync(installed(PRODUCT.conf), "utf8"),
   sigstruct: readFileSync(installed(PRODUCT.sigstruct)),
 }
+const parts = ({ mrenclave, mrsigner, isvProdId, isvSvn }: Omit<KeptImage, "folder" | "sigstruct">) => ({
+  mrenclave,
+  mrsigner,
+  isvProdId,
+  isvSvn,
+})
 let places = 0
 const place = () => join(folder, String(++places))
 
 test("an image is kept once, is read back, and starts", async () => {
   const state = place()
-  assert.deepEqual(keptImages(state), [])
+  assert.deepEqual(keptImages([state]), [])
   keepImage(state, built)
   keepImage(state, built)
-  const [mrenclave, ...more] = keptImages(state)
+  const [kept, ...more] = keptImages([state])
   assert.deepEqual(more, [])
-  assert.equal(keptIdentity(state, mrenclave!)?.mrenclave, mrenclave)
-  await using enclave = await openPredecessor(mrenclave!, { backend: "software", stateDir: state })
-  assert.equal(enclave?.identity.mrenclave, mrenclave)
+  await using enclave = await openPredecessor(kept!, { backend: "software", stateDir: state })
+  const { mrenclave, mrsigner, isvProdId, isvSvn } = enclave!.identity
+  assert.deepEqual({ mrenclave, mrsigner, isvProdId, isvSvn }, parts(kept!))
 })
 
 test("what is not kept whole, or is another image, is none", () => {
   const state = place()
   const other = "ab".repeat(32)
-  mkdirSync(join(state, "enclaves", other), { recursive: true })
-  assert.deepEqual([keptImages(state), readKept(state, other), keptIdentity(state, other)], [[], null, null])
-  keepImage(state, built)
-  const [mrenclave] = keptImages(state)
-  for (const changed of [Buffer.from("no image"), Buffer.concat([built.image.subarray(0, 8192), Buffer.alloc(1)])]) {
-    writeFileSync(join(state, "enclaves", mrenclave!, "tresor.elf"), changed)
-    assert.equal(readKept(state, mrenclave!), null)
+  const folder = join(state, "enclaves", other)
+  mkdirSync(folder, { recursive: true })
+  assert.deepEqual(keptImages([state]), [])
+  for (const sigstruct of [built.sigstruct, Buffer.from("none")]) {
+    writeFileSync(join(folder, "tresor.sigstruct"), sigstruct)
+    assert.deepEqual(keptImages([state]), [])
   }
+  keepImage(state, built)
+  const [kept] = keptImages([state])
+  for (const changed of [Buffer.from("no image"), Buffer.concat([built.image.subarray(0, 8192), Buffer.alloc(1)])]) {
+    writeFileSync(join(kept!.folder, "tresor.elf"), changed)
+    assert.equal(readKept(kept!), null)
+  }
+})
+
+test("a seal finds its image by what its policy names, in every place", () => {
+  const [near, far] = [place(), place()]
+  const key = throwAwayKey()
+  const resigned = { ...built, sigstruct: signWith(key, built.sigstruct) }
+  keepImage(near, built)
+  keepImage(near, resigned)
+  keepImage(far, resigned, true)
+  const [ours] = keptImages([near])
+  const theirs = keptImages([far]).find(({ mrsigner }) => mrsigner !== ours!.mrsigner)!
+  assert.deepEqual(keptImages([near]), [ours], "another signature of a kept image is kept when it is needed only")
+  const sealer = { ...parts(ours!), policy: "mrenclave" as "mrenclave" | "mrsigner", slot: 0, uuid: "" }
+  const find = (change: Partial<typeof sealer>, places = [near, far]) => keptFor(places, { ...sealer, ...change })
+  assert.deepEqual(find({}), ours)
+  assert.deepEqual(find({ mrsigner: theirs.mrsigner }), ours)
+  assert.equal(find({ mrenclave: "ab".repeat(32) }), null)
+  const forSigner = { policy: "mrsigner", mrsigner: theirs.mrsigner } as const
+  assert.equal(find(forSigner, [near]), null)
+  assert.deepEqual(parts(find(forSigner)!), parts(theirs))
+  assert.deepEqual(parts(find({ ...forSigner, mrenclave: "ab".repeat(32) })!), parts(theirs), "an earlier image's seal")
+  assert.equal(find({ ...forSigner, isvSvn: sealer.isvSvn + 1 }), null)
+  assert.equal(find({ ...forSigner, isvProdId: 2 }), null)
 })
 
 test("an enclave starts where its image cannot be kept", async () => {

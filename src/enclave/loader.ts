@@ -12,8 +12,11 @@ import { EnclaveClient } from "./client.ts"
 import { parseConf } from "./image/conf.ts"
 import { type EnclaveImage, parseImage } from "./image/elf.ts"
 import { type ImageFiles, PRODUCT, VECTORS } from "./image/files.ts"
-import { type ImageBytes, keepImage, readKept } from "./kept-images.ts"
+import { newSha256 } from "./image/keys.ts"
+import { parseSigstruct } from "./image/sigstruct.ts"
+import { type ImageBytes, type KeptImage, keepImage, readKept } from "./kept-images.ts"
 import { readMachineSecret, SECRET_SIZE, secretDir } from "./machine-secret.ts"
+import { isReleaseSigner } from "./release-signers.ts"
 import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
 import type { EnclaveStart } from "./types.ts"
 import { VectorsClient } from "./vectors.ts"
@@ -71,22 +74,22 @@ export async function openEnclave(options: EnclaveStart): Promise<EnclaveClient>
 /** Where nothing can be written, the next upgrade has the recovery key. */
 function keep(stateDir: string, files: ImageBytes): void {
   try {
-    keepImage(stateDir, files)
+    keepImage(stateDir, files, isReleaseSigner(parseSigstruct(files.sigstruct, newSha256).mrsigner))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === undefined) throw error
   }
 }
 
 /**
- * An image that is kept, for a succession. `null`: it is not there, or damaged. Throws as openEnclave does;
- * ENCLAVE_REQUEST: its interface is another version's.
+ * An image that is kept, for a succession. `null`: it is damaged. Throws as openEnclave does; ENCLAVE_REQUEST: its
+ * interface is another version's.
  */
 export async function openPredecessor(
-  mrenclave: string,
+  image: KeptImage,
   options: Pick<EnclaveStart, "backend" | "stateDir">,
 ): Promise<EnclaveClient | null> {
   const backend = chooseBackend(options.backend)
-  const kept = readKept(options.stateDir ?? secretDir(), mrenclave)
+  const kept = readKept(image)
   if (kept === null) return null
   return EnclaveClient.start(load(kept, backend, backend === "software" ? secretFor(options) : null), backend)
 }

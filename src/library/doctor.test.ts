@@ -33,7 +33,8 @@ function machine(
     },
     secretMemoryFault,
     ringFault,
-    signerKey: "/state/signer.pem",
+    signers: new Map([["cd".repeat(32), "Example Ltd"]]),
+    formerKeys: [],
     secret: () => ({ file: "/var/lib/tresor/machine-secret", disks: ["vda"] }),
     kernel,
   }
@@ -150,7 +151,13 @@ test("software: each kind of memory, the machine secret's place and the machine'
   assert.match(told.get("enclave")!.means, /^protected: passphrases and keys, from core dumps, hibernation images;/)
   assert.match(told.get("exposed")!.means, /root that traces/)
   assert.equal(told.get("machine-secret")!.found, "/var/lib/tresor/machine-secret on vda")
-  assert.equal(told.get("signer")!.found, `MRSIGNER ${"ab".repeat(32)}, key in /state/signer.pem`)
+  const signer = (change: Partial<Machine>, mrsigner = "ab".repeat(32)) =>
+    examine({ ...it, ...change }, { ...identity("software", memory), mrsigner }).find(({ id }) => id === "signer")!
+  assert.match(signer({}).found, /^no release key; the build throws its own away$/)
+  assert.match(signer({}, "cd".repeat(32)).found, /^release key of Example Ltd$/)
+  const left = signer({ formerKeys: ["/state/signer.pem"] })
+  assert.equal(left.state, "no")
+  assert.match(left.found, /left \/state\/signer\.pem$/)
   assert.equal(told.get("ptrace")!.state, "yes")
   assert.equal(told.get("modules")!.state, "no")
   const hardware = examine(it, identity("sgx", { keys: "EPC", stacks: "EPC", heap: "EPC" })).map(({ id }) => id)

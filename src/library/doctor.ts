@@ -2,13 +2,14 @@
  * Examines this machine. Each check says what it found,
  * what that means for a user, and what to do about it.
  */
-import { accessSync, constants, existsSync, readdirSync } from "node:fs"
+import { accessSync, constants, readdirSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { release } from "node:os"
 import { join } from "node:path"
 import { has } from "../base/programs.ts"
 import { formatSize } from "../base/size.ts"
 import { stateDir } from "../enclave/machine-secret.ts"
+import { type ReleaseSigners, releaseSigners } from "../enclave/release-signers.ts"
 import { atLeast, LAUNCH_CONTROL_REMEDY, SGX_DEVICE, type SgxMachine, sgxState } from "../enclave/sgx-state.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { disksOf } from "../protection/disks.ts"
@@ -40,12 +41,14 @@ export interface Machine extends SgxMachine {
   readonly secretMemoryFault: string | null
   /** Errno of io_uring(7); `null`: it works. */
   readonly ringFault: string | null
-  /** The key that signs what is built here; `null`: there is none, as in an installed package. */
-  readonly signerKey: string | null
+  /** Who holds a release key, by MRSIGNER. */
+  readonly signers: ReleaseSigners
+  /** Signing keys that an earlier version left here. */
+  readonly formerKeys: readonly string[]
 }
 
 /** What the addon tells. */
-type Asked = "sgxCpu" | "secretMemoryFault" | "ringFault" | "signerKey"
+type Asked = "sgxCpu" | "secretMemoryFault" | "ringFault" | "signers" | "formerKeys"
 
 const system: Omit<Machine, Asked> = {
   ...files,
@@ -335,6 +338,33 @@ function secretMemoryRemedy(fault: string | null): string {
   return `memfd_secret is refused (${fault})`
 }
 
+/** Whose word a seal of policy mrsigner would take. */
+function signerCheck({ signers, formerKeys }: Machine, { mrsigner }: EnclaveIdentity): DoctorCheck {
+  const holder = signers.get(mrsigner)
+  const found = holder === undefined ? "no release key; the build throws its own away" : `release key of ${holder}`
+  if (formerKeys.length > 0) {
+    return {
+      id: "signer",
+      name: "signer of the enclave",
+      state: "no",
+      found: `${found}; an earlier version left ${formerKeys.join(", ")}`,
+      means: "whoever reads that key can sign an enclave that opens what was sealed for it (policy mrsigner)",
+      remedy: "npm run build: it signs one image with the key, keeps that for your volumes, and removes the key",
+    }
+  }
+  return {
+    id: "signer",
+    name: "signer of the enclave",
+    state: "info",
+    found,
+    means:
+      holder === undefined
+        ? "keyslots are sealed to this exact image; after an upgrade `open` asks once whether the new one may open them"
+        : "with `--seal-policy mrsigner`, keyslots open in every later image that key signs: its holder is trusted with them",
+    remedy: null,
+  }
+}
+
 function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): DoctorCheck[] {
   if (identity instanceof Error) {
     return [
@@ -367,17 +397,7 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Doc
       remedy: null,
     },
   ]
-  checks.push({
-    id: "signer",
-    name: "signer of the enclave",
-    state: "info",
-    found: `MRSIGNER ${identity.mrsigner}${machine.signerKey === null ? ", its key is not on this machine" : `, key in ${machine.signerKey}`}`,
-    means: "its seals open in every enclave of the same signer whose version is the same or higher",
-    remedy:
-      machine.signerKey === null
-        ? null
-        : "keep a copy: an enclave signed with another key cannot open the volumes sealed on this machine",
-  })
+  checks.push(signerCheck(machine, identity))
   if (identity.backend === "sgx") return checks
   for (const [region, name] of [
     ["keys", "memory of keys"],
@@ -444,16 +464,21 @@ async function askAddon(): Promise<Pick<Machine, Asked>> {
   try {
     const { secretMemoryFault, sgxCpu } = await import("../native/addon.ts")
     const { installationRoot } = await import("../base/installation.ts")
-    const { signerPath } = await import("../enclave/image/build.ts")
-    const key = signerPath(installationRoot)
-    const signerKey = existsSync(key) ? key : null
-    return { sgxCpu: sgxCpu(), secretMemoryFault: secretMemoryFault(), ringFault: await tryRing(), signerKey }
+    const { formerKeys } = await import("../enclave/image/former-keys.ts")
+    return {
+      sgxCpu: sgxCpu(),
+      secretMemoryFault: secretMemoryFault(),
+      ringFault: await tryRing(),
+      signers: releaseSigners(),
+      formerKeys: formerKeys(installationRoot),
+    }
   } catch {
     return {
       sgxCpu: { sgx: false, launchControl: false, sgx2: false, epcBytes: 0 },
       secretMemoryFault: null,
       ringFault: null,
-      signerKey: null,
+      signers: new Map(),
+      formerKeys: [],
     }
   }
 }

@@ -5,6 +5,7 @@ import type { Surroundings } from "../attest/surroundings.ts"
 import { askEnclave, TrustedEnclave } from "../attest/trusted-enclave.ts"
 import { KdfSpeed } from "../enclave/kdf-speed.ts"
 import { openEnclave } from "../enclave/loader.ts"
+import { checkReleased } from "../enclave/release-signers.ts"
 import type { Enclave, SealPolicy } from "../enclave/types.ts"
 import { readCopies } from "../header/copies.ts"
 import { brokenWords, HeaderStore } from "../header/header-store.ts"
@@ -103,18 +104,22 @@ function limits(enclave: Enclave) {
 export interface FreshOptions {
   /** cryptsetup opens it too, on any machine; else it is sealed to this machine's enclave. */
   readonly portable?: boolean
-  /** Who may unseal: this exact image ("mrenclave"), or later versions by its signer ("mrsigner", the default). */
+  /**
+   * Who may unseal: this exact image ("mrenclave", the default), or every later one that its release key signs
+   * ("mrsigner"); else SEAL_UNSIGNED.
+   */
   readonly sealPolicy?: SealPolicy
   /** What is not given is chosen as cryptsetup does. */
   readonly kdf?: Partial<KdfRequest>
 }
 
-/** The keyslot a new passphrase gets, its KDF measured where that is asked for or cryptsetup would. Throws KDF_TOO_WEAK (exit 1). */
+/** The keyslot a new passphrase gets, its KDF measured where that is asked for or cryptsetup would. Throws KDF_TOO_WEAK, SEAL_UNSIGNED (exit 1). */
 export async function freshKeyslot(
   enclave: Enclave,
-  { portable = false, sealPolicy = "mrsigner", kdf = {} }: FreshOptions,
+  { portable = false, sealPolicy = "mrenclave", kdf = {} }: FreshOptions,
   { secret, slot }: Pick<FreshKeyslot, "secret" | "slot">,
 ): Promise<FreshKeyslot> {
+  if (!portable && sealPolicy === "mrsigner") checkReleased(enclave.identity.mrsigner, "Cannot seal with policy")
   const request: KdfRequest = {
     type: "argon2id",
     memoryKib: null,

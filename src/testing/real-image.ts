@@ -8,9 +8,10 @@ import { EnclaveClient } from "../enclave/client.ts"
 import { parseConf } from "../enclave/image/conf.ts"
 import { parseImage } from "../enclave/image/elf.ts"
 import { PRODUCT, VECTORS } from "../enclave/image/files.ts"
-import { modulusOf, newSha256, signBytes } from "../enclave/image/keys.ts"
+import { newSha256, signWith, throwAwayKey } from "../enclave/image/keys.ts"
 import { measureImage } from "../enclave/image/sgxs.ts"
-import { attach, prepare, signedBytes } from "../enclave/image/sigstruct.ts"
+import { prepare } from "../enclave/image/sigstruct.ts"
+import type { ImageBytes } from "../enclave/kept-images.ts"
 import { sealRequest } from "../enclave/seal-request.ts"
 import type { SealPolicy } from "../enclave/types.ts"
 import { VectorsClient } from "../enclave/vectors.ts"
@@ -25,6 +26,27 @@ export const real = (files = PRODUCT): TestEnclave => {
   const image = parseImage(readFileSync(installed(files.image)), conf)
   const sigstruct = readFileSync(installed(files.sigstruct))
   return { image, mrenclave: measureImage(image, newSha256).mrenclave, sigstruct }
+}
+
+/** UD2, which pads the text: no instruction of the image. */
+const PADDING = Buffer.from([0x0f, 0x0b])
+
+/** The image's file with two bytes of the padding changed: the same program, another MRENCLAVE. */
+export function anotherImage(built: Uint8Array): Buffer {
+  const image = Buffer.from(built)
+  const padding = image.indexOf(Buffer.concat(Array.from({ length: 16 }, () => PADDING)))
+  image.set([0x90, 0x90], padding + 8)
+  return image
+}
+
+/** Its files, signed by nobody's key. */
+export function anotherBuild(): ImageBytes {
+  const conf = readFileSync(installed(PRODUCT.conf), "utf8")
+  const image = anotherImage(readFileSync(installed(PRODUCT.image)))
+  const parsed = parseConf(conf)
+  const { mrenclave } = measureImage(parseImage(image, parsed), newSha256)
+  const unsigned = prepare({ mrenclave, conf: parsed, date: "20260101", debug: false })
+  return { image, conf, sigstruct: signWith(throwAwayKey(), unsigned) }
 }
 
 export interface Release {
@@ -47,11 +69,7 @@ export function released({ isvSvn, key = testSigner(), changed = false, product 
   const conf = { ...shipped, isvSvn, isvProdId: product ?? shipped.isvProdId }
   const { mrenclave } = measureImage(image, newSha256)
   const unsigned = prepare({ mrenclave, conf, date: "20260101", debug: false })
-  return {
-    image,
-    mrenclave,
-    sigstruct: attach(unsigned, modulusOf(key), signBytes(key, signedBytes(unsigned)), newSha256),
-  }
+  return { image, mrenclave, sigstruct: signWith(key, unsigned) }
 }
 
 /** ECREATE to HELLO. */

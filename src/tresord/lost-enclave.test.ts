@@ -50,7 +50,7 @@ async function make(keyGraceMs: number | null) {
     transitionCycles: 0,
     enclave,
     openEnclave: start,
-    kept: { isKept: () => false, open: async () => null },
+    kept: { find: () => null },
     stopServing: async () => {},
     warn: () => {},
   })

@@ -120,7 +120,7 @@ function make(more: Partial<SessionParts> = {}) {
       enclaves.push(new FakeEnclave(enclaves.length + 1))
       return enclaves.at(-1) as unknown as Enclave
     },
-    kept: { isKept: () => false, open: async () => null },
+    kept: { find: () => null },
     stopServing: async () => {},
     warn: (message) => warnings.push(message),
     ...more,

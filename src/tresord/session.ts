@@ -20,7 +20,7 @@ import type { Header } from "../luks2/types.ts"
 import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume.ts"
 import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
-import { INHERITED_POLICY, type KeptEnclaves, predecessorsOf, Succession } from "./succession.ts"
+import { INHERITED_POLICY, type KeptEnclaves, predecessorsOf, type SealedBefore, Succession } from "./succession.ts"
 
 /**
  * The plaintext side: served over NBD (volume.ts), a block device (src/block/volume.ts), or a dm-crypt mapping
@@ -98,7 +98,7 @@ export class Session implements DaemonVolume {
   #unlocked: OpenedKey | null = null
   /** What the last challenge showed: the request it is for is about that header. */
   #shown: { readonly nonce: Uint8Array; readonly header: Header } | null = null
-  readonly #succession: Succession
+  readonly #succession = new Succession()
   /** Unlocks one after the other: two at once would each wipe the other's handle. */
   readonly #queue = serial()
   #closed: Promise<void> | null = null
@@ -106,7 +106,6 @@ export class Session implements DaemonVolume {
   constructor(parts: SessionParts) {
     this.#parts = parts
     this.#enclave = parts.enclave
-    this.#succession = new Succession(parts.kept)
   }
 
   counters(): Record<string, number> {
@@ -186,12 +185,16 @@ export class Session implements DaemonVolume {
   #predecessor(mrenclave: string): Promise<Enclave> {
     return this.#queue(async () => {
       if (this.#closed !== null) throw closing(this.#parts.name)
-      return this.#succession.start(this.#parts.name, mrenclave)
+      return this.#succession.start(this.#parts.name, mrenclave, await this.#sealedBefore())
     })
   }
 
-  async predecessors(): Promise<readonly Predecessor[]> {
+  async #sealedBefore(): Promise<readonly SealedBefore[]> {
     return predecessorsOf(await this.#parts.header.read(), this.#enclave.identity, this.#parts.kept)
+  }
+
+  async predecessors(): Promise<readonly Predecessor[]> {
+    return (await this.#sealedBefore()).map((each) => ({ ...each, kept: each.kept !== null }))
   }
 
   /** The header the client was shown with this nonce; read again when another challenge came in between. */

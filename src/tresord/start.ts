@@ -2,9 +2,8 @@
 import { chmodSync } from "node:fs"
 import { Exit, TresorError } from "../base/errors.ts"
 import { type DaemonOptions, exportOf } from "../control/daemon-options.ts"
-import { isKept } from "../enclave/kept-images.ts"
+import { keptFor, keptPlaces } from "../enclave/kept-images.ts"
 import { chooseBackend, openEnclave, openPredecessor } from "../enclave/loader.ts"
-import { secretDir } from "../enclave/machine-secret.ts"
 import { serveNbd } from "../export/server.ts"
 import { openHeader } from "../header/access.ts"
 import { checkApart } from "../header/apart.ts"
@@ -210,8 +209,10 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       enclave,
       openEnclave: newEnclave,
       kept: {
-        isKept: (mrenclave) => isKept(secretDir(), mrenclave),
-        open: (mrenclave) => openPredecessor(mrenclave, { backend }),
+        find(sealer) {
+          const image = keptFor(keptPlaces(), sealer)
+          return image === null ? null : { ...image, open: () => openPredecessor(image, { backend }) }
+        },
       },
     })
   } catch (error) {

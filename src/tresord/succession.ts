@@ -2,48 +2,66 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import { introduce } from "../enclave/succession.ts"
 import type { Enclave, SealedRequest, SealPolicy } from "../enclave/types.ts"
-import { sealerOf } from "../luks2/tresor-token.ts"
+import { type Sealer, sealerOf } from "../luks2/tresor-token.ts"
 import type { Header } from "../luks2/types.ts"
 import type { Predecessor } from "./service.ts"
 
 /** A locally built enclave's seals are its own. */
 export const INHERITED_POLICY: SealPolicy = "mrenclave"
 
+/** An image that is kept, as signed by one signer. */
+export interface KeptEnclave {
+  readonly mrenclave: string
+  readonly mrsigner: string
+  /** `null`: it is not there any more, or damaged. */
+  open(): Promise<Enclave | null>
+}
+
 export interface KeptEnclaves {
-  isKept(mrenclave: string): boolean
-  /** `null`: it is not there, or damaged. */
-  open(mrenclave: string): Promise<Enclave | null>
+  /** The one that opens what `sealer` has sealed. */
+  find(sealer: Sealer): KeptEnclave | null
+}
+
+/** An enclave whose seals a header has. */
+export interface SealedBefore extends Pick<Predecessor, "mrenclave" | "slots"> {
+  /** `null`: nothing that opens them is kept. */
+  readonly kept: KeptEnclave | null
 }
 
 /** Who else's seals a header has, by what they say of themselves. */
-export function predecessorsOf({ keyslots }: Header, running: Enclave["identity"], kept: KeptEnclaves): Predecessor[] {
-  const found = new Map<string, number[]>()
+export function predecessorsOf(
+  { keyslots }: Header,
+  running: Enclave["identity"],
+  kept: KeptEnclaves,
+): readonly SealedBefore[] {
+  const found = new Map<string, SealedBefore>()
   for (const { slot, sealed } of keyslots) {
     if (sealed === null) continue
-    const { mrenclave, mrsigner, policy } = sealerOf(sealed)
-    if (mrenclave === running.mrenclave || (policy === "mrsigner" && mrsigner === running.mrsigner)) continue
-    found.set(mrenclave, [...(found.get(mrenclave) ?? []), slot])
+    const sealer = sealerOf(sealed)
+    const policy = sealer.policy
+    if (sealer[policy] === running[policy]) continue
+    const image = kept.find(sealer)
+    const { mrenclave, mrsigner } = image ?? sealer
+    const key = `${mrenclave} ${mrsigner}`
+    found.set(key, { mrenclave, slots: [...(found.get(key)?.slots ?? []), slot], kept: image })
   }
-  return [...found].map(([mrenclave, slots]) => ({ mrenclave, slots, kept: kept.isKept(mrenclave) }))
+  return [...found.values()]
 }
 
 /** One predecessor at a time, started when it is asked for the first time; and what has been inherited. */
 export class Succession {
-  readonly #kept: KeptEnclaves
-  #started: Enclave | null = null
+  #started: { readonly of: KeptEnclave; readonly enclave: Enclave } | null = null
   /** By keyslot: sealed by the enclave that runs, not saved yet. */
   readonly #inherited = new Map<number, Uint8Array>()
 
-  constructor(kept: KeptEnclaves) {
-    this.#kept = kept
-  }
-
-  /** Rejects with PREDECESSOR_MISSING (exit 2). */
-  async start(name: string, mrenclave: string): Promise<Enclave> {
-    if (this.#started?.identity.mrenclave === mrenclave && this.#started.alive) return this.#started
+  /** Of `before`, the enclave with this MRENCLAVE. Rejects with PREDECESSOR_MISSING (exit 2). */
+  async start(name: string, mrenclave: string, before: readonly SealedBefore[]): Promise<Enclave> {
+    const of = before.find((each) => each.mrenclave === mrenclave && each.kept !== null)?.kept ?? null
+    const started = this.#started
+    if (of !== null && started?.enclave.alive === true && isSame(started.of, of)) return started.enclave
     await this.end()
-    const enclave = await this.#kept.open(mrenclave)
-    if (enclave === null) {
+    const enclave = of === null ? null : await of.open()
+    if (of === null || enclave === null) {
       throw new TresorError(
         "PREDECESSOR_MISSING",
         Exit.denied,
@@ -51,13 +69,13 @@ export class Succession {
           "the recovery key opens the volume (`tresor recover`)",
       )
     }
-    this.#started = enclave
+    this.#started = { of, enclave }
     return enclave
   }
 
   /** The keyslot whose salt `successor` has sealed now. Rejects as both enclaves decide. */
   async succeed(sealed: SealedRequest, header: Header, successor: Enclave): Promise<number> {
-    const predecessor = this.#started!
+    const predecessor = this.#started!.enclave
     const shown = await introduce(successor, predecessor)
     const { handover, slot } = await predecessor.bequeath!(sealed, header, shown, INHERITED_POLICY)
     this.#inherited.set(slot, await successor.inherit!(handover))
@@ -85,6 +103,8 @@ export class Succession {
   async end(): Promise<void> {
     const started = this.#started
     this.#started = null
-    await started?.close()
+    await started?.enclave.close()
   }
 }
+
+const isSame = (a: KeptEnclave, b: KeptEnclave): boolean => a.mrenclave === b.mrenclave && a.mrsigner === b.mrsigner

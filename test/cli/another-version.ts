@@ -2,12 +2,10 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { PRODUCT, VECTORS } from "../../src/enclave/image/files.ts"
+import { anotherImage } from "../../src/testing/real-image.ts"
 import { root, run } from "./harness.ts"
 
-/** UD2, which pads the text: no instruction of the image. */
-const PADDING = Buffer.from([0x0f, 0x0b])
-
-/** Of the same program; two bytes of the padding differ, and with them MRENCLAVE. */
+/** Of the same program: only padding differs, and with it MRENCLAVE. */
 export async function anotherVersion(folder: string): Promise<{ readonly tresor: string; readonly mrenclave: string }> {
   const files = [
     ...Object.values(PRODUCT),
@@ -20,11 +18,9 @@ export async function anotherVersion(folder: string): Promise<{ readonly tresor:
     cpSync(join(root, file), join(folder, file), { recursive: true })
   }
   const path = join(folder, PRODUCT.image)
-  const image = readFileSync(path)
-  const padding = image.indexOf(Buffer.concat(Array.from({ length: 16 }, () => PADDING)))
-  image.set([0x90, 0x90], padding + 8)
-  writeFileSync(path, image)
-  const signed = await run(process.execPath, [join(folder, "dist/sign-build.mjs"), folder])
+  writeFileSync(path, anotherImage(readFileSync(path)))
+  const env = { TRESOR_STATE_DIR: join(folder, "state") }
+  const signed = await run(process.execPath, [join(folder, "dist/sign-build.mjs"), folder], { env })
   const mrenclave = /^MRENCLAVE ([0-9a-f]{64}) /.exec(signed.stdout)?.[1]
   if (signed.code !== 0 || mrenclave === undefined) throw new Error(`cannot sign: ${signed.stdout}${signed.stderr}`)
   return { tresor: join(folder, "dist/tresor"), mrenclave }

@@ -18,8 +18,6 @@ const FOLDERS = new Set(
   files.filter((name) => name.includes("/") && !name.startsWith(".")).map((name) => name.split("/")[0]!),
 )
 
-/** Made by the user. */
-const MADE = new Set(["enclave/signer.pem"])
 /** Of Linux. */
 const LINUX = new Set(["kernel/events/core.c", "kernel/trace/bpf_trace.c"])
 
@@ -62,9 +60,7 @@ test("every path of the repository that a document names in code exists", () => 
   const missing = documents.flatMap((document) =>
     [...read(document).matchAll(/`([\w.-]+\/[\w./*-]*)`/g)]
       .map(([, path]) => path!)
-      .filter(
-        (path) => FOLDERS.has(path.split("/")[0]!) && !/\/build\/|^docs\/decisions\//.test(path) && !MADE.has(path),
-      )
+      .filter((path) => FOLDERS.has(path.split("/")[0]!) && !/\/build\/|^docs\/decisions\//.test(path))
       .filter((path) => {
         seen++
         return ![root, join(root, dirname(document))].some((folder) => globSync(path, { cwd: folder }).length > 0)

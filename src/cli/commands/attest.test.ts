@@ -9,8 +9,10 @@ import { makePlatform, newKey, platformSpec } from "../../attest/gather/platform
 import { parsePolicy, TCB_EVALUATION_DATA_NUMBER } from "../../attest/judge/policy.ts"
 import { tcbNumbersPath } from "../../attest/tcb-numbers.ts"
 import { installed } from "../../base/installation.ts"
+import { newSha256 } from "../../enclave/image/keys.ts"
+import { parseSigstruct } from "../../enclave/image/sigstruct.ts"
 import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
-import { parseTime, type QuoteVerification, showQuote, verify } from "../attest.ts"
+import { GROUND, parseTime, type QuoteVerification, showQuote, verify } from "../attest.ts"
 import { type PolicyOptions, policyInit } from "../policy-init.ts"
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -179,9 +181,9 @@ test("times: seconds, ISO 8601 with a zone, a date", () => {
 })
 
 test("policy init: from this installation, a quote or a SIGSTRUCT; never over a file unasked", async () => {
-  const own = parsePolicy(JSON.stringify((await policyInit({ by: "mrsigner" })).json))
+  const own = parsePolicy(JSON.stringify((await policyInit({ by: "mrenclave" })).json))
   assert.equal(own.testing, false)
-  assert.match(own.mrsigner!, /^[0-9a-f]{64}$/)
+  assert.match(own.mrenclave![0]!, /^[0-9a-f]{64}$/)
   const quoted = parsePolicy(JSON.stringify((await policyInit({ quote: base.quote, by: "mrenclave" })).json))
   assert.deepEqual(
     [quoted.mrenclave, quoted.testing],
@@ -189,8 +191,15 @@ test("policy init: from this installation, a quote or a SIGSTRUCT; never over a 
     "a report without INIT is no production enclave's",
   )
   const sigstruct = installed("enclave/build/tresor.sigstruct")
-  const signed = parsePolicy(JSON.stringify((await policyInit({ sigstruct, by: "mrsigner" })).json))
+  const signed = parsePolicy(JSON.stringify((await policyInit({ sigstruct, by: "mrenclave" })).json))
   assert.equal(signed.testing, false)
+  // Of whom it signs nothing is known, unless it is a release key.
+  const { mrsigner } = parseSigstruct(readFileSync(sigstruct), newSha256)
+  const signers = (mrsigner: string) => ({ ...GROUND, signers: () => new Map([[mrsigner, "Example Ltd"]]) })
+  await assert.rejects(policyInit({ by: "mrsigner" }), { code: "SEAL_UNSIGNED", exitCode: 1 })
+  await assert.rejects(policyInit({ sigstruct, by: "mrsigner" }, signers("ab".repeat(32))), { code: "SEAL_UNSIGNED" })
+  const released = (await policyInit({ sigstruct, by: "mrsigner" }, signers(mrsigner))).json
+  assert.equal(parsePolicy(JSON.stringify(released)).mrsigner, mrsigner)
   for (const offset of [0, 100, 200, 600, 960, 1100]) {
     const bytes = readFileSync(sigstruct)
     bytes[offset]! ^= 1
@@ -198,12 +207,12 @@ test("policy init: from this installation, a quote or a SIGSTRUCT; never over a 
     await assert.rejects(altered, { code: "ATTEST_BAD_SIGSTRUCT", exitCode: 1 }, `byte ${offset}`)
   }
   const out = join(folder, "fresh.json")
-  await policyInit({ by: "mrsigner", out, testing: true })
+  await policyInit({ by: "mrenclave", out, testing: true })
   assert.equal(parsePolicy(readFileSync(out, "utf8")).testing, true)
-  await assert.rejects(policyInit({ by: "mrsigner", out }), { code: "ATTEST_POLICY_EXISTS", exitCode: 5 })
-  await policyInit({ by: "mrsigner", out, force: true })
+  await assert.rejects(policyInit({ by: "mrenclave", out }), { code: "ATTEST_POLICY_EXISTS", exitCode: 5 })
+  await policyInit({ by: "mrenclave", out, force: true })
   assert.equal(parsePolicy(readFileSync(out, "utf8")).testing, false)
-  await assert.rejects(policyInit({ by: "mrsigner", quote: base.quote, sigstruct }), { code: "ATTEST_BAD_OPTIONS" })
+  await assert.rejects(policyInit({ by: "mrenclave", quote: base.quote, sigstruct }), { code: "ATTEST_BAD_OPTIONS" })
 })
 
 test("policy init sets the lowest TCB evaluation data number: of the collateral given or kept, else a built-in one", async () => {
@@ -216,9 +225,9 @@ test("policy init sets the lowest TCB evaluation data number: of the collateral 
     return { text: JSON.stringify(bundle), rootKey }
   }
   const current = await bundleOf(23)
-  const ground = { now: () => new Date("2026-11-23T12:00:00Z"), intelKey: current.rootKey }
+  const ground = { now: () => new Date("2026-11-23T12:00:00Z"), intelKey: current.rootKey, signers: GROUND.signers }
   const number = async (options: Partial<PolicyOptions> = {}, on = ground) =>
-    parsePolicy(JSON.stringify((await policyInit({ by: "mrsigner", ...options }, on)).json)).minTcbEvaluationDataNumber
+    parsePolicy(JSON.stringify((await policyInit({ by: "mrenclave", ...options }, on)).json)).minTcbEvaluationDataNumber
   assert.equal(await number(), TCB_EVALUATION_DATA_NUMBER)
   const collateral = made("current.json", current.text)
   assert.equal(await number({ collateral }), 23)
@@ -237,7 +246,7 @@ test("policy init sets the lowest TCB evaluation data number: of the collateral 
   assert.equal(await number(), 23)
   assert.equal(await number({}, later), TCB_EVALUATION_DATA_NUMBER)
   assert.equal(await number({ testing: true }), TCB_EVALUATION_DATA_NUMBER, "the software backend's own has that one")
-  const { lines } = await policyInit({ by: "mrsigner", out: join(folder, "told.json") }, ground)
+  const { lines } = await policyInit({ by: "mrenclave", out: join(folder, "told.json") }, ground)
   assert.match(lines.join("\n"), /TCB evaluation data number 23 or higher \(of .*collateral\.json\)/)
 })
 
@@ -260,7 +269,7 @@ test("verify remembers the number for what is judged now and by Intel's key, and
     }
   }
   const [newer, older] = [await optionsOf(21), await optionsOf(20)]
-  const ground = { now: () => new Date("2026-11-23T12:00:00Z"), intelKey: newer.rootKey }
+  const ground = { now: () => new Date("2026-11-23T12:00:00Z"), intelKey: newer.rootKey, signers: GROUND.signers }
   const result = async (options: QuoteVerification) => (await verify(options, ground)).json
   assert.equal((await result(older.options))["verdict"], "accepted", "nothing newer was seen")
   assert.equal((await result({ ...newer.options, root: newer.root }))["verdict"], "accepted")

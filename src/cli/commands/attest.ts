@@ -69,9 +69,9 @@ export function registerAttestCommands(program: Command): void {
     .command("init")
     .description("print a policy for this installation's enclave, or for that of a quote or SIGSTRUCT")
     .addOption(
-      new Option("--by <what>", "accept this exact image, or later versions by the same signer")
+      new Option("--by <what>", "accept this exact image, or all later ones that its release key signs")
         .choices(["mrenclave", "mrsigner"])
-        .default("mrsigner"),
+        .default("mrenclave"),
     )
     .option("--quote <file>", "take the enclave from this quote")
     .option("--sigstruct <file>", "take the enclave from this SIGSTRUCT")

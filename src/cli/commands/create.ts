@@ -47,19 +47,6 @@ export async function createVolume(path: string, options: CreateWords): Promise<
   )
 }
 
-async function warnOfSigner(path: string): Promise<void> {
-  const [{ ownSigner }, { installationRoot }] = await Promise.all([
-    import("../../enclave/image/build.ts"),
-    import("../../base/installation.ts"),
-  ])
-  const key = ownSigner(installationRoot)
-  if (key === null) return
-  err.line(
-    `Warning: ${path} is sealed for the signer of this checkout only, ${key}; keep a copy of that key: ` +
-      "with another, only a recovery key or a portable keyslot opens the volume.",
-  )
-}
-
 export async function create(path: string, options: CreateWords): Promise<void> {
   const made = await createVolume(path, options)
   if (options.json === true) {
@@ -73,7 +60,6 @@ export async function create(path: string, options: CreateWords): Promise<void> 
     )
     out.line(`Passphrase in keyslot ${made.keyslot}, ${sealed}.`)
   }
-  if (options.portable !== true) await warnOfSigner(path)
   if (made.recoveryKeyslot === null && options.portable !== true) {
     err.line(
       "Warning: there is no recovery key; if this machine fails, the data is lost. Add a portable passphrase with `tresor key add --portable`.",

@@ -4,6 +4,7 @@ import { formatSize } from "../../base/size.ts"
 import { connectVolume } from "../../control/daemon.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
 import { secretDir } from "../../enclave/machine-secret.ts"
+import { releaseSigners } from "../../enclave/release-signers.ts"
 import { adoptCaller } from "../../enclave/sudo-caller.ts"
 import { disksOf, sameDisk } from "../../protection/disks.ts"
 import { files } from "../../protection/files.ts"
@@ -134,7 +135,7 @@ export async function status(name: string, options: { readonly json?: true }): P
           ? [["modelled", `${volume.transitionCycles} cycles per entry and exit, as SGX would cost`] as const]
           : []),
         ["enclave", enclave.mrenclave],
-        ["signer", enclave.mrsigner],
+        ["signer", `${enclave.mrsigner}, ${signerWords(enclave.mrsigner)}`],
         ["keys in", inMemory(enclave.memory.keys)],
         ["registers in", inMemory(enclave.memory.stacks)],
         ["heap in", inMemory(enclave.memory.heap)],
@@ -157,6 +158,12 @@ export async function status(name: string, options: { readonly json?: true }): P
       out.columns,
     ),
   )
+}
+
+/** What a seal of policy mrsigner would trust. */
+function signerWords(mrsigner: string): string {
+  const holder = releaseSigners().get(mrsigner)
+  return holder === undefined ? "no release key" : `release key of ${holder}`
 }
 
 function describeDisk({ engine, refusal, underWay, deepest, bound, stranded }: NonNullable<VolumeStatus["disk"]>) {

@@ -1,18 +1,17 @@
 /** Build steps of a linked enclave: measure it, sign it, compare it with the pinned measurement. */
 import { execFileSync } from "node:child_process"
-import { chownSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs"
-import { dirname, join } from "node:path"
+import type { KeyObject } from "node:crypto"
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { toHex } from "../../base/hex.ts"
 import { replaceFile } from "../../base/replace-file.ts"
-import { stateDir } from "../machine-secret.ts"
-import { stateOf } from "../sudo-caller.ts"
 import { type EnclaveConf, parseConf } from "./conf.ts"
 import { parseImage } from "./elf.ts"
 import { PRODUCT } from "./files.ts"
-import { generateSigner, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
+import { newSha256, signWith, throwAwayKey } from "./keys.ts"
 import { type Measurement, measureImage } from "./sgxs.ts"
-import { attach, checkSigstruct, prepare, SIGSTRUCT_SIZE, signedBytes } from "./sigstruct.ts"
+import { checkSigstruct, prepare, SIGSTRUCT_SIZE, signedBytes } from "./sigstruct.ts"
 
 export interface Build {
   readonly conf: EnclaveConf
@@ -34,66 +33,34 @@ export function signingDate(): string {
 }
 
 /**
- * The key that signs what is built here: the checkout's own where there is one, else one for all checkouts of
- * this user, in the state directory. A volume sealed for its signer opens in the next clone too.
+ * Brings the SIGSTRUCT up to date with the image. A valid one stays, whoever signed it: a release's, or that of the last
+ * build. `newKey` makes the key, which is used here and kept nowhere (docs/decisions/0066).
  */
-export function signerPath(root: string): string {
-  const own = join(root, "enclave/signer.pem")
-  if (existsSync(own)) return own
-  const { uid } = statSync(root)
-  if (process.getuid!() !== 0 || uid === 0) return join(stateDir(), "signer.pem")
-  // `sudo ./tresor` in a user's checkout must not sign it with another key than that user does.
-  const user = stateOf(uid)
-  const theirs = user === null ? own : join(user.state, "signer.pem")
-  return existsSync(theirs) ? theirs : own
-}
-
-/** The key of this checkout alone, where there is one: another checkout's enclave opens nothing that is sealed for it. */
-export function ownSigner(root: string): string | null {
-  const path = signerPath(root)
-  return path === join(root, "enclave/signer.pem") && existsSync(path) ? path : null
-}
-
-/** Brings the SIGSTRUCT up to date with the image, making the key when there is none. */
 export function signBuild(
   root: string,
   files = PRODUCT,
+  newKey: () => KeyObject = throwAwayKey,
 ): Build & { readonly mrenclave: string; readonly signed: boolean } {
   const { conf, measurement } = measureBuild(root, files)
   const mrenclave = toHex(measurement.mrenclave)
-  const signer = signerPath(root)
-  if (!existsSync(signer)) {
-    mkdirSync(dirname(signer), { recursive: true, mode: 0o700 })
-    generateSigner(signer)
-    if (process.getuid!() === 0 && signer.startsWith(root)) {
-      const { uid, gid } = statSync(root)
-      chownSync(signer, uid, gid)
-    }
-  }
-  const key = loadSigner(signer)
-  const modulus = modulusOf(key)
   const path = join(root, files.sigstruct)
   const unsigned = prepare({ mrenclave: measurement.mrenclave, conf, date: signingDate(), debug: false })
-  if (existsSync(path) && isCurrent(readFileSync(path), unsigned, modulus)) {
+  if (existsSync(path) && isCurrent(readFileSync(path), unsigned)) {
     return { conf, measurement, mrenclave, signed: false }
   }
-  replaceFile(path, attach(unsigned, modulus, signBytes(key, signedBytes(unsigned)), newSha256), 0o644)
+  replaceFile(path, signWith(newKey(), unsigned), 0o644)
   return { conf, measurement, mrenclave, signed: true }
 }
 
-/** True when `found` is valid, by this key, and says what `wanted` says; its date may differ. */
-function isCurrent(found: Uint8Array, wanted: Uint8Array, modulus: Uint8Array): boolean {
+/** True when `found` is valid and says what `wanted` says; its date may differ. */
+function isCurrent(found: Uint8Array, wanted: Uint8Array): boolean {
   if (found.length !== SIGSTRUCT_SIZE) return false
   const undated = (bytes: Uint8Array): string => {
     const fields = signedBytes(bytes)
     fields.fill(0, 20, 24)
     return toHex(fields)
   }
-  return (
-    undated(found) === undated(wanted) &&
-    toHex(found.subarray(128, 512)) === toHex(modulus.toReversed()) &&
-    checkSigstruct(found, newSha256).every((check) => check.passed)
-  )
+  return undated(found) === undated(wanted) && checkSigstruct(found, newSha256).every((check) => check.passed)
 }
 
 /** First line of the compiler's --version: the same source gives the same image only under the same compiler. */

@@ -1,9 +1,9 @@
-/** Enclave signing keys: RSA-3072 with exponent 3, as SIGSTRUCT demands, in PEM files. */
+/** Enclave signing keys: RSA-3072 with exponent 3, as SIGSTRUCT demands; a release's in PEM files. */
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { Exit, TresorError } from "../../base/errors.ts"
-import { makeFile } from "../../base/replace-file.ts"
 import type { NewSha256 } from "./sgxs.ts"
+import { attach, signedBytes } from "./sigstruct.ts"
 
 export const newSha256: NewSha256 = () => createHash("sha256")
 
@@ -27,14 +27,9 @@ function checkKind(path: string, key: KeyObject): KeyObject {
   return key
 }
 
-/** Makes a key file of mode 0600. False when one is there already; it is never replaced. */
-export function generateSigner(path: string): boolean {
-  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 })
-  try {
-    return makeFile(path, privateKey.export({ type: "pkcs8", format: "pem" }))
-  } catch (error) {
-    throw fail(path, (error as Error).message, error)
-  }
+/** A key of this process alone. Nobody signs another enclave with it. */
+export function throwAwayKey(): KeyObject {
+  return generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 }).privateKey
 }
 
 export function loadSigner(path: string): KeyObject {
@@ -68,4 +63,9 @@ export function modulusOf(key: KeyObject): Uint8Array {
 /** RSASSA-PKCS1-v1_5 with SHA-256; 384 bytes, big-endian. */
 export function signBytes(key: KeyObject, bytes: Uint8Array): Uint8Array {
   return new Uint8Array(sign("sha256", bytes, key))
+}
+
+/** The SIGSTRUCT that `prepare` has begun, signed. */
+export function signWith(key: KeyObject, unsigned: Uint8Array): Uint8Array {
+  return attach(unsigned, modulusOf(key), signBytes(key, signedBytes(unsigned)), newSha256)
 }

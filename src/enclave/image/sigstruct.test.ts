@@ -7,7 +7,7 @@ import {
   publicDecrypt,
   verify as rsaVerify,
 } from "node:crypto"
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
@@ -15,9 +15,11 @@ import { toHex } from "../../base/hex.ts"
 import { info, measure, sign, verify } from "../../cli/enclave-image.ts"
 import { buildElf, CONF_TEXT, sampleParts } from "../../testing/image.ts"
 import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
-import { checkPinned, ownSigner, parsePins, signBuild, signerPath } from "./build.ts"
+import { keptImages } from "../kept-images.ts"
+import { checkPinned, parsePins, signBuild } from "./build.ts"
 import { parseConf } from "./conf.ts"
-import { generateSigner, loadModulus, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
+import { retireKeys } from "./former-keys.ts"
+import { loadModulus, loadSigner, modulusOf, newSha256, signBytes, throwAwayKey } from "./keys.ts"
 import { measureSgxs } from "./sgxs.ts"
 import {
   attach,
@@ -36,7 +38,8 @@ after(() => rmSync(folder, { recursive: true }))
 const conf = parseConf(CONF_TEXT)
 const mrenclave = Uint8Array.from({ length: 32 }, (_, i) => i)
 const keyFile = join(folder, "signer.pem")
-generateSigner(keyFile)
+const writeKey = (path: string) => writeFileSync(path, throwAwayKey().export({ type: "pkcs8", format: "pem" }))
+writeKey(keyFile)
 const key = loadSigner(keyFile)
 const unsigned = prepare({ mrenclave, conf, date: "20261123", debug: false })
 const good = attach(unsigned, modulusOf(key), signBytes(key, signedBytes(unsigned)), newSha256)
@@ -240,11 +243,7 @@ test("attach refuses a signature that is not this key's over these bytes", () =>
   assert.throws(attempt(new Uint8Array(256), signature), /2048 bits/)
 })
 
-test("a signing key is made once, 0600, and only the right kind is taken", () => {
-  assert.equal(statSync(keyFile).mode & 0o777, 0o600)
-  const before = readFileSync(keyFile)
-  assert.equal(generateSigner(keyFile), false)
-  assert.deepEqual(readFileSync(keyFile), before)
+test("only the right kind of signing key is taken", () => {
   const bad = join(folder, "bad.pem")
   for (const [bits, exponent] of [
     [2048, 3],
@@ -280,47 +279,75 @@ function withState(name: string, work: (state: string) => void): void {
   }
 }
 
-test("all checkouts of a user have one signer, a checkout with a key of its own keeps that", () => {
+const signerOf = (root: string) =>
+  parseSigstruct(readFileSync(join(root, "enclave/build/tresor.sigstruct")), newSha256).mrsigner
+
+test("two builds of the same sources: the same MRENCLAVE, another signer, whose key is nowhere", () => {
   withState("state", (state) => {
-    const signerOf = (root: string) =>
-      parseSigstruct(readFileSync(join(root, "enclave/build/tresor.sigstruct")), newSha256).mrsigner
-    const [first, second, own] = [checkout("clone-1"), checkout("clone-2"), checkout("own-key")]
-    signBuild(first)
-    assert.equal(statSync(join(state, "signer.pem")).mode & 0o777, 0o600)
-    assert.equal(statSync(state).mode & 0o777, 0o700)
-    signBuild(second)
-    assert.equal(signerOf(second), signerOf(first))
-    generateSigner(join(own, "enclave/signer.pem"))
-    assert.equal(signerPath(own), join(own, "enclave/signer.pem"))
-    assert.deepEqual([ownSigner(own), ownSigner(first)], [signerPath(own), null])
-    signBuild(own)
-    assert.notEqual(signerOf(own), signerOf(first))
-    if (process.getuid!() !== 0) return
-    // A user's checkout that root builds, where that user has no key yet: the key stays with the checkout, and theirs.
-    const theirs = checkout("theirs")
-    chownSync(theirs, 65534, 65534)
-    signBuild(theirs)
-    assert.equal(signerPath(theirs), join(theirs, "enclave/signer.pem"))
-    assert.equal(statSync(signerPath(theirs)).uid, 65534)
+    const [first, second] = [checkout("clone-1"), checkout("clone-2")]
+    assert.equal(signBuild(first).mrenclave, signBuild(second).mrenclave)
+    assert.notEqual(signerOf(first), signerOf(second))
+    assert.equal(existsSync(state), false)
+    const files = readdirSync(first, { recursive: true, withFileTypes: true }).filter((each) => each.isFile())
+    for (const { parentPath, name } of files) {
+      assert.doesNotMatch(readFileSync(join(parentPath, name), "latin1"), /PRIVATE KEY/, name)
+    }
+  })
+})
+
+test("signing keys of earlier versions sign once more, for what they sealed, and are removed", () => {
+  withState("former", (state) => {
+    const root = checkout("former-checkout")
+    const keys = [join(state, "signer.pem"), join(root, "enclave/signer.pem")]
+    mkdirSync(state)
+    for (const path of keys) writeKey(path)
+    const signers = keys.map((path) => createHash("sha256").update(loadModulus(path).toReversed()).digest("hex"))
+    const { mrenclave } = signBuild(root, undefined, () => loadSigner(keys[0]!))
+    assert.equal(signerOf(root), signers[0])
+    assert.deepEqual(retireKeys(root), keys)
+    assert.deepEqual(
+      keys.map((path) => existsSync(path)),
+      [false, false],
+    )
+    const kept = keptImages([state])
+    assert.ok(kept.every((each) => each.mrenclave === mrenclave))
+    assert.deepEqual(new Set(kept.map((each) => each.mrsigner)), new Set(signers))
+    // What such a key signed is signed again, by nobody's key.
+    assert.equal(signBuild(root).signed, true)
+    assert.ok(!signers.includes(signerOf(root)))
+    assert.deepEqual(retireKeys(root), [])
+    assert.equal(signBuild(root).signed, false)
+  })
+})
+
+test("a key that cannot sign, or an image that cannot be kept, leaves the key", () => {
+  withState("stuck", (state) => {
+    const root = checkout("stuck-checkout")
+    mkdirSync(state)
+    const path = join(state, "signer.pem")
+    writeFileSync(path, "no key")
+    assert.throws(() => retireKeys(root), { code: "IMAGE_BAD_KEY" })
+    assert.equal(readFileSync(path, "utf8"), "no key")
+    writeKey(path)
+    writeFileSync(join(state, "enclaves"), "no folder")
+    assert.throws(() => retireKeys(root), { code: "ENOTDIR" })
+    assert.match(readFileSync(path, "utf8"), /PRIVATE KEY/)
   })
 })
 
 test("the build signs what changed and leaves what did not", () => {
   const root = checkout("build")
-  generateSigner(join(root, "enclave/signer.pem"))
   const path = join(root, "enclave/build/tresor.sigstruct")
   const first = signBuild(root)
   assert.equal(first.signed, true)
-  assert.equal(statSync(join(root, "enclave/signer.pem")).mode & 0o777, 0o600)
   assert.equal(signBuild(root).signed, false)
   writeFileSync(path, flip(readFileSync(path), 1500))
   assert.equal(signBuild(root).signed, true, "damage is repaired")
   writeFileSync(join(root, "enclave/enclave.conf"), CONF_TEXT.replace("isv_svn = 2", "isv_svn = 3"))
   assert.equal(signBuild(root).signed, true)
   assert.equal(parseSigstruct(readFileSync(path), newSha256).isvSvn, 3)
-  rmSync(join(root, "enclave/signer.pem"))
-  generateSigner(join(root, "enclave/signer.pem"))
-  assert.equal(signBuild(root).signed, true, "another key")
+  sign({ file: join(root, "enclave/build/tresor.elf"), key: keyFile })
+  assert.equal(signBuild(root).signed, false, "a release's signature stays")
   assert.equal(verify({ sigstruct: path, image: join(root, "enclave/build/tresor.elf") }).exitCode, 0)
 
   const pinned = (text: string) => {
