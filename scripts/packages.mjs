@@ -110,9 +110,9 @@ const vm = {
 
 const hasLibrary = (name) => works("pkg-config", ["--exists", name])
 
-/** What the SGX machine is built with, and its tests need. */
-const sgx = {
-  ...vm,
+/** What the SGX machine is built with, and its firmware. */
+const sgxMachine = {
+  gcc: () => links("gcc", []),
   "dpkg-dev": () => onPath("dpkg-source"),
   patch: () => onPath("patch"),
   meson: () => onPath("meson"),
@@ -126,6 +126,13 @@ const sgx = {
   "libattr1-dev": () => links("gcc", [], "#include <attr/libattr.h>"),
   seabios: () => existsSync("/usr/share/seabios/bios-256k.bin"),
   "qemu-system-data": () => existsSync("/usr/share/qemu/kvmvapic.bin"),
+}
+
+const sgx = {
+  ...vm,
+  ...sgxMachine,
+  "cryptsetup-bin": () => onPath("cryptsetup"),
+  "libnbd-bin": () => onPath("nbdcopy"),
 }
 
 /** Unpacked beside the system instead of installed. */
@@ -144,7 +151,7 @@ const ceph = {
   procps: () => onPath("pgrep"),
 }
 
-const sets = { unit, integration, vm, ceph, sgx }
+const sets = { unit, integration, vm, ceph, sgx, sgxMachine }
 
 /** Names of packages that the given test sets lack. For tests of this file. */
 export function lackingPackages(names) {

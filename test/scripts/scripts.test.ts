@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { after, test } from "node:test"
+import { chooseVersion } from "../../scripts/sgx-machine.mjs"
 import { root, run, until } from "../cli/harness.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-scripts-"))
@@ -31,6 +32,35 @@ test("a clang without its runtime is found out, and the package named with clang
     *) exec REAL "$@" ;;
   esac`
   assert.deepEqual(await lacking("clang", script), ["libclang-rt-19-dev"])
+})
+
+test("the SGX machine is made of the installed version's source, else of the newest 7.2 that Debian still has", () => {
+  const offered = ["1:7.2+dfsg-7+deb12u9", "1:7.2+dfsg-7+deb12u18", "1:10.0.2+ds-1"]
+  assert.equal(chooseVersion("1:7.2+dfsg-7+deb12u9", offered), "1:7.2+dfsg-7+deb12u9")
+  assert.equal(chooseVersion("1:7.2+dfsg-7+deb12u17", offered), "1:7.2+dfsg-7+deb12u18")
+  assert.throws(
+    () => chooseVersion("1:7.2+dfsg-7", ["1:10.0.2+ds-1"]),
+    /no source of QEMU 7\.2 \(it has: 1:10\.0\.2\+ds-1\)/,
+  )
+})
+
+test("the SGX machine is refused where apt has no lists and where QEMU is another version, with the way out", async () => {
+  const refusal = async (installed: string) => {
+    const bin = mkdtempSync(join(folder, "bin-"))
+    for (const [tool, says] of [
+      ["dpkg-query", installed],
+      ["apt-get", ""],
+    ] as const) {
+      writeFileSync(join(bin, tool), `#!/bin/sh\necho "${says}"\n`)
+      chmodSync(join(bin, tool), 0o755)
+    }
+    const program = `import { sgxMachine } from ${JSON.stringify(join(root, "scripts/sgx-machine.mjs"))}
+      try { sgxMachine() } catch (error) { console.log(error.message) }`
+    const env = { PATH: `${bin}:${process.env["PATH"]}`, XDG_CACHE_HOME: join(folder, "cache") }
+    return (await run(process.execPath, ["--input-type=module", "-e", program], { env })).stdout
+  }
+  assert.match(await refusal("1:7.2+dfsg-7"), /^apt knows no package of Debian's; as root: apt-get update$/m)
+  assert.match(await refusal("1:10.0.2+ds-1"), /is for QEMU 7\.2, Debian 12's, and this machine has 1:10\.0\.2\+ds-1$/m)
 })
 
 test("a compiler that finds headers and no libraries, and an nbdkit without a filter, are found out", async () => {

@@ -42,6 +42,7 @@ static void use_secret(const void *secret, size_t size)
     uint8_t digest[SHA256_DIGEST_SIZE];
 
     sgx_sha256(secret, size, digest);
+    QEMU_LOCK_GUARD(&sgx.lock);
     memcpy(sgx.key, digest, sizeof(sgx.key));
     memcpy(sgx.seal_fuses, digest + sizeof(sgx.key), sizeof(sgx.seal_fuses));
 }
@@ -50,7 +51,6 @@ void sgx_package_init(hwaddr base, uint64_t size, MemoryRegion *memory)
 {
     static MemoryRegion abort_page;
 
-    qemu_mutex_init(&sgx.lock);
     sgx.base = base;
     sgx.size = size;
     sgx.memory = memory_region_get_ram_ptr(memory);
@@ -137,6 +137,7 @@ static void set_cpusvn(Object *machine, const char *text, Error **errp)
         error_setg(errp, "sgx-cpusvn: 32 hexadecimal digits are needed");
         return;
     }
+    QEMU_LOCK_GUARD(&sgx.lock);
     memcpy(sgx.cpusvn, cpusvn, sizeof(cpusvn));
 }
 
@@ -186,8 +187,10 @@ static char *get_counters(Object *machine, Error **errp)
     return g_string_free(text, false);
 }
 
+/* Once, before any property is set. */
 void sgx_package_add_properties(ObjectClass *machine)
 {
+    qemu_mutex_init(&sgx.lock);
     object_class_property_add_str(machine, "sgx-cpusvn", get_cpusvn, set_cpusvn);
     object_class_property_set_description(machine, "sgx-cpusvn", "CPUSVN, 32 hexadecimal digits");
     object_class_property_add_str(machine, "sgx-secret", get_secret, set_secret);
