@@ -9,11 +9,11 @@ import { Exit, TresorError } from "../base/errors.ts"
 import { installed } from "../base/installation.ts"
 import { cpuFeatures, createEnclave, type NativeEnclave, sgxCpu } from "../native/addon.ts"
 import { EnclaveClient } from "./client.ts"
-import { parseConf } from "./image/conf.ts"
+import { Attribute, parseConf } from "./image/conf.ts"
 import { type EnclaveImage, parseImage } from "./image/elf.ts"
 import { type ImageFiles, PRODUCT, VECTORS } from "./image/files.ts"
 import { newSha256 } from "./image/keys.ts"
-import { parseSigstruct } from "./image/sigstruct.ts"
+import { parseSigstruct, SIGSTRUCT_SIZE } from "./image/sigstruct.ts"
 import { type ImageBytes, type KeptImage, keepImage, readKept } from "./kept-images.ts"
 import { readMachineSecret, SECRET_SIZE, secretDir } from "./machine-secret.ts"
 import { isReleaseSigner } from "./release-signers.ts"
@@ -136,10 +136,13 @@ function readImage(files: ImageFiles): ImageBytes {
   }
 }
 
-const parse = ({ image, conf, sigstruct }: ImageBytes): Loadable => ({
-  image: parseImage(image, parseConf(conf)),
-  sigstruct,
-})
+/** An image that is signed for debugging (`tresor enclave sign --debug`) starts as nothing else. */
+function parse({ image, conf, sigstruct }: ImageBytes): Loadable {
+  const parsed = parseImage(image, parseConf(conf))
+  const wellSized = sigstruct.length === SIGSTRUCT_SIZE
+  const debug = wellSized && parseSigstruct(sigstruct, newSha256).debug ? Attribute.debug : 0n
+  return { image: { ...parsed, attributes: parsed.attributes | debug }, sigstruct }
+}
 
 /** Wipes `machineSecret`. */
 function load(

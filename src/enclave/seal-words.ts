@@ -49,8 +49,13 @@ const WORDS: Readonly<Record<SealStatus, Words>> = {
   seal_backend: {
     brief: "another backend sealed it",
     fact: "it was sealed under another backend",
-    told: (_, { backend }) =>
-      `it was sealed under backend ${backend === "sgx" ? "software" : "sgx"}, this is backend ${backend}`,
+    // Their DEBUG attributes differ, which every software enclave has.
+    told: (_, { backend, debug }) => {
+      if (backend === "software") return "it was sealed under backend sgx, this is backend software"
+      return debug
+        ? "an enclave that is no debug enclave sealed it, and this is one"
+        : "it was sealed under backend software, or by a debug enclave; this is backend sgx"
+    },
   },
   seal_machine: {
     brief: "another machine sealed it",

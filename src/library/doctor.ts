@@ -378,7 +378,7 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Doc
       },
     ]
   }
-  const { protected: safe, exposed } = protection(identity.backend, identity.memory)
+  const { protected: safe, exposed } = protection(identity.backend, identity.memory, identity.debug)
   const checks: DoctorCheck[] = [
     {
       id: "enclave",

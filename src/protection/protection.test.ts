@@ -13,7 +13,7 @@ function* memories() {
 test("software: nothing is promised beyond the weakest memory, in all 27 combinations", () => {
   for (const memory of memories()) {
     const name = JSON.stringify(memory)
-    const said = protection("software", memory)
+    const said = protection("software", memory, true)
     const promised = said.protected.join("\n")
     const exposed = said.exposed.join("\n")
     const kinds = Object.values(memory)
@@ -43,17 +43,20 @@ test("software: nothing is promised beyond the weakest memory, in all 27 combina
 
 test("software: root that traces, probes or runs code is never said to be kept out", () => {
   for (const memory of memories()) {
-    const said = protection("software", memory)
+    const said = protection("software", memory, true)
     assert.ok(said.exposed.some((line) => /root that traces .*probes .*runs code in tresord/.test(line)))
     for (const line of said.protected) assert.doesNotMatch(line, /trac|debugg|uprobe|from root,|kernel|DMA|cold boot/)
   }
 })
 
-test("sgx: root and the kernel are kept out; a software enclave that claims the EPC gains nothing by it", () => {
+test("sgx: root and the kernel are kept out; a software enclave that claims the EPC gains nothing by it, a debug enclave loses it", () => {
   const epc = { keys: "EPC", stacks: "EPC", heap: "EPC" }
-  assert.match(protection("sgx", epc).protected[0]!, /from root, the kernel/)
-  assert.doesNotMatch(protection("software", epc).protected.join(), /swap|reads|root/)
-  assert.doesNotMatch(protection("software", { ...epc, heap: "a new kind" }).protected.join(), /swap|reads|root/)
+  assert.match(protection("sgx", epc, false).protected[0]!, /from root, the kernel/)
+  assert.doesNotMatch(protection("software", epc, true).protected.join(), /swap|reads|root/)
+  assert.doesNotMatch(protection("software", { ...epc, heap: "a new kind" }, true).protected.join(), /swap|reads|root/)
+  const { protected: kept, exposed } = protection("sgx", epc, true)
+  assert.doesNotMatch(kept.join(), /root|kernel|guessing/)
+  assert.match(exposed[0]!, /from root and the kernel: this is a debug enclave/)
   assert.equal(weakest({ keys: "memfd_secret", stacks: "EPC", heap: "mlock" }), "mlock")
   assert.equal(describeMemory("a new kind"), describeMemory("plain"))
 })

@@ -76,8 +76,18 @@ function keptFrom(memory: MemoryKinds): string {
   }
 }
 
-export function protection(backend: Backend, memory: MemoryKinds): Protection {
+/** `debug`: of the enclave's ATTRIBUTES; every software enclave has it. */
+export function protection(backend: Backend, memory: MemoryKinds, debug: boolean): Protection {
   const always = ["plaintext of the open volume, from root on this machine"]
+  if (backend === "sgx" && debug) {
+    return {
+      protected: ["passphrases and keys, from DMA and cold boot"],
+      exposed: [
+        "passphrases and keys, from root and the kernel: this is a debug enclave, whose memory they read",
+        ...always,
+      ],
+    }
+  }
   if (backend === "sgx") {
     return {
       protected: [

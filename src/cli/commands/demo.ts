@@ -98,7 +98,7 @@ export async function demo(options: { readonly backend: Backend | "auto"; readon
     await closeVolume(NAME)
     step("closed: flushed, keys wiped, process ended")
 
-    const safe = protection(volume.enclave.backend, volume.enclave.memory)
+    const safe = protection(volume.enclave.backend, volume.enclave.memory, volume.enclave.debug)
     say()
     say(bold(`On this machine (backend ${volume.enclave.backend})`))
     for (const line of safe.protected) say(`  ${green("protected")}      ${line}`)

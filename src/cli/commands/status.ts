@@ -89,7 +89,7 @@ export async function status(name: string, options: { readonly json?: true }): P
   if (options.json === true) {
     const { publicKey, xfrm, ...enclave } = volume.enclave
     const printable = { ...enclave, publicKey: Buffer.from(publicKey).toString("hex"), xfrm: `0x${xfrm.toString(16)}` }
-    const safe = { ...protection(enclave.backend, enclave.memory), machine: judgements(volume) }
+    const safe = { ...protection(enclave.backend, enclave.memory, enclave.debug), machine: judgements(volume) }
     const machineSecret = secretFile(volume)
     out.json({
       ...summary(volume),
@@ -103,7 +103,7 @@ export async function status(name: string, options: { readonly json?: true }): P
     return
   }
   const { enclave } = volume
-  const safe = protection(enclave.backend, enclave.memory)
+  const safe = protection(enclave.backend, enclave.memory, enclave.debug)
   const listed = (title: string, lines: readonly string[], worth: Worth) =>
     lines.map((line, i) => [i === 0 ? shade(worth, title) : "", line] as const)
   const secret = secretFile(volume)
