@@ -25,11 +25,13 @@ export interface Result {
 }
 
 /** Test files run side by side; what they build is built once. */
-const alone = (command: string, ...args: string[]) => run("flock", [join(directory, "lock"), command, ...args])
+function alone(command: string, ...args: string[]): void {
+  mkdirSync(directory, { recursive: true })
+  run("flock", [join(directory, "lock"), command, ...args])
+}
 
 /** The programs the checks use. */
 export function buildPrograms(): void {
-  mkdirSync(directory, { recursive: true })
   // What the guest's tresord is: the programs as they are bundled.
   alone("node", join(root, "scripts/build.mjs"))
   alone("make", "-s", "-f", join(import.meta.dirname, "Makefile"), "-C", directory)

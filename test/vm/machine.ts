@@ -96,6 +96,7 @@ export interface MachineOptions {
   readonly program?: string
   /** More arguments for it. */
   readonly arguments?: readonly string[]
+  readonly processors?: number
   /** QEMU's -cpu; everything it can emulate when missing. */
   readonly cpu?: string
   readonly memoryMib: number
@@ -144,7 +145,16 @@ export class Machine {
       options.program ?? "qemu-system-x86_64",
       [
         ...(options.arguments ?? []),
-        ...["-accel", "tcg,thread=multi", "-cpu", options.cpu ?? "max", "-smp", "2", "-m", `${options.memoryMib}`],
+        ...[
+          "-accel",
+          "tcg,thread=multi",
+          "-cpu",
+          options.cpu ?? "max",
+          "-smp",
+          `${options.processors ?? 2}`,
+          "-m",
+          `${options.memoryMib}`,
+        ],
         ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
         ...[
           "-kernel",
