@@ -127,13 +127,14 @@ bool disk_aligned(const struct disk *disk, uint64_t offset, uint64_t length)
 
 bool disk_holds(const struct disk *disk, uint64_t offset, uint64_t length)
 {
-	struct stat stat;
+	struct statx found;
 
 	if (!disk->regular)
 		return true;
-	if (fstat(disk->cached, &stat) != 0)
+	/* Who asks must not wait: a filesystem that asks a server (FUSE) answers with what it knows. */
+	if (statx(disk->cached, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &found) != 0)
 		return false;
-	return length <= (uint64_t)stat.st_size && offset <= (uint64_t)stat.st_size - length;
+	return length <= found.stx_size && offset <= found.stx_size - length;
 }
 
 enum disk_cached disk_caches(int cached, uint64_t offset, uint64_t length)

@@ -13,6 +13,8 @@ struct engine_ops {
 	/* NULL with errno. `sync`: the queue's own descriptor for syncs. `ended`: see below. */
 	struct engine *(*open)(struct disk *disk, int sync, const struct disk_queue_options *options,
 			       void (*ended)(struct disk_io *io, int result));
+	/* How many writes and punched holes may be begun at one time, so that all else goes on when none of these ends. */
+	unsigned (*changes)(const struct disk_queue_options *options);
 	/*
 	 * What is left of the request: `moved` bytes of it are done. Takes it, `next` with it. False: no room
 	 * before a turn, the request is untouched.

@@ -14,6 +14,8 @@
 #include "addon/disk/engine.h"
 
 #define THREADS		8u
+/* Of them, for a sync and for reads. */
+#define OTHERS		3u
 #define STACK_SIZE	(128u * 1024u)
 
 struct list {
@@ -184,6 +186,12 @@ static struct engine *pool_open(struct disk *disk, int sync, const struct disk_q
 	return NULL;
 }
 
+static unsigned pool_changes(const struct disk_queue_options *options)
+{
+	(void)options;
+	return THREADS - OTHERS;
+}
+
 static bool pool_begin(struct engine *engine, struct disk_io *io)
 {
 	bool more;
@@ -239,6 +247,7 @@ static int pool_fd(const struct engine *engine)
 
 const struct engine_ops pool_engine = {
 	.open = pool_open,
+	.changes = pool_changes,
 	.begin = pool_begin,
 	.turn = pool_turn,
 	.submit = pool_submit,

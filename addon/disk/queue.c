@@ -32,9 +32,15 @@ struct disk_queue {
 	int sync_fd;
 	unsigned pending;	/* put and not done */
 	unsigned begun;		/* the engine has them: with a sync of the queue's own */
+	/*
+	 * Of these, what changes the store. A filesystem that is frozen takes no change, for as long as it is, and answers all
+	 * else: changes must not have all of the engine's room, or its threads.
+	 */
+	unsigned changing, changing_most;
+	bool other_last;	/* changes and others have their turns */
 	bool giving_up;		/* nothing is begun any more */
 	bool due;		/* to be begun: put since the last turn, or the engine had no memory for it */
-	struct list waiting;	/* put, or left in part, and not begun */
+	struct list changes, others;	/* put, or left in part, and not begun */
 	struct list ended;	/* to be told */
 	/*
 	 * A sync covers only what was written before it began. Who asks while one is under way needs
@@ -98,20 +104,43 @@ static void count_begun(struct disk_queue *queue)
 		__atomic_store_n(&queue->disk->deepest, now, __ATOMIC_RELAXED);
 }
 
+static bool is_change(const struct disk_io *io)
+{
+	return io->op == DISK_WRITE || io->op == DISK_PUNCH;
+}
+
+static void wait_for_turn(struct disk_queue *queue, struct disk_io *io)
+{
+	append(is_change(io) ? &queue->changes : &queue->others, io);
+}
+
+/* Where the next one to begin is. NULL: none is to begin now. */
+static struct list *next_list(struct disk_queue *queue)
+{
+	const bool change = queue->changes.first != NULL && queue->changing < queue->changing_most;
+
+	if (queue->others.first != NULL && !(change && queue->other_last))
+		return &queue->others;
+	return change ? &queue->changes : NULL;
+}
+
 static void begin_waiting(struct disk_queue *queue)
 {
-	struct disk_io *io;
+	struct list *list;
 
 	queue->due = false;
-	while ((io = queue->waiting.first) != NULL) {
+	while ((list = next_list(queue)) != NULL) {
+		struct disk_io *io = list->first;
 		/* The engine links it elsewhere. */
 		struct disk_io *next = io->next;
 
 		if (!queue->ops->begin(queue->engine, io))
 			break;
-		queue->waiting.first = next;
+		list->first = next;
 		if (next == NULL)
-			queue->waiting.last = &queue->waiting.first;
+			list->last = &list->first;
+		queue->other_last = list == &queue->others;
+		queue->changing += !queue->other_last;
 		count_begun(queue);
 	}
 }
@@ -125,7 +154,7 @@ static void begin_sync(struct disk_queue *queue)
 	queue->syncing.last = queue->to_sync.last;
 	empty(&queue->to_sync);
 	queue->sync = (struct disk_io){ .op = DISK_SYNC, .queue = queue };
-	append(&queue->waiting, &queue->sync);
+	wait_for_turn(queue, &queue->sync);
 }
 
 static void end_sync(struct disk_queue *queue, int error)
@@ -163,6 +192,7 @@ static void ended(struct disk_io *io, int result)
 
 	__atomic_sub_fetch(&queue->disk->inflight, 1, __ATOMIC_RELAXED);
 	queue->begun--;
+	queue->changing -= is_change(io);
 	if (queue->giving_up && (result == -ECANCELED || result == -EINTR || result == -EAGAIN)) {
 		/* A sync's askers have been told. */
 		if (io != &queue->sync)
@@ -170,7 +200,7 @@ static void ended(struct disk_io *io, int result)
 		return;
 	}
 	if ((result == -EINTR || result == -EAGAIN) && io->tries++ < TRIES) {
-		append(&queue->waiting, io);
+		wait_for_turn(queue, io);
 		return;
 	}
 	if (io == &queue->sync) {
@@ -209,7 +239,7 @@ static void ended(struct disk_io *io, int result)
 	if (queue->giving_up)
 		end(queue, io, EIO);
 	else
-		append(&queue->waiting, io);
+		wait_for_turn(queue, io);
 }
 
 /* The same file as `fd`, opened once more. */
@@ -252,8 +282,10 @@ struct disk_queue *disk_queue_open(struct disk *disk, const struct disk_queue_op
 	queue->sync_fd = reopen(disk->cached);
 	if (queue->sync_fd < 0 || !open_engine(queue, disk, options))
 		goto fail;
+	queue->changing_most = queue->ops->changes(options);
 	queue->disk = disk_ref(disk);
-	empty(&queue->waiting);
+	empty(&queue->changes);
+	empty(&queue->others);
 	empty(&queue->ended);
 	empty(&queue->syncing);
 	empty(&queue->to_sync);
@@ -285,7 +317,7 @@ void disk_queue_put(struct disk_queue *queue, struct disk_io *io)
 		 */
 		end(queue, io, EIO);
 	} else {
-		append(&queue->waiting, io);
+		wait_for_turn(queue, io);
 	}
 }
 
@@ -361,7 +393,7 @@ static bool drained(struct disk_queue *queue, int ms)
 /* Ends with EIO what the device does not hold: what was not begun, and those whose memory only waits for a sync. */
 static void give_up(struct disk_queue *queue)
 {
-	struct list *lists[] = { &queue->waiting, &queue->syncing, &queue->to_sync };
+	struct list *lists[] = { &queue->changes, &queue->others, &queue->syncing, &queue->to_sync };
 	struct disk_io *io;
 
 	queue->giving_up = true;

@@ -8,7 +8,10 @@
 
 #include "addon/disk/engine.h"
 
-/* Workers of the kernel's for what cannot be done asynchronously: syncs, punched holes, writes through the page cache. */
+/*
+ * Workers of the kernel's for what cannot be done asynchronously: syncs, punched holes, writes through the page cache, and
+ * as many for what a frozen filesystem does not take, each of which has one.
+ */
 #define WORKERS	4u
 
 /*
@@ -35,12 +38,18 @@ struct engine {
 	void *context;
 };
 
+/* All but a quarter of the room. */
+static unsigned ring_changes(const struct disk_queue_options *options)
+{
+	return options->entries - options->entries / 4;
+}
+
 static struct engine *ring_open(struct disk *disk, int sync, const struct disk_queue_options *options,
 				void (*ended)(struct disk_io *io, int result))
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
 	const struct iovec memory = { options->memory, options->memory_size };
-	unsigned workers[2] = { WORKERS, WORKERS };
+	unsigned workers[2] = { ring_changes(options) + WORKERS, WORKERS };
 	int error;
 
 	if (engine == NULL)
@@ -257,6 +266,7 @@ void ring_engine_listen(struct engine *engine, void (*completed)(void *context, 
 
 const struct engine_ops ring_engine = {
 	.open = ring_open,
+	.changes = ring_changes,
 	.begin = ring_begin,
 	.turn = ring_turn,
 	.submit = ring_submit,

@@ -29,6 +29,11 @@ static long sleeps(void)
 	return usage.ru_nvcsw;
 }
 
+bool patience_over(const struct patience *patience)
+{
+	return now_ns() >= patience->paused_until;
+}
+
 bool patience_begin(const struct patience *patience, struct timing *timing)
 {
 	timing->began = now_ns();

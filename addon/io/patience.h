@@ -15,6 +15,8 @@ struct timing {
 	long slept;
 };
 
+/* Whether no write has waited a while ago. */
+bool patience_over(const struct patience *patience);
 /* False: writes have waited a while ago, leave this one to those who may wait. */
 bool patience_begin(const struct patience *patience, struct timing *timing);
 /* After the writes. */

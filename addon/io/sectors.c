@@ -6,27 +6,29 @@
  *   createSectors(enclave, handle, fd) -> Sectors	fd stays the caller's
  *   sectors.read(buffer, table, rows)
  *   sectors.write(buffer, table, rows)
+ *   sectors.writing() -> boolean
  *
  * A row of the Float64Array is (offset in the file, 512-byte sector number of
  * the volume, at in the buffer, length, from, result). `at` is 8-byte aligned;
  * ciphertext is there, after a read plaintext. A write takes the plaintext from
- * `from` and leaves it untouched. `result` becomes 0 or an errno; EAGAIN marks
- * a row that would wait. Both return 0, or the status of an entry that failed
- * (no row is valid then), TRESOR_ENTER_LOST included.
+ * `from` and leaves it untouched; its `at` is in the memory of a writer, which
+ * WRITER_MEMORY bounds. `result` becomes 0 or an errno; EAGAIN marks a row that would
+ * wait; EINPROGRESS marks all rows of a write that is late (writer.h): until
+ * sectors.writing() is false, nobody else may write there. Both return 0, or the status
+ * of an entry that failed (no row is valid then), TRESOR_ENTER_LOST included.
  */
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "abi/enclave.h"
 #include "addon/addon.h"
 #include "addon/disk/disk.h"
-#include "addon/io/patience.h"
 #include "addon/io/slab.h"
+#include "addon/io/writer.h"
+#include "addon/napi/values.h"
 #include "addon/sgx/enclave_binding.h"
 
 enum { OFFSET, SECTOR, AT, LENGTH, FROM, RESULT, COLUMNS };
@@ -41,8 +43,7 @@ struct sectors {
 	struct tresor_enclave *enclave;
 	uint32_t handle;
 	int fd;
-	bool regular;		/* a file, which has an end that a write could move */
-	struct patience patience;
+	struct writer *writer;	/* NULL: none yet */
 	uint32_t look_first;	/* so many reads ask what is cached before they read */
 };
 
@@ -54,8 +55,9 @@ struct call {
 	napi_value arguments[3];
 };
 
-static bool begin(napi_env env, napi_callback_info info, struct call *call)
+static bool begin(napi_env env, napi_callback_info info, struct call *call, bool writes)
 {
+	const struct slab written = { .size = WRITER_MEMORY };
 	size_t count = 3;
 	napi_value self;
 	void *memory;
@@ -73,7 +75,7 @@ static bool begin(napi_env env, napi_callback_info info, struct call *call)
 	for (uint32_t row = 0; row < call->rows; row++) {
 		const double *fields = call->table + row * COLUMNS;
 
-		if (!slab_holds(&call->slab, fields[AT], fields[LENGTH]) ||
+		if (!slab_holds(writes ? &written : &call->slab, fields[AT], fields[LENGTH]) ||
 		    !slab_holds(&call->slab, fields[FROM], fields[LENGTH]) || (uint64_t)fields[AT] % 8 != 0)
 			goto refuse;
 	}
@@ -83,9 +85,13 @@ refuse:
 	return false;
 }
 
-/* Rows with a result are left out. `decrypt`: in place; else from `from`, by way of `at` where that is not aligned. */
+/*
+ * Rows with a result are left out. `decrypt`: in place; else from `from` to the writer's memory, by way of it where that is
+ * not aligned.
+ */
 static uint32_t enter(struct call *call, bool decrypt)
 {
+	uint8_t *memory = decrypt ? call->slab.memory : writer_memory(call->sectors->writer);
 	struct tresor_range ranges[TRESOR_RANGES];
 	struct tresor_sectors request = {
 		.head = { .op = TRESOR_OP_SECTORS, .size = sizeof(request) },
@@ -96,7 +102,7 @@ static uint32_t enter(struct call *call, bool decrypt)
 
 	for (uint32_t row = 0; row < call->rows; row++) {
 		const double *fields = call->table + row * COLUMNS;
-		uint8_t *at = call->slab.memory + (size_t)fields[AT];
+		uint8_t *at = memory + (size_t)fields[AT];
 		uint8_t *in = decrypt ? at : call->slab.memory + (size_t)fields[FROM];
 
 		if (fields[RESULT] != 0)
@@ -151,7 +157,7 @@ static napi_value sectors_read(napi_env env, napi_callback_info info)
 	struct call call;
 	size_t total;
 
-	if (!begin(env, info, &call))
+	if (!begin(env, info, &call, false))
 		return NULL;
 	for (uint32_t row = 0, count; row < call.rows; row += count) {
 		ssize_t got;
@@ -182,51 +188,61 @@ static napi_value sectors_read(napi_env env, napi_callback_info info)
 	return number(env, enter(&call, true));
 }
 
-/* Where the file ends now. It may have been cut off: what is past its end is not written (file.c tells why). */
-static double end_of(const struct sectors *sectors)
+/* False: not now, and without a thread not at all. */
+static bool can_write(struct sectors *sectors)
 {
-	struct stat stat;
-
-	return !sectors->regular ? INFINITY : fstat(sectors->fd, &stat) == 0 ? (double)stat.st_size : 0;
+	if (sectors->writer == NULL)
+		sectors->writer = writer_open(sectors->fd);
+	return sectors->writer != NULL && writer_ready(sectors->writer);
 }
 
 static napi_value sectors_write(napi_env env, napi_callback_info info)
 {
-	struct iovec iov[RUN];
+	struct writer_row *rows;
 	struct call call;
 	uint32_t status;
-	struct timing timing;
-	double end;
-	size_t total;
 
-	if (!begin(env, info, &call))
+	if (!begin(env, info, &call, true))
 		return NULL;
-	if (!patience_begin(&call.sectors->patience, &timing)) {
+	if (!can_write(call.sectors)) {
 		set_results(&call, 0, call.rows, EAGAIN);
 		return number(env, TRESOR_OK);
 	}
 	set_results(&call, 0, call.rows, 0);
 	status = enter(&call, false);
-	if (status != TRESOR_OK)
+	if (status != TRESOR_OK) {
+		/* Plaintext that was not aligned. */
+		explicit_bzero(writer_memory(call.sectors->writer), WRITER_MEMORY);
 		return number(env, status);
-	end = end_of(call.sectors);
-	for (uint32_t row = 0, count; row < call.rows; row += count) {
-		ssize_t put;
-
-		count = gather(&call, row, iov, &total);
-		if (call.table[row * COLUMNS + OFFSET] + (double)total > end) {
-			set_results(&call, row, count, EAGAIN);
-			continue;
-		}
-		do {
-			put = pwritev(call.sectors->fd, iov, (int)count, (off_t)call.table[row * COLUMNS + OFFSET]);
-		} while (put < 0 && errno == EINTR);
-		/* What was written in part is written again, with the same bytes. */
-		if (put != (ssize_t)total)
-			set_results(&call, row, count, put < 0 ? errno : EAGAIN);
 	}
-	patience_end(&call.sectors->patience, &timing);
+	rows = writer_rows(call.sectors->writer);
+	for (uint32_t row = 0; row < call.rows; row++) {
+		const double *fields = call.table + row * COLUMNS;
+
+		rows[row] = (struct writer_row){
+			.offset = (uint64_t)fields[OFFSET],
+			.at = (uint32_t)fields[AT],
+			.length = (uint32_t)fields[LENGTH],
+		};
+	}
+	if (!writer_write(call.sectors->writer, call.rows)) {
+		set_results(&call, 0, call.rows, EINPROGRESS);
+		return number(env, TRESOR_OK);
+	}
+	for (uint32_t row = 0; row < call.rows; row++)
+		set_results(&call, row, 1, rows[row].result);
 	return number(env, TRESOR_OK);
+}
+
+static napi_value sectors_writing(napi_env env, napi_callback_info info)
+{
+	struct sectors *sectors = NULL;
+	napi_value self, writing;
+
+	if (!js_arguments(env, info, 0, NULL, &self) || napi_unwrap(env, self, (void **)&sectors) != napi_ok)
+		return js_throw_arguments(env, "sectors");
+	napi_get_boolean(env, sectors->writer != NULL && writer_busy(sectors->writer), &writing);
+	return writing;
 }
 
 static void sectors_finalize(napi_env env, void *data, void *hint)
@@ -235,6 +251,8 @@ static void sectors_finalize(napi_env env, void *data, void *hint)
 
 	(void)env;
 	(void)hint;
+	if (sectors->writer != NULL)
+		writer_close(sectors->writer);
 	tresor_enclave_unref(sectors->enclave);
 	free(sectors);
 }
@@ -244,11 +262,11 @@ static napi_value create_sectors(napi_env env, napi_callback_info info)
 	static const napi_property_descriptor methods[] = {
 		{ "read", NULL, sectors_read, NULL, NULL, NULL, napi_default, NULL },
 		{ "write", NULL, sectors_write, NULL, NULL, NULL, napi_default, NULL },
+		{ "writing", NULL, sectors_writing, NULL, NULL, NULL, napi_default, NULL },
 	};
 	struct tresor_enclave *enclave;
 	napi_value arguments[3], object;
 	struct sectors *sectors;
-	struct stat stat;
 	uint32_t handle;
 	size_t count = 3;
 	int32_t fd;
@@ -266,7 +284,6 @@ static napi_value create_sectors(napi_env env, napi_callback_info info)
 		return NULL;
 	}
 	*sectors = (struct sectors){ .enclave = tresor_enclave_ref(enclave), .handle = handle, .fd = fd };
-	sectors->regular = fstat(fd, &stat) != 0 || S_ISREG(stat.st_mode);
 	napi_create_object(env, &object);
 	napi_define_properties(env, object, sizeof(methods) / sizeof(methods[0]), methods);
 	napi_wrap(env, object, sectors, sectors_finalize, NULL, NULL);

@@ -18,9 +18,7 @@ const SMALL_INPUT = 72 << 10
 /** Input is received into one room while payloads lie in the others. */
 const ROOM_BYTES = PIECE + PAGE
 const ROOMS = 3
-const CIPHERTEXT_AT = ROOMS * ROOM_BYTES
-const CIPHERTEXT_BYTES = 2 * PIECE
-const OUTPUT_AT = CIPHERTEXT_AT + CIPHERTEXT_BYTES
+const OUTPUT_AT = ROOMS * ROOM_BYTES
 const OUTPUT_BYTES = 4 * PIECE + PAGE
 
 export class Channel {
@@ -150,11 +148,6 @@ export class Channel {
     else if (got === 0) this.#over = true
     else if (got !== -EAGAIN) this.close()
     return got >= 0
-  }
-
-  /** Memory for the ciphertext of writes, 8-byte aligned. -1: not so much. */
-  ciphertext(used: number, length: number): number {
-    return used + length > CIPHERTEXT_BYTES ? -1 : CIPHERTEXT_AT + used
   }
 
   /** `length` bytes of output, 8-byte aligned, until they have been sent. -1: no room before more was sent. */

@@ -3,7 +3,7 @@
  * where these lie in the channel, left to wait while more is received, and moved
  * together, in one entry of the enclave.
  */
-import type { SectorBatch } from "../volume/sector-batch.ts"
+import { type SectorBatch, WRITE_BYTES } from "../volume/sector-batch.ts"
 import type { Volume } from "../volume/volume.ts"
 import type { Channel } from "./channel.ts"
 import type { Request } from "./request.ts"
@@ -74,14 +74,11 @@ export class Writes implements MovesWrites {
   forget(): void {}
 
   takes(length: number): boolean {
-    return (
-      this.#deferred < DEFERRALS && !this.#batch.full && this.#channel.ciphertext(this.#ciphertextUsed, length) >= 0
-    )
+    return this.#deferred < DEFERRALS && !this.#batch.full && this.#ciphertextUsed + length <= WRITE_BYTES
   }
 
   add(request: Request, from: number, length: number, payload: number): void {
-    const at = this.#channel.ciphertext(this.#ciphertextUsed, length)
-    this.#batch.add(request.offset + from, length, at, payload)
+    this.#batch.add(request.offset + from, length, this.#ciphertextUsed, payload)
     this.#rows.push({ request, from, length, payload })
     this.#fresh = true
     this.#ciphertextUsed += (length + 7) & ~7

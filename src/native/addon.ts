@@ -38,6 +38,8 @@ export interface MemoryKinds {
 export interface FileSectors {
   read(buffer: ArrayBuffer, table: Float64Array, rows: number): number
   write(buffer: ArrayBuffer, table: Float64Array, rows: number): number
+  /** A write that was late has not ended. */
+  writing(): boolean
 }
 
 export interface NativeEnclaveOptions {

@@ -1,7 +1,10 @@
 /** Rows for one pass of whole sectors through the enclave (addon/io/sectors.c tells the columns). Pure. */
 
 export const ROWS = 64
+/** Of ciphertext in one pass; WRITER_MEMORY of addon/io/writer.h. */
+export const WRITE_BYTES = 256 << 10
 const EAGAIN = 11
+const EINPROGRESS = 115
 const COLUMNS = 6
 const [OFFSET, SECTOR, AT, LENGTH, FROM, RESULT] = [0, 1, 2, 3, 4, 5]
 
@@ -26,7 +29,8 @@ export class SectorBatch {
 
   /**
    * `offset` and `length`: whole sectors of the volume, in bytes. `at`: where the
-   * sectors go in the buffer, a multiple of 8. `from`: where a write's plaintext is.
+   * sectors go in the buffer, a multiple of 8; of a write, in memory of the addon's, WRITE_BYTES in all.
+   * `from`: where a write's plaintext is.
    */
   add(offset: number, length: number, at: number, from: number): void {
     const row = this.#rows++ * COLUMNS
@@ -62,6 +66,17 @@ export class SectorBatch {
   /** After a pass: whether the row only would have had to wait. */
   waits(row: number): boolean {
     return this.table[row * COLUMNS + RESULT] === EAGAIN
+  }
+
+  /** After a pass: the rows' writes are late, and go on. */
+  get late(): boolean {
+    return this.table[RESULT] === EINPROGRESS
+  }
+
+  /** Bytes of the volume that a row is of. */
+  range(row: number): { readonly start: number; readonly end: number } {
+    const start = this.table[row * COLUMNS + OFFSET]! - this.#segment
+    return { start, end: start + this.table[row * COLUMNS + LENGTH]! }
   }
 
   clear(): void {

@@ -53,10 +53,12 @@ const ALWAYS: Wanted = () => true
 
 /** Bytes moved at once, a multiple of every sector size: longer requests go piece by piece. */
 const SLICE = 1 << 20
-/** Bytes of ciphertext and of unaligned plaintext held by all requests together. */
+/** Bytes of ciphertext and of unaligned plaintext held by all reads, or all writes, together. */
 const SCRATCH = 8 << 20
 /** Of a write past the page cache: what a disk's memory has in one piece. */
 const PIECE = 128 << 10
+/** Between looks whether a late write has ended, which may take hours. */
+const LATE_MS = 20
 const ZEROES = Buffer.alloc(SLICE)
 
 /**
@@ -88,7 +90,11 @@ export class Volume {
   readonly #options: VolumeOptions
   readonly #store: Store
   readonly #locks = new RangeLock()
-  readonly #scratch = new Budget(SCRATCH)
+  readonly #writeScratch = new Budget(SCRATCH)
+  /** Of its own: a disk that takes no writes must not keep reads waiting. */
+  readonly #readScratch = new Budget(SCRATCH)
+  /** Writes at once that had not ended after their time; then there are no others. */
+  #late = 0
   readonly #waiting = new Set<() => void>()
   readonly #listeners = new Set<() => void>()
   #key: { readonly enclave: Enclave; readonly handle: VolumeHandle } | null = null
@@ -293,7 +299,7 @@ export class Volume {
   /** The same for `writeNow` and `transferWrite`. */
   writesNow(offset: number, length: number): boolean {
     if (!this.#atOnce(offset, length) || this.readOnly || this.#store.failed === true) return false
-    return (this.direct || this.#file !== null) && !this.#locks.overlaps(offset, offset + length)
+    return (this.direct || (this.#file !== null && this.#late === 0)) && !this.#locks.overlaps(offset, offset + length)
   }
 
   /**
@@ -315,11 +321,30 @@ export class Volume {
 
   /** The same for writing; what was written is not yet on stable storage. A row that failed is for `write`. */
   writeNow(buffer: ArrayBuffer, batch: SectorBatch): boolean {
-    if (this.#file?.write(buffer, batch.table, batch.rows) !== 0) return false
+    const file = this.#file
+    if (file?.write(buffer, batch.table, batch.rows) !== 0) return false
+    if (batch.late) this.#keepFree(file, batch)
     const { rows, bytes } = batch.moved()
     this.counters.writes += rows
     this.counters.bytesWritten += bytes
     return true
+  }
+
+  /** Whoever writes where a late write does waits for its end: it must not come after theirs. */
+  #keepFree(file: FileSectors, batch: SectorBatch): void {
+    this.#late++
+    const ended = new Promise<void>((resolve) => {
+      const look = () => {
+        if (file.writing()) return void setTimeout(look, LATE_MS).unref()
+        this.#late--
+        resolve()
+      }
+      look()
+    })
+    for (let row = 0; row < batch.rows; row++) {
+      const { start, end } = batch.range(row)
+      void this.#locks.with(start, end, () => ended)
+    }
   }
 
   /**
@@ -384,12 +409,12 @@ export class Volume {
     })
   }
 
-  async #withScratch<T>(bytes: number, body: () => Promise<T>): Promise<T> {
-    await this.#scratch.take(bytes)
+  async #withScratch<T>(scratch: Budget, bytes: number, body: () => Promise<T>): Promise<T> {
+    await scratch.take(bytes)
     try {
       return await body()
     } finally {
-      this.#scratch.give(bytes)
+      scratch.give(bytes)
     }
   }
 
@@ -407,7 +432,7 @@ export class Volume {
         const length = slice.end - slice.start
         const target = into.subarray(Math.max(0, slice.start - offset), slice.end - offset)
         const whole = target.length === length && isAligned(target)
-        await this.#withScratch(whole ? length : 2 * length, async () => {
+        await this.#withScratch(this.#readScratch, whole ? length : 2 * length, async () => {
           if (!wanted()) throw closing()
           const plaintext = whole ? target : aligned(length)
           await this.#readSectors(slice.start, aligned(length), plaintext)
@@ -490,7 +515,7 @@ export class Volume {
   #writeSlice({ start, end }: Slice, from: number, source: Uint8Array, durable: boolean): Promise<boolean> {
     const length = end - start
     const whole = source.length === length && isAligned(source)
-    return this.#withScratch(whole ? length : 2 * length, async () => {
+    return this.#withScratch(this.#writeScratch, whole ? length : 2 * length, async () => {
       if (whole && (await this.#writePast(start, source, durable))) return durable
       const ciphertext = aligned(length)
       const plaintext = whole ? source : aligned(length)
@@ -528,7 +553,7 @@ export class Volume {
   cache(offset: number, length: number, wanted = ALWAYS): Promise<void> {
     return this.#request(offset, length, false, async () => {
       for (const { start, end } of length === 0 ? [] : this.#slices(offset, offset + length)) {
-        await this.#withScratch(end - start, async () => {
+        await this.#withScratch(this.#readScratch, end - start, async () => {
           if (!wanted()) throw closing()
           await this.#store.read(this.#options.offset + start, aligned(end - start))
         })

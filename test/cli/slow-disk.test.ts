@@ -12,7 +12,7 @@ const place = new Place()
 const WRITE_MS = 300
 const WRITES = 10
 
-test("while the disk is slow, others are answered between the writes", async () => {
+test("while the disk is slow, others are answered during the writes", async () => {
   const { path, keyFile } = await place.volume("slow.img")
   const nbdkit = new Nbdkit(place.folder, "--filter=delay", "file", path, `delay-write=${WRITE_MS}ms`)
   const directory = place.path("fuse")
@@ -43,9 +43,7 @@ test("while the disk is slow, others are answered between the writes", async () 
     }
     await writes
     assert.ok(performance.now() - began >= WRITES * WRITE_MS, "the disk was not slow")
-    // For one write to find out, and then for one a second.
-    const all = WRITES * WRITE_MS
-    assert.ok(waited > WRITE_MS / 2 && waited < all / 2, `others were kept waiting for ${waited} of ${all} ms`)
+    assert.ok(waited < WRITE_MS, `others were kept waiting for ${waited} of ${WRITES * WRITE_MS} ms`)
     assert.deepEqual(await writer.read((WRITES - 1) * 4096, 4096), Buffer.alloc(4096, WRITES - 1))
     await writer[Symbol.asyncDispose]()
   } finally {

@@ -254,6 +254,49 @@ static void refused_later(void)
 	}
 }
 
+/* Of a ring whose completions are lost, it is the device's for ever. Reachable, which is no leak. */
+static uint8_t *volatile stranded;
+
+/* Writes that hang, of which there are more than the queue has room for, leave some to reads and to a sync. */
+static void writes_hang(enum engine_kind engine)
+{
+	struct disk *disk = store_open(engine, 16 * 4096);
+	struct disk_queue *queue = store_queue(disk, engine, 8, NULL, 0);
+	uint8_t *memory = pages(17 * 4096);
+	struct waiting waiting[16];
+
+	faults_always(FAULT_NEVER, DISK_WRITE);
+	for (unsigned i = 0; i < 16; i++)
+		put_waiting(queue, &waiting[i], io_at(DISK_WRITE, i * 4096, 4096, memory + i * 4096));
+	disk_queue_turn(queue, false);
+	for (unsigned i = 0; i < 16; i++)
+		CHECK_EQUAL(carry(queue, io_at(DISK_READ, i * 4096, 4096, memory + 16 * 4096)), 0);
+	CHECK_EQUAL(carry(queue, (struct disk_io){ .op = DISK_SYNC }), 0);
+	CHECK_EQUAL(faults_held(), engine == POOL ? 5 : 6);
+	faults_stop();
+	faults_release();
+	if (engine != POOL) {
+		stranded = memory;
+		CHECK(!disk_queue_close(queue, 100));
+		return;
+	}
+	CHECK(disk_queue_close(queue, LONG_MS));
+	for (unsigned i = 0; i < 16; i++)
+		CHECK(waiting[i].told == 1 && waiting[i].io.error == 0);
+	disk_unref(disk);
+	free(memory);
+}
+
+static void pool_writes_hang(void)
+{
+	writes_hang(POOL);
+}
+
+static void ring_writes_hang(void)
+{
+	writes_hang(RING);
+}
+
 /* What saves work may be refused: RLIMIT_MEMLOCK counts registered memory. */
 static void registration_refused(void)
 {
@@ -378,6 +421,8 @@ const struct test_case edge_cases[] = {
 	{ "a kernel that refuses io_uring gets the pool, with the reason kept", ring_refused },
 	{ "a kernel that refuses submissions gets the pool, a signal does not", submission_refused },
 	{ "what a ring does not take ends with EIO", refused_later },
+	{ "writes that hang leave threads of the pool to others", pool_writes_hang },
+	{ "writes that hang leave room of a ring to others", ring_writes_hang },
 	{ "a queue works without registered files and memory", registration_refused },
 	{ "a pool works with one thread, and says why it cannot open", pool_refused },
 	{ "a pool starts as many threads as there is work for", pool_depth },
