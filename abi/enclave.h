@@ -63,6 +63,9 @@ enum tresor_op {
 	TRESOR_OP_ASSIST	= 13,	/* lend this thread to a running Argon2 */
 	TRESOR_OP_BEQUEATH	= 14,	/* keyslot + sealed passphrase -> its salt, for the successor the user named */
 	TRESOR_OP_INHERIT	= 15,	/* what a predecessor bequeathed -> sealed salt of ours */
+	TRESOR_OP_REENCRYPT	= 16,	/* sealed passphrase, a keyslot of the old key and one of the new -> pass */
+	TRESOR_OP_ZONE		= 17,	/* open or close the pass's hot zone, and authenticate that */
+	TRESOR_OP_CONVERT	= 18,	/* ranges of the hot zone: old ciphertext -> new ciphertext */
 };
 
 enum tresor_status {
@@ -95,6 +98,7 @@ enum tresor_purpose {
 	TRESOR_PURPOSE_AUTHENTICATE = 4,	/* unlock and re-authenticate the header */
 	TRESOR_PURPOSE_LEGACY	= 5,
 	TRESOR_PURPOSE_SUCCEED	= 6,
+	TRESOR_PURPOSE_REENCRYPT = 7,
 };
 
 enum tresor_kdf_type { TRESOR_KDF_PBKDF2 = 1, TRESOR_KDF_ARGON2I = 2, TRESOR_KDF_ARGON2ID = 3 };
@@ -133,7 +137,7 @@ struct tresor_head {
  * bytes on the wire = enc(32) || ciphertext || tag(16)
  * plaintext = u32 existing_size, u32 fresh_size, existing, fresh
  * The sizes make up the whole message but for 56 bytes.
- * CREATE carries fresh; UNLOCK, AUTHENTICATE, LEGACY and SUCCEED carry existing; ENROL
+ * CREATE carries fresh; UNLOCK, AUTHENTICATE, LEGACY, SUCCEED and REENCRYPT carry existing; ENROL
  * carries both. An absent secret has size 0; ENROL and CREATE accept an empty
  * fresh passphrase no more than cryptsetup does (size >= 1).
  *
@@ -150,7 +154,11 @@ struct tresor_head {
  *   "tresor legacy v2" (16 bytes, no NUL)
  *   u32 make, u32 policy, struct tresor_kdf
  * without mode and key size: each has a key of its own, and a passphrase may come
- * before the mapping it is for. A request with another digest is E_MESSAGE.
+ * before the mapping it is for. REENCRYPT: over
+ *   "tresor reencrypt v1" (19 bytes, no NUL)
+ *   the digest above of the header with the old key, and of the one with the new
+ *   struct tresor_pass, struct tresor_progress, u32 start, u32 vouched
+ * A request with another digest is E_MESSAGE.
  */
 /* A keyslot without a sealed salt may be tried or written. */
 #define TRESOR_ADMIT_UNSEALED	1u
@@ -515,6 +523,78 @@ struct tresor_inherit {
 	uint64_t sealed_out;	/* address, out: struct tresor_sealed_salt for its keyslot */
 };
 
+/*
+ * Reencryption (LUKS2: mode "reencrypt", direction "forward", no shift of data) with both keys in here: ciphertext
+ * comes in and goes out. REENCRYPT proves a passphrase on a keyslot of each key; what it makes is a pass, which
+ * CLOSE wipes. Of a pass, a hot zone at its position is opened (ZONE), converted (CONVERT) and closed (ZONE), and so
+ * on to the end. Each state has a MAC, which the header stores: HMAC-SHA256(K, struct tresor_progress), where
+ * K = HKDF-SHA256(old key || new key, info = "tresor reencrypt v1" || struct tresor_pass).
+ */
+enum tresor_resilience { TRESOR_JOURNAL = 1, TRESOR_CHECKSUM = 2 };	/* LUKS2's, of SHA-256 */
+
+/* What stays while it lasts. Both segments lie at one place, and their iv_tweak is 0. */
+struct tresor_pass {
+	char uuid[40];
+	struct tresor_segment previous;
+	struct tresor_segment final;
+	struct tresor_digest old_digest;	/* of the key of `previous` */
+	struct tresor_digest new_digest;
+	uint32_t resilience;	/* enum tresor_resilience */
+	uint32_t block;		/* TRESOR_CHECKSUM: bytes with one hash; else 0 */
+	uint64_t area_offset;	/* on disk, of the keyslot of type reencrypt */
+	uint64_t area_size;
+};
+
+struct tresor_progress {
+	uint64_t position;	/* bytes under the new key, from the volume's start on */
+	uint64_t hot;		/* bytes behind them that are being converted; 0: none */
+	uint8_t probe[32];	/* the host's, of what comes behind those: a header of another time does not fit the data */
+};
+
+struct tresor_reencrypt {
+	struct tresor_head head;
+	struct tresor_message
+		message;	/* REENCRYPT, both slots TRESOR_ANY_SLOT: one passphrase opens a keyslot of each key */
+	uint64_t pass;		/* address: struct tresor_pass */
+	struct tresor_progress progress;	/* start: position and hot 0 */
+	struct tresor_digest
+		verification;	/* LUKS2's, over keys and metadata. start: out, with hash, iterations, sizes in */
+	uint8_t mac[32];	/* of progress; start: ignored. out also when it was vouched for */
+	uint64_t old_keyslots;	/* as in tresor_unlock, of the old key */
+	uint64_t new_keyslots;
+	uint64_t old_macs;	/* as in tresor_unlock, of the header before */
+	uint64_t new_macs;	/* of the header after */
+	uint32_t old_count;
+	uint32_t new_count;
+	uint32_t start;		/* 1: makes verification and mac; 0: they are checked, E_HEADER */
+	uint32_t vouched;	/* 1: another program has gone on with the pass; mac is made, not checked */
+	uint32_t handle;	/* out: for ZONE, CONVERT and CLOSE */
+	uint32_t seal_status;	/* out always */
+	uint32_t needed_kib;	/* out always, as in tresor_unlock */
+	uint32_t changed;	/* out also with E_HEADER: TRESOR_CHANGED_* */
+};
+#define TRESOR_CHANGED_OLD	1u	/* segment or digest of the old key differ from their MAC, or it is missing */
+#define TRESOR_CHANGED_NEW	2u	/* the same of the new key */
+#define TRESOR_CHANGED_PASS	4u	/* verification or mac does not hold */
+
+/* hot != 0: opens it at the position. 0: the hot zone is converted, and the position moves behind it. */
+struct tresor_zone {
+	struct tresor_head head;
+	uint32_t handle;
+	uint32_t reserved;
+	uint64_t hot;		/* bytes */
+	uint8_t probe[32];	/* for tresor_progress */
+	uint8_t mac[32];	/* out */
+};
+
+/* Ascending, in the hot zone: what was passed over or converted is not converted again before the zone is closed. */
+struct tresor_convert {
+	struct tresor_head head;
+	uint32_t handle;
+	uint32_t count;		/* 1..TRESOR_RANGES */
+	uint64_t ranges;	/* address: struct tresor_range[count]; whole sectors of either size */
+};
+
 #ifndef __KERNEL__
 _Static_assert(sizeof(struct tresor_head) == 16, "abi");
 _Static_assert(sizeof(struct tresor_context) == 128, "abi");
@@ -543,6 +623,11 @@ _Static_assert(sizeof(struct tresor_assist) == 16, "abi");
 _Static_assert(sizeof(struct tresor_handover) == 192, "abi");
 _Static_assert(sizeof(struct tresor_bequeath) == 504, "abi");
 _Static_assert(sizeof(struct tresor_inherit) == 32, "abi");
+_Static_assert(sizeof(struct tresor_pass) == 432, "abi");
+_Static_assert(sizeof(struct tresor_progress) == 48, "abi");
+_Static_assert(sizeof(struct tresor_reencrypt) == 456, "abi");
+_Static_assert(sizeof(struct tresor_zone) == 96, "abi");
+_Static_assert(sizeof(struct tresor_convert) == 32, "abi");
 #endif
 
 #endif /* TRESOR_ABI_ENCLAVE_H */

@@ -18,6 +18,9 @@ uint32_t tresor_size_of(uint32_t op)
 	case TRESOR_OP_ASSIST:		return sizeof(struct tresor_assist);
 	case TRESOR_OP_BEQUEATH:	return sizeof(struct tresor_bequeath);
 	case TRESOR_OP_INHERIT:		return sizeof(struct tresor_inherit);
+	case TRESOR_OP_REENCRYPT:	return sizeof(struct tresor_reencrypt);
+	case TRESOR_OP_ZONE:		return sizeof(struct tresor_zone);
+	case TRESOR_OP_CONVERT:		return sizeof(struct tresor_convert);
 	default:			return 0;
 	}
 }
@@ -37,6 +40,9 @@ uint32_t tresor_dispatch(union tresor_request *request, void *scratch)
 	case TRESOR_OP_BLOCKS:		return tresor_op_blocks(&request->blocks, scratch);
 	case TRESOR_OP_BEQUEATH:	return tresor_op_bequeath(&request->bequeath);
 	case TRESOR_OP_INHERIT:		return tresor_op_inherit(&request->inherit);
+	case TRESOR_OP_REENCRYPT:	return tresor_op_reencrypt(&request->reencrypt);
+	case TRESOR_OP_ZONE:		return tresor_op_zone(&request->zone);
+	case TRESOR_OP_CONVERT:		return tresor_op_convert(&request->convert, scratch);
 	default:			return tresor_op_assist(&request->assist);
 	}
 }

@@ -26,6 +26,9 @@ union tresor_request {
 	struct tresor_assist assist;
 	struct tresor_bequeath bequeath;
 	struct tresor_inherit inherit;
+	struct tresor_reencrypt reencrypt;
+	struct tresor_zone zone;
+	struct tresor_convert convert;
 };
 
 /* Of the operation's struct; 0: there is no such operation. */

@@ -23,5 +23,8 @@ uint32_t tresor_op_blocks(struct tresor_blocks *request, struct tresor_block *sc
 uint32_t tresor_op_assist(struct tresor_assist *request);
 uint32_t tresor_op_bequeath(struct tresor_bequeath *request);
 uint32_t tresor_op_inherit(struct tresor_inherit *request);
+uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request);
+uint32_t tresor_op_zone(struct tresor_zone *request);
+uint32_t tresor_op_convert(struct tresor_convert *request, struct tresor_range *scratch);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "enclave.h"
 #include "crypto/aes.h"
 #include "crypto/xts.h"
 
@@ -13,9 +14,25 @@
  * key is a stack frame or the heap, and ends wiped.
  */
 
+#define TRESOR_PASS	6u	/* beyond enum tresor_mode: no operation but those of a pass takes it */
+
+/* Both keys of a reencryption, and how far it is. Who has set busy may change what follows the sizes. */
+struct tresor_pass_keys {
+	struct xts_key old;
+	struct xts_key fresh;
+	uint32_t old_sector;
+	uint32_t new_sector;
+	uint8_t mac_key[32];
+	uint64_t size;		/* bytes, UINT64_MAX when dynamic */
+	uint64_t position;	/* as in struct tresor_progress */
+	uint64_t hot;
+	uint64_t next;		/* bytes: below, nothing of the hot zone is converted again */
+	uint32_t busy;		/* atomic: one thread at a time */
+};
+
 struct tresor_volume {
-	uint32_t mode;		/* enum tresor_mode: the only one this key is used in */
-	uint32_t sector_size;	/* LUKS2 volumes; 0 for legacy ones, which BLOCKS alone serves */
+	uint32_t mode;		/* enum tresor_mode: the only one this key is used in; TRESOR_PASS */
+	uint32_t sector_size;	/* LUKS2 volumes; 0 for legacy ones, which BLOCKS alone serves, and passes */
 	uint64_t iv_tweak;
 	uint64_t sectors;	/* 512-byte units, UINT64_MAX when dynamic */
 	union {
@@ -24,8 +41,12 @@ struct tresor_volume {
 			struct aes_key data;
 			struct aes_key essiv;
 		} aes;
+		struct tresor_pass_keys pass;
 	} key;
 };
+
+/* op_convert.c: HMAC of where a pass is, under its mac_key. */
+void tresor_pass_mac(const uint8_t key[32], const struct tresor_progress *progress, uint8_t mac[32]);
 
 /* An empty volume to fill, or NULL; then publish it. */
 struct tresor_volume *tresor_volumes_claim(void);

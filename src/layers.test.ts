@@ -24,13 +24,14 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   export: ["volume"],
   vhost: ["volume"],
   keyslots: ["header", "enclave"],
+  reencrypt: ["keyslots"],
   mapping: ["volume"],
   block: ["mapping"],
   control: ["attest"],
   protection: ["enclave"],
   mount: ["control"],
   tresord: ["control", "export", "vhost", "keyslots", "lease", "block"],
-  library: ["control", "export", "keyslots", "block", "mount", "protection"],
+  library: ["control", "export", "keyslots", "reencrypt", "block", "mount", "protection"],
   cli: ["library"],
 }
 

@@ -38,6 +38,9 @@ export const Op = {
   assist: 13,
   bequeath: 14,
   inherit: 15,
+  reencrypt: 16,
+  zone: 17,
+  convert: 18,
 } as const
 
 export const Status = {
@@ -62,11 +65,22 @@ export const Status = {
   successor: 22,
 } as const
 
-export const Purpose = { create: 1, unlock: 2, enrol: 3, authenticate: 4, legacy: 5, succeed: 6 } as const
+export const Purpose = {
+  create: 1,
+  unlock: 2,
+  enrol: 3,
+  authenticate: 4,
+  legacy: 5,
+  succeed: 6,
+  reencrypt: 7,
+} as const
 export const KdfType = { pbkdf2: 1, argon2i: 2, argon2id: 3 } as const
 export const HashType = { sha1: 1, sha224: 2, sha256: 3, sha384: 4, sha512: 5 } as const
 export const CipherType = { "aes-xts-plain64": 1 } as const
 export const SealPolicy = { mrenclave: 1, mrsigner: 2 } as const
+export const Resilience = { journal: 1, checksum: 2 } as const
+/** TRESOR_CHANGED_* */
+export const Changed = { old: 1, new: 2, pass: 4 } as const
 export const Mode = { xts: 1, cbc: 2, ctr: 3, ecb: 4, "cbc-essiv": 5 } as const
 export type Purpose = keyof typeof Purpose
 export type HashType = keyof typeof HashType
@@ -350,6 +364,52 @@ export const bequeath = struct("tresor_bequeath", {
 })
 
 export const inherit = struct("tresor_inherit", { head, handover: "u64", sealed_out: "u64" })
+
+export const pass = struct("tresor_pass", {
+  uuid: 40,
+  previous: segment,
+  final: segment,
+  old_digest: digest,
+  new_digest: digest,
+  resilience: "u32",
+  block: "u32",
+  area_offset: "u64",
+  area_size: "u64",
+})
+
+export const progress = struct("tresor_progress", { position: "u64", hot: "u64", probe: 32 })
+
+export const reencrypt = struct("tresor_reencrypt", {
+  head,
+  message,
+  pass: "u64",
+  progress,
+  verification: digest,
+  mac: 32,
+  old_keyslots: "u64",
+  new_keyslots: "u64",
+  old_macs: "u64",
+  new_macs: "u64",
+  old_count: "u32",
+  new_count: "u32",
+  start: "u32",
+  vouched: "u32",
+  handle: "u32",
+  seal_status: "u32",
+  needed_kib: "u32",
+  changed: "u32",
+})
+
+export const zone = struct("tresor_zone", {
+  head,
+  handle: "u32",
+  reserved: "u32",
+  hot: "u64",
+  probe: 32,
+  mac: 32,
+})
+
+export const convert = struct("tresor_convert", { head, handle: "u32", count: "u32", ranges: "u64" })
 
 const HASH_SIZE = { sha1: 20, sha224: 28, sha256: 32, sha384: 48, sha512: 64 } as const
 

@@ -19,6 +19,7 @@ export const COMMAND_FILES = {
   mount: () => import("./commands/mount.ts"),
   open: () => import("./commands/open.ts"),
   recover: () => import("./commands/recover.ts"),
+  reencrypt: () => import("./commands/reencrypt.ts"),
   resize: () => import("./commands/resize.ts"),
   selftest: () => import("./commands/selftest.ts"),
   setkey: () => import("./commands/setkey.ts"),

@@ -34,7 +34,7 @@ export interface ExistingOptions extends SecretSource {
   readonly keySlot?: number
 }
 
-const warn = (line: string): void => err.line(`WARNING! ${line}`)
+export const warn = (line: string): void => err.line(`WARNING! ${line}`)
 
 export function warnOfTampering(metadata: Metadata, path: string): void {
   const found = tampering(metadata)

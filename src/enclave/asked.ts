@@ -13,10 +13,12 @@ import {
   freshKeyslotFields,
   kdfFields,
   keyslotFields,
+  passFields,
+  progressFields,
   publicHeader,
   segmentFields,
 } from "./marshal.ts"
-import type { RequestContext, SealPolicy } from "./types.ts"
+import type { Pass, RequestContext, SealPolicy } from "./types.ts"
 
 /** A request about a header: which keyslots are tried is in it. */
 interface AskedOfHeader {
@@ -43,6 +45,7 @@ export type Asked =
       readonly policy: SealPolicy
       readonly downgrade: boolean
     })
+  | { readonly purpose: "reencrypt"; readonly pass: Pass<Header | PublicHeader> }
   | { readonly purpose: "legacy"; readonly uuid: string; readonly kdf: Kdf; readonly make: SealPolicy | null }
 
 /** The context of a sealed request, less the nonce. */
@@ -70,6 +73,7 @@ async function sha256(label: string, parts: readonly Uint8Array[]): Promise<Uint
 
 const LABEL = "tresor request v2"
 const LEGACY_LABEL = "tresor legacy v2"
+const PASS_LABEL = "tresor reencrypt v1"
 
 function shown(header: Header | PublicHeader): PublicHeader {
   return "macs" in header ? publicHeader(header) : header
@@ -77,7 +81,7 @@ function shown(header: Header | PublicHeader): PublicHeader {
 
 /** Digest of a request about a header that is there. */
 function ofHeader(
-  purpose: "unlock" | "authenticate" | "enrol" | "succeed",
+  purpose: "unlock" | "authenticate" | "enrol" | "succeed" | "reencrypt",
   header: PublicHeader,
   {
     policy = null,
@@ -98,6 +102,23 @@ function ofHeader(
     bytesOf(abi.keyslot, fresh === null ? {} : freshKeyslotFields(fresh)),
     ...(successor === null ? [] : [fromHex(successor)!]),
   ])
+}
+
+const triesUnsealed = ({ keyslots }: PublicHeader): boolean =>
+  keyslots.some(({ tried, sealedSize }) => tried && sealedSize === 0)
+
+async function ofPass(pass: Pass<Header | PublicHeader>): Promise<RequestBinding> {
+  const { progress, resumed } = pass
+  const [previous, final] = [shown(pass.previous), shown(pass.final)]
+  const request = await sha256(PASS_LABEL, [
+    await ofHeader("reencrypt", previous),
+    await ofHeader("reencrypt", final),
+    bytesOf(abi.pass, passFields(pass)),
+    bytesOf(abi.progress, progressFields(progress)),
+    words(resumed === null ? 1 : 0, resumed?.mac === null ? 1 : 0),
+  ])
+  const unsealed = triesUnsealed(previous) || triesUnsealed(final)
+  return { purpose: "reencrypt", uuid: previous.uuid, slot: null, freshSlot: null, unsealed, request }
 }
 
 /** What a sealed request for this is bound to. */
@@ -121,6 +142,7 @@ export async function bindingOf(asked: Asked): Promise<RequestBinding> {
     ])
     return { purpose, uuid, slot: null, freshSlot: null, unsealed: false, request }
   }
+  if (purpose === "reencrypt") return ofPass(asked.pass)
   const header = shown(asked.header)
   const fresh = purpose === "enrol" ? asked.fresh : null
   return {
@@ -128,8 +150,7 @@ export async function bindingOf(asked: Asked): Promise<RequestBinding> {
     uuid: header.uuid,
     slot: asked.slot,
     freshSlot: fresh?.slot ?? null,
-    unsealed:
-      header.keyslots.some(({ tried, sealedSize }) => tried && sealedSize === 0) || fresh?.passphraseKdf === null,
+    unsealed: triesUnsealed(header) || fresh?.passphraseKdf === null,
     ...(purpose === "succeed" ? { downgrade: asked.downgrade } : {}),
     request: await ofHeader(purpose, header, {
       policy: purpose === "enrol" || purpose === "succeed" ? asked.policy : null,

@@ -6,13 +6,23 @@
 import type { Backend } from "../abi/enclave.ts"
 import * as abi from "../abi/enclave.ts"
 import * as sgx from "../abi/sgx.ts"
+import { type Decoded, encode } from "../abi/struct.ts"
 import type { Digest, Hash, Header, HeaderMacs, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors } from "../native/addon.ts"
 import { addressOf, createSectors, type NativeEnclave } from "../native/addon.ts"
 import type { NativeDisk } from "../native/disk.ts"
 import { EnclaveError, statusName } from "./error.ts"
-import { decodeMacs, freshDigestFields, kdfFields, SEALED_SIZE, segmentFields } from "./marshal.ts"
-import { factsOf, judge } from "./outcome.ts"
+import {
+  decodeMacs,
+  digestFields,
+  freshDigestFields,
+  kdfFields,
+  passFields,
+  progressFields,
+  SEALED_SIZE,
+  segmentFields,
+} from "./marshal.ts"
+import { factsOf, judge, judgePass } from "./outcome.ts"
 import {
   areaSize,
   blocksRoom,
@@ -29,8 +39,10 @@ import { Request } from "./request.ts"
 import { LOST, Session, usesArgon2 } from "./session.ts"
 import type {
   Authenticated,
+  BegunPass,
   Block,
   Enclave,
+  Pass,
   Purpose,
   Range,
   SealedRequest,
@@ -39,6 +51,16 @@ import type {
   Unlocked,
   VolumeHandle,
 } from "./types.ts"
+
+/** Of keys that are random: iterations protect nothing; LUKS2's least. */
+const VERIFICATION = { hash: "sha256", iterations: 1000 } as const
+
+function madeDigest(
+  asked: Pick<Digest, "hash" | "iterations">,
+  { salt, salt_size, digest, digest_size }: Decoded<typeof abi.digest>,
+): Digest {
+  return { ...asked, salt: salt.slice(0, salt_size), digest: digest.slice(0, digest_size) }
+}
 
 export class EnclaveClient extends Session implements Enclave {
   /** HELLO. `cpu`: features to use at most, for tests and benchmarks. Owns `native` from now on. */
@@ -87,12 +109,7 @@ export class EnclaveClient extends Session implements Enclave {
     this.answered(await this.derive(bytes, usesArgon2([keyslot.kdf, keyslot.passphraseKdf])))
     const { digest, keyslot: made } = request.result()
     return {
-      digest: {
-        hash,
-        iterations,
-        salt: digest.salt.slice(0, digest.salt_size),
-        digest: digest.digest.slice(0, digest.digest_size),
-      },
+      digest: madeDigest({ hash, iterations }, digest),
       keyslot: fresh.made(made),
       macs: decodeMacs(macs.bytes),
     }
@@ -196,6 +213,52 @@ export class EnclaveClient extends Session implements Enclave {
     const sealed = request.reserve(SEALED_SIZE)
     this.enterNow(request.fill(abi.Op.inherit, { handover: given.address, sealed_out: sealed.address }))
     return sealed.bytes.slice()
+  }
+
+  async reencrypt(sealed: SealedRequest, pass: Pass): Promise<BegunPass> {
+    const { previous, final, progress, resumed } = pass
+    const room = headerRoom(previous) + headerRoom(final) + Request.sizeOf(sealed.bytes.length, abi.pass.size)
+    const request = new Request(abi.reencrypt, room, addressOf)
+    const message = placeMessage(request, sealed)
+    const [old, fresh] = [placeHeader(request, previous), placeHeader(request, final)]
+    const fixed = request.reserve(abi.pass.size)
+    encode(abi.pass, passFields(pass), fixed.bytes)
+    const bytes = request.fill(abi.Op.reencrypt, {
+      message,
+      pass: fixed.address,
+      progress: progressFields(progress),
+      verification: resumed === null ? freshDigestFields(VERIFICATION) : digestFields(resumed.verification),
+      ...(resumed?.mac != null && { mac: resumed.mac }),
+      old_keyslots: old.fields.keyslots,
+      new_keyslots: fresh.fields.keyslots,
+      old_macs: old.macs?.address ?? 0n,
+      new_macs: fresh.macs?.address ?? 0n,
+      old_count: old.fields.count,
+      new_count: fresh.fields.count,
+      start: resumed === null ? 1 : 0,
+      vouched: resumed?.mac === null ? 1 : 0,
+    })
+    const status = await this.derive(bytes, Math.max(old.lanes, fresh.lanes))
+    const { changed, seal_status, needed_kib, handle, verification, mac } = request.result()
+    judgePass(status, { changed, seal_status, needed_kib })
+    return {
+      handle: handle as VolumeHandle,
+      verification: resumed?.verification ?? madeDigest(VERIFICATION, verification),
+      mac,
+    }
+  }
+
+  zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array): Uint8Array {
+    const request = new Request(abi.zone, 0, addressOf)
+    this.enterNow(request.fill(abi.Op.zone, { handle, hot, probe }))
+    return request.result().mac
+  }
+
+  async convert(handle: VolumeHandle, ranges: readonly Range[]): Promise<void> {
+    const request = new Request(abi.convert, rangesRoom(ranges.length), addressOf)
+    const table = placeRanges(request, ranges)
+    const bytes = request.fill(abi.Op.convert, { handle, count: ranges.length, ranges: table.address })
+    this.answered(await this.enter(bytes))
   }
 
   async legacy({ uuid, mode, keySize, kdf, salt, secret }: Parameters<Enclave["legacy"]>[0]) {

@@ -35,7 +35,9 @@ export class EnclaveError extends TresorError {
         ? memoryText(needed)
         : status === "header" && facts.header?.macsMissing === true
           ? MACS_MISSING
-          : text
+          : status === "header" && facts.header?.passChanged === true
+            ? PASS_CHANGED
+            : text
     super(enclaveCode(status), exitCode, message)
     this.status = status
     this.facts = facts.header
@@ -54,6 +56,10 @@ function memoryText(kib: number): string {
 const MACS_MISSING =
   "Refused: the header has a sealed keyslot and no MACs: another program removed them, or somebody who changed it; " +
   "restore a backup, or if that was you, vouch for it with `tresor header authenticate`"
+
+const PASS_CHANGED =
+  "Refused: the reencryption is not as it was authenticated: its header was changed or restored from a backup, or another " +
+  "program went on with it; if that was you with `cryptsetup reencrypt`, vouch for it with `tresor reencrypt --resume --authenticate`"
 
 function unsealed(status: SealStatus): string {
   return `Cannot unseal the keyslot's salt: ${sealFact(status)}; the recovery key opens the volume: \`tresor recover\``

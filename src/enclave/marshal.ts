@@ -12,7 +12,7 @@ import type {
   PublicKeyslot,
   Segment,
 } from "../luks2/types.ts"
-import type { SealPolicy } from "./types.ts"
+import type { Pass, PassProgress, SealPolicy } from "./types.ts"
 
 const SALT_SIZE = 32
 export const SEALED_SIZE = abi.sealedSalt.size
@@ -83,6 +83,24 @@ export function freshKeyslotFields(slot: KeyslotParameters): Encodable<typeof ab
     salt_size: SALT_SIZE,
     sealed_size: slot.passphraseKdf === null ? 0 : SEALED_SIZE,
   }
+}
+
+export function passFields({ previous, final, area }: Pass<Header | PublicHeader>): Encodable<typeof abi.pass> {
+  return {
+    uuid: new TextEncoder().encode(previous.uuid),
+    previous: segmentFields(previous.segment),
+    final: segmentFields(final.segment),
+    old_digest: digestFields(previous.digest),
+    new_digest: digestFields(final.digest),
+    resilience: abi.Resilience[area.resilience],
+    block: area.block,
+    area_offset: area.offset,
+    area_size: area.size,
+  }
+}
+
+export function progressFields({ position, hot, probe }: PassProgress): Encodable<typeof abi.progress> {
+  return { position, hot, probe }
 }
 
 /** What of a header a client may see. */

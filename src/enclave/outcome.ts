@@ -1,4 +1,5 @@
 /** What came of an operation on a header. */
+import { Changed } from "../abi/enclave.ts"
 import { EnclaveError, statusName } from "./error.ts"
 import { slotsOf } from "./marshal.ts"
 import type { HeaderFacts } from "./types.ts"
@@ -29,6 +30,35 @@ export function judge(
       : {}),
     seal: statusName(result.seal_status),
     neededKib: result.needed_kib,
+  })
+}
+
+/** The same of a reencryption, where two headers and the pass itself can have been changed. */
+export function judgePass(
+  status: number,
+  {
+    changed,
+    seal_status,
+    needed_kib,
+  }: { readonly changed: number; readonly seal_status: number; readonly needed_kib: number },
+): void {
+  const failed = statusName(status)
+  if (failed === null) return
+  const passChanged = (changed & Changed.pass) !== 0
+  throw new EnclaveError(failed, {
+    ...(failed === "header"
+      ? {
+          header: {
+            segmentChanged: (changed & (Changed.old | Changed.new)) !== 0,
+            slotsChanged: [],
+            slotsAdded: [],
+            slotsRemoved: [],
+            ...(passChanged ? { passChanged } : {}),
+          },
+        }
+      : {}),
+    seal: statusName(seal_status),
+    neededKib: needed_kib,
   })
 }
 

@@ -4,7 +4,7 @@
  * Shapes mirror abi/enclave.h; all sizes are bytes.
  */
 
-import type { Backend, Mode, Purpose, SealPolicy } from "../abi/enclave.ts"
+import type { Backend, Mode, Purpose, Resilience, SealPolicy } from "../abi/enclave.ts"
 import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors, MemoryKinds } from "../native/addon.ts"
 import type { NativeDisk } from "../native/disk.ts"
@@ -44,6 +44,8 @@ export interface HeaderFacts {
   readonly slotsRemoved: readonly number[]
   /** Refused for that: a sealed keyslot has MACs, so somebody took them away. */
   readonly macsMissing?: true
+  /** Refused for that: a reencryption is not where it was when it was authenticated. */
+  readonly passChanged?: true
 }
 
 export interface EnclaveIdentity {
@@ -85,6 +87,46 @@ export interface Successor {
   /** `report(targetInfo of the predecessor, nonce)` of the successor. */
   readonly report: Uint8Array
   readonly nonce: Uint8Array
+}
+
+/** What LUKS2 keeps in the area of the keyslot of type reencrypt, so that a zone can be converted again. */
+export interface PassArea {
+  readonly resilience: keyof typeof Resilience
+  /** "checksum": bytes with one SHA-256; else 0. */
+  readonly block: number
+  readonly offset: bigint
+  readonly size: bigint
+}
+
+/** How far a reencryption is; bytes from the volume's start on. */
+export interface PassProgress {
+  readonly position: bigint
+  /** Bytes behind the position that are being converted; 0: none. */
+  readonly hot: bigint
+  /** SHA-256 of the ciphertext behind those, 32 zero bytes at the end. */
+  readonly probe: Uint8Array
+}
+
+/** A reencryption to be started or resumed. */
+export interface Pass<H = Header> {
+  /** Before and after: segment, digest and keyslots of either key. One passphrase opens a keyslot of each. */
+  readonly previous: H
+  readonly final: H
+  readonly area: PassArea
+  readonly progress: PassProgress
+  /** `null`: start; both are made. */
+  readonly resumed: {
+    readonly verification: Digest
+    /** `null`: another program went on with it, and the user vouches for that. */
+    readonly mac: Uint8Array | null
+  } | null
+}
+
+/** A pass inside the enclave: closeVolume wipes its keys. */
+export interface BegunPass {
+  readonly handle: VolumeHandle
+  readonly verification: Digest
+  readonly mac: Uint8Array
 }
 
 export interface Block {
@@ -149,6 +191,12 @@ export interface Enclave extends AsyncDisposable {
   ): Promise<{ readonly handover: Uint8Array; readonly slot: number }>
   /** The salt that a predecessor handed over, sealed by this enclave: struct tresor_sealed_salt of its keyslot. */
   inherit?(handover: Uint8Array): Promise<Uint8Array>
+  /** ENCLAVE_HEADER: `facts.segmentChanged` of a header, or the pass is not as it was authenticated (`passChanged`). */
+  reencrypt(sealed: SealedRequest, pass: Pass): Promise<BegunPass>
+  /** Opens the hot zone of `hot` bytes at the position, or closes it (0); the MAC of the progress that this makes. */
+  zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array): Uint8Array
+  /** Ascending ranges of the hot zone, old ciphertext -> new. Memory stays the caller's, untouched until it resolves. */
+  convert(handle: VolumeHandle, ranges: readonly Range[]): Promise<void>
   legacy(request: {
     readonly uuid: string
     readonly mode: BlockMode

@@ -2,6 +2,7 @@
 
 import { faultsOf, faultWords } from "../luks2/faults.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
+import { foreignKind, PASS_TOKEN, positionOf, reencryptionOf, reencryptionWords } from "../luks2/reencryption.ts"
 import { tampering, tamperingWords } from "../luks2/tampering.ts"
 import type { FoundCopies, FoundCopy } from "./copies.ts"
 
@@ -41,7 +42,8 @@ function ofReferences({ keyslots, digests, tokens }: Metadata): Finding[] {
       findings.push(remark(`digest ${number}: no keyslot left; only its volume key opens it`))
   }
   for (const [number, token] of tokens) {
-    if (token.keyslots.length === 0) findings.push(remark(`token ${number} (${token.type}): names no keyslot`))
+    if (token.keyslots.length === 0 && token.type !== PASS_TOKEN)
+      findings.push(remark(`token ${number} (${token.type}): names no keyslot`))
     if ("foreign" in token) continue
     for (const slot of token.mac.keyslots.keys()) {
       if (!keyslots.has(slot)) findings.push(remark(`token ${number}: has a MAC of keyslot ${slot}, which was removed`))
@@ -66,10 +68,25 @@ function ofSize({ headerSize, metadata }: LuksHeader, deviceSize: number): Findi
   return findings
 }
 
+/** A reencryption that is pending, and what is not known. */
+function ofRequirements({ metadata }: LuksHeader, deviceSize: number): Finding[] {
+  const pending = reencryptionOf(metadata)
+  if (pending === null) {
+    return metadata.config.requirements.map((name) => remark(`requires ${name}, which Tresor does not support`))
+  }
+  const where = positionOf(metadata, pending)
+  const room = BigInt(deviceSize) - pending.previous.offset
+  const total = pending.previous.size ?? (pending.previous.offset > 0n && room > 0n ? room : null)
+  const kind = foreignKind(pending)
+  const program = kind === null ? "`tresor reencrypt --resume`" : "`cryptsetup reencrypt --resume-only`"
+  const words = remark(`reencryption pending: ${reencryptionWords(metadata, pending, total)}; ${program} goes on`)
+  return typeof where === "string" && kind === null ? [words, damage(`reencryption: ${where}`)] : [words]
+}
+
 /** `other`: another format found where a copy is broken. A header that could be read: checksums, references, overlaps (those make a copy invalid), reachability. */
 export function examine(found: FoundCopies, deviceSize: number, other: string | null = null): readonly Finding[] {
   const { header } = found
-  const { keyslots, tokens, config } = header.metadata
+  const { keyslots, tokens } = header.metadata
   const tampered = tampering(header.metadata)
   return [
     ...(tampered === null ? [] : [damage(tamperingWords(tampered))]),
@@ -80,6 +97,6 @@ export function examine(found: FoundCopies, deviceSize: number, other: string | 
     ...ofSize(header, deviceSize),
     ...faultsOf(header.metadata).map((fault) => (fault.damaged ? damage : remark)(faultWords(fault))),
     ...ofReferences(header.metadata),
-    ...config.requirements.map((name) => remark(`requires ${name}, which Tresor does not support`)),
+    ...ofRequirements(header, deviceSize),
   ]
 }

@@ -33,6 +33,8 @@ export interface UpdateOptions {
   readonly destroys?: boolean
   /** `change` asks for no passphrase. */
   readonly unproved?: boolean
+  /** `change` goes on with the reencryption that the header requires. */
+  readonly reencrypts?: boolean
 }
 
 /** Most that crypto.getRandomValues gives at once. */
@@ -110,13 +112,18 @@ export class HeaderStore {
     return readBytes(this.#device, Number(keyslot.area.offset), Math.min(length, Number(keyslot.area.size)))
   }
 
+  /** Bytes of the header's device. */
+  read(offset: number, length: number): Promise<Uint8Array> {
+    return readBytes(this.#device, offset, length)
+  }
+
   /**
    * Changes the header as it is now. `change` may take its time (a KDF): the
    * lock is held, so that nobody else's change is lost.
    */
   async update(
     change: (header: LuksHeader) => Promise<HeaderChange>,
-    { destroys = false, unproved = false }: UpdateOptions = {},
+    { destroys = false, unproved = false, reencrypts = false }: UpdateOptions = {},
   ): Promise<LuksHeader> {
     return this.#device.locked("exclusive", async () => {
       const found = await readCopies(this.#device)
@@ -126,7 +133,7 @@ export class HeaderStore {
       if (unproved && found.stale.length > 0) throw broken(this.#device.path, found.stale)
       if (!destroys) {
         checkTampering(found.header.metadata, `change the header of ${this.#device.path}`)
-        if (found.header.metadata.config.requirements.length > 0) throw unmet(found.header)
+        if (!reencrypts && found.header.metadata.config.requirements.length > 0) throw unmet(found.header)
       }
       const { header, writeAreas = [], wipeAreas = [] } = await change(found.header)
       const next: LuksHeader = { ...header, sequenceId: found.header.sequenceId + 1n }

@@ -4,6 +4,7 @@ import { Exit, TresorError } from "../base/errors.ts"
 import { tooCostly } from "./kdf-cost.ts"
 import { CIPHER, STRIPES } from "./limits.ts"
 import type { LuksHeader, LuksKdf, LuksKeyslot, Metadata } from "./metadata.ts"
+import { foreignKind, reencryptionOf, reencryptionWords } from "./reencryption.ts"
 import { checkTampering, isHash, isKeySize, unsupported } from "./tampering.ts"
 import { isTresorToken, TRESOR_TOKEN, type TresorToken } from "./tresor-token.ts"
 import type { Hash, Header, HeaderMacs, Kdf, Keyslot, Segment } from "./types.ts"
@@ -14,6 +15,16 @@ function refuse(fact: string): TresorError {
 
 /** A mandatory requirement we do not know, or one that only cryptsetup can meet. */
 export function unmet({ metadata }: LuksHeader): TresorError {
+  const pending = reencryptionOf(metadata)
+  if (pending !== null) {
+    const ours = foreignKind(pending) === null
+    return new TresorError(
+      "LUKS2_REQUIREMENTS",
+      Exit.wrongDevice,
+      `Cannot use this volume: a reencryption is pending (${reencryptionWords(metadata, pending, null)}); finish it with ` +
+        (ours ? "`tresor reencrypt --resume`" : "`cryptsetup reencrypt --resume-only`"),
+    )
+  }
   return new TresorError(
     "LUKS2_REQUIREMENTS",
     Exit.wrongDevice,

@@ -4,7 +4,7 @@
  * rules, not the code).
  */
 import { constants } from "node:fs"
-import { type FileHandle, mkdir, open, stat } from "node:fs/promises"
+import { type FileHandle, mkdir, open, stat, unlink } from "node:fs/promises"
 import { setTimeout as delay } from "node:timers/promises"
 import { deviceNumber } from "../base/device-number.ts"
 import { Exit, TresorError } from "../base/errors.ts"
@@ -55,5 +55,39 @@ export async function withHeaderLock<T>(
     return await work()
   } finally {
     await lock.close()
+  }
+}
+
+/**
+ * cryptsetup's lock of the reencryption of a volume, which nobody waits for; resolves with what lets it go. Without the
+ * right to the directory there is none, and cryptsetup, which is root's, would not see it. Throws REENCRYPT_BUSY (exit 5).
+ */
+export async function lockReencryption(uuid: string, path: string): Promise<() => Promise<void>> {
+  const name = `${LOCK_DIRECTORY}/LN_LUKS2-reencryption-${uuid}`
+  for (;;) {
+    let lock: FileHandle
+    try {
+      await mkdir(LOCK_DIRECTORY, { recursive: true, mode: 0o700 })
+      lock = await open(name, constants.O_CREAT | constants.O_RDWR, 0o600)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === "EACCES" || code === "EPERM" || code === "EROFS") return async () => {}
+      throw error
+    }
+    const held = !flock(lock.fd, "exclusive", { wait: false })
+    const [ours, now] = await Promise.all([lock.stat(), stat(name).catch(() => null)])
+    if (!held && now !== null && ours.ino === now.ino) {
+      return async () => {
+        await unlink(name).catch(() => {})
+        await lock.close()
+      }
+    }
+    await lock.close()
+    if (!held) continue
+    throw new TresorError(
+      "REENCRYPT_BUSY",
+      Exit.busy,
+      `Cannot reencrypt ${path}: another program reencrypts it, or opens it just now; wait for its end`,
+    )
   }
 }

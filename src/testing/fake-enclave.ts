@@ -10,9 +10,13 @@ import { type Asked, bindingOf } from "../enclave/asked.ts"
 import { EnclaveError, type StatusName } from "../enclave/error.ts"
 import type {
   Authenticated,
+  BegunPass,
   Enclave,
   EnclaveIdentity,
+  Pass,
+  PassProgress,
   Purpose,
+  Range,
   SealedRequest,
   SealPolicy,
   Unlocked,
@@ -54,6 +58,30 @@ function pack(secrets: Secrets): Uint8Array {
 const { checksum: CHECKSUM, key_request: MACHINE, isv_svn: ISV_SVN } = sealedSalt.offsets
 const CHECKSUM_END = CHECKSUM + sealedSalt.fields.checksum
 
+interface FakePass {
+  readonly old: Uint8Array
+  readonly fresh: Uint8Array
+  position: bigint
+  hot: bigint
+  next: bigint
+  readonly macOf: (state: PassProgress) => Uint8Array
+}
+
+const passChanged = () =>
+  new EnclaveError("header", {
+    header: { segmentChanged: false, slotsChanged: [], slotsAdded: [], slotsRemoved: [], passChanged: true },
+  })
+
+/** Encrypts and decrypts: each sector is masked by its place and the key. `at`: bytes, whole sectors of 512. */
+export function fakeCipher(key: Uint8Array, at: number, bytes: Uint8Array): Uint8Array {
+  const result = new Uint8Array(bytes.length)
+  for (let from = 0; from < bytes.length; from += 512) {
+    const mask = hash("sector", key, String(at + from))
+    for (let n = from; n < Math.min(from + 512, bytes.length); n++) result[n] = bytes[n]! ^ mask[n % 32]!
+  }
+  return result
+}
+
 export interface FakeOptions {
   readonly machine?: string
   readonly isvSvn?: number
@@ -65,6 +93,7 @@ export class FakeEnclave implements Enclave {
   readonly #machine: string
   readonly #nonces = new Set<string>()
   readonly #handles = new Map<number, Uint8Array>()
+  readonly #passes = new Map<number, FakePass>()
   #next = 1
 
   constructor({ machine = "this", isvSvn = 1 }: FakeOptions = {}) {
@@ -278,7 +307,60 @@ export class FakeEnclave implements Enclave {
     return { keyslot, slot, macs: { ...before, keyslots: new Map([...before.keyslots, [fresh.slot, mac]]) } }
   }
 
+  async reencrypt(sealed: SealedRequest, pass: Pass): Promise<BegunPass> {
+    const { previous, final, progress, resumed } = pass
+    const { existing } = await this.#secrets(sealed, { purpose: "reencrypt", pass })
+    const sides = [previous, final].map((header) => {
+      const { key, slot } = this.#open(header, null, existing)
+      if (this.#compare(header, key).segmentChanged || this.#macsMissing(header, slot)) throw new EnclaveError("header")
+      return key
+    })
+    const [old, fresh] = [sides[0]!, sides[1]!]
+    if (same(old, fresh)) throw new EnclaveError("unsupported")
+    const fixed = hash("pass", old, fresh, previous.uuid, text([previous.segment, final.segment, pass.area]))
+    const salt = resumed?.verification.salt ?? new Uint8Array(randomBytes(32))
+    const verification: Digest = { hash: "sha256", iterations: 1000, salt, digest: hash("verification", fixed, salt) }
+    const macOf = (state: PassProgress) => hash("state", fixed, text(state))
+    const mac = macOf(progress)
+    if (resumed !== null && !same(resumed.verification.digest, verification.digest)) throw passChanged()
+    if (resumed !== null && resumed.mac !== null && !same(resumed.mac, mac)) throw passChanged()
+    const handle = this.#next++ as VolumeHandle
+    this.#handles.set(handle, fresh)
+    const { position, hot } = progress
+    this.#passes.set(handle, { old, fresh, position, hot, next: position, macOf })
+    return { handle, verification, mac }
+  }
+
+  zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array): Uint8Array {
+    const pass = this.#passes.get(handle)
+    if (pass === undefined) throw new EnclaveError("handle")
+    if ((hot === 0n) === (pass.hot === 0n)) throw new EnclaveError("request")
+    pass.position += pass.hot
+    pass.hot = hot
+    pass.next = pass.position
+    return pass.macOf({ position: pass.position, hot, probe })
+  }
+
+  async convert(handle: VolumeHandle, ranges: readonly Range[]): Promise<void> {
+    const pass = this.#passes.get(handle)
+    if (pass === undefined) throw new EnclaveError("handle")
+    for (const { input, output, sector } of ranges) {
+      const at = sector * 512n
+      const end = at + BigInt(input.length)
+      if (at < pass.next || end > pass.position + pass.hot) throw new EnclaveError("request")
+      pass.next = end
+      const plain = fakeCipher(pass.old, Number(at), input)
+      output.set(fakeCipher(pass.fresh, Number(at), plain))
+    }
+  }
+
+  /** The key behind a handle. */
+  keyOf(handle: VolumeHandle): Uint8Array {
+    return this.#handles.get(handle)!
+  }
+
   closeVolume(handle: VolumeHandle): void {
+    this.#passes.delete(handle)
     if (!this.#handles.delete(handle)) throw new EnclaveError("handle")
   }
 

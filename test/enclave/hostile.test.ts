@@ -103,6 +103,9 @@ test(`${CALLS} hostile calls into the real image: a status each, no fault, no ke
     { struct: abi.hello, op: abi.Op.hello },
     { struct: abi.bequeath, op: abi.Op.bequeath },
     { struct: abi.inherit, op: abi.Op.inherit },
+    { struct: abi.reencrypt, op: abi.Op.reencrypt },
+    { struct: abi.zone, op: abi.Op.zone },
+    { struct: abi.convert, op: abi.Op.convert },
   ] as const
   const known = new Set<number>(Object.values(abi.Status))
   const seen = new Map<number, number>()

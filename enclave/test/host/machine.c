@@ -293,6 +293,27 @@ static void digest_keyslot(EVP_MD_CTX *hash, const struct tresor_keyslot *keyslo
 	EVP_DigestUpdate(hash, &canonical, sizeof(canonical));
 }
 
+static void digest_side(EVP_MD_CTX *whole, const struct tresor_segment *segment, const struct tresor_digest *digest,
+			uint64_t keyslots, uint32_t count, bool macs)
+{
+	const uint32_t words[4] = { TRESOR_PURPOSE_REENCRYPT, 0, macs, count };
+	static const struct tresor_keyslot none;
+	EVP_MD_CTX *hash = EVP_MD_CTX_new();
+	uint8_t side[32];
+
+	ASSERT(EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1);
+	EVP_DigestUpdate(hash, "tresor request v2", 17);
+	EVP_DigestUpdate(hash, words, sizeof(words));
+	EVP_DigestUpdate(hash, segment, sizeof(*segment));
+	EVP_DigestUpdate(hash, digest, sizeof(*digest));
+	for (uint32_t i = 0; i < count; i++)
+		digest_keyslot(hash, (const struct tresor_keyslot *)keyslots + i, false);
+	digest_keyslot(hash, &none, true);
+	EVP_DigestFinal_ex(hash, side, NULL);
+	EVP_MD_CTX_free(hash);
+	EVP_DigestUpdate(whole, side, sizeof(side));
+}
+
 static struct tresor_message *digest_request(void *request, uint32_t purpose, uint8_t digest[32])
 {
 	static const struct tresor_keyslot none;
@@ -335,6 +356,23 @@ static struct tresor_message *digest_request(void *request, uint32_t purpose, ui
 		keyslots = (const void *)bequeath->keyslots, count = bequeath->count, words[2] = bequeath->macs != 0;
 		words[1] = bequeath->policy, successor = bequeath->successor;
 		break;
+	}
+	case TRESOR_OP_REENCRYPT: {
+		struct tresor_reencrypt *reencrypt = request;
+		const struct tresor_pass *pass = (const void *)reencrypt->pass;
+
+		EVP_DigestUpdate(hash, "tresor reencrypt v1", 19);
+		digest_side(hash, &pass->previous, &pass->old_digest, reencrypt->old_keyslots, reencrypt->old_count,
+			    reencrypt->old_macs != 0);
+		digest_side(hash, &pass->final, &pass->new_digest, reencrypt->new_keyslots, reencrypt->new_count,
+			    reencrypt->new_macs != 0);
+		EVP_DigestUpdate(hash, pass, sizeof(*pass));
+		EVP_DigestUpdate(hash, &reencrypt->progress, sizeof(reencrypt->progress));
+		EVP_DigestUpdate(hash, &reencrypt->start, 4);
+		EVP_DigestUpdate(hash, &reencrypt->vouched, 4);
+		EVP_DigestFinal_ex(hash, digest, NULL);
+		EVP_MD_CTX_free(hash);
+		return &reencrypt->message;
 	}
 	default: {
 		struct tresor_legacy *legacy = request;

@@ -57,6 +57,17 @@ const struct operation operations[OPERATIONS] = {
 		.array_at = AT(tresor_bequeath, keyslots), ELEMENTS_KEYSLOT },
 	[TRESOR_OP_INHERIT] = { .name = "INHERIT", .size = sizeof(struct tresor_inherit),
 		.addresses = { IN(tresor_inherit, handover), IN(tresor_inherit, sealed_out) } },
+	[TRESOR_OP_REENCRYPT] = { .name = "REENCRYPT", .size = sizeof(struct tresor_reencrypt),
+		.addresses = { IN(tresor_reencrypt, message.address), IN(tresor_reencrypt, pass),
+			       IN(tresor_reencrypt, old_keyslots), IN(tresor_reencrypt, new_keyslots),
+			       IN(tresor_reencrypt, old_macs), IN(tresor_reencrypt, new_macs) },
+		.costs = { IN(tresor_reencrypt, verification.iterations) },
+		.array_at = AT(tresor_reencrypt, old_keyslots), ELEMENTS_KEYSLOT },
+	[TRESOR_OP_ZONE] = { .name = "ZONE", .size = sizeof(struct tresor_zone) },
+	[TRESOR_OP_CONVERT] = { .name = "CONVERT", .size = sizeof(struct tresor_convert),
+		.addresses = { IN(tresor_convert, ranges) }, .array_at = AT(tresor_convert, ranges),
+		.array = sizeof(struct tresor_range),
+		.element_addresses = { IN(tresor_range, in), IN(tresor_range, out) } },
 	[TRESOR_OP_SELFTEST] = { .name = "SELFTEST", .size = sizeof(struct tresor_selftest) },
 	[TRESOR_OP_BENCHMARK] = { .name = "BENCHMARK", .size = sizeof(struct tresor_benchmark),
 		.costs = { IN(tresor_benchmark, kdf.time), IN(tresor_benchmark, kdf.memory_kib) } },
@@ -74,8 +85,14 @@ static struct {
 	struct tresor_macs macs;
 	struct sgx_report report;	/* of the enclave, to itself */
 	struct tresor_handover handover;
-	uint32_t handle, legacy_handle;
+	uint32_t handle, legacy_handle, pass_handle;
 	uint8_t volume_key[32], tweak_key[32];
+	/* The same with a new key, for reencryption. */
+	struct tresor_create renewed;
+	uint8_t new_area[64 * 4000];
+	struct tresor_sealed_salt new_sealed;
+	struct tresor_macs new_macs;
+	uint8_t new_key[32];
 } volume;
 
 static uint8_t *place(uint32_t slot) { return arena + ((size_t)slot << 19); }
@@ -109,6 +126,21 @@ static void prepare_succession(void)
 	memcpy(&volume.handover, place(9), sizeof(volume.handover));
 }
 
+static void prepare_pass(void)
+{
+	const struct tresor_volume *open;
+	struct tresor_reencrypt reencrypt;
+	uint8_t request[REQUEST_MAX];
+
+	requests_template(TRESOR_OP_REENCRYPT, true, request);
+	memcpy(&reencrypt, request, sizeof(reencrypt));
+	ASSERT(enter(&reencrypt) == TRESOR_OK);
+	volume.pass_handle = reencrypt.handle;
+	open = tresor_volumes_get(volume.pass_handle);
+	memcpy(volume.new_key, open->key.pass.fresh.data.encrypt, 32);
+	tresor_volumes_put(open);
+}
+
 void requests_prepare(void)
 {
 	const struct tresor_volume *open;
@@ -130,6 +162,13 @@ void requests_prepare(void)
 	memcpy(&volume.sealed, (void *)volume.made.keyslot.sealed, sizeof(volume.sealed));
 	memcpy(&volume.macs, (void *)volume.made.macs, sizeof(volume.macs));
 
+	requests_template(TRESOR_OP_CREATE, true, request);
+	memcpy(&volume.renewed, request, sizeof(volume.renewed));
+	ASSERT(enter(&volume.renewed) == TRESOR_OK);
+	memcpy(volume.new_area, (void *)volume.renewed.keyslot.area, sizeof(volume.new_area));
+	memcpy(&volume.new_sealed, (void *)volume.renewed.keyslot.sealed, sizeof(volume.new_sealed));
+	memcpy(&volume.new_macs, (void *)volume.renewed.macs, sizeof(volume.new_macs));
+
 	requests_template(TRESOR_OP_UNLOCK, true, request);
 	memcpy(&unlock, request, sizeof(unlock));
 	ASSERT(enter(&unlock) == TRESOR_OK);
@@ -147,6 +186,7 @@ void requests_prepare(void)
 	volume.legacy_handle = legacy.handle;
 	memcpy(&volume.legacy, place(4), sizeof(volume.legacy));
 	prepare_succession();
+	prepare_pass();
 }
 
 /* Puts the volume's keyslot where requests point. */
@@ -166,6 +206,53 @@ static uint64_t plant_keyslots(void)
 	}
 	memcpy(place(5), &volume.macs, sizeof(volume.macs));
 	return (uint64_t)keyslot;
+}
+
+/* The same of the new key, behind it, and the pass from one to the other. */
+static void plant_pass(struct tresor_reencrypt *request)
+{
+	struct tresor_keyslot *keyslot = (void *)place(10);
+	struct tresor_pass *pass = (void *)place(11);
+
+	memcpy(place(12), volume.new_area, sizeof(volume.new_area));
+	memcpy(place(13), &volume.new_sealed, sizeof(volume.new_sealed));
+	memcpy(place(14), &volume.new_macs, sizeof(volume.new_macs));
+	*keyslot = volume.renewed.keyslot;
+	keyslot->area = (uint64_t)place(12);
+	keyslot->sealed = (uint64_t)place(13);
+	keyslot->flags = TRESOR_KEYSLOT_TRY;
+	*pass = (struct tresor_pass){ .uuid = UUID, .previous = volume.made.segment, .final = volume.renewed.segment,
+		.old_digest = volume.made.digest, .new_digest = volume.renewed.digest,
+		.resilience = TRESOR_CHECKSUM, .block = 512, .area_offset = 1 << 20, .area_size = 1 << 20 };
+	request->pass = (uint64_t)pass;
+	request->old_keyslots = plant_keyslots();
+	request->new_keyslots = (uint64_t)keyslot;
+	request->old_macs = (uint64_t)place(5);
+	request->new_macs = (uint64_t)place(14);
+	request->old_count = request->new_count = request->start = 1;
+	describe_digest(&request->verification);
+}
+
+/* What would be let through next. */
+static void next_range(struct tresor_range *range)
+{
+	const struct tresor_volume *open = tresor_volumes_get(volume.pass_handle);
+
+	*range = (struct tresor_range){ .in = (uint64_t)place(3), .out = (uint64_t)place(4), .length = 512 };
+	if (!open)	/* a CLOSE was bent to it */
+		return;
+	range->sector = open->key.pass.next / 512;
+	tresor_volumes_put(open);
+}
+
+static uint64_t next_zone(void)
+{
+	const struct tresor_volume *open = tresor_volumes_get(volume.pass_handle);
+	uint64_t hot = open && open->key.pass.hot ? 0 : 4096;
+
+	if (open)
+		tresor_volumes_put(open);
+	return hot;
 }
 
 static void message(void *request, struct tresor_message *m, bool sealed, uint32_t purpose,
@@ -199,6 +286,9 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 		struct tresor_benchmark benchmark;
 		struct tresor_bequeath bequeath;
 		struct tresor_inherit inherit;
+		struct tresor_reencrypt reencrypt;
+		struct tresor_zone zone;
+		struct tresor_convert convert;
 	} r;
 
 	memset(&r, 0, sizeof(r));
@@ -279,6 +369,18 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 	case TRESOR_OP_INHERIT:
 		memcpy(place(3), &volume.handover, sizeof(volume.handover));
 		r.inherit = (struct tresor_inherit){ .handover = (uint64_t)place(3), .sealed_out = (uint64_t)place(9) };
+		break;
+	case TRESOR_OP_REENCRYPT:
+		plant_pass(&r.reencrypt);
+		message(&r.reencrypt, &r.reencrypt.message, sealed, TRESOR_PURPOSE_REENCRYPT, TRESOR_ANY_SLOT, true, false);
+		break;
+	case TRESOR_OP_ZONE:
+		r.zone = (struct tresor_zone){ .handle = volume.pass_handle, .hot = next_zone() };
+		break;
+	case TRESOR_OP_CONVERT:
+		r.convert = (struct tresor_convert){ .handle = volume.pass_handle, .count = 1, .ranges = (uint64_t)place(2) };
+		for (uint32_t i = 0; i < TRESOR_RANGES; i++)
+			next_range((struct tresor_range *)place(2) + i);
 		break;
 	case TRESOR_OP_BENCHMARK:
 		r.benchmark.kdf = (struct tresor_kdf){ .type = TRESOR_KDF_ARGON2ID, .time = 1, .memory_kib = 32,
@@ -375,9 +477,9 @@ void requests_seal_again(uint32_t op, uint8_t request[REQUEST_MAX])
 
 static void scan_for_keys(void)
 {
-	const uint8_t *keys[] = { volume.volume_key, volume.tweak_key, machine_channel_secret() };
+	const uint8_t *keys[] = { volume.volume_key, volume.tweak_key, machine_channel_secret(), volume.new_key };
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		ASSERT(!memmem(arena, ARENA_POINTERS + (1 << 20), keys[i], 16));
 		ASSERT(!memmem(arena + ARENA_SIZE - 4096, 4096, keys[i], 16));
 		ASSERT(!memmem(arena, ARENA_POINTERS + (1 << 20), keys[i] + 16, 16));
@@ -395,6 +497,8 @@ uint32_t requests_enter(uint8_t request[REQUEST_MAX], bool scan)
 	ASSERT(status != TRESOR_E_DEAD && status != TRESOR_E_RANDOM);
 	if (status == TRESOR_OK && head.op == TRESOR_OP_UNLOCK)
 		memcpy(&handle, request + AT(tresor_unlock, handle), 4);
+	if (status == TRESOR_OK && head.op == TRESOR_OP_REENCRYPT)
+		memcpy(&handle, request + AT(tresor_reencrypt, handle), 4);
 	if (status == TRESOR_OK && head.op == TRESOR_OP_LEGACY)
 		memcpy(&handle, request + AT(tresor_legacy, handle), 4);
 	if (handle != 0) {

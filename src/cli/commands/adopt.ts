@@ -55,6 +55,9 @@ export async function adopt(path: string, options: AdoptOptions): Promise<void> 
           `Tresor passphrase in keyslot ${tresor}${recoverySlot === undefined ? "" : `, recovery key in keyslot ${recoverySlot}`}.`,
         )
         if (options.recovery && !recovery) out.line("The volume's own recovery key remains the one to keep.")
+        out.line(
+          `Its volume key was in kernel memory whenever cryptsetup had it open: \`tresor reencrypt ${path}\` makes a new one in the enclave.`,
+        )
       }),
     )
   })

@@ -137,4 +137,44 @@ export function volumeCommands(program: TresorCommand): void {
     .argument("<name>")
     .examples("truncate -s 2G disk.img && tresor resize work")
     .runs("resize", (m) => m.resize)
+
+  command("reencrypt", "move a closed volume's data to a new volume key, made in the enclave")
+    .argument("<path>", "file or block device")
+    .option("--resume", "go on with a pending reencryption; do not begin one")
+    .option("--authenticate", "vouch for what another program made of a pending reencryption")
+    .addOption(
+      new Option("--resilience <mode>", "how an interrupted zone is recovered (default: checksum)").choices([
+        "checksum",
+        "journal",
+      ]),
+    )
+    .option(
+      "--hotzone-size <size>",
+      "most bytes converted at once; twice that is the memory it takes (default: 64M)",
+      parseSize,
+    )
+    .option("--sector-size <bytes>", "new size of an encryption sector (default: as it is)", (text: string) =>
+      Number(oneOf("512", "1024", "2048", "4096")(text)),
+    )
+    .option("-s, --key-size <bits>", "new size of the volume key (default: as it is)", (text: string) =>
+      Number(oneOf("256", "512")(text)),
+    )
+    .option(
+      "--carry-key-file <file>",
+      "also keep the passphrase in this file; repeat it for more",
+      (file: string, before: readonly string[] | undefined) => [...(before ?? []), file],
+    )
+    .option("--progress-frequency <seconds>", "print a line of progress that often instead of a bar", integer(1, 3600))
+    .option("--throttle <MB/s>", "limit of the rate", integer(1, 1_000_000))
+    .secrets()
+    .slot("keyslot of the passphrase")
+    .pbkdf()
+    .sealPolicy()
+    .recoveryKey()
+    .option("--no-recovery", "replace no recovery key: the old one opens the volume no longer")
+    .header()
+    .enclave()
+    .batch()
+    .examples("tresor reencrypt disk.img", "tresor reencrypt --resume disk.img")
+    .runs("reencrypt", (m) => m.reencrypt)
 }

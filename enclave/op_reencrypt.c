@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops.h"
+#include "boundary.h"
+#include "heap.h"
+#include "luks_keyslot.h"
+#include "mem.h"
+#include "message.h"
+#include "request_digest.h"
+#include "volumes.h"
+#include "crypto/ct.h"
+#include "crypto/hkdf.h"
+#include "crypto/hmac.h"
+#include "crypto/pbkdf2.h"
+#include "crypto/wipe.h"
+
+static const char label[] = "tresor reencrypt v1";
+#define LABEL_SIZE	(sizeof(label) - 1)
+
+/* Old and new key one after the other, as both KDFs below want them. */
+struct keys {
+	uint8_t bytes[2 * TRESOR_KEY_MAX];
+	uint32_t size;
+};
+
+static uint32_t check(const struct tresor_reencrypt *request, const struct tresor_pass *pass)
+{
+	const struct tresor_segment *old = &pass->previous, *new = &pass->final;
+	const struct tresor_context *context = &request->message.context;
+	const struct tresor_progress *progress = &request->progress;
+	uint32_t sector = old->sector_size > new->sector_size ? old->sector_size : new->sector_size;
+	uint32_t status = tresor_luks_check(old, &pass->old_digest);
+	uint64_t end;
+
+	if (status == TRESOR_OK)
+		status = tresor_luks_check(new, &pass->new_digest);
+	if (status == TRESOR_OK)
+		status = tresor_luks_check(new, &request->verification);
+	if (status != TRESOR_OK)
+		return status;
+	if (old->offset != new->offset || old->size != new->size || old->iv_tweak != 0 || new->iv_tweak != 0)
+		return TRESOR_E_UNSUPPORTED;
+	if ((pass->resilience != TRESOR_CHECKSUM || pass->block < sector || pass->block % sector != 0) &&
+	    (pass->resilience != TRESOR_JOURNAL || pass->block != 0))
+		return TRESOR_E_UNSUPPORTED;
+	if (request->start > 1 || request->vouched > 1 || request->start + request->vouched > 1 ||
+	    context->slot != TRESOR_ANY_SLOT || context->fresh_slot != TRESOR_ANY_SLOT ||
+	    memcmp(pass->uuid, context->uuid, sizeof(pass->uuid)) != 0 ||
+	    progress->position % sector != 0 || progress->hot % sector != 0 ||
+	    __builtin_add_overflow(progress->position, progress->hot, &end) ||
+	    (!old->dynamic && end > old->size) || (request->start && end != 0))
+		return TRESOR_E_REQUEST;
+	return TRESOR_OK;
+}
+
+static uint8_t *put(uint8_t *at, const void *bytes, size_t size)
+{
+	memcpy(at, bytes, size);
+	return at + size;
+}
+
+static uint8_t *put_number(uint8_t *at, uint64_t value, uint32_t size)
+{
+	for (uint32_t i = size; i > 0; i--)
+		*at++ = (uint8_t)(value >> 8 * (i - 1));
+	return at;
+}
+
+#define TEXT(at, text)	put(at, text, sizeof(text) - 1)
+
+static uint8_t *put_segment(uint8_t *at, const struct tresor_segment *segment)
+{
+	at = put_number(TEXT(at, "crypt"), segment->offset, 8);
+	at = segment->dynamic ? TEXT(at, "dynamic") : put_number(at, segment->size, 8);
+	at = TEXT(put_number(at, segment->iv_tweak, 8), "aes-xts-plain64");
+	return put_number(at, segment->sector_size, 4);
+}
+
+/*
+ * LUKS2's verification digest (cryptsetup, lib/luks2/luks2_reencrypt_digest.c: the fields and their order), for
+ * this mode and direction alone: nothing made here lets another program decrypt a volume in place.
+ */
+static uint32_t verification(const struct tresor_pass *pass, const struct keys *keys,
+			     struct tresor_digest *digest, bool make)
+{
+	uint8_t input[2 + sizeof(keys->bytes) + 192];
+	uint8_t computed[HASH_SIZE_MAX];
+	uint8_t *at = put(TEXT(input, "v2"), keys->bytes, keys->size);
+	uint32_t status = TRESOR_OK;
+
+	at = TEXT(at, "reencryptforward");
+	at = pass->block ? TEXT(at, "checksum") : TEXT(at, "journal");
+	at = put_number(put_number(at, pass->area_offset, 8), pass->area_size, 8);
+	if (pass->block)
+		at = put_number(TEXT(at, "sha256"), pass->block, 4);
+	at = put_segment(put_segment(at, &pass->previous), &pass->final);
+	if (make) {
+		status = tresor_luks_make_digest(digest, input, (uint32_t)(at - input));
+	} else {
+		pbkdf2(digest->hash, input, (size_t)(at - input), digest->salt, digest->salt_size,
+		       digest->iterations, computed, digest->digest_size);
+		if (!ct_equal(computed, digest->digest, digest->digest_size))
+			status = TRESOR_E_HEADER;
+	}
+	WIPE(input);
+	WIPE(computed);
+	return status;
+}
+
+static uint32_t publish(const struct tresor_pass *asked, const struct tresor_progress *progress,
+			const struct keys *keys, const uint8_t mac_key[32], uint32_t *handle)
+{
+	struct tresor_volume *volume = tresor_volumes_claim();
+	struct tresor_pass_keys *pass;
+
+	if (!volume)
+		return TRESOR_E_BUSY;
+	pass = &volume->key.pass;
+	volume->mode = TRESOR_PASS;
+	xts_expand(&pass->old, keys->bytes, asked->previous.key_size);
+	xts_expand(&pass->fresh, keys->bytes + asked->previous.key_size, asked->final.key_size);
+	pass->old_sector = asked->previous.sector_size;
+	pass->new_sector = asked->final.sector_size;
+	memcpy(pass->mac_key, mac_key, sizeof(pass->mac_key));
+	pass->size = asked->final.dynamic ? UINT64_MAX : asked->final.size;
+	pass->position = progress->position;
+	pass->hot = progress->hot;
+	pass->next = pass->position;
+	*handle = tresor_volumes_publish(volume);
+	return TRESOR_OK;
+}
+
+/* The pass as it is now, by keys that are proved. Sets verification and mac of the request. */
+static uint32_t begin(struct tresor_reencrypt *request, const struct tresor_pass *pass, const struct keys *keys)
+{
+	uint8_t info[LABEL_SIZE + sizeof(*pass)];
+	struct tresor_digest digest = request->verification;
+	uint8_t mac_key[32], mac[32];
+	uint32_t status = verification(pass, keys, &digest, request->start);
+
+	put(put(info, label, LABEL_SIZE), pass, sizeof(*pass));
+	hkdf_key(keys->bytes, keys->size, info, sizeof(info), mac_key, sizeof(mac_key));
+	tresor_pass_mac(mac_key, &request->progress, mac);
+	if (status == TRESOR_OK && !request->start && !request->vouched && !ct_equal(mac, request->mac, sizeof(mac)))
+		status = TRESOR_E_HEADER;
+	if (status == TRESOR_E_HEADER)
+		request->changed |= TRESOR_CHANGED_PASS;
+	if (status == TRESOR_OK)
+		status = publish(pass, &request->progress, keys, mac_key, &request->handle);
+	if (status == TRESOR_OK) {
+		request->verification = digest;
+		memcpy(request->mac, mac, sizeof(mac));
+	}
+	WIPE(mac_key);
+	WIPE(mac);
+	return status;
+}
+
+uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request)
+{
+	struct tresor_pass pass;
+	struct tresor_header headers[2] = {
+		{ .segment = &pass.previous, .digest = &pass.old_digest, .count = request->old_count },
+		{ .segment = &pass.final, .digest = &pass.new_digest, .count = request->new_count },
+	};
+	const uint64_t keyslots[2] = { request->old_keyslots, request->new_keyslots };
+	const uint64_t macs[2] = { request->old_macs, request->new_macs };
+	struct tresor_macs given[2];
+	struct tresor_opening opening = { 0 };
+	struct tresor_header_facts facts;
+	struct tresor_secrets secrets;
+	uint8_t key[TRESOR_KEY_MAX];
+	struct keys keys = { 0 };
+	uint8_t digest[32];
+	struct hash hash;
+	uint32_t status;
+
+	request->seal_status = 0;
+	request->needed_kib = 0;
+	request->changed = 0;
+	status = TRESOR_E_REQUEST;
+	if (tresor_boundary_read(&pass, request->pass, sizeof(pass)))
+		status = check(request, &pass);
+	if (status != TRESOR_OK)
+		return status;
+	if (!tresor_heap_take())
+		return TRESOR_E_BUSY;
+
+	hash_init(&hash, TRESOR_SHA256);
+	hash_update(&hash, label, LABEL_SIZE);
+	for (uint32_t i = 0; i < 2; i++) {
+		headers[i].uuid = pass.uuid;
+		status = tresor_luks_read_keyslots(keyslots[i], headers[i].count, &request->message.context,
+						   &headers[i].keyslots);
+		if (status != TRESOR_OK)
+			goto out;
+		status = TRESOR_E_REQUEST;
+		if (macs[i] != 0 && (!tresor_boundary_read(&given[i], macs[i], sizeof(given[i])) ||
+				     given[i].segment_present != 1))
+			goto out;
+		tresor_request_digest(&headers[i], TRESOR_PURPOSE_REENCRYPT, 0, macs[i] != 0, NULL, NULL, digest);
+		hash_update(&hash, digest, sizeof(digest));
+	}
+	hash_update(&hash, &pass, sizeof(pass));
+	hash_update(&hash, &request->progress, sizeof(request->progress));
+	hash_update(&hash, &request->start, sizeof(request->start));
+	hash_update(&hash, &request->vouched, sizeof(request->vouched));
+	hash_final(&hash, digest);
+	status = tresor_message_open(&request->message, TRESOR_PURPOSE_REENCRYPT, digest, &secrets);
+	for (uint32_t i = 0; status == TRESOR_OK && i < 2; i++) {
+		status = tresor_luks_open(&headers[i], secrets.existing, secrets.existing_size, key, &opening);
+		request->seal_status = opening.seal_status;
+		request->needed_kib = opening.needed_kib;
+		if (status != TRESOR_OK)
+			break;
+		facts.segment_changed = macs[i] == 0 && opening.policy != 0;
+		if (macs[i] != 0)
+			tresor_header_compare(&headers[i], key, &given[i], &facts);
+		if (facts.segment_changed)
+			request->changed |= i == 0 ? TRESOR_CHANGED_OLD : TRESOR_CHANGED_NEW;
+		memcpy(keys.bytes + keys.size, key, headers[i].segment->key_size);
+		keys.size += headers[i].segment->key_size;
+	}
+	if (status != TRESOR_OK)
+		goto out;
+	status = TRESOR_E_HEADER;
+	if (request->changed != 0)
+		goto out;
+	/* Every sector would be what it was, or, in sectors of another size, share its tweaks with it. */
+	status = TRESOR_E_UNSUPPORTED;
+	if (pass.previous.key_size == pass.final.key_size &&
+	    ct_equal(keys.bytes, keys.bytes + pass.previous.key_size, pass.final.key_size))
+		goto out;
+	status = begin(request, &pass, &keys);
+out:
+	WIPE(key);
+	WIPE(keys);
+	WIPE(opening);
+	tresor_heap_give();
+	return status;
+}

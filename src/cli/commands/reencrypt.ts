@@ -1,0 +1,230 @@
+/** `tresor reencrypt`: a new volume key for a volume that is closed. */
+import { Exit, TresorError } from "../../base/errors.ts"
+import { formatSize } from "../../base/size.ts"
+import type { FreshKeyslot } from "../../keyslots/parts.ts"
+import { proveKeyslot } from "../../keyslots/prove.ts"
+import { nameSlots } from "../../keyslots/seal-status.ts"
+import { slotStrengths } from "../../keyslots/strength.ts"
+import {
+  HOT_ZONE,
+  isPending,
+  type NewKey,
+  progressOf,
+  type Reencrypting,
+  runReencryption,
+  startReencryption,
+  withReencryption,
+} from "../../library/reencrypt.ts"
+import { confirm } from "../confirm.ts"
+import {
+  type EnclaveChoice,
+  type ExistingOptions,
+  type FreshWords,
+  freshKeyslot,
+  warn,
+  withExisting,
+} from "../keeper.ts"
+import { err, out } from "../output/output.ts"
+import { rateBar, startClock } from "../progress.ts"
+import { checkRecovery, type RecoveryOptions, withRecoveryKey } from "../recovery-key.ts"
+import { isInteractive, readSecret, wipe } from "../secrets.ts"
+import { atTerminal } from "../trust.ts"
+import { withPassphrase } from "../unlock.ts"
+
+export interface ReencryptOptions extends EnclaveChoice, ExistingOptions, FreshWords, RecoveryOptions {
+  readonly header?: string
+  readonly batchMode?: true
+  readonly resume?: true
+  readonly authenticate?: true
+  readonly resilience?: "checksum" | "journal"
+  readonly hotzoneSize?: bigint
+  readonly sectorSize?: 512 | 1024 | 2048 | 4096
+  /** Bits. */
+  readonly keySize?: 256 | 512
+  readonly carryKeyFile?: readonly string[]
+  readonly recovery: boolean
+  readonly progressFrequency?: number
+  /** MB in a second. */
+  readonly throttle?: number
+}
+
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
+
+interface Carried {
+  readonly secret: Uint8Array
+  readonly slot: number
+}
+
+/** Passphrases beside the one that proves: from files, and asked for at a terminal. The caller wipes them. */
+async function others(volume: Reencrypting, options: ReencryptOptions, proved: number): Promise<Carried[]> {
+  const carried: Carried[] = []
+  const slots = () => [proved, ...carried.map(({ slot }) => slot)]
+  const add = async (secret: Uint8Array, slot: number | null, what: string) => {
+    try {
+      const opened = await proveKeyslot(volume, { secret, slot })
+      if (slots().includes(opened)) wipe(secret)
+      else carried.push({ secret, slot: opened })
+    } catch (error) {
+      wipe(secret)
+      if (error instanceof TresorError && error.code === "ENCLAVE_PASSPHRASE") {
+        throw new TresorError(error.code, error.exitCode, `${what} opens no keyslot of ${volume.path}`)
+      }
+      throw error
+    }
+  }
+  try {
+    for (const keyFile of options.carryKeyFile ?? []) {
+      await add(await readSecret("", { keyFile }), null, `The passphrase in ${keyFile}`)
+    }
+    if (!isInteractive(options) || options.batchMode === true) return carried
+    for (const { slot, kind } of slotStrengths(volume.store.header.metadata)) {
+      if (slots().includes(slot) || kind === "recovery") continue
+      const secret = await readSecret(
+        `Enter passphrase of keyslot ${slot} to keep it (empty: it is destroyed)`,
+        options,
+      )
+      if (secret.length > 0) await add(secret, slot, "That")
+    }
+    return carried
+  } catch (error) {
+    wipe(...carried.map(({ secret }) => secret))
+    throw error
+  }
+}
+
+/** The same kind of keyslot as the passphrase had. */
+async function renewed(
+  volume: Reencrypting,
+  options: ReencryptOptions,
+  { secret, slot }: Carried,
+): Promise<FreshKeyslot> {
+  const kind = slotStrengths(volume.store.header.metadata).find((each) => each.slot === slot)?.kind
+  if (kind === "recovery") return { type: "recovery", secret, slot: null }
+  const words = kind === "portable" ? { ...options, portable: true as const } : options
+  return freshKeyslot(volume.enclave, words, { secret, slot: null })
+}
+
+async function begin(volume: Reencrypting, options: ReencryptOptions, secret: Uint8Array, slot: number): Promise<void> {
+  const { path, store } = volume
+  const before = slotStrengths(store.header.metadata)
+  const carried = await others(volume, options, slot)
+  try {
+    const all = [{ secret, slot }, ...carried]
+    const kept = all.map((each) => each.slot)
+    const hadRecovery = before.some((each) => each.kind === "recovery" && !kept.includes(each.slot))
+    const recovery = options.recovery && hadRecovery
+    if (recovery) checkRecovery(options)
+    const lost = before.filter((each) => !kept.includes(each.slot)).map((each) => each.slot)
+    if (options.batchMode !== true) {
+      const loses = lost.length === 0 ? "" : `\nIts passphrase in ${nameSlots(lost)} opens it no longer afterwards.`
+      const recovers = recovery
+        ? "\nIts recovery key is replaced by a new one, which is shown before anything is written."
+        : ""
+      await confirm(
+        `This makes a new volume key for ${path} and encrypts its data anew; a header backup of before is of no use then.${loses}${recovers}`,
+      )
+    } else if (lost.length > 0) {
+      err.line(
+        `${nameSlots(lost)} of ${path} will not be carried over${recovery ? "; a new recovery key replaces the old one" : ""}.`,
+      )
+    }
+    const [first, ...rest] = await Promise.all([
+      renewed(volume, options, all[0]!),
+      ...carried.map((each) => renewed(volume, options, each)),
+    ])
+    using clock = startClock("Making the new key")
+    const start = (more: readonly FreshKeyslot[], deliver: () => Promise<void>) => {
+      const key: NewKey = {
+        keyslots: [first, ...rest, ...more],
+        resilience: options.resilience ?? "checksum",
+        sectorSize: options.sectorSize ?? null,
+        keySize: options.keySize === undefined ? null : options.keySize === 256 ? 32 : 64,
+      }
+      return startReencryption(volume, { secret, slot }, key, () => {
+        clock.stop()
+        return deliver()
+      })
+    }
+    if (recovery)
+      await withRecoveryKey(options, (key, deliver) => start([{ type: "recovery", secret: key, slot: null }], deliver))
+    else await start([], async () => {})
+  } finally {
+    wipe(...carried.map((each) => each.secret))
+  }
+}
+
+/** Options of a new key mean nothing to one that is being moved to. Throws REENCRYPT_PENDING (exit 1). */
+function checkResumable(path: string, options: ReencryptOptions): void {
+  const given = [options.sectorSize, options.keySize, options.resilience, options.carryKeyFile].some(
+    (each) => each !== undefined,
+  )
+  if (!given) return
+  throw new TresorError(
+    "REENCRYPT_PENDING",
+    Exit.badArguments,
+    `Cannot begin a reencryption of ${path}: one is pending, and its key, resilience and keyslots are chosen; resume it with --resume`,
+  )
+}
+
+async function run(volume: Reencrypting, options: ReencryptOptions, secret: Uint8Array): Promise<void> {
+  const { path } = volume
+  let stopping = false
+  const stop = () => {
+    stopping = true
+  }
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+  for (const signal of signals) process.on(signal, stop)
+  const { total, done: first } = progressOf(volume)
+  try {
+    using bar = rateBar("Reencrypting", { total, first, everySeconds: options.progressFrequency ?? null })
+    const { done, dropped } = await runReencryption(volume, {
+      secret,
+      vouched: options.authenticate === true,
+      hotZone: options.hotzoneSize === undefined ? HOT_ZONE : Number(options.hotzoneSize),
+      throttle: (options.throttle ?? 0) * 1_000_000,
+      stop: () => stopping,
+      progress: (position) => bar.update(position),
+    })
+    bar.stop()
+    if (!done) throw paused(path, progressOf(volume))
+    const gone =
+      dropped.length === 0
+        ? ""
+        : ` ${sentence(nameSlots(dropped))} of the old key ${dropped.length === 1 ? "is" : "are"} destroyed.`
+    out.line(`All data of ${path} are under the new volume key.${gone}`)
+  } finally {
+    for (const signal of signals) process.off(signal, stop)
+  }
+}
+
+function paused(path: string, { done, total }: { readonly done: number; readonly total: number }): TresorError {
+  return new TresorError(
+    "REENCRYPT_PAUSED",
+    Exit.badArguments,
+    `Reencryption of ${path} paused: ${formatSize(done)} of ${formatSize(total)} are under the new key; ` +
+      `\`tresor reencrypt --resume ${path}\` goes on`,
+  )
+}
+
+export async function reencrypt(path: string, options: ReencryptOptions): Promise<void> {
+  const place = { path, header: options.header }
+  await withReencryption(place, options, { ...atTerminal(), warn }, async (volume) => {
+    const pending = isPending(volume.store.header)
+    if (pending) {
+      checkResumable(path, options)
+      await withPassphrase(`Enter passphrase for ${path}`, options, (secret) => run(volume, options, secret))
+    } else if (options.resume === true || options.authenticate === true) {
+      throw new TresorError(
+        "REENCRYPT_NONE",
+        Exit.badArguments,
+        `Cannot resume ${path}: no reencryption is pending; leave --resume out to begin one`,
+      )
+    } else {
+      await withExisting(volume, options, `Enter any existing passphrase for ${path}`, async ({ secret, slot }) => {
+        const proved = slot ?? (await proveKeyslot(volume, { secret, slot: null }))
+        await begin(volume, options, secret, proved)
+        await run(volume, options, secret)
+      })
+    }
+  })
+}

@@ -1,0 +1,235 @@
+/** REENCRYPT, ZONE and CONVERT of the image as it is built, beside node:crypto. */
+import assert from "node:assert/strict"
+import { createCipheriv, createHash, pbkdf2Sync, randomBytes } from "node:crypto"
+import { after, test } from "node:test"
+import type { Digest, Header, Segment } from "../luks2/types.ts"
+import { createEnclave } from "../native/addon.ts"
+import { decryptXts, volumeKeyOf } from "../testing/luks.ts"
+import { passphrase, SLOT, seal, startImage, UUID } from "../testing/real-image.ts"
+import { EnclaveError } from "./error.ts"
+import type { BegunPass, Pass, PassProgress } from "./types.ts"
+
+const client = await startImage(createEnclave, "software")
+after(() => client.close())
+
+async function volume(slot: number, changes: Partial<Segment> = {}): Promise<Header> {
+  const segment: Segment = {
+    cipher: "aes-xts-plain64",
+    sectorSize: 512,
+    keySize: 64,
+    offset: 16n << 20n,
+    size: null,
+    ivTweak: 0n,
+    ...changes,
+  }
+  const parameters = { ...SLOT, slot, keySize: segment.keySize, areaOffset: BigInt(32768 + slot * 258048) }
+  const wanted = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
+  const asked = { purpose: "create", ...wanted, fresh: parameters, policy: "mrsigner" } as const
+  const { digest, keyslot, macs } = await client.create(
+    await seal(client, asked, { fresh: passphrase }),
+    wanted,
+    parameters,
+    "mrsigner",
+  )
+  return { uuid: UUID, segment, digest, keyslots: [{ ...parameters, ...keyslot, tried: true }], macs }
+}
+
+const keyOf = ({ keyslots, digest }: Header): Buffer => volumeKeyOf(keyslots[0]!, digest, passphrase)
+const NOTHING: PassProgress = { position: 0n, hot: 0n, probe: new Uint8Array(32) }
+const AREA = { resilience: "checksum", block: 4096, offset: 1n << 20n, size: 1n << 20n } as const
+
+async function begin(pass: Pass, secret: Uint8Array = passphrase): Promise<BegunPass> {
+  return client.reencrypt(await seal(client, { purpose: "reencrypt", pass }, { existing: secret }), pass)
+}
+
+const refused = (status: string) => (error: unknown) => {
+  assert.ok(error instanceof EnclaveError, String(error))
+  assert.equal(error.status, status)
+  return true
+}
+
+function encryptXts(key: Uint8Array, sectorSize: number, first: bigint, input: Uint8Array): Buffer {
+  const parts: Buffer[] = []
+  for (let at = 0; at < input.length; at += sectorSize) {
+    const iv = Buffer.alloc(16)
+    iv.writeBigUInt64LE(first + BigInt(at / 512))
+    const cipher = createCipheriv(key.length === 64 ? "aes-256-xts" : "aes-128-xts", key, iv)
+    parts.push(cipher.update(input.subarray(at, at + sectorSize)))
+  }
+  return Buffer.concat(parts)
+}
+
+const previous = await volume(0)
+const final = await volume(1, { sectorSize: 4096, keySize: 32 })
+const started: Pass = { previous, final, area: AREA, progress: NOTHING, resumed: null }
+
+test("a pass turns ciphertext of the old key into that of the new, with other sectors and another key size", async () => {
+  const { handle } = await begin(started)
+  const plain = randomBytes(16384)
+  const old = new Uint8Array(encryptXts(keyOf(previous), 512, 8n, plain))
+  const fresh = new Uint8Array(old.length)
+  client.zone(handle, 65536n, NOTHING.probe)
+  await client.convert(handle, [{ input: old, output: fresh, sector: 8n }])
+  assert.deepEqual(decryptXts(keyOf(final), 4096, 8n, fresh), plain)
+  const inPlace = new Uint8Array(encryptXts(keyOf(previous), 512, 64n, plain))
+  await client.convert(handle, [{ input: inPlace, output: inPlace, sector: 64n }])
+  assert.deepEqual(decryptXts(keyOf(final), 4096, 64n, inPlace), plain)
+  client.closeVolume(handle)
+  assert.throws(() => client.zone(handle, 0n, NOTHING.probe), refused("handle"))
+})
+
+test("each range is converted once, ascending, within the hot zone, in whole sectors of both sizes", async () => {
+  const { handle } = await begin(started)
+  const bytes = (size: number) => new Uint8Array(size)
+  const convert = (sector: bigint, size = 4096) =>
+    client.convert(handle, [{ input: bytes(size), output: bytes(size), sector }])
+  await assert.rejects(convert(0n), refused("request"), "before a zone is open")
+  client.zone(handle, 16384n, NOTHING.probe)
+  assert.throws(() => client.zone(handle, 16384n, NOTHING.probe), refused("request"), "a zone in a zone")
+  await assert.rejects(convert(1n), refused("request"), "unaligned")
+  await assert.rejects(convert(0n, 512), refused("request"), "half a sector")
+  await assert.rejects(convert(24n, 8192), refused("request"), "past the zone's end")
+  await assert.rejects(convert((1n << 55n) + 8n), refused("request"), "an offset that wraps")
+  await convert(8n)
+  await assert.rejects(convert(8n), refused("request"), "once more")
+  await assert.rejects(convert(0n), refused("request"), "backwards")
+  await convert(16n)
+  client.zone(handle, 0n, NOTHING.probe)
+  await assert.rejects(convert(24n), refused("request"), "after the zone is closed")
+  assert.throws(() => client.zone(handle, 0n, NOTHING.probe), refused("request"), "closed twice")
+  assert.throws(() => client.zone(handle, 512n, NOTHING.probe), refused("request"), "half a sector")
+  client.zone(handle, 4096n, NOTHING.probe)
+  await assert.rejects(convert(24n), refused("request"), "a zone that is done")
+  await convert(32n)
+  client.closeVolume(handle)
+})
+
+test("no zone reaches past a volume of fixed size", async () => {
+  const fixed = { size: 1n << 20n }
+  const pass = { ...started, previous: await volume(0, fixed), final: await volume(1, fixed) }
+  const { handle } = await begin(pass)
+  assert.throws(() => client.zone(handle, (1n << 20n) + 4096n, NOTHING.probe), refused("request"))
+  client.zone(handle, 1n << 20n, NOTHING.probe)
+  client.zone(handle, 0n, NOTHING.probe)
+  assert.throws(() => client.zone(handle, 4096n, NOTHING.probe), refused("request"))
+  client.closeVolume(handle)
+})
+
+test("the handle of a pass serves neither sectors nor blocks", async () => {
+  const { handle } = await begin(started)
+  const [input, output] = [new Uint8Array(4096), new Uint8Array(4096)]
+  assert.throws(() => client.sectors(handle, true, [{ input, output, sector: 0n }]), refused("request"))
+  const block = { input, output, handle, mode: "xts", decrypt: true, iv: new Uint8Array(16) } as const
+  assert.throws(() => client.blocks([block]), refused("handle"))
+  client.closeVolume(handle)
+})
+
+const be = (value: bigint | number, size: 4 | 8): Buffer => {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64BE(BigInt(value))
+  return bytes.subarray(8 - size)
+}
+
+function verificationOf({ previous, final, area }: Pass, { salt, iterations }: Digest): Buffer {
+  const segment = ({ offset, size, ivTweak, cipher, sectorSize }: Segment) =>
+    Buffer.concat([
+      Buffer.from("crypt"),
+      be(offset, 8),
+      size === null ? Buffer.from("dynamic") : be(size, 8),
+      be(ivTweak, 8),
+      Buffer.from(cipher),
+      be(sectorSize, 4),
+    ])
+  const input = Buffer.concat([
+    Buffer.from("v2"),
+    keyOf(previous),
+    keyOf(final),
+    Buffer.from(`reencryptforward${area.resilience}`),
+    be(area.offset, 8),
+    be(area.size, 8),
+    ...(area.resilience === "checksum" ? [Buffer.from("sha256"), be(area.block, 4)] : []),
+    segment(previous.segment),
+    segment(final.segment),
+  ])
+  return pbkdf2Sync(input, salt, iterations, 32, "sha256")
+}
+
+test("the verification digest is LUKS2's, in both kinds of resilience and with a fixed size", async () => {
+  const fixed = { size: 1n << 20n }
+  const passes: Pass[] = [
+    started,
+    { ...started, area: { ...AREA, resilience: "journal", block: 0 } },
+    { ...started, previous: await volume(0, fixed), final: await volume(1, fixed) },
+  ]
+  for (const pass of passes) {
+    const { handle, verification } = await begin(pass)
+    assert.deepEqual(Buffer.from(verification.digest), verificationOf(pass, verification))
+    client.closeVolume(handle)
+  }
+})
+
+test("a pass is resumed where its MAC says, and nowhere else", async () => {
+  const first = await begin(started)
+  const probe = new Uint8Array(createHash("sha256").update("behind").digest())
+  const hot: PassProgress = { position: 0n, hot: 65536n, probe }
+  const mac = client.zone(first.handle, hot.hot, probe)
+  client.closeVolume(first.handle)
+  const { verification } = first
+  const resumed: Pass = { ...started, progress: hot, resumed: { verification, mac } }
+  const { handle, mac: again } = await begin(resumed)
+  assert.deepEqual(again, mac)
+  await client.convert(handle, [{ input: new Uint8Array(4096), output: new Uint8Array(4096), sector: 0n }])
+  const after = client.zone(handle, 0n, probe)
+  client.closeVolume(handle)
+  const second = await begin({
+    ...resumed,
+    progress: { position: 65536n, hot: 0n, probe },
+    resumed: { verification, mac: after },
+  })
+  client.closeVolume(second.handle)
+
+  const changed = (changes: Partial<Pass>) => assert.rejects(begin({ ...resumed, ...changes }), refused("header"))
+  await changed({ progress: { ...hot, position: 4096n } })
+  await changed({ progress: { ...hot, hot: 4096n } })
+  await changed({ progress: { ...hot, hot: 0n } })
+  await changed({ progress: { ...hot, probe: new Uint8Array(32) } })
+  await changed({ progress: NOTHING })
+  await changed({ area: { ...AREA, size: AREA.size - 4096n } })
+  await changed({ area: { ...AREA, block: 8192 } })
+  await changed({ previous: final, final: previous })
+  await changed({ resumed: { verification, mac: new Uint8Array(32) } })
+  const forged = { ...verification, digest: verification.digest.map((byte) => byte ^ 1) }
+  await changed({ resumed: { verification: forged, mac } })
+})
+
+test("what another program did to a pass is taken on by a request that vouches for it, if LUKS2's digest holds", async () => {
+  const { handle, verification } = await begin(started)
+  client.closeVolume(handle)
+  const progress = { position: 1n << 20n, hot: 0n, probe: new Uint8Array(32) }
+  const pass: Pass = { ...started, progress, resumed: { verification, mac: null } }
+  const vouched = await begin(pass)
+  client.closeVolume(vouched.handle)
+  const again = await begin({ ...pass, resumed: { verification, mac: vouched.mac } })
+  client.closeVolume(again.handle)
+  const forged = { ...verification, salt: verification.salt.map((byte) => byte ^ 1) }
+  await assert.rejects(begin({ ...pass, resumed: { verification: forged, mac: null } }), refused("header"))
+})
+
+test("a pass wants a passphrase of both keys, two keys, unchanged headers, and what its client asked for", async () => {
+  await assert.rejects(begin(started, Buffer.from("wrong")), refused("passphrase"))
+  await assert.rejects(begin({ ...started, final: { ...previous } }), refused("unsupported"))
+  const tampered = { ...final, segment: { ...final.segment, sectorSize: 2048 } } as const
+  await assert.rejects(begin({ ...started, final: tampered }), refused("header"))
+  await assert.rejects(
+    begin({ ...started, previous: { ...previous, segment: { ...previous.segment, sectorSize: 2048 } } }),
+    refused("header"),
+  )
+  const elsewhere = await volume(1, { offset: 8n << 20n })
+  await assert.rejects(begin({ ...started, final: elsewhere }), refused("unsupported"))
+  await assert.rejects(begin({ ...started, area: { ...AREA, block: 512 } }), refused("unsupported"))
+  const sealed = await seal(client, { purpose: "reencrypt", pass: started }, { existing: passphrase })
+  const other: Pass = { ...started, area: { ...AREA, offset: 2n << 20n } }
+  await assert.rejects(client.reencrypt(sealed, other), refused("message"))
+  const unlocks = await seal(client, { purpose: "unlock", header: previous, slot: null }, { existing: passphrase })
+  await assert.rejects(client.reencrypt(unlocks, started), refused("message"))
+})

@@ -1,0 +1,142 @@
+/** A new volume key for a volume that is not open: what is checked and held before its first byte is written. */
+import { statSync } from "node:fs"
+import { statfs } from "node:fs/promises"
+import { setTimeout as delay } from "node:timers/promises"
+import { Exit, TresorError } from "../base/errors.ts"
+import { IoError } from "../base/io-error.ts"
+import { formatSize } from "../base/size.ts"
+import { checkNotOpen } from "../control/in-use.ts"
+import type { VolumeKeeper } from "../keyslots/parts.ts"
+import type { LuksHeader } from "../luks2/metadata.ts"
+import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
+import { isNbdUri } from "../nbd/uri.ts"
+import { resumePass } from "../reencrypt/resume.ts"
+import { type Ended, type PassPlace, volumeSize } from "../reencrypt/run.ts"
+import { type NewKey, startPass } from "../reencrypt/start.ts"
+import { FileStore } from "../store/file-store.ts"
+import { lockReencryption } from "../store/header-lock.ts"
+import { openError } from "../store/open-error.ts"
+import { type Audience, type EnclaveChoice, type HeaderPlace, withKeeper } from "./keeper.ts"
+
+export type { NewKey }
+
+/** Bytes of a zone when nothing else is asked for; twice that is the memory it takes. */
+export const HOT_ZONE = 64 << 20
+
+function unfit(path: string, fact: string): TresorError {
+  return new TresorError("REENCRYPT_UNFIT", Exit.wrongDevice, `Cannot reencrypt ${path}: ${fact}`)
+}
+
+async function openData(path: string): Promise<FileStore> {
+  if (isNbdUri(path)) throw unfit(path, "it is an NBD export; reencrypt it where its file or device is")
+  try {
+    return await FileStore.open(path, { claim: "all" })
+  } catch (error) {
+    if (error instanceof TresorError) throw error
+    throw openError(path, false, error as NodeJS.ErrnoException, { readonlyHelps: false })
+  }
+}
+
+/** A file with holes is filled as it is encrypted anew: what has no place to go must not begin. Throws REENCRYPT_UNFIT. */
+async function checkSpace(path: string): Promise<void> {
+  const stat = statSync(path)
+  if (!stat.isFile()) return
+  const missing = stat.size - stat.blocks * 512
+  if (missing <= 0) return
+  const { bavail, bsize } = await statfs(path)
+  if (missing <= bavail * bsize) return
+  throw unfit(
+    path,
+    `the file has holes, which reencryption fills: ${formatSize(missing)} more, and its filesystem has ${formatSize(bavail * bsize)}; make room first`,
+  )
+}
+
+export interface Reencrypting extends VolumeKeeper {
+  readonly place: PassPlace
+}
+
+/**
+ * The volume at `place`, which nobody else has meanwhile. Throws VOLUME_IN_USE, STORE_BUSY, REENCRYPT_BUSY (exit 5),
+ * STORE_DENIED, REENCRYPT_UNFIT, and as withKeeper.
+ */
+export async function withReencryption<T>(
+  place: HeaderPlace,
+  choice: EnclaveChoice,
+  audience: Audience,
+  work: (volume: Reencrypting) => Promise<T>,
+): Promise<T> {
+  const { path } = place
+  checkNotOpen(path, "reencrypt")
+  const data = await openData(path)
+  try {
+    await checkSpace(path)
+    return await withKeeper(place, choice, audience, async (keeper) => {
+      const unlock = await lockReencryption(keeper.store.header.uuid, path)
+      try {
+        return await work({ ...keeper, place: { store: keeper.store, data, path } })
+      } finally {
+        await unlock()
+      }
+    })
+  } finally {
+    await data.close()
+  }
+}
+
+/** Whether a reencryption is pending in a header. */
+export const isPending = ({ metadata }: LuksHeader): boolean => reencryptionOf(metadata) !== null
+
+/** Begins with a new key; nothing is converted yet. `secret` stays the caller's. */
+export function startReencryption(
+  volume: Reencrypting,
+  proof: { readonly secret: Uint8Array; readonly slot: number },
+  key: NewKey,
+  beforeWriting: () => Promise<void>,
+): Promise<void> {
+  return startPass(volume, volume.place, proof, key, beforeWriting)
+}
+
+export interface RunWords {
+  readonly secret: Uint8Array
+  readonly vouched: boolean
+  readonly hotZone: number
+  /** Bytes in a second at most; 0: as fast as it goes. */
+  readonly throttle: number
+  readonly stop: () => boolean
+  /** Bytes that are under the new key, of all there are. */
+  readonly progress: (done: number, total: number) => void
+}
+
+/** How far the pass that `volume` is in has come: bytes under the new key, of all. */
+export function progressOf({ store, place }: Reencrypting): { readonly done: number; readonly total: number } {
+  const { metadata } = store.header
+  const pending = reencryptionOf(metadata)
+  const where = pending === null ? "none" : positionOf(metadata, pending)
+  const total = pending === null ? 0 : Math.max(0, volumeSize(place.data, pending))
+  return { done: typeof where === "string" ? 0 : where.done ? total : Number(where.position), total }
+}
+
+/** Goes on to the end, or until it is to stop. Throws REENCRYPT_STOPPED (exit 4) for I/O errors: it can go on later. */
+export async function runReencryption(volume: Reencrypting, options: RunWords): Promise<Ended> {
+  const { throttle, progress: tell } = options
+  const { done: first, total } = progressOf(volume)
+  const began = performance.now()
+  const progress = async (position: number) => {
+    tell(position, total)
+    if (throttle === 0) return
+    const due = ((position - first) / throttle) * 1000 - (performance.now() - began)
+    if (due > 0) await delay(due)
+  }
+  try {
+    return await resumePass(volume, volume.place, { ...options, progress })
+  } catch (error) {
+    if (!(error instanceof IoError)) throw error
+    throw new TresorError(
+      "REENCRYPT_STOPPED",
+      Exit.wrongDevice,
+      `The reencryption of ${volume.path} stopped: ${error.message}; nothing is lost, and when the device works again ` +
+        "`tresor reencrypt --resume` goes on",
+      { cause: error },
+    )
+  }
+}

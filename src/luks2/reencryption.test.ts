@@ -1,0 +1,193 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import fc from "fast-check"
+import { runs } from "../testing/runs.ts"
+import { emitMetadata } from "./emit.ts"
+import type { LuksDigest, LuksHeader, LuksKeyslot, LuksSegment, Metadata } from "./metadata.ts"
+import { parseMetadata } from "./parse.ts"
+import {
+  begun,
+  ended,
+  foreignKind,
+  placed,
+  positionOf,
+  reencryptionOf,
+  reencryptionWords,
+  roomForPass,
+  sideOf,
+  withState,
+} from "./reencryption.ts"
+
+const HEADER_SIZE = 16384
+const OFFSET = 4n << 20n
+
+const keyslot = (number: number, keySize: number): LuksKeyslot => ({
+  type: "luks2",
+  keySize,
+  af: { type: "luks1", stripes: 4000, hash: "sha256" },
+  area: {
+    type: "raw",
+    offset: BigInt(2 * HEADER_SIZE + number * 258048),
+    size: 258048n,
+    encryption: "aes-xts-plain64",
+    keySize: 64,
+  },
+  kdf: { type: "pbkdf2", hash: "sha256", iterations: 1000, salt: new Uint8Array(32) },
+  priority: null,
+})
+const digest = (keyslots: readonly number[], segments: readonly number[]): LuksDigest => ({
+  type: "pbkdf2",
+  keyslots,
+  segments,
+  hash: "sha256",
+  iterations: 1000,
+  salt: new Uint8Array(32),
+  digest: new Uint8Array(32),
+})
+
+/** One segment and a keyslot of each key, as before it begins. */
+function volume(size: bigint | null): Metadata {
+  const segment: LuksSegment = {
+    type: "crypt",
+    offset: OFFSET,
+    size,
+    ivTweak: 0n,
+    encryption: "aes-xts-plain64",
+    sectorSize: 512,
+    integrity: false,
+    flags: [],
+  }
+  return {
+    keyslots: new Map([
+      [0, keyslot(0, 64)],
+      [1, keyslot(1, 32)],
+    ]),
+    segments: new Map([[0, segment]]),
+    digests: new Map([
+      [0, digest([0], [0])],
+      [1, digest([1], [])],
+    ]),
+    tokens: new Map(),
+    config: { jsonSize: BigInt(HEADER_SIZE - 4096), keyslotsSize: 2080768n, flags: [], requirements: [] },
+  }
+}
+
+const headerOf = (metadata: Metadata): LuksHeader => ({
+  uuid: "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11",
+  label: "",
+  subsystem: "",
+  sequenceId: 1n,
+  headerSize: HEADER_SIZE,
+  metadata,
+})
+
+const reread = (metadata: Metadata): Metadata => parseMetadata(emitMetadata(metadata), HEADER_SIZE)
+
+function entered(fixed: boolean, total: bigint, type: "checksum" | "journal"): Metadata {
+  const metadata = volume(fixed ? total : null)
+  const { slot, offset, size } = roomForPass(headerOf(metadata))!
+  const final = { ...metadata.segments.get(0)!, sectorSize: 4096 }
+  const area = { type, offset, size, block: 4096 }
+  return begun(metadata, { slot, area, final, newDigest: 1, verification: digest([], []) }, total)
+}
+
+const UNIT = 4096n
+const places = fc
+  .record({
+    zones: fc.bigInt(1n, 1000n),
+    position: fc.bigInt(0n, 1000n),
+    hot: fc.bigInt(0n, 1000n),
+    fixed: fc.boolean(),
+  })
+  .filter(({ zones, position, hot }) => position < zones && position + hot <= zones)
+
+test("each position is a valid header, and is read back from it", () => {
+  fc.assert(
+    fc.property(places, fc.constantFrom("checksum" as const, "journal" as const), ({ zones, fixed, ...at }, type) => {
+      const total = zones * UNIT
+      const begins = reread(entered(fixed, total, type))
+      const found = reencryptionOf(begins)!
+      assert.equal(foreignKind(found), null)
+      assert.deepEqual(positionOf(begins, found), { position: 0n, hot: 0n, done: false })
+      const where = { position: at.position * UNIT, hot: at.hot * UNIT }
+      const state = { mac: new Uint8Array(32).fill(1), probe: new Uint8Array(32).fill(2), size: total }
+      const metadata = reread(withState(placed(begins, found, where, total), state))
+      const again = reencryptionOf(metadata)!
+      assert.deepEqual(positionOf(metadata, again), { ...where, done: false })
+      assert.deepEqual({ ...again, state: null }, { ...found, state: null })
+      assert.deepEqual(again.state, state)
+      // And what ends it is one segment of the new key.
+      const keyslots = new Map([...metadata.keyslots].filter(([slot]) => slot !== 0))
+      const digests = new Map([...metadata.digests].map(([n, each]) => [n, n === 0 ? { ...each, keyslots: [] } : each]))
+      const after = reread(ended({ ...metadata, keyslots, digests }, again))
+      assert.deepEqual([...after.segments.values()], [found.final])
+      assert.deepEqual([[...after.digests.keys()], [...after.keyslots.keys()], after.tokens.size], [[1], [1], 0])
+      assert.ok(!emitMetadata(after).includes("requirements"))
+    }),
+    { numRuns: runs(1000, 200) },
+  )
+})
+
+test("everything under the new key is told by the digest of segment 0, whether or not cryptsetup had ended", () => {
+  const metadata = entered(false, 64n * UNIT, "checksum")
+  const found = reencryptionOf(metadata)!
+  const all = placed(metadata, found, { position: 64n * UNIT, hot: 0n }, 64n * UNIT)
+  const dynamic = new Map([...all.segments].map(([n, each]) => [n, n === 0 ? { ...each, size: null } : each]))
+  const done = reread({ ...all, segments: dynamic })
+  assert.deepEqual(positionOf(done, reencryptionOf(done)!), { position: 0n, hot: 0n, done: true })
+  assert.match(reencryptionWords(done, found, null), /all data under the new key/)
+})
+
+test("segments that are not what their digests say are refused", () => {
+  const total = 64n * UNIT
+  const begins = entered(false, total, "checksum")
+  const found = reencryptionOf(begins)!
+  const middle = placed(begins, found, { position: 8n * UNIT, hot: 4n * UNIT }, total)
+  const changed = (number: number, changes: Partial<LuksSegment>) =>
+    positionOf(
+      {
+        ...middle,
+        segments: new Map([...middle.segments].map(([n, each]) => [n, n === number ? { ...each, ...changes } : each])),
+      },
+      found,
+    )
+  const belongs = (old: readonly number[], fresh: readonly number[]) => {
+    const digests = new Map(middle.digests)
+    digests.set(0, { ...digests.get(0)!, segments: old })
+    digests.set(1, { ...digests.get(1)!, segments: fresh })
+    return positionOf({ ...middle, digests }, found)
+  }
+  assert.match(String(changed(1, { flags: [] })), /marked wrongly/)
+  assert.match(String(changed(2, { ivTweak: 0n })), /not at its place/)
+  assert.match(String(changed(2, { offset: OFFSET + 13n * UNIT })), /not at its place/)
+  assert.match(String(changed(0, { sectorSize: 512 })), /of neither kind/)
+  assert.match(String(belongs([1, 2, 3], [1, 4])), /no digest names segment 0/)
+  assert.match(String(belongs([0, 1, 3], [1, 2, 4])), /of neither kind/)
+})
+
+test("a side is the header before or after, in which the other key's keyslots keep their place", () => {
+  const metadata = entered(false, 64n * UNIT, "journal")
+  const found = reencryptionOf(metadata)!
+  const [old, fresh] = (["old", "new"] as const).map((side) => sideOf(headerOf(metadata), found, side).metadata)
+  assert.deepEqual([old!.segments.get(0), fresh!.segments.get(0)], [found.previous, found.final])
+  assert.deepEqual(
+    [...old!.keyslots.values()].map(({ type }) => type),
+    ["luks2", "taken", "taken"],
+  )
+  assert.deepEqual(
+    [...fresh!.keyslots.values()].map(({ type }) => type),
+    ["taken", "luks2", "taken"],
+  )
+  assert.deepEqual([old!.digests.size, old!.config.requirements], [1, []])
+})
+
+test("kinds that only cryptsetup finishes are named", () => {
+  const found = reencryptionOf(entered(false, 64n * UNIT, "checksum"))!
+  const kind = (changes: object) => foreignKind({ ...found, ...changes })
+  assert.match(kind({ requirement: "online-reencrypt" })!, /requires online-reencrypt/)
+  assert.match(kind({ mode: "decrypt" })!, /mode is "decrypt"/)
+  assert.match(kind({ direction: "backward" })!, /direction is backward/)
+  assert.match(kind({ area: { ...found.area, type: "none" } })!, /resilience is none/)
+  assert.match(kind({ area: { ...found.area, hash: "sha1" } })!, /checksums are of sha1/)
+  assert.match(kind({ final: { ...found.final, offset: 8n << 20n } })!, /moves the data/)
+})

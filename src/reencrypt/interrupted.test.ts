@@ -1,0 +1,371 @@
+/** Power failures in the middle of a reencryption: every sector is whole under one key, and it goes on to its end. */
+import assert from "node:assert/strict"
+import { randomBytes } from "node:crypto"
+import { test } from "node:test"
+import fc from "fast-check"
+import { TresorError } from "../base/errors.ts"
+import { IoError } from "../base/io-error.ts"
+import { HeaderStore } from "../header/header-store.ts"
+import { luksKeyslot } from "../keyslots/draft.ts"
+import { volumeSlots } from "../keyslots/metadata-edit.ts"
+import { type FreshKeyslot, freshParameters, type VolumeKeeper } from "../keyslots/parts.ts"
+import { proveKeyslot } from "../keyslots/prove.ts"
+import { runReencryption } from "../library/reencrypt.ts"
+import { areaSize } from "../luks2/areas.ts"
+import type { LuksHeader } from "../luks2/metadata.ts"
+import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
+import type { Kdf, Segment } from "../luks2/types.ts"
+import { Crash, CrashingStore } from "../testing/crashing-store.ts"
+import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
+import { runs } from "../testing/runs.ts"
+import { resumePass } from "./resume.ts"
+import { type NewKey, startPass } from "./start.ts"
+
+const UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
+const HEADER_SIZE = 16384
+const DATA_OFFSET = 1 << 20
+const VOLUME = 48 << 10
+const ZONE = 8 << 10
+const KDF: Kdf = { type: "pbkdf2", hash: "sha256", iterations: 1000 }
+const SECRET = new TextEncoder().encode("a passphrase")
+const OTHER = new TextEncoder().encode("another one")
+
+const portable = (secret: Uint8Array): FreshKeyslot => ({ type: "portable", secret, slot: null, kdf: KDF })
+const sealed = (secret: Uint8Array): FreshKeyslot => ({
+  type: "tresor",
+  secret,
+  slot: null,
+  kdf: KDF,
+  policy: "mrsigner",
+})
+
+const enclave = new FakeEnclave()
+const plain = new Uint8Array(randomBytes(VOLUME))
+
+function keeperOf(store: HeaderStore): VolumeKeeper {
+  return { enclave, seal: enclave.seal, store, path: "disk.img" }
+}
+
+/** A small volume with one keyslot, as cryptsetup would have made it. */
+async function image(sectorSize: 512 | 1024 = 512): Promise<Uint8Array> {
+  const segment: Segment = {
+    cipher: "aes-xts-plain64",
+    sectorSize,
+    keySize: 32,
+    offset: BigInt(DATA_OFFSET),
+    size: null,
+    ivTweak: 0n,
+  }
+  const first = portable(SECRET)
+  const area = { offset: BigInt(2 * HEADER_SIZE), size: areaSize(32) }
+  const fresh = freshParameters(first, 0, 32, area)
+  const wanted = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
+  const asked = { purpose: "create", ...wanted, fresh, policy: "mrsigner" } as const
+  const made = await enclave.create(await enclave.seal(asked, { fresh: SECRET }), wanted, fresh, "mrsigner")
+  const { offset, size, ivTweak, cipher } = segment
+  const header: LuksHeader = {
+    uuid: UUID,
+    label: "",
+    subsystem: "",
+    sequenceId: 1n,
+    headerSize: HEADER_SIZE,
+    metadata: {
+      keyslots: new Map([[0, luksKeyslot(fresh, made.keyslot)]]),
+      segments: new Map([
+        [0, { type: "crypt", offset, size, ivTweak, encryption: cipher, sectorSize, integrity: false, flags: [] }],
+      ]),
+      digests: new Map([[0, { type: "pbkdf2", ...made.digest, keyslots: [0], segments: [0] }]]),
+      tokens: new Map(),
+      config: {
+        jsonSize: BigInt(HEADER_SIZE - 4096),
+        keyslotsSize: BigInt(DATA_OFFSET - 2 * HEADER_SIZE),
+        flags: [],
+        requirements: [],
+      },
+    },
+  }
+  const store = new CrashingStore(DATA_OFFSET + VOLUME)
+  const written = await HeaderStore.format(store, header, [{ offset: area.offset, bytes: made.keyslot.area }])
+  const key = await keyOf(written, SECRET)
+  await store.write(DATA_OFFSET, fakeCipher(key, 0, plain))
+  return store.bytes
+}
+
+/** The volume key that a passphrase opens. */
+async function keyOf(store: HeaderStore, secret: Uint8Array): Promise<Uint8Array> {
+  const { Draft } = await import("../keyslots/draft.ts")
+  const draft = await Draft.read(store, await store.reload(), "disk.img")
+  const header = draft.enclaveHeader(() => true)
+  const { handle } = await enclave.unlock(
+    await enclave.seal({ purpose: "unlock", header, slot: null }, { existing: secret }),
+    header,
+  )
+  const key = enclave.keyOf(handle)
+  enclave.closeVolume(handle)
+  return key
+}
+
+const NEVER = { stop: () => false, progress: async () => {}, hotZone: ZONE }
+
+async function reencrypt(device: CrashingStore, key: NewKey): Promise<void> {
+  const store = await HeaderStore.open(device)
+  const place = { store, data: device, path: "disk.img" }
+  if (reencryptionOf(store.header.metadata) === null) {
+    await startPass(keeperOf(store), place, { secret: SECRET, slot: null }, key)
+  }
+  const { done } = await resumePass(keeperOf(store), place, { ...NEVER, secret: SECRET, vouched: false })
+  assert.ok(done)
+}
+
+async function checkWhole(device: CrashingStore, oldKey: Uint8Array): Promise<void> {
+  const store = await HeaderStore.open(device)
+  const key = await keyOf(store, SECRET)
+  assert.notDeepEqual(key, oldKey)
+  const cipher = device.bytes.slice(DATA_OFFSET)
+  assert.ok(Buffer.compare(fakeCipher(key, 0, cipher), plain) === 0, "the plaintext is another")
+  const { metadata } = store.header
+  assert.equal(reencryptionOf(metadata), null)
+  assert.deepEqual([metadata.segments.size, metadata.digests.size, metadata.config.requirements], [1, 1, []])
+}
+
+const KEYS: Readonly<Record<string, NewKey>> = {
+  checksum: { keyslots: [sealed(SECRET), portable(OTHER)], resilience: "checksum", sectorSize: null, keySize: null },
+  journal: { keyslots: [portable(SECRET)], resilience: "journal", sectorSize: null, keySize: null },
+}
+
+/** Runs until it ends or the power fails; whether it ended. */
+async function until(device: CrashingStore, key: NewKey): Promise<boolean> {
+  try {
+    await reencrypt(device, key)
+    return true
+  } catch (error) {
+    if (error instanceof Crash) return false
+    throw error
+  }
+}
+
+for (const [name, key] of Object.entries(KEYS)) {
+  test(`${name}: cut off anywhere, even while it recovers, it loses nothing and goes on`, async () => {
+    const bytes = await image()
+    const whole = new CrashingStore(bytes.slice())
+    const oldKey = await keyOf(await HeaderStore.open(whole), SECRET)
+    await reencrypt(whole, key)
+    await checkWhole(whole, oldKey)
+    const { steps } = whole
+    assert.ok(steps > 60, `${steps} steps`)
+    const cut = fc.record({ step: fc.nat(steps - 1), seed: fc.nat(), keeps: fc.constantFrom(0, 0.1, 0.5, 0.9, 1) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(cut, { minLength: 1, maxLength: 3 }), async (cuts) => {
+        let device = new CrashingStore(bytes.slice())
+        for (const { step, seed, keeps } of cuts) {
+          device.crashAt(step)
+          if (await until(device, key)) break
+          let state = seed
+          device = device.afterCrash(() => {
+            state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
+            return state / 0x7fffffff < keeps
+          })
+          // The passphrase opens what there is: the old volume, the one under way by both keys, or the new.
+          const store = await HeaderStore.open(device)
+          const found = reencryptionOf(store.header.metadata)
+          if (found === null) await proveKeyslot(keeperOf(store), { secret: SECRET, slot: null })
+          else assert.notEqual(typeof positionOf(store.header.metadata, found), "string")
+        }
+        if (
+          reencryptionOf((await HeaderStore.open(device)).header.metadata) !== null ||
+          (await isOld(device, oldKey))
+        ) {
+          await reencrypt(device, key)
+        }
+        await checkWhole(device, oldKey)
+      }),
+      { numRuns: runs(500, 20) },
+    )
+    assert.equal(enclave.open, 0)
+  })
+}
+
+async function isOld(device: CrashingStore, oldKey: Uint8Array): Promise<boolean> {
+  return Buffer.compare(await keyOf(await HeaderStore.open(device), SECRET), oldKey) === 0
+}
+
+/** Between two zones, with `zones` of them done. */
+async function paused(zones: number, key = KEYS["checksum"]!): Promise<CrashingStore> {
+  const device = new CrashingStore(await image())
+  const store = await HeaderStore.open(device)
+  const place = { store, data: device, path: "disk.img" }
+  await startPass(keeperOf(store), place, { secret: SECRET, slot: null }, key)
+  let done = 0
+  const options = { ...NEVER, secret: SECRET, vouched: false, stop: () => done === zones }
+  const progress = async () => {
+    done++
+  }
+  const ended = await resumePass(keeperOf(store), place, { ...options, progress })
+  assert.equal(ended.done, false)
+  return device
+}
+
+async function resumed(
+  device: CrashingStore,
+  options: { readonly vouched?: boolean; readonly secret?: Uint8Array } = {},
+) {
+  const store = await HeaderStore.open(device)
+  const place = { store, data: device, path: "disk.img" }
+  return resumePass(keeperOf(store), place, { ...NEVER, secret: SECRET, vouched: false, ...options })
+}
+
+const code = (expected: string) => (error: unknown) => {
+  assert.ok(error instanceof TresorError, String(error))
+  assert.equal(error.code, expected)
+  return true
+}
+
+test("a paused reencryption is a valid header, and is resumed with any passphrase that was carried over", async () => {
+  const device = await paused(2)
+  const store = await HeaderStore.open(device)
+  const { metadata } = store.header
+  const found = reencryptionOf(metadata)!
+  assert.deepEqual(positionOf(metadata, found), { position: BigInt(2 * ZONE), hot: 0n, done: false })
+  assert.deepEqual(metadata.config.requirements, ["online-reencrypt-v2"])
+  await assert.rejects(resumed(device, { secret: OTHER }), code("ENCLAVE_PASSPHRASE"))
+  const { done, dropped } = await resumed(device)
+  assert.deepEqual([done, dropped], [true, [0]])
+  const after = await HeaderStore.open(device)
+  assert.deepEqual(volumeSlots(after.header.metadata), [1, 2])
+  await proveKeyslot(keeperOf(after), { secret: OTHER, slot: 2 })
+  await assert.rejects(resumed(device), code("REENCRYPT_NONE"))
+})
+
+test("an older header over newer data is refused, and nothing is written", async () => {
+  const early = await paused(1)
+  const head = early.bytes.slice(0, DATA_OFFSET)
+  let done = 0
+  const store = await HeaderStore.open(early)
+  const place = { store, data: early, path: "disk.img" }
+  const progress = async () => {
+    done++
+  }
+  await resumePass(keeperOf(store), place, {
+    ...NEVER,
+    secret: SECRET,
+    vouched: false,
+    stop: () => done === 2,
+    progress,
+  })
+  early.bytes.set(head)
+  const before = early.bytes.slice()
+  await assert.rejects(resumed(early), code("REENCRYPT_ROLLED_BACK"))
+  assert.ok(Buffer.compare(early.bytes, before) === 0)
+})
+
+test("a header whose boundary was moved is refused, and so is one without its state's MAC", async () => {
+  for (const moved of [ZONE, -ZONE]) {
+    const device = await paused(2)
+    const store = await HeaderStore.open(device)
+    await store.update(
+      async (header) => {
+        const { placed, withState } = await import("../luks2/reencryption.ts")
+        const found = reencryptionOf(header.metadata)!
+        const position = BigInt(2 * ZONE + moved)
+        const metadata = placed(header.metadata, found, { position, hot: 0n }, BigInt(VOLUME))
+        const sector = device.bytes.slice(DATA_OFFSET + Number(position), DATA_OFFSET + Number(position) + 512)
+        const { createHash } = await import("node:crypto")
+        const probe = new Uint8Array(createHash("sha256").update(sector).digest())
+        return { header: { ...header, metadata: withState(metadata, { ...found.state!, probe }) } }
+      },
+      { reencrypts: true },
+    )
+    await assert.rejects(resumed(device), code("ENCLAVE_HEADER"))
+  }
+  const device = await paused(2)
+  const store = await HeaderStore.open(device)
+  await store.update(
+    async (header) => {
+      const tokens = [...header.metadata.tokens].filter(([, { type }]) => type !== "tresor-reencrypt")
+      return { header: { ...header, metadata: { ...header.metadata, tokens: new Map(tokens) } } }
+    },
+    { reencrypts: true },
+  )
+  await assert.rejects(resumed(device), code("REENCRYPT_UNAUTHENTICATED"))
+  assert.equal((await resumed(device, { vouched: true })).done, true)
+})
+
+test("a device of another size is refused before anything is written", async () => {
+  const device = await paused(2)
+  const longer = new CrashingStore(new Uint8Array(device.size + 4096))
+  longer.bytes.set(device.bytes)
+  await assert.rejects(resumed(longer), code("REENCRYPT_UNFIT"))
+  const shorter = new CrashingStore(device.bytes.slice(0, DATA_OFFSET + ZONE))
+  await assert.rejects(resumed(shorter), code("REENCRYPT_UNFIT"))
+  assert.deepEqual([longer.steps, shorter.steps], [0, 0])
+})
+
+/** Fails the read, write or flush of that number, counted from when it is told. */
+class FaultyStore extends CrashingStore {
+  #left = Number.POSITIVE_INFINITY
+  #kind = ""
+
+  fail(kind: "read" | "write" | "flush", number: number): void {
+    this.#kind = kind
+    this.#left = number
+  }
+
+  #count(kind: string): void {
+    if (kind === this.#kind && this.#left-- === 0) throw new IoError("EIO", `a ${kind} failed`)
+  }
+
+  override async read(offset: number, into: Uint8Array): Promise<void> {
+    this.#count("read")
+    await super.read(offset, into)
+  }
+
+  override async write(offset: number, from: Uint8Array): Promise<void> {
+    this.#count("write")
+    await super.write(offset, from)
+  }
+
+  override async flush(): Promise<void> {
+    this.#count("flush")
+    await super.flush()
+  }
+}
+
+for (const [kind, numbers] of Object.entries({
+  read: [8, 20, 60],
+  write: [0, 1, 3, 4, 9, 20],
+  flush: [0, 2, 3, 8, 20],
+})) {
+  test(`a ${kind} that fails stops it with one line, and later it goes on`, async () => {
+    const key = KEYS["checksum"]!
+    const fresh = await paused(0)
+    const bytes = fresh.bytes.slice()
+    const oldKey = new Uint8Array(32)
+    for (const number of numbers) {
+      const device = new FaultyStore(bytes.slice())
+      const store = await HeaderStore.open(device)
+      const volume = { ...keeperOf(store), place: { store, data: device, path: "disk.img" } }
+      const words = {
+        secret: SECRET,
+        vouched: false,
+        hotZone: ZONE,
+        throttle: 0,
+        stop: () => false,
+        progress: () => {},
+      }
+      device.fail(kind as "read" | "write" | "flush", number)
+      await assert.rejects(runReencryption(volume, words), (error) => {
+        assert.ok(error instanceof TresorError, String(error))
+        assert.equal(error.code, "REENCRYPT_STOPPED")
+        assert.match(
+          error.message,
+          new RegExp(`^The reencryption of disk.img stopped: a ${kind} failed; nothing is lost`),
+        )
+        return true
+      })
+      const again = new CrashingStore(device.bytes.slice())
+      await reencrypt(again, key)
+      await checkWhole(again, oldKey)
+      assert.equal(enclave.open, 0)
+    }
+  })
+}

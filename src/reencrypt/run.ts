@@ -1,0 +1,186 @@
+/** A pass that is proved, from where its header says to the end. */
+import { Exit, TresorError } from "../base/errors.ts"
+import type { Enclave, VolumeHandle } from "../enclave/types.ts"
+import type { HeaderStore } from "../header/header-store.ts"
+import { dropKeyslot } from "../keyslots/metadata-edit.ts"
+import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
+import { ended, placed, positionOf, type Reencryption, reencryptionOf, withState } from "../luks2/reencryption.ts"
+import type { Store } from "../store/store.ts"
+import { convertZones, type PassHeader, type Running, recoverZone, type Zones, zoneSize } from "./zones.ts"
+
+export interface PassPlace {
+  readonly store: HeaderStore
+  readonly data: Store
+  /** What people call it. */
+  readonly path: string
+}
+
+export interface RunOptions extends Running {
+  /** Most bytes of a zone; twice that is the memory that is taken. */
+  readonly hotZone: number
+}
+
+export interface Pass extends PassPlace {
+  readonly enclave: Enclave
+  readonly handle: VolumeHandle
+  readonly reencryption: Reencryption
+  /** Of the header that was proved: another one is another program's. */
+  readonly sequenceId: bigint
+  readonly total: number
+}
+
+/** Bytes of the volume on `data`, in whole sectors. */
+export function volumeSize(data: Store, { previous }: Pick<Reencryption, "previous">): number {
+  const room = data.size - Number(previous.offset)
+  const size = previous.size === null ? room - (room % previous.sectorSize) : Number(previous.size)
+  return size <= room ? size : -1
+}
+
+export function changed(path: string): TresorError {
+  return new TresorError(
+    "REENCRYPT_CHANGED",
+    Exit.busy,
+    `Cannot go on with the reencryption of ${path}: another program changed its header meanwhile; ` +
+      "`tresor reencrypt --resume` looks at it again",
+  )
+}
+
+/** Writes each state where the header is still the one this pass wrote last. */
+class Header implements PassHeader {
+  readonly #pass: Pass
+  #sequenceId: bigint
+
+  constructor(pass: Pass) {
+    this.#pass = pass
+    this.#sequenceId = pass.sequenceId
+  }
+
+  readArea(length: number, at: number): Promise<Uint8Array> {
+    const { store, reencryption } = this.#pass
+    return store.read(Number(reencryption.area.offset) + at, length)
+  }
+
+  async write(
+    where: { readonly position: number; readonly hot: number },
+    state: { readonly mac: Uint8Array; readonly probe: Uint8Array },
+    area: Uint8Array | null,
+  ): Promise<void> {
+    const { reencryption, total } = this.#pass
+    const position = { position: BigInt(where.position), hot: BigInt(where.hot) }
+    await this.update(
+      (metadata) =>
+        withState(placed(metadata, reencryption, position, BigInt(total)), { ...state, size: BigInt(total) }),
+      area === null ? [] : [{ offset: reencryption.area.offset, bytes: area }],
+    )
+  }
+
+  async update(
+    change: (metadata: Metadata) => Metadata,
+    writeAreas: readonly { readonly offset: bigint; readonly bytes: Uint8Array }[],
+    wipeAreas: readonly { readonly offset: bigint; readonly size: bigint }[] = [],
+  ): Promise<void> {
+    const { store, path } = this.#pass
+    const made = async (header: LuksHeader) => {
+      if (header.sequenceId !== this.#sequenceId) throw changed(path)
+      return { header: { ...header, metadata: change(header.metadata) }, writeAreas, wipeAreas }
+    }
+    this.#sequenceId = (await store.update(made, { reencrypts: true })).sequenceId
+  }
+}
+
+/** What is converted, by the enclave. */
+export function zonesOf(pass: Pass, header: PassHeader, hotZone: number): Zones {
+  const { enclave, handle, data, total, reencryption } = pass
+  const { area, previous, final } = reencryption
+  return {
+    data,
+    offset: Number(previous.offset),
+    total,
+    sector: Math.max(previous.sectorSize, final.sectorSize),
+    resilience: area.type === "journal" ? "journal" : "checksum",
+    block: area.sectorSize ?? 0,
+    areaSize: Number(area.size),
+    most: hotZone,
+    header,
+    converter: {
+      zone: (hot, probe) => enclave.zone(handle, hot, probe),
+      convert: (parts) =>
+        enclave.convert(
+          handle,
+          parts.map(({ bytes, at }) => ({ input: bytes, output: bytes, sector: BigInt(at / 512) })),
+        ),
+    },
+  }
+}
+
+/** Keyslots of the old key go, and with them all that speaks of a reencryption: one header, then their areas. */
+async function finish(
+  header: Header,
+  reencryption: Reencryption,
+  { metadata }: LuksHeader,
+): Promise<readonly number[]> {
+  const old = reencryption.oldDigest === null ? [] : (metadata.digests.get(reencryption.oldDigest)?.keyslots ?? [])
+  const areas = [...old, reencryption.slot].flatMap((slot) => {
+    const area = metadata.keyslots.get(slot)?.area
+    return area === undefined ? [] : [{ offset: area.offset, size: area.size }]
+  })
+  await header.update((now) => ended(old.reduce(dropKeyslot, now), reencryption), [], areas)
+  return old
+}
+
+export interface Ended {
+  readonly done: boolean
+  /** Keyslots of the old key, which are gone. */
+  readonly dropped: readonly number[]
+}
+
+/**
+ * Recovers the zone that is hot, converts what is left, and ends it. `done` is false when it was to stop: the header lies
+ * between two zones then. The handle stays the caller's.
+ */
+export async function runPass(pass: Pass, options: RunOptions): Promise<Ended> {
+  const { store, reencryption, path, total } = pass
+  const where = positionOf(store.header.metadata, reencryption)
+  if (typeof where === "string") throw new RangeError(where)
+  const header = new Header(pass)
+  const zones = zonesOf(pass, header, options.hotZone)
+  if (zoneSize(zones) === 0) {
+    throw new TresorError(
+      "REENCRYPT_UNFIT",
+      Exit.wrongDevice,
+      `Cannot reencrypt ${path}: its area for resilience has ${zones.areaSize} bytes, too few for one zone`,
+    )
+  }
+  let position = Number(where.position)
+  if (where.hot > 0n) {
+    await recoverZone(zones, position, Number(where.hot))
+    position += Number(where.hot)
+    await options.progress(position)
+  }
+  const whole = position === total || (await convertZones(zones, position, options))
+  return whole
+    ? { done: true, dropped: await finish(header, reencryption, store.header) }
+    : { done: false, dropped: [] }
+}
+
+/**
+ * Everything is under the new key already, and only the header does not say so: the end is all that is left. The caller
+ * has proved the new key.
+ */
+export async function endPass(place: PassPlace, reencryption: Reencryption): Promise<readonly number[]> {
+  const { store } = place
+  const { header } = store
+  const pass = { ...place, reencryption, sequenceId: header.sequenceId } as Pass
+  return finish(new Header(pass), reencryption, header)
+}
+
+/** The reencryption a header is in. Throws REENCRYPT_NONE (exit 1). */
+export function pendingIn({ metadata }: LuksHeader, path: string): Reencryption {
+  const found = reencryptionOf(metadata)
+  if (found !== null) return found
+  throw new TresorError(
+    "REENCRYPT_NONE",
+    Exit.badArguments,
+    `Cannot resume ${path}: no reencryption is pending; leave --resume out to begin one`,
+  )
+}

@@ -1,0 +1,252 @@
+/**
+ * The data of a reencryption, zone by zone, so that a cut at any write or sync
+ * leaves each sector whole under one key and the header knows which: what the
+ * zone was (its ciphertext, or checksums of it) is on stable storage before the
+ * header that says it is hot, that header before the first new sector, and all
+ * new sectors before the header behind them. The last zone has no header
+ * behind it: its hot header is followed by the one that ends it all.
+ * What is read, kept and written is ciphertext.
+ */
+import { hash } from "node:crypto"
+import type { Store } from "../store/store.ts"
+
+/** SHA-256. */
+const CHECKSUM = 32
+/** What one read, write or entry moves. */
+const PIECE = 1 << 20
+/** Reads or writes under way. */
+const DEPTH = 8
+/** Ranges in one entry (TRESOR_RANGES). */
+const RANGES = 256
+
+/** The pass inside the enclave. */
+export interface Converter {
+  /** Opens the zone of `hot` bytes at the position, or closes it (0); the MAC of that. */
+  zone(hot: bigint, probe: Uint8Array): Uint8Array
+  /** In place; ascending, `at` in bytes from the volume's start. */
+  convert(parts: readonly { readonly bytes: Uint8Array; readonly at: number }[]): Promise<void>
+}
+
+/** The header of the pass. */
+export interface PassHeader {
+  /** What the area of the keyslot of type reencrypt holds. */
+  readArea(length: number, at: number): Promise<Uint8Array>
+  /** One crash-safe change; `area` is on stable storage before it, at the area's beginning. */
+  write(
+    where: { readonly position: number; readonly hot: number },
+    state: { readonly mac: Uint8Array; readonly probe: Uint8Array },
+    area: Uint8Array | null,
+  ): Promise<void>
+}
+
+export interface Zones {
+  readonly data: Store
+  /** Bytes in the store where the volume begins, and how many it has. */
+  readonly offset: number
+  readonly total: number
+  /** The larger of both sector sizes. */
+  readonly sector: number
+  readonly resilience: "checksum" | "journal"
+  /** Bytes with one checksum. */
+  readonly block: number
+  readonly areaSize: number
+  /** Most bytes of a zone that are wanted; twice that is the memory it takes. */
+  readonly most: number
+  readonly header: PassHeader
+  readonly converter: Converter
+}
+
+/** Where a probe is taken. */
+export type Probed = Pick<Zones, "data" | "offset" | "total" | "sector">
+
+export interface Running {
+  /** Asked between zones. */
+  readonly stop: () => boolean
+  /** After each zone; it may take its time. */
+  readonly progress: (position: number) => Promise<void>
+}
+
+/** Bytes of a zone; 0: the area has no room for one. */
+export function zoneSize({ resilience, block, areaSize, most, sector }: Zones): number {
+  const unit = resilience === "checksum" ? block : sector
+  const holds = resilience === "checksum" ? Math.floor(areaSize / CHECKSUM) * block : areaSize
+  const size = Math.min(holds, Math.max(most, unit))
+  return size - (size % unit)
+}
+
+/** SHA-256 of the first sector from `at` on, which is old ciphertext as long as the position is right. */
+export async function probeAt({ data, offset, total, sector }: Probed, at: number): Promise<Uint8Array> {
+  if (at >= total) return new Uint8Array(CHECKSUM)
+  const bytes = new Uint8Array(Math.min(sector, total - at))
+  await data.read(offset + at, bytes)
+  return digest(bytes)
+}
+
+const digest = (bytes: Uint8Array): Uint8Array => new Uint8Array(hash("sha256", bytes, "buffer"))
+
+function* pieces(length: number, unit = PIECE): Generator<{ readonly at: number; readonly size: number }> {
+  for (let at = 0; at < length; at += unit) yield { at, size: Math.min(unit, length - at) }
+}
+
+/** At most DEPTH of them under way. */
+class Under {
+  readonly #running = new Set<Promise<void>>()
+  #failed: { readonly error: unknown } | null = null
+
+  async add(work: Promise<void>): Promise<void> {
+    const running: Promise<void> = work
+      .catch((error: unknown) => {
+        this.#failed ??= { error }
+      })
+      .finally(() => this.#running.delete(running))
+    this.#running.add(running)
+    if (this.#running.size >= DEPTH) await Promise.race(this.#running)
+    if (this.#failed !== null) throw await this.#end()
+  }
+
+  async all(): Promise<void> {
+    await Promise.all(this.#running)
+    if (this.#failed !== null) throw await this.#end()
+  }
+
+  /** Nothing moves in the caller's memory any more. */
+  async #end(): Promise<unknown> {
+    await Promise.all(this.#running)
+    return this.#failed!.error
+  }
+}
+
+/** Reads a zone; its checksums, when they are wanted, while more is read. */
+async function readZone({ data, offset, resilience, block }: Zones, at: number, into: Uint8Array): Promise<Uint8Array> {
+  if (resilience === "journal") {
+    const under = new Under()
+    for (const part of pieces(into.length)) {
+      await under.add(data.read(offset + at + part.at, into.subarray(part.at, part.at + part.size)))
+    }
+    await under.all()
+    return into
+  }
+  const sums = new Uint8Array(Math.ceil(into.length / block) * CHECKSUM)
+  const under = new Under()
+  for (const part of pieces(into.length, Math.ceil(PIECE / block) * block)) {
+    const bytes = into.subarray(part.at, part.at + part.size)
+    const read = async () => {
+      await data.read(offset + at + part.at, bytes)
+      for (const each of pieces(bytes.length, block)) {
+        sums.set(digest(bytes.subarray(each.at, each.at + each.size)), ((part.at + each.at) / block) * CHECKSUM)
+      }
+    }
+    await under.add(read())
+  }
+  await under.all()
+  return sums
+}
+
+/** A zone as it was, with what its area is to hold. Read while the one before it is converted. */
+interface OldZone {
+  readonly at: number
+  readonly bytes: Uint8Array
+  readonly area: Uint8Array
+}
+
+/**
+ * Converts from `position` to the end, or until it is to stop, which leaves the header between two zones. Returns whether
+ * all data are under the new key, on stable storage; the header still has the last zone hot then.
+ */
+export async function convertZones(zones: Zones, position: number, { stop, progress }: Running): Promise<boolean> {
+  const { total, converter, header } = zones
+  const most = Math.min(zoneSize(zones), total - position)
+  const memories = [new Uint8Array(new ArrayBuffer(most)), new Uint8Array(new ArrayBuffer(most))]
+  const read = async (at: number, turn: number): Promise<OldZone> => {
+    const bytes = memories[turn % 2]!.subarray(0, Math.min(most, total - at))
+    return { at, bytes, area: await readZone(zones, at, bytes) }
+  }
+  let next = read(position, 0)
+  for (let turn = 1; ; turn++) {
+    const zone = await next
+    if (stop()) return false
+    const end = zone.at + zone.bytes.length
+    const probe = await probeAt(zones, end)
+    const mac = converter.zone(BigInt(zone.bytes.length), probe)
+    await header.write({ position: zone.at, hot: zone.bytes.length }, { mac, probe }, zone.area)
+    next = end < total ? read(end, turn) : next
+    // Its error is thrown where it is awaited, should this zone end well.
+    next.catch(() => {})
+    try {
+      await convertZone(zones, zone)
+      const closed = converter.zone(0n, probe)
+      if (end < total) await header.write({ position: end, hot: 0 }, { mac: closed, probe }, null)
+    } catch (error) {
+      await next.catch(() => {})
+      throw error
+    }
+    await progress(end)
+    if (end === total) return true
+  }
+}
+
+/** On stable storage when it returns. */
+async function convertZone({ data, offset, converter }: Zones, { at, bytes }: OldZone): Promise<void> {
+  const under = new Under()
+  for (const part of pieces(bytes.length)) {
+    const piece = bytes.subarray(part.at, part.at + part.size)
+    try {
+      await converter.convert([{ bytes: piece, at: at + part.at }])
+    } catch (error) {
+      await under.all()
+      throw error
+    }
+    await under.add(data.write(offset + at + part.at, piece))
+  }
+  await under.all()
+  await data.flush()
+}
+
+/**
+ * A zone that was cut off: what is still old of it becomes new. With checksums a block whose bytes are as before is old,
+ * every other was written; with a journal all of it is written again. It may be cut off itself, and done again.
+ */
+export async function recoverZone(zones: Zones, position: number, hot: number): Promise<void> {
+  const { data, offset, total, block, resilience, header, converter } = zones
+  const unit = resilience === "checksum" ? Math.ceil(PIECE / block) * block : PIECE
+  const sums =
+    resilience === "checksum" ? await header.readArea(Math.ceil(hot / block) * CHECKSUM, 0) : new Uint8Array(0)
+  for (const part of pieces(hot, unit)) {
+    const at = position + part.at
+    let old: { readonly bytes: Uint8Array; readonly at: number }[]
+    if (resilience === "journal") {
+      old = [{ bytes: await header.readArea(part.size, part.at), at }]
+    } else {
+      const bytes = new Uint8Array(new ArrayBuffer(part.size))
+      await data.read(offset + at, bytes)
+      old = oldBlocks(bytes, sums.subarray((part.at / block) * CHECKSUM), block).map(({ from, to }) => ({
+        bytes: bytes.subarray(from, to),
+        at: at + from,
+      }))
+    }
+    for (let index = 0; index < old.length; index += RANGES) await converter.convert(old.slice(index, index + RANGES))
+    for (const { bytes, at: to } of old) await data.write(offset + to, bytes)
+  }
+  await data.flush()
+  const end = position + hot
+  const probe = await probeAt(zones, end)
+  const mac = converter.zone(0n, probe)
+  if (end < total) await header.write({ position: end, hot: 0 }, { mac, probe }, null)
+}
+
+/** Runs of blocks that are as their checksums say. */
+function oldBlocks(
+  bytes: Uint8Array,
+  sums: Uint8Array,
+  block: number,
+): { readonly from: number; readonly to: number }[] {
+  const runs: { from: number; to: number }[] = []
+  for (const { at, size } of pieces(bytes.length, block)) {
+    const sum = sums.subarray((at / block) * CHECKSUM, (at / block + 1) * CHECKSUM)
+    if (Buffer.compare(digest(bytes.subarray(at, at + size)), sum) !== 0) continue
+    const last = runs.at(-1)
+    if (last?.to === at) last.to = at + size
+    else runs.push({ from: at, to: at + size })
+  }
+  return runs
+}

@@ -1,0 +1,321 @@
+/** Reencryption beside stock cryptsetup, offline: each resumes what the other began, wherever it was cut off. */
+import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
+import { randomBytes } from "node:crypto"
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { test } from "node:test"
+import { setTimeout as delay } from "node:timers/promises"
+import { decodeHeader } from "../../src/luks2/header.ts"
+import { positionOf, reencryptionOf } from "../../src/luks2/reencryption.ts"
+import { decryptXts } from "../../src/testing/luks.ts"
+import { Place, run, tresorPath } from "../cli/harness.ts"
+
+const place = new Place()
+const SIZE = 24 << 20
+const OFFSET = 4 << 20
+const keyFile = place.file("key", "a passphrase")
+const CHEAP = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+const SMALL = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "2080768"]
+
+async function stock(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await run("cryptsetup", args)
+  assert.equal(code, 0, `cryptsetup ${args.join(" ")}: ${stderr}`)
+  return stdout
+}
+
+async function ours(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await place.tresor(args)
+  assert.equal(code, 0, `tresor ${args.join(" ")}: ${stderr}`)
+  return stdout
+}
+
+/** A volume that cryptsetup made, with noise for data. */
+async function volume(name: string, ...more: string[]): Promise<string> {
+  const path = place.file(name, randomBytes(SIZE))
+  const format = ["luksFormat", "-q", "--type", "luks2", ...CHEAP, ...SMALL, "--offset", String(OFFSET / 512)]
+  await stock(...format, "--key-file", keyFile, ...more, path)
+  return path
+}
+
+async function volumeKey(path: string): Promise<Buffer> {
+  const file = place.path("volume-key")
+  rmSync(file, { force: true })
+  await stock("luksDump", "-q", "--dump-volume-key", "--volume-key-file", file, "--key-file", keyFile, path)
+  return readFileSync(file)
+}
+
+async function headerOf(path: string) {
+  return decodeHeader(readFileSync(path).subarray(0, 4 << 20))
+}
+
+async function plaintext(path: string): Promise<Buffer> {
+  const { metadata } = await headerOf(path)
+  const { sectorSize } = metadata.segments.get(0)!
+  return decryptXts(await volumeKey(path), sectorSize, 0n, readFileSync(path).subarray(OFFSET))
+}
+
+/** Data as before, a new key, no trace of a reencryption, and nothing for cryptsetup to complain about. */
+async function checkMoved(path: string, before: Buffer, oldKey: Buffer): Promise<void> {
+  assert.ok(before.equals(await plaintext(path)), `${path}: the data are others`)
+  assert.ok(!oldKey.equals(await volumeKey(path)), `${path}: the key is the old one`)
+  const { metadata } = await headerOf(path)
+  assert.deepEqual([metadata.config.requirements, metadata.segments.size, metadata.digests.size], [[], 1, 1])
+  await checkSound(path)
+}
+
+async function checkSound(path: string): Promise<void> {
+  for (const args of [
+    ["luksDump", path],
+    ["open", "--test-passphrase", "--key-file", keyFile, path],
+  ]) {
+    const { code, stderr } = await run("cryptsetup", args)
+    assert.deepEqual([code, stderr], [0, ""], args.join(" "))
+  }
+  const { code, stdout, stderr } = await place.tresor(["check", path])
+  assert.equal(code, 0, stdout + stderr)
+}
+
+const REENCRYPT = ["reencrypt", "-q", "--key-file", keyFile, ...CHEAP]
+const STOCK = [...REENCRYPT, "--force-offline-reencrypt", "--hotzone-size", "1M"]
+const RESUME = ["reencrypt", "-q", "--key-file", keyFile, "--force-offline-reencrypt", "--resume-only"]
+
+/** Runs a command and sends the signal when `ready` says so, or after so many milliseconds. Whether it was cut off. */
+async function cut(
+  command: readonly [string, ...string[]],
+  signal: "SIGKILL" | "SIGTERM" | "SIGINT",
+  after: number | (() => Promise<boolean>),
+): Promise<boolean> {
+  const [program, ...args] = command
+  const child = spawn(program, args, { env: { ...process.env, ...place.env }, stdio: "ignore", detached: true })
+  const ended = new Promise<boolean>((resolve) => child.on("close", (code) => resolve(code !== 0)))
+  let over = false
+  void ended.then(() => {
+    over = true
+  })
+  if (typeof after === "number") await Promise.race([delay(after), ended])
+  else while (!over && !(await after())) await delay(5)
+  // The whole group: a checkout's ./tresor is a shell.
+  if (!over) process.kill(-child.pid!, signal)
+  return ended
+}
+
+async function where(path: string) {
+  try {
+    const { metadata } = await headerOf(path)
+    const pending = reencryptionOf(metadata)
+    return pending === null ? null : positionOf(metadata, pending)
+  } catch {
+    // Read in the middle of a write.
+    return null
+  }
+}
+
+/** Ready when so many bytes are under the new key. */
+const reached = (path: string, bytes: number) => async () => {
+  const found = await where(path)
+  return found !== null && typeof found !== "string" && found.position >= BigInt(bytes)
+}
+
+const KINDS: Readonly<Record<string, readonly string[]>> = {
+  "512-byte sectors": ["--sector-size", "512"],
+  "4096-byte sectors": ["--sector-size", "4096"],
+  "a key of 256 bits": ["--key-size", "256", "--sector-size", "4096"],
+}
+
+for (const [kind, options] of Object.entries(KINDS)) {
+  for (const resilience of ["checksum", "journal"]) {
+    test(`a volume of cryptsetup's with ${kind} gets a new key, resilience ${resilience}`, async () => {
+      const path = await volume("moved.img", ...options)
+      const [before, oldKey] = [await plaintext(path), await volumeKey(path)]
+      const said = await ours(...REENCRYPT, "--resilience", resilience, "--hotzone-size", "3M", path)
+      assert.equal(said, `All data of ${path} are under the new volume key. Keyslot 0 of the old key is destroyed.\n`)
+      await checkMoved(path, before, oldKey)
+    })
+  }
+}
+
+test("sectors of 512 bytes become 4096 bytes, and a key of 512 bits one of 256", async () => {
+  const path = await volume("larger.img", "--sector-size", "512")
+  const [before, oldKey] = [await plaintext(path), await volumeKey(path)]
+  await ours(...REENCRYPT, "--sector-size", "4096", "--key-size", "256", path)
+  await checkMoved(path, before, oldKey)
+  assert.equal((await volumeKey(path)).length, 32)
+  assert.equal((await headerOf(path)).metadata.segments.get(0)!.sectorSize, 4096)
+})
+
+for (const resilience of ["checksum", "journal"]) {
+  test(`cryptsetup repairs and resumes what Tresor left, killed or paused, resilience ${resilience}`, async () => {
+    const path = await volume("ours.img", "--sector-size", "512")
+    const [before, oldKey] = [await plaintext(path), await volumeKey(path)]
+    const original = place.path("ours.original")
+    copyFileSync(path, original)
+    const command = [
+      tresorPath,
+      ...REENCRYPT,
+      "--resilience",
+      resilience,
+      "--hotzone-size",
+      "512K",
+      "--throttle",
+      "20",
+      path,
+    ] as const
+    for (const [signal, at] of [
+      ["SIGKILL", 0],
+      ["SIGKILL", 5 << 20],
+      ["SIGKILL", 12 << 20],
+      ["SIGTERM", 3 << 20],
+    ] as const) {
+      copyFileSync(original, path)
+      assert.ok(await cut([...command], signal, reached(path, at)), "it had ended")
+      const found = await where(path)
+      assert.ok(found !== null && typeof found !== "string" && !found.done)
+      if (signal === "SIGTERM") assert.equal(found.hot, 0n)
+      await checkSound(path)
+      if (found.hot > 0n) await stock("repair", "-q", "--key-file", keyFile, path)
+      await stock(...RESUME, path)
+      await checkMoved(path, before, oldKey)
+    }
+  })
+
+  test(`Tresor recovers and resumes what cryptsetup left, killed or interrupted, resilience ${resilience}`, async () => {
+    const path = await volume("theirs.img", "--sector-size", "512")
+    const [before, oldKey] = [await plaintext(path), await volumeKey(path)]
+    const original = place.path("theirs.original")
+    copyFileSync(path, original)
+    for (const [signal, at] of [
+      ["SIGKILL", 1 << 20],
+      ["SIGKILL", 9 << 20],
+      ["SIGINT", 4 << 20],
+    ] as const) {
+      // It may end before it is seen.
+      for (let tries = 0; tries < 5; tries++) {
+        copyFileSync(original, path)
+        await cut(["cryptsetup", ...STOCK, "--resilience", resilience, path], signal, reached(path, at))
+        if ((await where(path)) !== null) break
+      }
+      assert.notEqual(await where(path), null, "it had ended each time")
+      await ours(...REENCRYPT, "--resume", path)
+      await checkMoved(path, before, oldKey)
+    }
+  })
+}
+
+test("what cryptsetup only began is resumed, and other kinds of reencryption are left to it", async () => {
+  const path = await volume("began.img")
+  const [before, oldKey] = [await plaintext(path), await volumeKey(path)]
+  await stock(...STOCK, "--init-only", path)
+  await ours("reencrypt", "--key-file", keyFile, path)
+  await checkMoved(path, before, oldKey)
+
+  const none = await volume("none.img")
+  await stock(...STOCK, "--init-only", "--resilience", "none", none)
+  const bytes = readFileSync(none)
+  const { code, stderr } = await place.tresor([...REENCRYPT, "--resume", none])
+  assert.equal(code, 4)
+  assert.match(
+    stderr,
+    /its resilience is none, which Tresor does not support; `cryptsetup reencrypt --resume-only` finishes it/,
+  )
+  assert.ok(bytes.equals(readFileSync(none)), "something was written")
+})
+
+test("a passphrase of Tresor's is carried over; what cryptsetup went on with wants --authenticate", async () => {
+  const { path } = await place.volume("sealed.img", "a passphrase")
+  await ours(
+    "key",
+    "add",
+    path,
+    "--portable",
+    "--key-file",
+    keyFile,
+    "--new-key-file",
+    place.file("other", "portable one"),
+    ...CHEAP,
+  )
+  const other = place.path("other")
+  const words = [...REENCRYPT, "--carry-key-file", other, "--hotzone-size", "512K", "--throttle", "20", path]
+  assert.ok(await cut([tresorPath, ...words], "SIGTERM", reached(path, 2 << 20)))
+  await checkFails(
+    ["open", path, "work", "--key-file", keyFile],
+    4,
+    /a reencryption is pending .*`tresor reencrypt --resume`/,
+  )
+  await checkFails(["key", "add", path, "--key-file", keyFile, "--new-key-file", other], 4, /a reencryption is pending/)
+  const theirs = [
+    "reencrypt",
+    "-q",
+    "--key-file",
+    other,
+    "--force-offline-reencrypt",
+    "--resume-only",
+    "--hotzone-size",
+    "1M",
+  ]
+  await cut(["cryptsetup", ...theirs, path], "SIGKILL", reached(path, 8 << 20))
+  await checkFails([...REENCRYPT, "--resume", path], 4, /not as it was authenticated/)
+  await ours(...REENCRYPT, "--resume", "--authenticate", path)
+  for (const file of [keyFile, other])
+    await ours("open", path, "work", "--key-file", file).then(() => ours("close", "work"))
+  const listed = JSON.parse(await ours("key", "list", path, "--json")) as { slot: number; kind: string }[]
+  assert.deepEqual(
+    listed.map(({ slot, kind }) => [slot, kind]),
+    [
+      [2, "tresor"],
+      [3, "portable"],
+    ],
+  )
+})
+
+async function checkFails(args: readonly string[], exit: number, message: RegExp): Promise<void> {
+  const { code, stderr } = await place.tresor(args)
+  assert.equal(code, exit, stderr)
+  assert.match(stderr, message)
+}
+
+test("killed twenty times, it loses nothing", async () => {
+  const path = await volume("killed.img", "--sector-size", "512")
+  const [before, oldKey] = [await plaintext(path), await volumeKey(path)]
+  let kills = 0
+  for (let round = 0; kills < 20; round++) {
+    assert.ok(round < 80, "it ends too soon")
+    const resumes = (await where(path)) !== null
+    const words = [...REENCRYPT, "--hotzone-size", "512K", "--throttle", "25", ...(resumes ? ["--resume"] : []), path]
+    if (!(await cut([tresorPath, ...words], "SIGKILL", 150 + ((round * 37) % 500)))) {
+      await checkMoved(path, before, oldKey)
+      break
+    }
+    kills++
+    await checkSound(path)
+  }
+  if ((await where(path)) !== null) await ours(...REENCRYPT, "--resume", path)
+  else if (oldKey.equals(await volumeKey(path))) await ours(...REENCRYPT, path)
+  await checkMoved(path, before, oldKey)
+  assert.ok(kills >= 10, `${kills} kills`)
+})
+
+test("a wrong passphrase, an open volume, a read-only file and a header that was rolled back change nothing", async () => {
+  const path = await volume("refused.img")
+  const bytes = readFileSync(path)
+  await checkFails(["reencrypt", "-q", "--key-file", place.file("wrong", "wrong"), path], 2, /No key available/)
+  await checkFails([...REENCRYPT, "--resume", path], 1, /no reencryption is pending/)
+  await ours("open", path, "busy", "--key-file", keyFile)
+  await checkFails([...REENCRYPT, path], 5, /it is open as busy; close it first/)
+  await ours("close", "busy")
+  assert.ok(bytes.equals(readFileSync(path)))
+  assert.ok(
+    await cut(
+      [tresorPath, ...REENCRYPT, "--hotzone-size", "512K", "--throttle", "20", path],
+      "SIGTERM",
+      reached(path, 2 << 20),
+    ),
+  )
+  const early = readFileSync(path).subarray(0, OFFSET)
+  const more = [tresorPath, ...REENCRYPT, "--resume", "--hotzone-size", "512K", "--throttle", "20", path] as const
+  assert.ok(await cut([...more], "SIGTERM", reached(path, 6 << 20)))
+  const late = readFileSync(path)
+  writeFileSync(path, Buffer.concat([early, late.subarray(OFFSET)]))
+  await checkFails([...REENCRYPT, "--resume", path], 4, /its header is of another time than its data/)
+  writeFileSync(path, late)
+  await ours(...REENCRYPT, "--resume", path)
+})
