@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "addon/disk/uring.h"
@@ -72,6 +74,7 @@ static uint32_t direct_block(int fd)
 struct disk *disk_open(int cached, int direct, enum disk_choice choice)
 {
 	struct disk *disk = calloc(1, sizeof(*disk));
+	struct statfs file_system;
 	struct stat stat;
 
 	if (disk == NULL)
@@ -80,6 +83,11 @@ struct disk *disk_open(int cached, int direct, enum disk_choice choice)
 	if (fstat(cached, &stat) != 0)
 		goto fail;
 	disk->regular = S_ISREG(stat.st_mode);
+	/*
+	 * FUSE takes a dozen requests with O_DIRECT and lets the next one wait for an answer, io_uring's too
+	 * (Linux 6.18, fuse_get_req).
+	 */
+	disk->waits = disk->regular && fstatfs(cached, &file_system) == 0 && file_system.f_type == FUSE_SUPER_MAGIC;
 	disk->block = direct < 0 ? 0 : direct_block(direct);
 	if (disk->block == 0)
 		disk->direct = -1;

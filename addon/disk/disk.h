@@ -18,6 +18,7 @@ struct disk {
 	int cached;		/* descriptor, through the page cache */
 	int direct;		/* with O_DIRECT; -1: the file system or device has none */
 	bool regular;		/* a file, whose end a write could move */
+	bool waits;		/* a submission may have to wait: it is the kernel's workers' */
 	uint32_t block;		/* O_DIRECT: offsets and lengths in the store are multiples of it, memory is page aligned */
 	bool only_ring;		/* asked for */
 	/* Atomic. */

@@ -29,6 +29,7 @@ struct engine {
 	size_t memory_size;
 	int files[FILES];
 	bool registered;	/* the files */
+	uint8_t flags;		/* IOSQE_ of each request */
 	unsigned inflight;	/* not of `other` */
 	unsigned room;
 	unsigned rests;		/* since the kernel last took something, or something ended */
@@ -67,6 +68,7 @@ static struct engine *ring_open(struct disk *disk, int sync, const struct disk_q
 	engine->room = options->entries;
 	/* Each saves work in every request, none is needed: RLIMIT_MEMLOCK may refuse the memory. */
 	engine->registered = uring_register(&engine->ring, IORING_REGISTER_FILES, engine->files, FILES) == 0;
+	engine->flags = (engine->registered ? IOSQE_FIXED_FILE : 0) | (disk->waits ? IOSQE_ASYNC : 0);
 	if (options->memory != NULL && uring_register(&engine->ring, IORING_REGISTER_BUFFERS, &memory, 1) == 0) {
 		engine->memory = options->memory;
 		engine->memory_size = options->memory_size;
@@ -138,7 +140,7 @@ static bool ring_begin(struct engine *engine, struct disk_io *io)
 	if (entry == NULL)
 		return false;
 	entry->user_data = (uintptr_t)io;
-	entry->flags = engine->registered ? IOSQE_FIXED_FILE : 0;
+	entry->flags = engine->flags;
 	entry->fd = engine->registered ? file : engine->files[file];
 	entry->off = io->offset + io->moved;
 	switch (io->op) {

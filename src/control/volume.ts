@@ -38,8 +38,17 @@ type Identity (
 type Header (slotsChanged: []int, slotsAdded: []int, slotsRemoved: []int)
 
 # How requests reach a file or block device: "io_uring", or "threads" where the kernel refuses it, with an errno's
-# name. Requests under way at once are at most "bound"; "stranded" ones were never answered by the device.
-type Disk (engine: string, refusal: ?string, underWay: int, deepest: int, bound: int, stranded: int)
+# name. Requests under way at once are at most "bound"; "stranded" ones were never answered by the device. failed: an
+# errno's name, once a flush has failed: what was written before may be lost, and nothing is written any more.
+type Disk (
+  engine: string,
+  refusal: ?string,
+  underWay: int,
+  deepest: int,
+  bound: int,
+  stranded: int,
+  failed: ?string
+)
 
 # The NBD server that has the data. "connected", "waiting": requests wait for it. "failing": they end in EIO until it is
 # back. "ended": no more writes until the volume is opened again. reason: why it is not connected.
@@ -190,6 +199,7 @@ const diskSchema = v.object({
   deepest: count,
   bound: count,
   stranded: count,
+  failed: v.nullable(v.string()),
 })
 
 const serverSchema = v.object({

@@ -67,9 +67,13 @@ function usersOf(dev: number, ino: number): string[] {
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
       const writes = readdirSync(`/proc/${pid}/fd`).some((fd) => {
+        const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, "latin1")
+        // Since Linux 5.14: other files are not looked at, whose server (FUSE, NFS) may hang.
+        const inode = /^ino:\s*(\d+)/m.exec(info)
+        if (inode !== null && Number(inode[1]) !== ino) return false
         const stat = statSync(`/proc/${pid}/fd/${fd}`, { throwIfNoEntry: false })
         if (stat?.ino !== ino || stat.dev !== dev) return false
-        const flags = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, "latin1"))
+        const flags = /^flags:\s*(\d+)/m.exec(info)
         return flags !== null && (Number.parseInt(flags[1]!, 8) & ACCESS_MODE) !== constants.O_RDONLY
       })
       if (writes) users.push(`${readFileSync(`/proc/${pid}/comm`, "utf8").trim()} (process ${pid})`)

@@ -36,6 +36,8 @@ export interface DiskStatus {
   readonly bound: number
   /** Given up at a close: the device never answered. */
   readonly stranded: number
+  /** Name of an errno: a flush failed, and nothing is written any more. */
+  readonly failed: string | null
 }
 
 export interface DiskOptions {
@@ -68,8 +70,9 @@ export class Disk {
   }
 
   get status(): DiskStatus {
-    const { engine, refusal, inflight, deepest, stranded } = this.#last ?? this.#native.state()
-    return { engine, refusal: refusal || null, underWay: inflight, deepest, bound: TRANSFERS, stranded }
+    const { engine, refusal, inflight, deepest, stranded, failed } = this.#last ?? this.#native.state()
+    const reasons = { refusal: refusal || null, failed: failed || null }
+    return { engine, ...reasons, underWay: inflight, deepest, bound: TRANSFERS, stranded }
   }
 
   /** Bytes: what offsets and lengths past the page cache are multiples of; `null`: there is no way past it. */

@@ -2,6 +2,7 @@
  * A file or device that is opened again and again and must stay the same one,
  * wherever its path leads by then: deleted, replaced, or hidden by a mount.
  */
+import { spawn } from "node:child_process"
 import { closeSync, fstatSync, openSync, statSync } from "node:fs"
 
 /** Linux; Node does not name it. Neither reads, writes, nor counts as one who does. */
@@ -33,6 +34,30 @@ export class HeldPath {
   close(): void {
     closeSync(this.#fd)
   }
+}
+
+/** What a look at a path may take. */
+const LOOK_MS = 2000
+
+/**
+ * Whether stat(2) of a path ends: on a filesystem whose server hangs (FUSE, NFS) it waits without limit, and who waits
+ * is another process.
+ */
+export function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const child = spawn("stat", ["--dereference", "--", path], { stdio: "ignore" })
+    const late = setTimeout(() => {
+      child.kill("SIGKILL")
+      child.unref()
+      resolve(false)
+    }, LOOK_MS)
+    const done = () => {
+      clearTimeout(late)
+      resolve(true)
+    }
+    child.on("exit", done)
+    child.on("error", done)
+  })
 }
 
 /** What became of the path of something that is open; `null`: it still leads there, or cannot be looked at. */

@@ -58,7 +58,7 @@ class Recorder implements DaemonVolume {
         memory: { keys: "memfd_secret", stacks: "memfd_secret", heap: "memfd_secret" },
       },
       transitionCycles: 14_000,
-      disk: { engine: "threads", refusal: "EPERM", underWay: 1, deepest: 32, bound: 256, stranded: 0 },
+      disk: { engine: "threads", refusal: "EPERM", underWay: 1, deepest: 32, bound: 256, stranded: 0, failed: null },
       server: { state: "waiting", reason: "the NBD server does not answer" },
       lease: { name: "ceph:rbd/work", owner: "a:7:00", state: "held", seconds: 49, reason: null },
       device: "/dev/ublkb0",

@@ -11,7 +11,7 @@ import { files } from "../../protection/files.ts"
 import { judge } from "../../protection/judge.ts"
 import { readMachine } from "../../protection/read.ts"
 import { describeMemory, placeOf, protection, secretRisk } from "../../protection/words.ts"
-import { fateOf } from "../../store/held-path.ts"
+import { answers, fateOf } from "../../store/held-path.ts"
 import { out } from "../output/output.ts"
 import { shade, type Worth } from "../output/state.ts"
 import { summary } from "../summary.ts"
@@ -47,9 +47,9 @@ function judgements({ enclave }: VolumeStatus) {
 }
 
 /** Of the software backend, whose seals depend on it; another user's lies where that user keeps it. */
-function secretFile({ enclave, path, pid }: VolumeStatus): string | null {
+function secretFile({ enclave, path, pid }: VolumeStatus, silent: readonly string[]): string | null {
   const owner = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid
-  if (enclave.backend === "sgx" || owner !== process.getuid!()) return null
+  if (enclave.backend === "sgx" || owner !== process.getuid!() || silent.includes(path)) return null
   // tresord chose by the same rule.
   adoptCaller(path)
   const file = join(secretDir(), "machine-secret")
@@ -58,9 +58,8 @@ function secretFile({ enclave, path, pid }: VolumeStatus): string | null {
 }
 
 /** What clients have, and for a file what it takes: its header lies in it. */
-function describeSize(volume: VolumeStatus): string {
-  const { path, size } = volume
-  if (lostPaths(volume).some((each) => each.path === path)) return `${formatSize(size)} usable`
+function describeSize({ path, size }: VolumeStatus, untold: readonly string[]): string {
+  if (untold.includes(path)) return `${formatSize(size)} usable`
   const stat = statSync(path, { throwIfNoEntry: false })
   return stat?.isFile() === true && stat.size !== size
     ? `${formatSize(size)} usable, in a file of ${formatSize(stat.size)}`
@@ -75,9 +74,21 @@ const FATES = {
     "is closed unless it has another name; copy the data before",
 }
 
-/** Of data and detached header. */
-function lostPaths({ opened }: VolumeStatus) {
+const hangs = (path: string): string =>
+  `${path} does not answer: its filesystem waits for a device or server that hangs; requests wait, and \`tresor close\` ` +
+  "gives up those that do not end"
+
+/** Of data and detached header: those that hang, and nobody here may look at. */
+async function findSilent({ opened }: VolumeStatus): Promise<string[]> {
+  const paths = [...new Set(opened.map(({ path }) => path))]
+  const answered = await Promise.all(paths.map(answers))
+  return paths.filter((_, index) => !answered[index])
+}
+
+/** Of the others. */
+function findLost({ opened }: VolumeStatus, silent: readonly string[]) {
   return opened.flatMap(({ path, identity }) => {
+    if (silent.includes(path)) return []
     const fate = fateOf(path, identity)
     return fate === null ? [] : [{ path, fate }]
   })
@@ -86,11 +97,13 @@ function lostPaths({ opened }: VolumeStatus) {
 export async function status(name: string, options: { readonly json?: true }): Promise<void> {
   using client = await connectVolume(name, { others: true })
   const volume = await client.status()
+  const silentPaths = await findSilent(volume)
+  const lostPaths = findLost(volume, silentPaths)
+  const machineSecret = secretFile(volume, silentPaths)
   if (options.json === true) {
     const { publicKey, xfrm, ...enclave } = volume.enclave
     const printable = { ...enclave, publicKey: Buffer.from(publicKey).toString("hex"), xfrm: `0x${xfrm.toString(16)}` }
     const safe = { ...protection(enclave.backend, enclave.memory, enclave.debug), machine: judgements(volume) }
-    const machineSecret = secretFile(volume)
     out.json({
       ...summary(volume),
       ...volume,
@@ -98,22 +111,24 @@ export async function status(name: string, options: { readonly json?: true }): P
       backend: enclave.backend,
       ...safe,
       machineSecret,
-      lostPaths: lostPaths(volume),
+      lostPaths,
+      silentPaths,
     })
     return
   }
+  const untold = [...lostPaths.map(({ path }) => path), ...silentPaths]
   const { enclave } = volume
   const safe = protection(enclave.backend, enclave.memory, enclave.debug)
   const listed = (title: string, lines: readonly string[], worth: Worth) =>
     lines.map((line, i) => [i === 0 ? shade(worth, title) : "", line] as const)
-  const secret = secretFile(volume)
   out.text(
     facts(
       [
         ["name", volume.name],
         ["state", shade(stateWorth(volume.state), STATES[volume.state])],
         ["path", volume.path],
-        ...lostPaths(volume).map(({ path, fate }) => [shade("bad", "warning"), FATES[fate](path)] as const),
+        ...lostPaths.map(({ path, fate }) => [shade("bad", "warning"), FATES[fate](path)] as const),
+        ...silentPaths.map((path) => [shade("bad", "warning"), hangs(path)] as const),
         ["export", EXPORTS[volume.export]],
         ["uri", volume.uri],
         ...(volume.device === null ? [] : [["device", volume.device] as const]),
@@ -121,7 +136,7 @@ export async function status(name: string, options: { readonly json?: true }): P
         ...(volume.label === "" ? [] : [["label", volume.label] as const]),
         [
           "size",
-          `${describeSize(volume)}${volume.readonly ? ", read-only" : ""}${volume.discards ? ", TRIM passed on" : ""}`,
+          `${describeSize(volume, untold)}${volume.readonly ? ", read-only" : ""}${volume.discards ? ", TRIM passed on" : ""}`,
         ],
         [
           "cipher",
@@ -141,7 +156,7 @@ export async function status(name: string, options: { readonly json?: true }): P
         ["heap in", inMemory(enclave.memory.heap)],
         ...listed("protected", safe.protected, "good"),
         ...listed("not protected", safe.exposed, "fair"),
-        ...(secret === null ? [] : [["machine secret", secret] as const]),
+        ...(machineSecret === null ? [] : [["machine secret", machineSecret] as const]),
         ...judgements(volume).map(
           ({ name, verdict, found, means }) => [shade(VERDICTS[verdict], name), `${found}: ${means}`] as const,
         ),
@@ -166,10 +181,16 @@ function signerWords(mrsigner: string): string {
   return holder === undefined ? "no release key" : `release key of ${holder}`
 }
 
-function describeDisk({ engine, refusal, underWay, deepest, bound, stranded }: NonNullable<VolumeStatus["disk"]>) {
+function describeDisk(disk: NonNullable<VolumeStatus["disk"]>) {
+  const { engine, refusal, underWay, deepest, bound, stranded, failed } = disk
   const how = engine === "threads" && refusal !== null ? `threads: this kernel refuses io_uring (${refusal})` : engine
   const lost = stranded === 0 ? "" : `, ${stranded} never answered by the device`
-  return `${how}, ${underWay} requests under way, at most ${deepest} so far, ${bound} at once${lost}`
+  const ended =
+    failed === null
+      ? ""
+      : `; a flush failed (${failed}): what was written before it may be lost, and nothing is written any more; ` +
+        "close the volume, open it again and check the filesystem"
+  return `${how}, ${underWay} requests under way, at most ${deepest} so far, ${bound} at once${lost}${ended}`
 }
 
 const SERVER: Readonly<Record<NonNullable<VolumeStatus["server"]>["state"], readonly [Worth, string]>> = {
