@@ -192,6 +192,24 @@ static bool create(struct tresor_backend *backend, struct tresor_error *error)
 	return tresor_refuse_errno(error, "cannot create the enclave");
 }
 
+/*
+ * Linux ties an enclave to a process with its first mapping, and a signal may interrupt that. One that replaces the
+ * reservation would then leave a hole in it, where another thread's memory may come to lie; this one replaces nothing.
+ */
+static bool tie(const struct tresor_backend *backend, struct tresor_error *error)
+{
+	int tries = 0;
+	void *page;
+
+	do {
+		page = tresor_sgx_system->mmap(NULL, SGX_PAGE_SIZE, PROT_NONE, MAP_SHARED, backend->device, 0);
+	} while (page == MAP_FAILED && try_again(&tries));
+	if (page == MAP_FAILED)
+		return tresor_refuse_errno(error, "cannot map the enclave");
+	munmap(page, SGX_PAGE_SIZE);
+	return true;
+}
+
 static struct tresor_backend *backend_create(struct tresor_image *image, const struct tresor_options *options,
 					     struct tresor_error *error)
 {
@@ -222,7 +240,7 @@ static struct tresor_backend *backend_create(struct tresor_image *image, const s
 		tresor_refuse_errno(error, "no address space for the enclave");
 		goto failed;
 	}
-	if (create(backend, error))
+	if (create(backend, error) && tie(backend, error))
 		return backend;
 failed:
 	backend_destroy(backend);

@@ -52,6 +52,7 @@ static napi_value js_configure(napi_env env, napi_callback_info info)
 		.interrupt_create = get(env, object, "interruptCreate"),
 		.interrupt_add = get(env, object, "interruptAdd"),
 		.interrupt_init = get(env, object, "interruptInit"),
+		.interrupt_map = get(env, object, "interruptMap"),
 		.signal_every = get(env, object, "signalEvery"),
 		.epc_full = get(env, object, "epcFull"),
 		.restart = get(env, object, "restart"),

@@ -29,6 +29,7 @@ struct fake_enclave {
 	bool open;
 	bool created;
 	bool initialised;
+	bool tied;		/* to its process, by the first mapping */
 	uint32_t lost;		/* atomic; enum fake_loss */
 	int device;		/* a memfd, which is its EPC */
 	struct tresor_image image;
@@ -48,7 +49,7 @@ struct fake_faults {
 	int32_t add_after;	/* ADD_PAGES calls that succeed before add_errno */
 	int32_t over_count;	/* pages by which ADD_PAGES counts wrong */
 	/* Calls that end in EINTR or EAGAIN by turns, with nothing done. */
-	int32_t interrupt_open, interrupt_create, interrupt_add, interrupt_init;
+	int32_t interrupt_open, interrupt_create, interrupt_add, interrupt_init, interrupt_map;
 	int32_t signal_every;	/* ADD_PAGES: a signal comes at every so many pages; 0: none */
 	int32_t epc_full;	/* it comes while a page is waited for */
 	int32_t restart;	/* its handler has SA_RESTART */

@@ -278,10 +278,23 @@ void *fake_mmap(void *address, size_t size, int protection, int flags, int devic
 	uint64_t absent = 0;
 	bool is_tcs = false;
 
+	/* As Linux does it: what a fixed mapping replaces is gone by then. */
+	if (!enclave->tied && interrupted(&fake_faults.interrupt_map)) {
+		const int why = errno;
+
+		if (flags & MAP_FIXED)
+			munmap(address, size);
+		errno = why;
+		return MAP_FAILED;
+	}
+	enclave->tied = true;
 	if (fake_faults.map_errno != 0 || (fake_faults.no_exec && protection & PROT_EXEC)) {
 		errno = fake_faults.map_errno != 0 ? fake_faults.map_errno : EPERM;
 		return MAP_FAILED;
 	}
+	/* Before EINIT an enclave may be mapped anywhere, with no more rights than its pages have. */
+	if (flags == MAP_SHARED && protection == PROT_NONE && !enclave->initialised)
+		return mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	errno = EINVAL;
 	if (flags != (MAP_SHARED | MAP_FIXED) || at != 0 || size == 0 || (offset | size) % SGX_PAGE_SIZE != 0)
 		return MAP_FAILED;

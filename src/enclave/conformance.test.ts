@@ -43,7 +43,7 @@ describe("the driver", () => {
   const pagesOf = (made: TestEnclave) => made.image.segments.reduce((sum, { size }) => sum + size / 4096, 0)
 
   test("interrupted calls are made again", () => {
-    fake.configure({ interruptOpen: 3, interruptCreate: 4, interruptAdd: 5, interruptInit: 3 })
+    fake.configure({ interruptOpen: 3, interruptCreate: 4, interruptAdd: 5, interruptInit: 3, interruptMap: 3 })
     fake.counters()
     const made = real()
     within(loadEnclave(made, { create: createFake }), (native) => {

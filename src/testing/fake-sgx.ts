@@ -38,6 +38,7 @@ export interface Wrong {
   readonly interruptCreate?: number
   readonly interruptAdd?: number
   readonly interruptInit?: number
+  readonly interruptMap?: number
   /** A signal comes while every so many-th page is added. */
   readonly signalEvery?: number
   /** 1: it comes while that page waits for EPC, where the driver does not count what it has done. */
