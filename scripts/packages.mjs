@@ -113,6 +113,7 @@ const hasLibrary = (name) => works("pkg-config", ["--exists", name])
 /** What the SGX machine is built with, and its firmware. */
 const sgxMachine = {
   gcc: () => links("gcc", []),
+  make: () => works("make", ["--version"]),
   "dpkg-dev": () => onPath("dpkg-source"),
   patch: () => onPath("patch"),
   meson: () => onPath("meson"),

@@ -70,6 +70,13 @@ refused() { # STATUS PATTERN COMMAND...: ends with that status, and says so in i
 	[ $status = "$wanted" ] || { echo "status $status, not $wanted"; return 1; }
 	tail -n 1 $work/refusal | grep -Eq -- "$pattern" || { echo "not said: $pattern"; return 1; }
 }
+says() { # PATTERN COMMAND...
+	local pattern=$1
+	shift
+	"$@" >$work/output
+	cat $work/output
+	grep -Eq -- "$pattern" $work/output
+}
 # How often the processor has executed a leaf.
 count_of() { ask counter "$1"; echo "$REPLY"; } # LEAF
 # The EPC is lost, as after a suspend or a migration.

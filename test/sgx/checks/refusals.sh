@@ -42,7 +42,7 @@ debug_refused() {
 }
 debug_readable() {
 	debug_of open disk.img debug --backend sgx --locked &&
-		debug_of status debug | tee /dev/stderr | grep -q 'root and the kernel: this is a debug enclave' &&
+		says 'root and the kernel: this is a debug enclave' debug_of status debug &&
 		host_reads "$(debug_of status debug --json | json '["pid"]')" &&
 		refused 2 'DEBUG enclave, whose memory its host can read' debug_of setkey debug --key-file key &&
 		debug_of close debug

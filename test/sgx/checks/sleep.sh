@@ -23,7 +23,7 @@ furnish() {
 
 reported "sleep: a volume is open"
 reported "sleep: the machine sleeps and wakes up"
-reported "sleep: after it the next passphrase finds a new enclave, and nothing is lost"
+reported "sleep: after it a read waits for the passphrase, and nothing is lost"
 reported "sleep: the kernel warned of nothing"
 check "sleep: a root in memory" furnish
 exec chroot $asleep /bin/bash "$root/test/sgx/checks/asleep.bash" "$root"
