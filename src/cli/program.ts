@@ -23,15 +23,15 @@ export async function buildProgram(version: string, words: readonly string[]): P
       "\nExit codes: 1 bad arguments, 2 no permission or bad passphrase, 3 out of memory, 4 wrong device, 5 exists or busy.",
     )
 
-  // Before any command that has an enclave: under sudo the volume may be the caller's.
+  // Before any command that has an enclave: root may work on a user's volume.
   program.hook("preAction", async (_, action) => {
     const path = action.args[action.registeredArguments.findIndex((each) => each.name() === "path")]
-    if (path === undefined || (process.env["SUDO_UID"] ?? "") === "") return
-    const { adoptCaller } = await import("../enclave/sudo-caller.ts")
-    const caller = adoptCaller(path)
-    if (caller === null) return
+    if (path === undefined || process.getuid!() !== 0) return
+    const { adoptOwner } = await import("../enclave/secret-owner.ts")
+    const owner = adoptOwner(path)
+    if (owner === null) return
     const { err } = await import("./output/output.ts")
-    err.line(`tresor: ${path} belongs to ${caller.name}: using that user's machine secret, in ${caller.state}`)
+    err.line(`tresor: ${path} belongs to ${owner.name}: using that user's machine secret, in ${owner.state}`)
   })
 
   volumeCommands(program)

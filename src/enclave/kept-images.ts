@@ -19,8 +19,8 @@ import { type EnclaveImage, parseImage } from "./image/elf.ts"
 import { newSha256 } from "./image/keys.ts"
 import { measureImage } from "./image/sgxs.ts"
 import { parseSigstruct } from "./image/sigstruct.ts"
-import { secretDir } from "./machine-secret.ts"
-import { stateOf } from "./sudo-caller.ts"
+import { stateDir } from "./machine-secret.ts"
+import { secretOwner, stateOf } from "./secret-owner.ts"
 
 export interface ImageBytes {
   readonly image: Uint8Array
@@ -44,15 +44,15 @@ const FILES = { image: "tresor.elf", conf: "enclave.conf", sigstruct: "tresor.si
 const folderOf = (stateDir: string): string => join(stateDir, "enclaves")
 
 /**
- * State directories that may have a kept image: this process's; for root also that of the user whose checkout this is,
- * since that user's build may have kept one for the volumes of both.
+ * State directories that may have a kept image: this process's own, which is where it keeps them; for root also those of
+ * the user whose volume it is, and of the user whose checkout this is, since that user's build may have kept one.
  */
 export function keptPlaces(): readonly string[] {
-  const own = secretDir()
+  const own = stateDir()
+  if (process.getuid!() !== 0 || (process.env["TRESOR_STATE_DIR"] ?? "") !== "") return [own]
   const { uid } = statSync(installationRoot)
-  if (process.getuid!() !== 0 || uid === 0 || (process.env["TRESOR_STATE_DIR"] ?? "") !== "") return [own]
-  const owner = stateOf(uid)
-  return owner === null || owner.state === own ? [own] : [own, owner.state]
+  const users = [secretOwner(), uid === 0 ? null : stateOf(uid)].flatMap((user) => (user === null ? [] : [user.state]))
+  return [...new Set([own, ...users])]
 }
 
 /** Keeps an image unless it is kept; `forSigner`: this signature of it too. Throws the system's errors. */

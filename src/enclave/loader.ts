@@ -15,7 +15,7 @@ import { type ImageFiles, PRODUCT, VECTORS } from "./image/files.ts"
 import { newSha256 } from "./image/keys.ts"
 import { parseSigstruct, SIGSTRUCT_SIZE } from "./image/sigstruct.ts"
 import { type ImageBytes, type KeptImage, keepImage, readKept } from "./kept-images.ts"
-import { readMachineSecret, SECRET_SIZE, secretDir } from "./machine-secret.ts"
+import { readMachineSecret, SECRET_SIZE, secretDir, stateDir } from "./machine-secret.ts"
 import { isReleaseSigner } from "./release-signers.ts"
 import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
 import type { EnclaveStart } from "./types.ts"
@@ -67,7 +67,7 @@ export async function openEnclave(options: EnclaveStart): Promise<EnclaveClient>
   const machineSecret = backend === "software" ? secretFor(options) : null
   const native = load(parse(files), backend, machineSecret, options.transitionCycles)
   const client = await EnclaveClient.start(native, backend, options.cpu)
-  if (options.sealsNothing !== true) keep(options.stateDir ?? secretDir(), files)
+  if (options.sealsNothing !== true) keep(options.stateDir ?? stateDir(), files)
   return client
 }
 

@@ -1,15 +1,16 @@
 /**
  * The software backend's root secret: 32 bytes from which the emulated EGETKEY
- * derives what a CPU's fuses give on hardware. One file per machine (root) or
- * user, 0600, made once and never replaced.
+ * derives what a CPU's fuses give on hardware. One file of the machine's, which is
+ * root's, and one for each user without root; 0600, made once and never replaced.
  */
-import { randomBytes } from "node:crypto"
+import { hkdfSync, randomBytes } from "node:crypto"
 import { closeSync, constants, fstatSync, mkdirSync, openSync, readSync } from "node:fs"
 import { homedir } from "node:os"
 import { isAbsolute, join, resolve } from "node:path"
 import { Exit, TresorError } from "../base/errors.ts"
 import { makeFile } from "../base/replace-file.ts"
-import { sudoCaller } from "./sudo-caller.ts"
+import type { SecretName } from "../luks2/made.ts"
+import { ROOTS, secretOwner, stateOf } from "./secret-owner.ts"
 
 /** Bytes. */
 export const SECRET_SIZE = 32
@@ -18,7 +19,7 @@ export const SECRET_SIZE = 32
 export function stateDir(): string {
   const { TRESOR_STATE_DIR, XDG_STATE_HOME } = process.env
   if (TRESOR_STATE_DIR !== undefined && TRESOR_STATE_DIR !== "") return resolve(TRESOR_STATE_DIR)
-  if (process.getuid?.() === 0) return "/var/lib/tresor"
+  if (process.getuid?.() === 0) return ROOTS
   return join(
     // The XDG specification has relative ones ignored.
     XDG_STATE_HOME !== undefined && isAbsolute(XDG_STATE_HOME) ? XDG_STATE_HOME : join(homedir(), ".local/state"),
@@ -26,8 +27,45 @@ export function stateDir(): string {
   )
 }
 
-/** Where the machine secret is: in stateDir, or under sudo with the user whose volume it is (sudo-caller.ts). */
-export const secretDir = (): string => sudoCaller()?.state ?? stateDir()
+/** Where the machine secret is: in stateDir, or for root with the user whose volume it is (secret-owner.ts). */
+export const secretDir = (): string => secretOwner()?.state ?? stateDir()
+
+/** Of a machine secret for `secretName`: what can be told of it without telling anything. */
+const NAME_INFO = "tresor machine secret name"
+
+/** The one that this process uses, which is there. Throws MACHINE_SECRET_REFUSED. */
+export function secretName(): SecretName {
+  const secret = readMachineSecret(secretDir())
+  try {
+    const id = Buffer.from(hkdfSync("sha256", secret, "", NAME_INFO, 8)).toString("hex")
+    return { id, uid: secretOwner()?.uid ?? process.getuid!() }
+  } finally {
+    secret.fill(0)
+  }
+}
+
+/** A user's name, as a person knows it. */
+export const userName = (uid: number): string => stateOf(uid)?.name ?? `uid ${uid}`
+
+/**
+ * Why a seal of this machine does not open with the secret in use, and the way out, as clauses; `null`: it was made with
+ * that one. `made` is what the token says: good for telling a person where to look.
+ */
+export function otherSecret({ id, uid }: SecretName): { readonly fact: string; readonly way: string } | null {
+  const ours = secretName()
+  if (ours.id === id) return null
+  const whose = userName(uid)
+  const place = stateOf(uid)?.state ?? null
+  const fact =
+    `it was sealed with the machine secret ${id} of ${whose}` +
+    `${place === null ? "" : ` (${join(place, "machine-secret")} unless TRESOR_STATE_DIR said otherwise)`}, ` +
+    `and the one in use is ${ours.id} in ${join(secretDir(), "machine-secret")}`
+  if (process.getuid!() !== 0 && uid !== process.getuid!())
+    return { fact, way: `open it as ${whose}${place === null ? "" : `, with TRESOR_STATE_DIR=${place}`}` }
+  const chosen =
+    process.getuid!() === 0 && place !== null && place !== secretDir() ? place : "the directory of that secret"
+  return { fact, way: `use TRESOR_STATE_DIR=${chosen}` }
+}
 
 function refuse(path: string, fact: string): TresorError {
   return new TresorError(
@@ -37,10 +75,12 @@ function refuse(path: string, fact: string): TresorError {
   )
 }
 
-/** The bytes are the caller's, to be wiped. Makes file and directory when there are none. */
+/** The bytes are the caller's, to be wiped. Makes file and directory when there are none; but none of another user's. */
 export function readMachineSecret(directory: string): Buffer {
   const path = join(directory, "machine-secret")
-  return readExisting(path) ?? make(directory, path)
+  const found = readExisting(path)
+  if (found === null && directory === secretOwner()?.state) throw refuse(path, "it is gone")
+  return found ?? make(directory, path)
 }
 
 function readExisting(path: string): Buffer | null {
@@ -55,7 +95,7 @@ function readExisting(path: string): Buffer | null {
   }
   try {
     const { mode, uid, size } = fstatSync(fd)
-    if (uid !== process.getuid?.() && uid !== 0 && uid !== sudoCaller()?.uid)
+    if (uid !== process.getuid?.() && uid !== 0 && uid !== secretOwner()?.uid)
       throw refuse(path, "it belongs to another user")
     if ((mode & 0o077) !== 0) throw refuse(path, `its mode is 0${(mode & 0o777).toString(8)}, not 0600`)
     const bytes = Buffer.alloc(SECRET_SIZE)

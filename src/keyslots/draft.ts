@@ -10,11 +10,11 @@ import type { HeaderChange, HeaderStore } from "../header/header-store.ts"
 import { areaSize, findGap, freeSlot } from "../luks2/areas.ts"
 import { extra } from "../luks2/json.ts"
 import { CIPHER, STRIPES } from "../luks2/limits.ts"
+import { madeMember } from "../luks2/made.ts"
 import type { ForeignToken, LuksHeader, LuksKeyslot, Metadata } from "../luks2/metadata.ts"
 import { TRESOR_TOKEN, type TresorToken } from "../luks2/tresor-token.ts"
 import type { Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot } from "../luks2/types.ts"
 import { enclaveHeader, triedByDefault } from "../luks2/volume-header.ts"
-import { madeMember } from "./made.ts"
 import {
   addToken,
   dropKeyslot,

@@ -3,9 +3,9 @@
 import type { Asked } from "../enclave/asked.ts"
 import type { Enclave, SealedRequest, SealPolicy } from "../enclave/types.ts"
 import type { HeaderStore } from "../header/header-store.ts"
+import type { Made } from "../luks2/made.ts"
 import type { LuksArea } from "../luks2/metadata.ts"
 import type { Kdf, KeyslotParameters } from "../luks2/types.ts"
-import type { Made } from "./made.ts"
 
 export interface Secrets {
   readonly existing?: Uint8Array

@@ -1,14 +1,18 @@
 /**
  * Why no keyslot opened: a sealed salt that did not, with what differs by name,
  * or a keyslot that was not tried. The blob itself says who sealed it
- * (docs/format.md, "The sealed salt"); the enclave decides, this only explains. Pure.
+ * (docs/format.md, "The sealed salt"); the enclave decides, this only explains.
  */
 
+import { hostname } from "node:os"
 import { TresorError } from "../base/errors.ts"
+import { visibleLine } from "../base/visible.ts"
 import { EnclaveError, enclaveCode } from "../enclave/error.ts"
+import { otherSecret } from "../enclave/machine-secret.ts"
 import { isSealStatus, sealDifference } from "../enclave/seal-words.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { tooCostly } from "../luks2/kdf-cost.ts"
+import type { Made } from "../luks2/made.ts"
 import { sealerOf } from "../luks2/tresor-token.ts"
 import type { Header, Keyslot } from "../luks2/types.ts"
 
@@ -39,6 +43,17 @@ export function untried({ keyslots, digest }: Header): string | null {
   if (first === undefined) return null
   const slots = nameSlots(costly.map(({ slot }) => slot))
   return `${slots} not tried: ${first.fact}, which would take hours; use --key-slot ${first.slot} to try it`
+}
+
+/** On which machine, or with whose machine secret, a keyslot was sealed, as its token says. */
+function otherMachine(
+  made: Made | null,
+  { backend }: EnclaveIdentity,
+): { readonly fact: string; readonly way: string | null } | null {
+  if (made === null) return null
+  if (made.host !== hostname())
+    return { fact: `it was sealed on another machine, ${visibleLine(made.host)}, on ${made.on}`, way: null }
+  return backend === "software" && made.secret !== null ? otherSecret(made.secret) : null
 }
 
 /**
@@ -72,7 +87,9 @@ export function explainUnlock(error: unknown, header: Header, identity: EnclaveI
   const first = suspects[0]
   if (first === undefined) return error
   const what = nameSlots(suspects.map(({ slot }) => slot))
-  const fact = sealDifference(status, sealerOf(first.sealed), identity)
+  const elsewhere = status === "seal_machine" ? otherMachine(first.made ?? null, identity) : null
+  const fact = elsewhere?.fact ?? sealDifference(status, sealerOf(first.sealed), identity)
+  const way = elsewhere?.way == null ? "" : `${elsewhere.way}; else `
   const said =
     error.status === "passphrase"
       ? `No other keyslot opens with this passphrase, and ${what} cannot be unsealed`
@@ -80,7 +97,7 @@ export function explainUnlock(error: unknown, header: Header, identity: EnclaveI
   return new TresorError(
     enclaveCode(status),
     error.exitCode,
-    `${said}: ${fact}; the recovery key opens the volume: tresor recover ${path}`,
+    `${said}: ${fact}; ${way}the recovery key opens the volume: tresor recover ${path}`,
     {
       cause: error,
     },

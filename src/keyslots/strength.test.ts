@@ -1,9 +1,9 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import { extra } from "../luks2/json.ts"
+import { madeMember, madeOf } from "../luks2/made.ts"
 import type { ForeignToken, LuksKeyslot, Metadata } from "../luks2/metadata.ts"
 import type { TresorToken } from "../luks2/tresor-token.ts"
-import { madeMember, madeOf } from "./made.ts"
 import { slotStrengths } from "./strength.ts"
 
 const keyslot: LuksKeyslot = {
@@ -55,11 +55,23 @@ const sealed = (members: ReadonlyMap<string, string> | undefined) =>
   }) as unknown as TresorToken
 
 test("a sealed keyslot says where and when it was made, and nonsense is as good as nothing", () => {
-  const made = { host: "attic", on: "2026-11-28" }
+  const made = { host: "attic", on: "2026-11-28", secret: { id: "0123456789abcdef", uid: 1000 } }
   const { strength, why } = told(sealed(new Map([madeMember(made)])))
   assert.equal(strength, "strong")
   assert.match(why, /^sealed to attic on 2026-11-28: /)
   assert.deepEqual(madeOf(sealed(new Map([madeMember(made)]))), made)
+  // Of another version, or damaged: what is left of it.
+  for (const secret of [
+    null,
+    7,
+    {},
+    { id: "xyz", uid: 1 },
+    { id: made.secret.id, uid: -1 },
+    { id: made.secret.id, uid: "0" },
+  ]) {
+    const text = JSON.stringify({ ...made, secret })
+    assert.deepEqual(madeOf(sealed(new Map([["made", text]]))), { ...made, secret: null }, text)
+  }
   assert.match(told(sealed(undefined)).why, /^sealed to a machine: /)
   for (const text of [
     "null",

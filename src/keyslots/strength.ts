@@ -1,7 +1,8 @@
 /** Cost of guessing a keyslot's passphrase from a copy of the disk. Pure. */
+
+import { type Made, madeOf } from "../luks2/made.ts"
 import type { LuksKeyslot, Metadata } from "../luks2/metadata.ts"
 import { RECOVERY_TOKEN } from "../luks2/recovery-key.ts"
-import { type Made, madeOf } from "./made.ts"
 import { isLuksKeyslot, tresorToken, volumeSlots } from "./metadata-edit.ts"
 
 /** "unknown": a token of a type that is not known here keeps the key, and what that is worth it does not say. */

@@ -5,6 +5,7 @@ import type { Surroundings } from "../attest/surroundings.ts"
 import { askEnclave, TrustedEnclave } from "../attest/trusted-enclave.ts"
 import { KdfSpeed } from "../enclave/kdf-speed.ts"
 import { openEnclave } from "../enclave/loader.ts"
+import { secretName } from "../enclave/machine-secret.ts"
 import { checkReleased } from "../enclave/release-signers.ts"
 import type { Enclave, SealPolicy } from "../enclave/types.ts"
 import { readCopies } from "../header/copies.ts"
@@ -134,6 +135,10 @@ export async function freshKeyslot(
   const choose = portable ? portableKdf : tresorKdf
   const chosen = await choose(request, limits(enclave), benchmark)
   if (portable) return { type: "portable", secret, slot, kdf: chosen }
-  const made = { host: hostname(), on: new Date().toISOString().slice(0, 10) }
+  const made = {
+    host: hostname(),
+    on: new Date().toISOString().slice(0, 10),
+    secret: enclave.identity.backend === "software" ? secretName() : null,
+  }
   return { type: "tresor", secret, slot, kdf: chosen, policy: sealPolicy, made }
 }

@@ -5,6 +5,7 @@
 
 import type { HashType } from "../abi/enclave.ts"
 import type { CIPHER } from "./limits.ts"
+import type { Made } from "./made.ts"
 
 export type Hash = HashType
 
@@ -51,10 +52,12 @@ export interface Keyslot extends KeyslotParameters {
   readonly sealed: Uint8Array | null
   /** Whether the passphrase is tried on it; array order is try order. */
   readonly tried: boolean
+  /** What its token says of that, for people. */
+  readonly made?: Made | null
 }
 
 /** The same without what is secret or large: what a client sees and asks for. */
-export interface PublicKeyslot extends Omit<Keyslot, "area" | "sealed"> {
+export interface PublicKeyslot extends Omit<Keyslot, "area" | "sealed" | "made"> {
   /** Bytes of the sealed salt; 0: a keyslot that is not sealed. */
   readonly sealedSize: number
 }

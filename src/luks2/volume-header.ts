@@ -3,6 +3,7 @@ import type { Backend } from "../abi/enclave.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { tooCostly } from "./kdf-cost.ts"
 import { CIPHER, STRIPES } from "./limits.ts"
+import { madeOf } from "./made.ts"
 import type { LuksHeader, LuksKdf, LuksKeyslot, Metadata } from "./metadata.ts"
 import { foreignKind, reencryptionOf, reencryptionWords } from "./reencryption.ts"
 import { checkTampering, isHash, isKeySize, unsupported } from "./tampering.ts"
@@ -97,6 +98,7 @@ function keyslotOf(
     area,
     sealed: token?.sealed ?? null,
     tried,
+    made: token === undefined ? null : madeOf(token),
   }
 }
 

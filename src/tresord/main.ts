@@ -20,7 +20,7 @@ import {
 import { claimName, type RuntimePaths, releaseName } from "../control/runtime.ts"
 import { runtimeRoot } from "../control/runtime-root.ts"
 import { ControlServer } from "../control/server.ts"
-import { adoptCaller } from "../enclave/sudo-caller.ts"
+import { adoptOwner } from "../enclave/secret-owner.ts"
 import { exitNow, notifySystemd, peerCredentials, unblockSigusr1 } from "../native/addon.ts"
 import { refuseTracer } from "../native/hardening.ts"
 import { nbdUri } from "../nbd/uri.ts"
@@ -108,8 +108,8 @@ async function main(): Promise<void> {
     claimed = options.name
     if (options.logFile !== null) renameSync(options.logFile, paths.log)
     const warn = (message: string, facts: Record<string, unknown>) => log.warn(message, facts)
-    const caller = adoptCaller(options.path)
-    if (caller !== null) log.info("uses the machine secret of the user who called sudo", { ...caller })
+    const owner = adoptOwner(options.path)
+    if (owner !== null) log.info("uses the machine secret of the file's owner", { ...owner })
     const opened = options.legacy
       ? await startLegacy({
           ...options,

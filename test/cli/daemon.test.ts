@@ -1,7 +1,6 @@
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
 import {
-  chownSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -346,38 +345,4 @@ test("a relative TRESOR_RUNTIME_DIR and TRESOR_STATE_DIR are directories below t
   assert.match((await place.tresor(["list"], { cwd, env })).stdout, /^relative +unlocked/m)
   assert.equal((await place.tresor(["close", "relative"], { cwd, env })).code, 0)
   assert.deepEqual(readdirSync(join(cwd, "run")), [".lock"])
-})
-
-test("under sudo a user's volume opens with that user's machine secret, and it is said", async () => {
-  const home = place.path("home")
-  const uid = 4242
-  const bin = place.path("bin")
-  mkdirSync(bin)
-  writeFileSync(join(bin, "getent"), `#!/bin/sh\n[ "$2" = ${uid} ] && echo "u:x:${uid}:${uid}::${home}:/bin/sh"\n`, {
-    mode: 0o755,
-  })
-  const state = join(home, ".local/state/tresor")
-  mkdirSync(state, { recursive: true, mode: 0o700 })
-  const theirs = place.path("theirs.img")
-  const words = ["--size", "32M", "--key-file", keyFile, "--no-recovery", "--pbkdf", "pbkdf2"]
-  const made = await place.tresor(["create", theirs, ...words], { env: { TRESOR_STATE_DIR: state } })
-  assert.equal(made.code, 0, made.stderr)
-  // As if u had run it.
-  for (const each of [theirs, state, join(state, "machine-secret")]) chownSync(each, uid, uid)
-  const sudo = { SUDO_UID: String(uid), TRESOR_STATE_DIR: "", PATH: `${bin}:${process.env["PATH"]}` }
-  const opened = await place.tresor(["open", theirs, "theirs", "--key-file", keyFile], { env: sudo })
-  assert.equal(opened.code, 0, opened.stderr)
-  assert.match(opened.stderr, /theirs\.img belongs to u: using that user's machine secret, in .*home/)
-  await place.tresor(["close", "theirs"])
-  // In-process enclaves too.
-  const fresh = place.file("fresh.key", "another passphrase")
-  const add = ["key", "add", theirs, "--key-file", keyFile, "--new-key-file", fresh, "--pbkdf", "pbkdf2"]
-  const added = await place.tresor(add, { env: sudo })
-  assert.equal(added.code, 0, added.stderr)
-  // Not when the file is root's, nor when a directory was chosen.
-  chownSync(theirs, 0, 0)
-  const other = { ...sudo, TRESOR_STATE_DIR: place.path("other-state") }
-  const refused = await place.tresor(["open", theirs, "theirs", "--key-file", keyFile], { env: other })
-  assert.equal(refused.code, 2, refused.stderr)
-  assert.doesNotMatch(refused.stderr, /belongs to u/)
 })

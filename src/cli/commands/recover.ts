@@ -1,8 +1,8 @@
 import { Exit, TresorError } from "../../base/errors.ts"
 import { visibleLine } from "../../base/visible.ts"
 import { isSealStatus, sealBrief } from "../../enclave/seal-words.ts"
-import type { Made } from "../../keyslots/made.ts"
 import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../keyslots/recover.ts"
+import type { Made } from "../../luks2/made.ts"
 import { normalizeRecoveryKey, recoveryKeyFaults } from "../../luks2/recovery-key.ts"
 import {
   type EnclaveChoice,

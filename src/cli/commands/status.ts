@@ -3,9 +3,9 @@ import { join } from "node:path"
 import { formatSize } from "../../base/size.ts"
 import { connectVolume } from "../../control/daemon.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
-import { secretDir } from "../../enclave/machine-secret.ts"
+import { secretDir, userName } from "../../enclave/machine-secret.ts"
 import { releaseSigners } from "../../enclave/release-signers.ts"
-import { adoptCaller } from "../../enclave/sudo-caller.ts"
+import { adoptOwner, secretOwner } from "../../enclave/secret-owner.ts"
 import { disksOf, sameDisk } from "../../protection/disks.ts"
 import { files } from "../../protection/files.ts"
 import { judge } from "../../protection/judge.ts"
@@ -51,10 +51,11 @@ function secretFile({ enclave, path, pid }: VolumeStatus, silent: readonly strin
   const owner = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid
   if (enclave.backend === "sgx" || owner !== process.getuid!() || silent.includes(path)) return null
   // tresord chose by the same rule.
-  adoptCaller(path)
+  adoptOwner(path)
   const file = join(secretDir(), "machine-secret")
   const disks = disksOf(file)
-  return `${placeOf(file, disks)}: ${secretRisk(sameDisk(disks, disksOf(path)))}`
+  const whose = userName(secretOwner()?.uid ?? owner)
+  return `${placeOf(file, disks)}, of ${whose}: ${secretRisk(sameDisk(disks, disksOf(path)))}`
 }
 
 /** What clients have, and for a file what it takes: its header lies in it. */
