@@ -8,7 +8,8 @@
  * the emulator of the software backend.
  *
  * Differs from hardware: faults are told by this process's own signals; the
- * enclave's FS and GS are the host's; EEXIT to anywhere but the vDSO is a fault.
+ * enclave's FS and GS are the host's; EEXIT to anywhere but the vDSO is a fault;
+ * INT3 is #BP. test/sgx meets Linux's own driver, and a CPU after the SDM.
  */
 #ifndef TRESOR_FAKE_H
 #define TRESOR_FAKE_H

@@ -82,6 +82,12 @@ export abstract class Session {
     return !this.#closed && this.#native.alive
   }
 
+  /** By an entry for an operation that there is not. A software enclave is never taken away. */
+  probe(): void {
+    if (!this.alive || this.identity.backend !== "sgx") return
+    this.#native.enter(new Request(abi.assist, 0, addressOf).fill(0, {}))
+  }
+
   /** What the C parts of the data path hold on to. */
   get native(): NativeEnclave {
     return this.#native

@@ -155,6 +155,8 @@ export interface Enclave extends AsyncDisposable {
   readonly identity: EnclaveIdentity
   /** False after a fault inside, a failed self-test, or loss of the EPC. */
   readonly alive: boolean
+  /** Enters for nothing: an enclave that a suspend has taken is found to be gone, as nobody else tells. */
+  probe?(): void
   challenge(purpose: Purpose): Promise<Uint8Array>
   /** EREPORT, 432 bytes. */
   report(targetInfo: Uint8Array, nonce: Uint8Array): Promise<Uint8Array>

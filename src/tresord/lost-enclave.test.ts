@@ -100,6 +100,15 @@ test("I/O waits for the next passphrase, and nothing written is lost", async () 
   await end()
 })
 
+test("status finds out by itself", async () => {
+  const { session, setkey, end } = await make(60_000)
+  await setkey()
+  assert.equal(session.status().state, "unlocked")
+  fake.lose()
+  assert.equal(session.status().state, "locked")
+  await end()
+})
+
 test("a passphrase that comes before any I/O finds a new enclave", async () => {
   const { volume, setkey, end } = await make(60_000)
   await setkey()

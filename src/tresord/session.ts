@@ -118,6 +118,7 @@ export class Session implements DaemonVolume {
 
   status(): VolumeStatus {
     const { volume, header, ...parts } = this.#parts
+    this.#enclave.probe?.()
     volume.lost?.()
     const facts = this.#unlocked
     return {

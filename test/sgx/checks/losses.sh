@@ -10,7 +10,7 @@ tokens = json.load(sys.stdin)["metadata"]["tokens"].values()
 print([token["sealed"] for token in tokens if token["type"] == "tresor"])'; }
 
 lost_without_io() {
-	open_work && put && lose_epc && tresor setkey work --key-file key && same
+	open_work && put && lose_epc && [ "$(state_of work)" = locked ] && tresor setkey work --key-file key && same
 }
 lost_by_passphrase() { # a wrong one first: it is refused as a wrong one, not as something else
 	lose_epc && refused 2 'No key available' tresor setkey work --key-file key2 && tresor setkey work --key-file key && same
