@@ -1,5 +1,5 @@
 /**
- * The man pages: docs/man/*.md, where tresor.1's commands and options come from
+ * docs/cryptsetup.md (scripts/cryptsetup.ts), and the man pages: docs/man/*.md, where tresor.1's commands and options come from
  * the command tree of src/cli, into docs/man/*. Needs lowdown(1).
  *
  * Below the lines COMMANDS and OPTIONS of tresor.1.md lie only additions: a term
@@ -12,6 +12,7 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { pathToFileURL } from "node:url"
 import type { Command, Option } from "commander"
 import { buildProgram } from "../src/cli/program.ts"
+import { cryptsetupPage } from "./cryptsetup.ts"
 
 export const COMMANDS = "<!-- the commands of src/cli/tree; below: what the page adds to them -->"
 export const OPTIONS = "<!-- the options of src/cli/tree; below: what the page adds to them -->"
@@ -173,5 +174,9 @@ export function roff(source: string): string {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  writeFileSync(
+    new URL("../docs/cryptsetup.md", import.meta.url),
+    cryptsetupPage(await buildProgram("", ["completion"])),
+  )
   for (const name of ["tresor.1", "tresord.8"]) writeFileSync(page(name), roff(await markdown(name)))
 }

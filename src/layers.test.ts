@@ -36,7 +36,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** No `node:` module, no addon, nor anything that has one: they run in a browser. */
-const PURE = ["abi", "luks2", "attest/judge"]
+const PURE = ["abi", "luks2", "attest/judge", "cli/cryptsetup"]
 
 /** Every import of a source file, `import(...)` and types among them. */
 function importsOf(file: string): readonly string[] {

@@ -46,6 +46,7 @@ export const ERROR_CODES = {
   CONTROL_DENIED: "the volume belongs to another user",
   CONTROL_LOST: "the tresord ended during the call",
   CONTROL_PROTOCOL: "the tresord's answer is not of this version",
+  CRYPTSETUP_ONLY: "a verb or an option of cryptsetup that Tresor does not have",
   DAEMON_DIED: "the tresord died at its start",
   DAEMON_START: "the tresord could not start",
   DEVICE_TOO_SMALL: "the header does not fit on the device",

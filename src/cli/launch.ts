@@ -9,12 +9,8 @@ import { startHardened } from "../native/hardening.ts"
 
 function early(words: readonly string[]): DaemonProcess | null {
   const [command, ...rest] = words
-  if (
-    (command !== "open" && command !== "mount") ||
-    rest.length < 2 ||
-    rest.some((word) => /^(-h|--help|--test-passphrase)$/.test(word))
-  )
-    return null
+  const opens = command === "open" || command === "luksOpen" || command === "mount"
+  if (!opens || rest.length < 2 || rest.some((word) => /^(-h|--help|--test-passphrase)$/.test(word))) return null
   try {
     return spawnDaemon()
   } catch {

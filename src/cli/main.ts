@@ -3,11 +3,12 @@ import { CommanderError } from "commander"
 import { Exit } from "../base/errors.ts"
 import { VERSION } from "../base/version.ts"
 import { type DaemonProcess, discardEarly, keepEarly } from "../control/daemon-process.ts"
+import { translate } from "./cryptsetup/translate.ts"
 import { tell, verdict } from "./messages.ts"
 import { err, out } from "./output/output.ts"
 import { buildProgram } from "./program.ts"
 import { endSilence } from "./terminal.ts"
-import { TresorCommand } from "./tresor-command.ts"
+import { flagsOf, TresorCommand } from "./tresor-command.ts"
 
 /** One line, with an example instead of a page of usage. */
 function refuse(program: TresorCommand): void {
@@ -48,7 +49,10 @@ async function run(words: readonly string[]): Promise<number> {
       program.outputHelp({ error: true })
       return 1
     }
-    await program.parseAsync(words, { from: "user" })
+    await program.parseAsync(
+      translate(words, (command) => flagsOf(program, command)),
+      { from: "user" },
+    )
     return ended(typeof process.exitCode === "number" ? process.exitCode : 0)
   } catch (error) {
     // A command group without a subcommand shows its help on stderr; commander calls that an error.

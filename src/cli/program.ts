@@ -20,7 +20,8 @@ export async function buildProgram(version: string, words: readonly string[]): P
     )
     .addHelpText(
       "after",
-      "\nExit codes: 1 bad arguments, 2 no permission or bad passphrase, 3 out of memory, 4 wrong device, 5 exists or busy.",
+      "\ncryptsetup's verbs and options work too, where they mean the same: docs/cryptsetup.md." +
+        "\nExit codes: 1 bad arguments, 2 no permission or bad passphrase, 3 out of memory, 4 wrong device, 5 exists or busy.",
     )
 
   // Before any command that has an enclave: root may work on a user's volume.

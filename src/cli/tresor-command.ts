@@ -141,3 +141,18 @@ export class TresorCommand extends Command {
     return this.command(name).description(description)
   }
 }
+
+/** Options of a command, "--key-file" and "-d", and whether they take a value. `null`: there is no such command. */
+export function flagsOf(program: Command, path: string): ReadonlyMap<string, boolean> | null {
+  let command: Command | undefined = program
+  for (const name of path.split(" ")) command = command?.commands.find((each) => each.name() === name)
+  if (command === undefined) return null
+  const flags = new Map([
+    ["--help", false],
+    ["-h", false],
+  ])
+  for (const { short, long, required, optional } of command.options) {
+    for (const flag of [short, long]) if (flag != null) flags.set(flag, required || optional)
+  }
+  return flags
+}

@@ -4,6 +4,7 @@ import { globSync, readFileSync } from "node:fs"
 import { test } from "node:test"
 import { fileURLToPath } from "node:url"
 import type { Command } from "commander"
+import { cryptsetupPage } from "../../scripts/cryptsetup.ts"
 import { entries, markdown, roff } from "../../scripts/man.ts"
 import { buildProgram } from "../../src/cli/program.ts"
 import { daemonOptionsSchema } from "../../src/control/daemon-options.ts"
@@ -27,6 +28,11 @@ for (const page of ["tresor.1", "tresord.8"]) {
     execFileSync("mandoc", ["-Tlint", "-W", "error", `${root}/docs/man/${page}`])
   })
 }
+
+test("docs/cryptsetup.md is what `npm run man` makes of src/cli/cryptsetup and the command tree", async () => {
+  const page = cryptsetupPage(await buildProgram("", ["completion"]))
+  assert.equal(readFileSync(`${root}/docs/cryptsetup.md`, "utf8"), page)
+})
 
 for (const page of ["tresor.1", "tresord.8"]) {
   test(`docs/man/${page} as it is read keeps underscores and has no asterisk of its Markdown`, async () => {

@@ -70,7 +70,8 @@ export async function remove(path: string, options: RemoveOptions): Promise<void
   const { remaining, ...removed } = await withKeeper(path, options, (keeper) => {
     // Before anybody types a passphrase for nothing.
     checkRemovable(keeper.store.header.metadata, path, doomed)
-    return withPassphrase(prompt, options, (secret) =>
+    const verify = options.verifyPassphrase === true
+    return withPassphrase(prompt, { ...options, verify }, (secret) =>
       withClock("Opening the keyslot", removeKeyslot(keeper, secret, doomed)),
     )
   })

@@ -39,6 +39,7 @@ export function keyCommands(program: TresorCommand): void {
   keyCommand("remove", "destroy a keyslot")
     .alias("rm")
     .secrets()
+    .verify()
     .slot("keyslot to destroy (default: the one the passphrase opens)")
     .option("--force", "also remove the last keyslot: the data is lost")
     .enclave()

@@ -95,6 +95,7 @@ export function volumeCommands(program: TresorCommand): void {
   command("setkey", "unlock a locked volume")
     .argument("<name>")
     .secrets()
+    .verify()
     .slot()
     .option("--policy <file>", "what the enclave must prove before it gets a passphrase (see `tresor attest`)")
     .succession()
