@@ -188,7 +188,7 @@ export const ERROR_CODES = {
   REENCRYPT_INVALID: "the metadata of a pending reencryption is damaged",
   REENCRYPT_NONE: "no reencryption is pending",
   REENCRYPT_PAUSED: "a reencryption was interrupted and can be resumed",
-  REENCRYPT_PENDING: "a reencryption is pending, so that its options cannot be chosen",
+  REENCRYPT_PENDING: "a reencryption is pending, which rules out what was asked",
   REENCRYPT_ROLLED_BACK: "the header of a reencryption is of another time than its data",
   REENCRYPT_STOPPED: "an I/O error stopped a reencryption, which can be resumed",
   REENCRYPT_UNAUTHENTICATED: "another program went on with a reencryption",
@@ -259,6 +259,7 @@ export const ERROR_CODES = {
   VOLUME_CLOSING: "the volume is being closed",
   VOLUME_DEAD: "the volume's tresord died",
   VOLUME_IN_USE: "the volume is in use",
+  VOLUME_KEY_DIFFERS: "a header backup is of another volume key than the data",
   VOLUME_LOCKED: "the volume is locked",
 } as const
 

@@ -3,10 +3,12 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, rmSync, writeSyn
 import { join } from "node:path"
 import type { ErrorCode } from "../base/error-codes.ts"
 import { Exit, TresorError } from "../base/errors.ts"
+import { toHex } from "../base/hex.ts"
 import { IoError } from "../base/io-error.ts"
 import { syncDirectory } from "../base/replace-file.ts"
 import { encodeCopy } from "../luks2/binary-header.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
+import { reencryptionOf } from "../luks2/reencryption.ts"
 import { checkTampering } from "../luks2/tampering.ts"
 import type { Store } from "../store/store.ts"
 import { readBytes } from "./bytes.ts"
@@ -128,9 +130,31 @@ async function putAside(device: Store, size: number, { uuid, directory }: Restor
   return file
 }
 
+/** After a reencryption, or in the middle of one, the header of another time opens data that it destroys. */
+function checkSameKey(path: string, file: string, old: LuksHeader, header: LuksHeader): void {
+  const pending = [old, header].find(({ metadata }) => reencryptionOf(metadata) !== null)
+  if (pending !== undefined) {
+    const which = pending === old ? "of it" : `in ${file}`
+    throw refuse(
+      "REENCRYPT_PENDING",
+      path,
+      `a reencryption ${which} is pending, and only its latest header fits the data; use --force to restore it anyway`,
+    )
+  }
+  const digest = ({ metadata }: LuksHeader) =>
+    [...metadata.digests.values()].find(({ segments }) => segments.includes(0))?.digest ?? new Uint8Array(0)
+  if (toHex(digest(old)) === toHex(digest(header))) return
+  throw refuse(
+    "VOLUME_KEY_DIFFERS",
+    path,
+    `its data are under another volume key than the one in ${file}, as after a reencryption; use --force to restore it anyway`,
+  )
+}
+
 /**
  * Writes the header saved in `file` to `path`. Throws, exit 4: BACKUP_DAMAGED, UUID_DIFFERS, OFFSET_DIFFERS,
- * HEADER_DETACHED, DEVICE_TOO_SMALL, LUKS2_TAMPERED, RESTORE_FAILED; and as openForHeader.
+ * VOLUME_KEY_DIFFERS, REENCRYPT_PENDING (exit 4), HEADER_DETACHED, DEVICE_TOO_SMALL, LUKS2_TAMPERED, RESTORE_FAILED; and as
+ * openForHeader.
  */
 export async function restoreHeader(path: string, file: string, options: RestoreOptions): Promise<void> {
   const source = await openFile(file, { readOnly: true })
@@ -163,6 +187,7 @@ export async function restoreHeader(path: string, file: string, options: Restore
             "use --force to restore it anyway",
         )
       }
+      if (!options.force) checkSameKey(path, file, old.header, header)
     }
     // With a detached header, the beginning of the data device is data.
     const begin = dataOffset(header)

@@ -7,13 +7,13 @@ import { TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import { luksKeyslot } from "../keyslots/draft.ts"
-import { volumeSlots } from "../keyslots/metadata-edit.ts"
+import { dropKeyslot, volumeSlots } from "../keyslots/metadata-edit.ts"
 import { type FreshKeyslot, freshParameters, type VolumeKeeper } from "../keyslots/parts.ts"
 import { proveKeyslot } from "../keyslots/prove.ts"
 import { runReencryption } from "../library/reencrypt.ts"
 import { areaSize } from "../luks2/areas.ts"
-import type { LuksHeader } from "../luks2/metadata.ts"
-import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
+import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
+import { PASS_TOKEN, placed, positionOf, reencryptionOf } from "../luks2/reencryption.ts"
 import type { Kdf, Segment } from "../luks2/types.ts"
 import { Crash, CrashingStore } from "../testing/crashing-store.ts"
 import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
@@ -298,6 +298,47 @@ test("a device of another size is refused before anything is written", async () 
   const shorter = new CrashingStore(device.bytes.slice(0, DATA_OFFSET + ZONE))
   await assert.rejects(resumed(shorter), code("REENCRYPT_UNFIT"))
   assert.deepEqual([longer.steps, shorter.steps], [0, 0])
+})
+
+/** A header changed without the enclave, as another program does it. */
+async function edited(device: CrashingStore, change: (metadata: Metadata) => Metadata): Promise<void> {
+  const store = await HeaderStore.open(device)
+  await store.update(async (header) => ({ header: { ...header, metadata: change(header.metadata) } }), {
+    reencrypts: true,
+  })
+}
+
+/** All data under the new key and a header that cryptsetup was cut off in, with the old keyslot or without. */
+async function endedByOthers(key: NewKey, oldSlot: boolean): Promise<CrashingStore> {
+  const device = await paused(0, key)
+  const before = (await HeaderStore.open(device)).header.metadata
+  const converted = new CrashingStore(device.bytes.slice())
+  await resumed(converted)
+  device.bytes.set(converted.bytes.subarray(DATA_OFFSET), DATA_OFFSET)
+  await edited(device, (metadata) => {
+    const found = reencryptionOf(before)!
+    const all = placed(metadata, found, { position: BigInt(VOLUME), hot: 0n }, BigInt(VOLUME))
+    const segments = new Map([...all.segments].map(([n, each]) => [n, n === 0 ? { ...each, size: null } : each]))
+    const tokens = new Map([...all.tokens].filter(([, { type }]) => type !== PASS_TOKEN))
+    const done = { ...all, segments, tokens }
+    return oldSlot ? done : dropKeyslot(done, 0)
+  })
+  return device
+}
+
+test("what cryptsetup leaves after the last zone is ended, not converted again, whether or not the old keyslot is there", async () => {
+  for (const oldSlot of [true, false]) {
+    const device = await endedByOthers(KEYS["journal"]!, oldSlot)
+    await assert.rejects(resumed(device, { secret: OTHER }), code("ENCLAVE_PASSPHRASE"))
+    const { done, dropped } = await resumed(device)
+    assert.deepEqual([done, dropped], [true, oldSlot ? [0] : []])
+    await checkWhole(device, new Uint8Array(32))
+  }
+  // With a Tresor passphrase there is something to compare with, and this is nothing that Tresor writes.
+  const device = await endedByOthers(KEYS["checksum"]!, true)
+  await assert.rejects(resumed(device), code("REENCRYPT_UNAUTHENTICATED"))
+  assert.equal((await resumed(device, { vouched: true })).done, true)
+  await checkWhole(device, new Uint8Array(32))
 })
 
 /** Fails the read, write or flush of that number, counted from when it is told. */

@@ -319,3 +319,26 @@ test("a wrong passphrase, an open volume, a read-only file and a header that was
   writeFileSync(path, late)
   await ours(...REENCRYPT, "--resume", path)
 })
+
+test("a header backup of another volume key, or of the middle of a reencryption, is restored with --force only", async () => {
+  const path = await volume("restored.img")
+  const backup = (name: string) => place.path(name)
+  await ours("header", "backup", path, backup("before"))
+  assert.ok(
+    await cut(
+      [tresorPath, ...REENCRYPT, "--hotzone-size", "512K", "--throttle", "20", path],
+      "SIGTERM",
+      reached(path, 2 << 20),
+    ),
+  )
+  const pending = readFileSync(path)
+  await ours("header", "backup", path, backup("middle"))
+  await checkFails(["header", "restore", "-q", path, backup("before")], 4, /a reencryption of it is pending, .*--force/)
+  await ours(...REENCRYPT, "--resume", path)
+  await checkFails(["header", "restore", "-q", path, backup("before")], 4, /under another volume key .*--force/)
+  await checkFails(["header", "restore", "-q", path, backup("middle")], 4, /a reencryption in .*middle is pending/)
+  writeFileSync(path, pending)
+  await ours("header", "restore", "-q", "--force", path, backup("middle"))
+  assert.ok(pending.subarray(OFFSET).equals(readFileSync(path).subarray(OFFSET)))
+  await ours(...REENCRYPT, "--resume", path)
+})

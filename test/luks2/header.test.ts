@@ -183,7 +183,8 @@ test("a header of another size is restored, and nothing of the old one is left i
   ] as const) {
     const disk = place.path("sized.img")
     copyFileSync(to.disk, disk)
-    await ok("header", "restore", disk, from.backup, "--batch-mode")
+    // They are of two volume keys.
+    await ok("header", "restore", disk, from.backup, "--batch-mode", "--force")
     await ok("check", disk)
     const size = statSync(from.backup).size
     const bytes = readFileSync(disk)

@@ -13,6 +13,7 @@ import {
   type LuksSegment,
   type Metadata,
 } from "../../luks2/metadata.ts"
+import { PASS_TOKEN, reencryptionOf, reencryptionWords } from "../../luks2/reencryption.ts"
 import type { TresorToken } from "../../luks2/tresor-token.ts"
 import { withHeader } from "../keeper.ts"
 import { out } from "../output/output.ts"
@@ -148,10 +149,16 @@ function keyringLines(token: ForeignToken): Line[] {
   return description === null ? [] : [["Key description", ` ${description}`]]
 }
 
-function tokenLines(token: TresorToken | ForeignToken): Line[] {
+/** How far the reencryption is whose state the token keeps. */
+function passLines(token: ForeignToken, metadata: Metadata): Line[] {
+  const pending = token.type === PASS_TOKEN ? reencryptionOf(metadata) : null
+  return pending === null ? [] : [["State", reencryptionWords(metadata, pending, pending.state?.size ?? null)]]
+}
+
+function tokenLines(token: TresorToken | ForeignToken, metadata: Metadata): Line[] {
   const fault: Line[] = "fault" in token && token.fault !== undefined ? [["Unusable", token.fault.fact] as const] : []
   return [
-    ...("foreign" in token ? [...fault, ...keyringLines(token)] : tresorLines(token)),
+    ...("foreign" in token ? [...fault, ...keyringLines(token), ...passLines(token, metadata)] : tresorLines(token)),
     ...token.keyslots.map((slot): Line => ["Keyslot", String(slot)]),
   ]
 }
@@ -229,7 +236,7 @@ function text({ metadata, ...header }: LuksHeader): string {
       (keyslot, slot) => block(keyslotLines(slot, keyslot, metadata)),
       (slot) => (bound.has(slot) ? "" : " (unbound)"),
     ),
-    section("Tokens", metadata.tokens, (token) => block(tokenLines(token))),
+    section("Tokens", metadata.tokens, (token) => block(tokenLines(token, metadata))),
     section("Digests", metadata.digests, (digest) => block(digestLines(digest))),
   ].join("")
 }

@@ -22,7 +22,7 @@ export function headerCommands(program: TresorCommand): void {
     .runs("header", (m) => m.backup)
   headCommand("restore", "restore the header from a backup")
     .argument("<file>")
-    .option("--force", "restore even if the UUIDs differ")
+    .option("--force", "restore even if UUID or volume key differ, or a reencryption is pending")
     .batch()
     .examples("tresor header restore disk.img disk.header")
     .runs("header", (m) => m.restore)
