@@ -79,7 +79,9 @@ function ofRequirements({ metadata }: LuksHeader, deviceSize: number): Finding[]
   const total = pending.previous.size ?? (pending.previous.offset > 0n && room > 0n ? room : null)
   const kind = foreignKind(pending)
   const program = kind === null ? "`tresor reencrypt --resume`" : "`cryptsetup reencrypt --resume-only`"
-  const words = remark(`reencryption pending: ${reencryptionWords(metadata, pending, total)}; ${program} goes on`)
+  // Nobody is sent on with a header that was tampered with.
+  const way = tampering(metadata) === null ? `; ${program} goes on` : ""
+  const words = remark(`reencryption pending: ${reencryptionWords(metadata, pending, total)}${way}`)
   return typeof where === "string" && kind === null ? [words, damage(`reencryption: ${where}`)] : [words]
 }
 
