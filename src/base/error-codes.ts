@@ -178,6 +178,7 @@ export const ERROR_CODES = {
   PASSPHRASE_FAILED: "reading a passphrase failed otherwise",
   PASSPHRASE_NOT_BYTES: "a passphrase that is no Uint8Array",
   PREDECESSOR_MISSING: "the enclave a keyslot or record is sealed to is not kept on this machine",
+  PREDECESSOR_VERSION: "a kept enclave has another version's interface",
   PURPOSE_REFUSED: "a passphrase of another purpose than the volume takes",
   RECORD_DAMAGED: "the legacy daemon's record is damaged",
   RECOVERY_FILE_EXISTS: "the file for the recovery key exists",

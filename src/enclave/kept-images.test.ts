@@ -3,11 +3,15 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
+import * as abi from "../abi/enclave.ts"
+import { decode, encode } from "../abi/struct.ts"
 import { installed } from "../base/installation.ts"
+import { loadEnclave } from "../testing/native.ts"
+import { real } from "../testing/real-image.ts"
 import { PRODUCT } from "./image/files.ts"
 import { signWith, throwAwayKey } from "./image/keys.ts"
 import { type KeptImage, keepImage, keptFor, keptImages, readKept } from "./kept-images.ts"
-import { openEnclave, openPredecessor } from "./loader.ts"
+import { openEnclave, openPredecessor, startPredecessor } from "./loader.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-kept-"))
 after(() => rmSync(folder, { recursive: true, force: true }))
@@ -77,6 +81,29 @@ test("a seal finds its image by what its policy names, in every place", () => {
   assert.deepEqual(parts(find({ ...forSigner, mrenclave: "ab".repeat(32) })!), parts(theirs), "an earlier image's seal")
   assert.equal(find({ ...forSigner, isvSvn: sealer.isvSvn + 1 }), null)
   assert.equal(find({ ...forSigner, isvProdId: 2 }), null)
+})
+
+test("a kept enclave of another version's interface is refused by its HELLO, in words", async () => {
+  const native = loadEnclave(real())
+  native.init(real().sigstruct, real().image.encluSite)
+  // The same to the enclave as a host of the next version.
+  const newer = new Proxy(native, {
+    get(target, name) {
+      if (name !== "enterAsync") {
+        const value: unknown = Reflect.get(target, name, target)
+        return typeof value === "function" ? value.bind(target) : value
+      }
+      return (bytes: Uint8Array) => {
+        encode(abi.hello, { ...decode(abi.hello, bytes), abi_version: abi.ABI_VERSION + 1 }, bytes)
+        return target.enterAsync(bytes)
+      }
+    },
+  })
+  await assert.rejects(startPredecessor(newer, "software", { mrenclave: "ab".repeat(32) }), {
+    code: "PREDECESSOR_VERSION",
+    exitCode: 2,
+    message: /^Cannot use the kept enclave abababababababab…: its interface is another version's; .*tresor recover/,
+  })
 })
 
 test("an enclave starts where its image cannot be kept", async () => {

@@ -9,6 +9,7 @@ import { Exit, TresorError } from "../base/errors.ts"
 import { installed } from "../base/installation.ts"
 import { cpuFeatures, createEnclave, type NativeEnclave, sgxCpu } from "../native/addon.ts"
 import { EnclaveClient } from "./client.ts"
+import { EnclaveError } from "./error.ts"
 import { Attribute, parseConf } from "./image/conf.ts"
 import { type EnclaveImage, parseImage } from "./image/elf.ts"
 import { type ImageFiles, PRODUCT, VECTORS } from "./image/files.ts"
@@ -80,10 +81,7 @@ function keep(stateDir: string, files: ImageBytes): void {
   }
 }
 
-/**
- * An image that is kept, for a succession. `null`: it is damaged. Throws as openEnclave does; ENCLAVE_REQUEST: its
- * interface is another version's.
- */
+/** An image that is kept, for a succession. `null`: it is damaged. Throws as openEnclave and startPredecessor do. */
 export async function openPredecessor(
   image: KeptImage,
   options: Pick<EnclaveStart, "backend" | "stateDir">,
@@ -91,7 +89,28 @@ export async function openPredecessor(
   const backend = chooseBackend(options.backend)
   const kept = readKept(image)
   if (kept === null) return null
-  return EnclaveClient.start(load(kept, backend, backend === "software" ? secretFor(options) : null), backend)
+  return startPredecessor(load(kept, backend, backend === "software" ? secretFor(options) : null), backend, image)
+}
+
+/** Owns `native` from now on. Throws TresorError PREDECESSOR_VERSION (exit 2), ENCLAVE_<STATUS>. */
+export async function startPredecessor(
+  native: NativeEnclave,
+  backend: Backend,
+  { mrenclave }: Pick<KeptImage, "mrenclave">,
+): Promise<EnclaveClient> {
+  try {
+    return await EnclaveClient.start(native, backend)
+  } catch (error) {
+    // HELLO has one thing to refuse.
+    if (!(error instanceof EnclaveError) || error.status !== "request") throw error
+    throw new TresorError(
+      "PREDECESSOR_VERSION",
+      Exit.denied,
+      `Cannot use the kept enclave ${mrenclave.slice(0, 16)}…: its interface is another version's; open the volume with ` +
+        "the version of Tresor that has this enclave, or with the recovery key (`tresor recover`)",
+      { cause: error },
+    )
+  }
 }
 
 /**

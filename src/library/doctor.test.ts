@@ -35,6 +35,7 @@ function machine(
     ringFault,
     signers: new Map([["cd".repeat(32), "Example Ltd"]]),
     formerKeys: [],
+    kept: [{ mrenclave: "12".repeat(32), isvSvn: 2, folder: "/state/enclaves/1212", volumes: [] }],
     secret: () => ({ file: "/var/lib/tresor/machine-secret", disks: ["vda"] }),
     kernel,
   }
@@ -131,6 +132,24 @@ test("little EPC, an old kernel, no aesmd and no PCCS are told", () => {
   assert.match(of(poor, "pccs").remedy!, /PCCS_URL/)
 })
 
+test("of SGX2, an enclave that was just started knows better than the processor", () => {
+  const files = { ...DEVICE, "/proc/cpuinfo": cpu("GenuineIntel", "sgx sgx_lc") }
+  const it = machine(files, { accessible: ["/dev/sgx_enclave"] })
+  const sgx2 = (kdfMemoryKib: number) =>
+    examine(it, { ...identity("sgx", { keys: "EPC", stacks: "EPC", heap: "EPC" }), kdfMemoryKib }).find(
+      ({ id }) => id === "sgx2",
+    )!
+  assert.deepEqual(
+    [sgx2(96 << 10).state, sgx2(96 << 10).found],
+    ["info", "the enclave that was just started has 96 MiB for a KDF"],
+  )
+  assert.deepEqual(
+    [sgx2(1152 << 10).state, sgx2(1152 << 10).found],
+    ["yes", "the enclave that was just started has 1.1 GiB for a KDF"],
+  )
+  assert.equal(of(it, "sgx2").found, "supported by the processor and Linux")
+})
+
 test("every check says what it found and what that means", () => {
   for (const { name, found, means } of checks(machine({})).values()) {
     for (const text of [name, found, means]) assert.match(text, /^[^\n]+$/)
@@ -155,6 +174,19 @@ test("software: each kind of memory, the machine secret's place and the machine'
     examine({ ...it, ...change }, { ...identity("software", memory), mrsigner }).find(({ id }) => id === "signer")!
   assert.match(signer({}).found, /^no release key; the build throws its own away$/)
   assert.match(signer({}, "cd".repeat(32)).found, /^release key of Example Ltd$/)
+  const kept = (change: Partial<Machine>) =>
+    examine({ ...it, ...change }, { ...identity("software", memory), mrenclave: "12".repeat(32) }).find(
+      ({ id }) => id === "kept-images",
+    )!
+  const [own] = it.kept
+  assert.equal(kept({}).found, "1212121212121212… (version 2, this installation's; /state/enclaves/1212)")
+  assert.equal(kept({}).remedy, null)
+  const before = { mrenclave: "34".repeat(32), isvSvn: 1, folder: "/state/enclaves/3434", volumes: ["work", "other"] }
+  const two = kept({ kept: [own!, before] })
+  assert.match(two.found, /; 3434343434343434… \(version 1, for work, other; \/state\/enclaves\/3434\)$/)
+  assert.match(two.remedy!, /tresor dump/)
+  assert.match(kept({ kept: [{ ...before, volumes: [] }] }).found, /no open volume needs it/)
+  assert.equal(kept({ kept: [] }).state, "no")
   const left = signer({ formerKeys: ["/state/signer.pem"] })
   assert.equal(left.state, "no")
   assert.match(left.found, /left \/state\/signer\.pem$/)

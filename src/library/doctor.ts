@@ -8,6 +8,7 @@ import { release } from "node:os"
 import { join } from "node:path"
 import { has } from "../base/programs.ts"
 import { formatSize } from "../base/size.ts"
+import type { KeptImage } from "../enclave/kept-images.ts"
 import { stateDir } from "../enclave/machine-secret.ts"
 import { type ReleaseSigners, releaseSigners } from "../enclave/release-signers.ts"
 import { atLeast, LAUNCH_CONTROL_REMEDY, SGX_DEVICE, type SgxMachine, sgxState } from "../enclave/sgx-state.ts"
@@ -45,10 +46,16 @@ export interface Machine extends SgxMachine {
   readonly signers: ReleaseSigners
   /** Signing keys that an earlier version left here. */
   readonly formerKeys: readonly string[]
+  /** Enclave images that are kept, and the open volumes that run or need each. */
+  readonly kept: readonly KeptFor[]
+}
+
+export interface KeptFor extends Pick<KeptImage, "mrenclave" | "isvSvn" | "folder"> {
+  readonly volumes: readonly string[]
 }
 
 /** What the addon tells. */
-type Asked = "sgxCpu" | "secretMemoryFault" | "ringFault" | "signers" | "formerKeys"
+type Asked = "sgxCpu" | "secretMemoryFault" | "ringFault" | "signers" | "formerKeys" | "kept"
 
 const system: Omit<Machine, Asked> = {
   ...files,
@@ -95,7 +102,10 @@ function driver(machine: Machine, name: string): "loaded" | "module" | null {
   return new RegExp(`/${name}\\.ko`, "m").test(machine.read(join(folder, "modules.dep")) ?? "") ? "module" : null
 }
 
-function sgxChecks(machine: Machine): DoctorCheck[] {
+/** Memory of Argon2 as cryptsetup chooses it, where it can. */
+const CRYPTSETUPS_KIB = 1 << 20
+
+function sgxChecks(machine: Machine, identity: EnclaveIdentity | Error): DoctorCheck[] {
   const { flags, model } = cpuFacts(machine)
   const sgx = flags.has("sgx")
   const { sgxCpu } = machine
@@ -126,7 +136,9 @@ function sgxChecks(machine: Machine): DoctorCheck[] {
   // Linux has told it since 5.17.
   const bytes = perNode > 0 ? perNode : sgxCpu.epcBytes
   const linux = atLeast(machine.kernel, 6, 0)
-  const dynamic = linux && sgxCpu.sgx2
+  // What an enclave that was just started got stands above what processor and kernel should be able to.
+  const started = identity instanceof Error || identity.backend !== "sgx" ? null : identity.kdfMemoryKib
+  const dynamic = started === null ? linux && sgxCpu.sgx2 : started >= CRYPTSETUPS_KIB
   checks.push(
     {
       id: "sgx-flc",
@@ -172,11 +184,14 @@ function sgxChecks(machine: Machine): DoctorCheck[] {
       id: "sgx2",
       name: "dynamic enclave memory (SGX2)",
       state: dynamic ? "yes" : "info",
-      found: !linux
-        ? `Linux ${machine.kernel} does not support it`
-        : dynamic
-          ? "supported by the processor and Linux"
-          : "this processor has SGX1 only",
+      found:
+        started !== null
+          ? `the enclave that was just started has ${formatSize(started * 1024)} for a KDF`
+          : !linux
+            ? `Linux ${machine.kernel} does not support it`
+            : dynamic
+              ? "supported by the processor and Linux"
+              : "this processor has SGX1 only",
       means:
         "with it, a keyslot with cryptsetup's default of 1 GiB for Argon2 opens; without it, keyslots up to the size of the fixed heap",
       remedy: linux ? null : "run Linux 6.0 or newer",
@@ -338,6 +353,31 @@ function secretMemoryRemedy(fault: string | null): string {
   return `memfd_secret is refused (${fault})`
 }
 
+/** What an earlier enclave sealed needs that enclave once more. */
+function keptCheck({ kept }: Machine, { mrenclave: running }: EnclaveIdentity): DoctorCheck {
+  const words = ({ mrenclave, isvSvn, folder, volumes }: KeptFor): string => {
+    const open = volumes.length === 0 ? "no open volume needs it" : `for ${volumes.join(", ")}`
+    return `${mrenclave.slice(0, 16)}… (version ${isvSvn}, ${mrenclave === running ? "this installation's" : open}; ${folder})`
+  }
+  const others = kept.some(({ mrenclave }) => mrenclave !== running)
+  return {
+    id: "kept-images",
+    name: "kept enclave images",
+    state: kept.length === 0 ? "no" : "info",
+    found: kept.length === 0 ? "none" : kept.map(words).join("; "),
+    means:
+      kept.length === 0
+        ? "what is sealed to this enclave opens with the recovery key only after an upgrade of Tresor"
+        : "after an upgrade, the enclave that sealed a keyslot hands it to the new one; it has to be here for that",
+    remedy:
+      kept.length === 0
+        ? "let this user write to the state directory"
+        : others
+          ? "one may be removed when no volume is sealed to it: `tresor dump` shows the MRENCLAVE of each keyslot"
+          : null,
+  }
+}
+
 /** Whose word a seal of policy mrsigner would take. */
 function signerCheck({ signers, formerKeys }: Machine, { mrsigner }: EnclaveIdentity): DoctorCheck {
   const holder = signers.get(mrsigner)
@@ -397,7 +437,7 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Doc
       remedy: null,
     },
   ]
-  checks.push(signerCheck(machine, identity))
+  checks.push(signerCheck(machine, identity), keptCheck(machine, identity))
   if (identity.backend === "sgx") return checks
   for (const [region, name] of [
     ["keys", "memory of keys"],
@@ -441,7 +481,7 @@ export function examine(machine: Machine, identity: EnclaveIdentity | Error): Do
   return [
     ...enclaveChecks(machine, identity),
     ...rootChecks(machine, identity),
-    ...sgxChecks(machine),
+    ...sgxChecks(machine, identity),
     ...machineChecks(machine),
   ]
 }
@@ -471,6 +511,7 @@ async function askAddon(): Promise<Pick<Machine, Asked>> {
       ringFault: await tryRing(),
       signers: releaseSigners(),
       formerKeys: formerKeys(installationRoot),
+      kept: await keptFor(),
     }
   } catch {
     return {
@@ -479,8 +520,31 @@ async function askAddon(): Promise<Pick<Machine, Asked>> {
       ringFault: null,
       signers: new Map(),
       formerKeys: [],
+      kept: [],
     }
   }
+}
+
+/** The open volumes tell themselves which enclaves their keyslots are sealed to; of closed ones nothing is known. */
+async function keptFor(): Promise<readonly KeptFor[]> {
+  const { allEntries } = await import("../control/find.ts")
+  const { connectVolume } = await import("../control/daemon.ts")
+  const { keptImages, keptPlaces } = await import("../enclave/kept-images.ts")
+  const users = new Map<string, string[]>()
+  for (const { name, owner, live } of allEntries()) {
+    if (!live) continue
+    try {
+      using client = await connectVolume(name, { others: owner !== process.getuid!() })
+      const [{ enclave }, { enclaves }] = [await client.status(), await client.call("Predecessors", {})]
+      for (const { mrenclave } of [enclave, ...enclaves]) {
+        users.set(mrenclave, [...(users.get(mrenclave) ?? []), name])
+      }
+    } catch {
+      // Closed meanwhile, or of a version that has no predecessors.
+    }
+  }
+  const images = new Map(keptImages(keptPlaces()).map((image) => [image.mrenclave, image]))
+  return [...images.values()].map((image) => ({ ...image, volumes: users.get(image.mrenclave) ?? [] }))
 }
 
 async function identify(): Promise<EnclaveIdentity | Error> {
@@ -495,5 +559,7 @@ async function identify(): Promise<EnclaveIdentity | Error> {
 
 /** Looks at this machine. Whatever is missing is a finding, never an error. */
 export async function examineMachine(): Promise<readonly DoctorCheck[]> {
-  return examine({ ...system, ...(await askAddon()) }, await identify())
+  // First, as an enclave that starts is kept.
+  const identity = await identify()
+  return examine({ ...system, ...(await askAddon()) }, identity)
 }

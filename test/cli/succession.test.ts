@@ -60,6 +60,19 @@ test("named on the command line the enclave takes the keyslot over, once", async
   assert.equal((await old("open", path, "work", "--key-file", keyFile)).code, 2)
 })
 
+test("doctor lists the images that are kept, and the open volume that needs one", async () => {
+  const { path, keyFile } = await sealedBefore("listed.img")
+  assert.equal((await place.tresor(["open", path, "listed", "--key-file", keyFile, "--locked"])).code, 0)
+  const { stdout } = await place.tresor(["doctor", "--json"])
+  await place.tresor(["close", "listed"])
+  const { found } = JSON.parse(stdout).checks.find(({ id }: { readonly id: string }) => id === "kept-images")
+  assert.match(found, new RegExp(`${ours.slice(0, 16)}… \\(version 2, this installation's; `))
+  assert.match(
+    found,
+    new RegExp(`${before_.mrenclave.slice(0, 16)}… \\(version 2, for listed; .*/enclaves/${before_.mrenclave}\\)`),
+  )
+})
+
 test("another enclave than the one that runs cannot be named", async () => {
   const { path, keyFile } = await sealedBefore("misnamed.img")
   const refused = await opens(path, keyFile, ["--succeed", "ab".repeat(32)])
