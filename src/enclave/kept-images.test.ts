@@ -87,15 +87,15 @@ test("a kept enclave of another version's interface is refused by its HELLO, in 
   const native = loadEnclave(real())
   native.init(real().sigstruct, real().image.encluSite)
   // The same to the enclave as a host of the next version.
-  const newer = new Proxy(native, {
-    get(target, name) {
+  const newer = new Proxy({} as typeof native, {
+    get(_, name) {
       if (name !== "enterAsync") {
-        const value: unknown = Reflect.get(target, name, target)
-        return typeof value === "function" ? value.bind(target) : value
+        const value: unknown = Reflect.get(native, name, native)
+        return typeof value === "function" ? value.bind(native) : value
       }
       return (bytes: Uint8Array) => {
         encode(abi.hello, { ...decode(abi.hello, bytes), abi_version: abi.ABI_VERSION + 1 }, bytes)
-        return target.enterAsync(bytes)
+        return native.enterAsync(bytes)
       }
     },
   })
