@@ -8,7 +8,7 @@
  *
  *   node scripts/build.mjs [--verbose]
  */
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -141,7 +141,8 @@ async function bundle() {
       banner: { js: `(function (require, __filename) { "use strict"; ${url}, module = {};` },
       footer: { js: "return module.exports })" },
     })
-    await run(node, ["scripts/cache.cjs", `${path}.bundle.cjs`, `${path}.cache`])
+    // V8 seeds hashes of its own by chance, and they are in the code it gives out: two builds were never equal.
+    await run(node, ["--random-seed=1", "scripts/cache.cjs", `${path}.bundle.cjs`, `${path}.cache`])
     await build({
       ...script,
       entryPoints: [`${folder}/launch.ts`],
@@ -184,9 +185,21 @@ async function perform(step) {
   )
 }
 
+/** For `tresor --version`. A source without git's history has none, and so has a checkout that git does not trust. */
+function writeCommit() {
+  const path = join(root, "dist/commit")
+  const { status, stdout } = spawnSync("git", ["describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"], {
+    cwd: root,
+    encoding: "utf8",
+  })
+  const inside = existsSync(join(root, ".git")) && status === 0
+  if (inside && (!existsSync(path) || readFileSync(path, "utf8") !== stdout)) writeFileSync(path, stdout)
+}
+
 const [packages, ...others] = steps
 await perform(packages)
 if (!isPinned()) rerunPinned()
 pinPath()
 for (const step of others) await perform(step)
+writeCommit()
 writeFileSync(join(root, "build/stamp"), "")

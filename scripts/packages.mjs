@@ -108,6 +108,16 @@ const vm = {
   [`linux-image-${laterSeries}-amd64`]: () => cachedKernel(laterSeries) !== null,
 }
 
+/** What packages are built with, judged by, and installed in. */
+const packaging = {
+  ...unit,
+  "dpkg-dev": () => onPath("dpkg-shlibdeps", "dpkg-deb"),
+  fakeroot: () => onPath("fakeroot"),
+  lintian: () => onPath("lintian"),
+  debootstrap: () => onPath("debootstrap"),
+  "util-linux": () => onPath("unshare"),
+}
+
 const hasLibrary = (name) => works("pkg-config", ["--exists", name])
 
 /** What the SGX machine is built with, and its firmware. */
@@ -152,7 +162,7 @@ const ceph = {
   procps: () => onPath("pgrep"),
 }
 
-const sets = { unit, integration, vm, ceph, sgx, sgxMachine }
+const sets = { unit, integration, vm, ceph, sgx, sgxMachine, package: packaging }
 
 /** Names of packages that the given test sets lack. For tests of this file. */
 export function lackingPackages(names) {

@@ -7,6 +7,7 @@
  *   npm run test:integration  against cryptsetup, qemu, libnbd, fio, nbdkit and the kernel
  *   npm run test:vm           the kernel module and ublk in virtual machines
  *   npm run test:sgx          Linux's SGX selftest on Linux's SGX driver, in the SGX machine; not part of `npm test`
+ *   npm run test:package      the Debian packages, installed in Debian roots, as root; not part of `npm test`
  *   npm run test:ceph         leases and failures of a Ceph cluster of one node, as root; `npm test` has it where CI is set
  *
  * Closes with one line "N passed, N failed"; exits 1 when anything failed or nothing ran.
@@ -143,7 +144,9 @@ if (wanted.includes("integration")) {
   const limits = { seconds: 900, fileSeconds: 1800 }
   const fullTests = () => nodeTests(full, { ...limits, concurrency: 1, environment: { TRESOR_TEST_RUNS: "full" } })
   // Most of a file's time is spent waiting: for disks, timeouts, other programs.
-  const files = testFiles("test", (path) => ["vm", "ceph", "sgx"].some((suite) => path.startsWith(join("test", suite))))
+  const files = testFiles("test", (path) =>
+    ["vm", "ceph", "sgx", "package"].some((suite) => path.startsWith(join("test", suite))),
+  )
   await Promise.all([checks().then(fullTests), nodeTests(files, { ...limits, concurrency: 2 })])
 }
 /** A suite that machines of its own make long; the cluster's waits for timeouts most of the time. */
@@ -151,7 +154,7 @@ const machines = async (suite, concurrency) => {
   if (!wanted.includes(suite)) return
   await nodeTests(testFiles(join("test", suite)), { concurrency, seconds: 1800, fileSeconds: 5400 })
 }
-await Promise.all([machines("vm", 2), machines("ceph", 1)])
+await Promise.all([machines("vm", 2), machines("ceph", 1).then(() => machines("package", 1))])
 await machines("sgx", 1)
 
 if (leftOut > 0) {

@@ -8,7 +8,11 @@ function findRoot(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
     if (existsSync(join(folder, "enclave/enclave.conf"))) return folder
     if (folder === dirname(folder)) {
-      throw new TresorError("NOT_BUILT", Exit.wrongDevice, "Cannot find the enclave: this installation is incomplete")
+      throw new TresorError(
+        "NOT_BUILT",
+        Exit.wrongDevice,
+        "Cannot find the enclave: this installation is incomplete; install it again",
+      )
     }
   }
 }
@@ -16,9 +20,16 @@ function findRoot(): string {
 /** Of the checkout or installation. */
 export const installationRoot = findRoot()
 
+const remedy = (): string =>
+  existsSync(join(installationRoot, "src")) ? "build it with `npm run build`" : "install it again"
+
 /** Absolute path of a file of the installation; throws NOT_BUILT when it is missing. */
 export function installed(path: string): string {
   const file = join(installationRoot, path)
   if (existsSync(file)) return file
-  throw new TresorError("NOT_BUILT", Exit.wrongDevice, `Cannot find ${file}: run \`npm run build\``)
+  throw new TresorError(
+    "NOT_BUILT",
+    Exit.wrongDevice,
+    `Cannot find ${file}: this installation is incomplete; ${remedy()}`,
+  )
 }

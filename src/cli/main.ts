@@ -1,7 +1,6 @@
 /** `tresor`: words in, one exit code out. */
 import { CommanderError } from "commander"
 import { Exit } from "../base/errors.ts"
-import { VERSION } from "../base/version.ts"
 import { type DaemonProcess, discardEarly, keepEarly } from "../control/daemon-process.ts"
 import { translate } from "./cryptsetup/translate.ts"
 import { tell, verdict } from "./messages.ts"
@@ -9,6 +8,7 @@ import { err, out } from "./output/output.ts"
 import { buildProgram } from "./program.ts"
 import { endSilence } from "./terminal.ts"
 import { flagsOf, TresorCommand } from "./tresor-command.ts"
+import { versionText } from "./version.ts"
 
 /** One line, with an example instead of a page of usage. */
 function refuse(program: TresorCommand): void {
@@ -40,7 +40,7 @@ async function run(words: readonly string[]): Promise<number> {
     return exitCode
   }
   try {
-    const program = await buildProgram(VERSION, words)
+    const program = await buildProgram(versionText(words), words)
     refuse(program)
     program.hook("preAction", (_, action) => {
       verbose = action.optsWithGlobals()["verbose"] === true

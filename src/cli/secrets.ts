@@ -23,8 +23,12 @@ export interface SecretSource {
   readonly keyfileSize?: number
   /** Bytes to skip. */
   readonly keyfileOffset?: number
-  /** Seconds to wait for a line on the terminal; no limit when absent. */
+  /** Seconds to wait for a line on the terminal, or for an agent; no limit when absent. */
   readonly timeout?: number
+  /** Ask systemd's password agents. */
+  readonly passwordAgent?: true
+  /** Share the answer with other questions of ours. */
+  readonly passwordCache?: true
 }
 
 export function wipe(...buffers: readonly (Uint8Array | undefined | null)[]): void {
@@ -46,6 +50,7 @@ export async function withSecret<T>(
 
 /** Whether the answer would be typed: then it can be asked for again. */
 export function isInteractive(source: SecretSource): boolean {
+  if (source.passwordAgent === true) return source.keyFile === undefined
   return (source.keyFile === undefined || source.keyFile === "-") && isatty(0)
 }
 
@@ -157,15 +162,19 @@ function fromFile(path: string, source: SecretSource): Uint8Array {
 }
 
 /**
- * One passphrase. `verify` asks twice on a terminal. Throws with exit code 1
+ * One passphrase. `verify` asks twice on a terminal; `again`: the one before was wrong. Throws with exit code 1
  * (nothing to read, file missing, too long) or 2 (the two differ).
  */
 export async function readSecret(
   prompt: string,
   source: SecretSource,
-  { verify = false }: { readonly verify?: boolean } = {},
+  { verify = false, again = false }: { readonly verify?: boolean; readonly again?: boolean } = {},
 ): Promise<Uint8Array> {
   if (source.keyFile !== undefined && source.keyFile !== "-") return fromFile(source.keyFile, source)
+  if (source.passwordAgent === true) {
+    const { askAgents } = await import("./password-agent.ts")
+    return askAgents({ prompt, timeout: source.timeout, cache: source.passwordCache === true, again })
+  }
   if (!isatty(0)) {
     const size = exactSize(source)
     return readBytes(

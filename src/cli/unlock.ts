@@ -32,7 +32,8 @@ export async function withPassphrase<T>(
   const tries = isInteractive(options) ? options.tries : 1
   for (let n = 1; ; n++) {
     try {
-      return await withSecret(readSecret(prompt, options, { verify: options.verify === true }), attempt)
+      const how = { verify: options.verify === true, again: n > 1 }
+      return await withSecret(readSecret(prompt, options, how), attempt)
     } catch (error) {
       if (!mayBeMistyped(error) || n >= tries) throw error
       err.line(`${NO_KEY}`)

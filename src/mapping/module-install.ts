@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
 import { release as runningKernel } from "node:os"
 import { dirname, join } from "node:path"
 import { Exit, TresorError } from "../base/errors.ts"
-import { installed } from "../base/installation.ts"
+import { installationRoot } from "../base/installation.ts"
 import { has, run, tryRun } from "../base/programs.ts"
 import { VERSION } from "../base/version.ts"
 import { readModule } from "./module.ts"
@@ -25,7 +25,21 @@ const RULE = "/etc/udev/rules.d/70-tresor.rules"
 /** Sources of the module, as DKMS keeps them. */
 const SOURCES = `/usr/src/tresor-${VERSION}`
 
-const sources = (): string => dirname(installed("kernel/Makefile"))
+/** The module's, of a checkout or of npm's package. The Debian package has none: tresor-dkms brings them. */
+function sources(): string | null {
+  const folder = join(installationRoot, "kernel")
+  return existsSync(join(folder, "Makefile")) ? folder : null
+}
+
+function needSources(what: string): string {
+  const folder = sources()
+  if (folder !== null) return folder
+  throw new TresorError(
+    "MODULE_MISSING",
+    Exit.wrongDevice,
+    `Cannot ${what}: this installation has no sources of the module; install the package tresor-dkms`,
+  )
+}
 
 function asRoot(what: string): void {
   if (process.getuid?.() === 0) return
@@ -45,7 +59,7 @@ function headers(release: string): string {
 
 /** Returns the path of the module. */
 export async function build({ release = runningKernel() }: KernelRelease): Promise<string> {
-  const directory = sources()
+  const directory = needSources("build tresor.ko")
   await run("build tresor.ko", "make", ["-s", "-C", directory, `KDIR=${headers(release)}`])
   return join(directory, "tresor.ko")
 }
@@ -53,8 +67,8 @@ export async function build({ release = runningKernel() }: KernelRelease): Promi
 /** Returns the path of the module. */
 export async function install({ release = runningKernel() }: KernelRelease): Promise<string> {
   asRoot("install tresor.ko")
+  const directory = needSources("install tresor.ko")
   headers(release)
-  const directory = sources()
   const withDkms = has("dkms")
   if (withDkms) {
     await tryRun("dkms", ["remove", "-m", "tresor", "-v", VERSION, "--all"])
@@ -95,18 +109,19 @@ export async function load({ grace, hang, daemon }: ModuleParameters): Promise<v
     ...(daemon === undefined ? [] : [`daemon="${daemon}"`]),
   ]
   const known = await tryRun("modinfo", ["-n", "tresor"])
-  const built = join(sources(), "tresor.ko")
-  if (known.code !== 0 && !existsSync(built)) {
+  const folder = sources()
+  const built = folder === null ? null : join(folder, "tresor.ko")
+  if (known.code !== 0 && (built === null || !existsSync(built))) {
     throw new TresorError(
       "MODULE_MISSING",
       Exit.wrongDevice,
-      "Cannot load tresor.ko: it is neither installed nor built; `tresor kernel install` does both",
+      "Cannot load tresor.ko: it is neither installed nor built; the package tresor-dkms or, in a checkout, `tresor kernel install` does both",
     )
   }
   const loaded =
-    known.code === 0
-      ? await tryRun("modprobe", ["tresor", ...parameters])
-      : await tryRun("insmod", [built, ...parameters])
+    known.code !== 0 && built !== null
+      ? await tryRun("insmod", [built, ...parameters])
+      : await tryRun("modprobe", ["tresor", ...parameters])
   if (loaded.code === 0) return
   throw new TresorError("MODULE_REFUSED", Exit.wrongDevice, `Cannot load tresor.ko: ${whyRefused(loaded.stderr)}`)
 }

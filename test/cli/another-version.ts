@@ -17,11 +17,16 @@ export async function anotherVersion(folder: string): Promise<{ readonly tresor:
     mkdirSync(dirname(join(folder, file)), { recursive: true })
     cpSync(join(root, file), join(folder, file), { recursive: true })
   }
+  return { tresor: join(folder, "dist/tresor"), mrenclave: await changeImage(folder) }
+}
+
+/** Makes the image of the installation in `folder` another one; returns its MRENCLAVE. */
+export async function changeImage(folder: string): Promise<string> {
   const path = join(folder, PRODUCT.image)
   writeFileSync(path, anotherImage(readFileSync(path)))
   const env = { TRESOR_STATE_DIR: join(folder, "state") }
-  const signed = await run(process.execPath, [join(folder, "dist/sign-build.mjs"), folder], { env })
+  const signed = await run(process.execPath, [join(root, "dist/sign-build.mjs"), folder], { env })
   const mrenclave = /^MRENCLAVE ([0-9a-f]{64}) /.exec(signed.stdout)?.[1]
   if (signed.code !== 0 || mrenclave === undefined) throw new Error(`cannot sign: ${signed.stdout}${signed.stderr}`)
-  return { tresor: join(folder, "dist/tresor"), mrenclave }
+  return mrenclave
 }

@@ -19,7 +19,7 @@ const shown = (page: string) =>
     .replace(/.[\b]/g, "")
     .replace(/[\u2010\u2011\u2212]/g, "-")
 
-for (const page of ["tresor.1", "tresord.8"]) {
+for (const page of ["tresor.1", "tresortab.5", "tresord.8"]) {
   test(`docs/man/${page} is what \`npm run man\` makes of its Markdown and the command tree`, async () => {
     assert.equal(built(page), roff(await markdown(page)))
   })
@@ -34,7 +34,7 @@ test("docs/cryptsetup.md is what `npm run man` makes of src/cli/cryptsetup and t
   assert.equal(readFileSync(`${root}/docs/cryptsetup.md`, "utf8"), page)
 })
 
-for (const page of ["tresor.1", "tresord.8"]) {
+for (const page of ["tresor.1", "tresortab.5", "tresord.8"]) {
   test(`docs/man/${page} as it is read keeps underscores and has no asterisk of its Markdown`, async () => {
     const source = await markdown(page)
     const text = shown(page)
@@ -94,6 +94,21 @@ test("every environment variable that the programs read is in a man page", () =>
   assert.ok(names.has("TRESOR_DEBUG") && names.size >= 3, [...names].join(" "))
   const pages = `${shown("tresor.1")}${shown("tresord.8")}`
   for (const name of names) assert.ok(pages.includes(name), name)
+})
+
+test("tresortab.5 has the options that the generator takes, and no others", () => {
+  const source = readFileSync(`${root}/generator/generator.c`, "utf8")
+  const begin = source.indexOf("static bool take_option(")
+  const body = source.slice(begin, source.indexOf("\n}\n", begin))
+  const taken = [...body.matchAll(/(?:\{ |option, )"([^"]+)"/g)].map(([, word]) => word!.replace("=", ""))
+  const section = readFileSync(`${root}/docs/man/tresortab.5.md`, "utf8")
+    .split(/^# /m)
+    .find((each) => each.startsWith("OPTIONS"))!
+  const named = [...section.matchAll(/^\*\*(?:.*)\n(?=: )/gm)].flatMap(([line]) =>
+    [...line.matchAll(/\*\*([^*=]+)=?\*\*/g)].map(([, word]) => word!),
+  )
+  assert.ok(taken.length > 20, taken.join(" "))
+  assert.deepEqual([...named].sort(), [...new Set(taken)].sort())
 })
 
 test("tresord.8 has the options that tresord takes, and no others", () => {

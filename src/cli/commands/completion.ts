@@ -200,7 +200,8 @@ ${all
 ${cases.join("\n")}
   esac
 }
-compdef _tresor tresor
+# Read by source, or, as a file of $fpath, as the function itself at the first Tab.
+if [[ $funcstack[1] == _tresor ]]; then _tresor "$@"; else compdef _tresor tresor; fi
 `
 }
 

@@ -50,7 +50,7 @@ export function registerKernelCommands(program: Command): void {
       "time without an answer after which a tresord counts as dead; 0: never (default: 60)",
       seconds,
     )
-    .option("--daemon <command>", "command started with the module, such as '/usr/bin/tresord --legacy'")
+    .option("--daemon <command>", "command started with the module, such as '/usr/sbin/tresord --legacy'")
     .addHelpText("after", "\nExample:\n  tresor kernel load")
     .action((options: ModuleParameters) => load(options))
 

@@ -102,6 +102,11 @@ export function volumeCommands(program: TresorCommand): void {
     .option("--remote <user@host>", "the volume is on another machine, reached by ssh")
     .option("--unsealed", "with --remote: also try keyslots not sealed to that enclave (recovery key, portable)")
     .option("--legacy", "unlock a mapping made by the commands of 2016")
+    .option("--password-agent", "ask by systemd's password agents instead of the terminal, as at boot")
+    .option(
+      "--password-cache",
+      "with --password-agent: take and leave the passphrase in root's keyring, for other volumes",
+    )
     .option("--rsh <command>", "remote shell", "ssh")
     .option("--remote-tresor <command>", "tresor command on the other machine", "tresor")
     .examples("tresor setkey work", "tresor setkey work --remote root@server")

@@ -1,0 +1,2 @@
+/** Types of roots.mjs for test/package. */
+export declare function makeRoot(suite: string, packages?: readonly string[]): string

@@ -1,0 +1,121 @@
+/** `npm run package`: what the packages hold, that lintian accepts them, and that a second build is the same. */
+import assert from "node:assert/strict"
+import { spawnSync } from "node:child_process"
+import { createHash } from "node:crypto"
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { before, test } from "node:test"
+import { PRODUCT, VECTORS } from "../../src/enclave/image/files.ts"
+import { Place, root, run } from "../cli/harness.ts"
+import { builtPackages, type Packages } from "./packages.ts"
+
+const place = new Place()
+let built: Packages
+
+before(() => {
+  built = builtPackages()
+})
+
+const sha256 = (path: string) => createHash("sha256").update(readFileSync(path)).digest("hex")
+
+/** Mode and path of everything in a package. */
+async function contents(deb: string): Promise<ReadonlyMap<string, string>> {
+  const { stdout } = await run("dpkg-deb", ["-c", deb])
+  return new Map(
+    stdout
+      .trim()
+      .split("\n")
+      .map((line) => line.split(/\s+/))
+      .map(([mode, owner, , , , path]) => [path!.replace(/^\./, ""), `${mode} ${owner}`]),
+  )
+}
+
+test("the program's package has each file in its place, owned by root", async () => {
+  const files = await contents(built.tresor)
+  for (const path of [
+    "/usr/bin/tresor",
+    "/usr/sbin/tresord",
+    "/usr/lib/tresor/addon/build/Release/tresor.node",
+    "/usr/lib/tresor/enclave/build/tresor.sigstruct",
+    "/usr/share/man/man1/tresor.1.gz",
+    "/usr/share/man/man5/tresortab.5.gz",
+    "/usr/share/man/man8/tresord.8.gz",
+    "/usr/lib/systemd/system-generators/tresor-generator",
+    "/usr/lib/systemd/system/tresor-unlock@.service",
+    "/usr/lib/systemd/system/tresor.target",
+    "/usr/share/bash-completion/completions/tresor",
+    "/usr/share/zsh/vendor-completions/_tresor",
+    "/usr/share/fish/vendor_completions.d/tresor.fish",
+    "/usr/lib/systemd/system/tresor@.service",
+    "/usr/lib/systemd/system/tresor-sleep@.service",
+    "/usr/lib/udev/rules.d/60-tresor.rules",
+    "/usr/lib/tmpfiles.d/tresor.conf",
+    "/usr/share/doc/tresor/changelog.gz",
+    "/usr/share/doc/tresor/copyright",
+  ])
+    assert.ok(files.has(path), path)
+  // A process of a program its user cannot read is not dumpable.
+  for (const program of ["node", "tresor", "tresord"])
+    assert.equal(files.get(`/usr/lib/tresor/dist/${program}`), "---x--x--x root/root", program)
+  assert.deepEqual(
+    [...files].filter(([, text]) => !text.endsWith(" root/root")),
+    [],
+  )
+  assert.deepEqual(
+    [...files.keys()].filter((path) => /\.(pem|o|ts|mjs|ko)$|\/test\//.test(path)),
+    [],
+  )
+})
+
+test("the module's package has what DKMS compiles, and its udev rule", async () => {
+  const files = await contents(built.dkms)
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly version: string }
+  for (const path of ["dkms.conf", "kernel/Kbuild", "kernel/Makefile", "kernel/main.c", "abi/kmod.h"])
+    assert.ok(files.has(`/usr/src/tresor-${version}/${path}`), path)
+  assert.ok(files.has("/usr/lib/udev/rules.d/70-tresor.rules"))
+})
+
+test("lintian has nothing to say but what is overridden with a reason", async () => {
+  const { stdout, code } = await run("lintian", ["--fail-on=error,warning", built.tresor, built.dkms])
+  assert.deepEqual([code, stdout], [0, ""])
+  const overrides = readFileSync(join(root, "packaging/tresor.lintian-overrides"), "utf8")
+  const { stdout: shown } = await run("lintian", ["--show-overrides", built.tresor])
+  for (const tag of new Set([...overrides.matchAll(/^tresor: (\S+)/gm)].map(([, tag]) => tag!)))
+    assert.match(shown, new RegExp(`^O: tresor: ${tag}\\b`, "m"), `the override of ${tag} is of no use`)
+})
+
+test("another user's build of the same commit in another folder is the same, given the signatures", () => {
+  const other = place.path("other")
+  const quiet = { stdio: ["ignore", "ignore", "inherit"] } as const
+  const must = (command: string, args: readonly string[], options: object = quiet) =>
+    assert.equal(spawnSync(command, args, options).status, 0, `${command} ${args.join(" ")}`)
+  must("git", ["clone", "-q", root, other])
+  // What is not committed yet too.
+  const git = (...args: readonly string[]) =>
+    spawnSync("git", args, { cwd: root, encoding: "utf8" })
+      .stdout.split("\0")
+      .filter((path) => path !== "")
+  for (const path of git("ls-files", "-zcom", "--exclude-standard")) {
+    if (existsSync(join(root, path))) cpSync(join(root, path), join(other, path))
+    else rmSync(join(other, path), { force: true })
+  }
+  must("cp", ["-a", "--reflink=auto", join(root, "node_modules"), other])
+  const inputs = ["build/stamps/packages", PRODUCT.sigstruct, VECTORS.sigstruct]
+  for (const path of inputs) {
+    mkdirSync(dirname(join(other, path)), { recursive: true })
+    cpSync(join(root, path), join(other, path))
+  }
+  const user = process.getuid!() === 0 ? { uid: 65534, gid: 65534 } : {}
+  if (process.getuid!() === 0) {
+    must("chown", ["-R", "65534:65534", other])
+    must("chmod", ["755", place.folder])
+  }
+  const env = { ...process.env, ...place.env, HOME: other, TRESOR_STATE_DIR: join(other, "build/state") }
+  must(process.execPath, ["scripts/package.mjs"], { cwd: other, env, ...user, ...quiet })
+  const sums = (deb: string) => spawnSync("dpkg-deb", ["-I", deb, "md5sums"], { encoding: "utf8" }).stdout.split("\n")
+  for (const deb of [built.tresor, built.dkms]) {
+    const again = join(other, deb.slice(root.length))
+    assert.deepEqual(sums(again), sums(deb))
+    assert.equal(sha256(again), sha256(deb), deb)
+  }
+})
