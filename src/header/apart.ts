@@ -9,7 +9,7 @@ import { overlap } from "../store/extent.ts"
  */
 export function checkApart(
   { path, header }: { readonly path: string; readonly header: string | null },
-  { offset, size }: Segment,
+  { offset, size }: Pick<Segment, "offset" | "size">,
   headerSize: bigint,
 ): void {
   const place = { path: header ?? path, offset: 0n, size: headerSize }

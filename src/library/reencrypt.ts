@@ -1,12 +1,15 @@
 /** A new volume key for a volume that is not open: what is checked and held before its first byte is written. */
 import { statSync } from "node:fs"
 import { statfs } from "node:fs/promises"
+import { totalmem } from "node:os"
 import { setTimeout as delay } from "node:timers/promises"
 import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import { formatSize } from "../base/size.ts"
 import { checkNotOpen } from "../control/in-use.ts"
+import { checkApart } from "../header/apart.ts"
 import type { VolumeKeeper } from "../keyslots/parts.ts"
+import { keyslotsArea } from "../luks2/areas.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
 import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
 import { isNbdUri } from "../nbd/uri.ts"
@@ -57,7 +60,7 @@ export interface Reencrypting extends VolumeKeeper {
 
 /**
  * The volume at `place`, which nobody else has meanwhile. Throws VOLUME_IN_USE, STORE_BUSY, REENCRYPT_BUSY (exit 5),
- * STORE_DENIED, REENCRYPT_UNFIT, and as withKeeper.
+ * STORE_DENIED, HEADER_IN_DATA, REENCRYPT_UNFIT, and as withKeeper.
  */
 export async function withReencryption<T>(
   place: HeaderPlace,
@@ -71,7 +74,11 @@ export async function withReencryption<T>(
   try {
     await checkSpace(path)
     return await withKeeper(place, choice, audience, async (keeper) => {
-      const unlock = await lockReencryption(keeper.store.header.uuid, path)
+      const { header } = keeper.store
+      const segment = reencryptionOf(header.metadata)?.previous ?? header.metadata.segments.get(0)
+      // A detached header alone would be encrypted as data.
+      if (segment !== undefined) checkApart({ path, header: place.header ?? null }, segment, keyslotsArea(header).end)
+      const unlock = await lockReencryption(header.uuid, path)
       try {
         return await work({ ...keeper, place: { store: keeper.store, data, path } })
       } finally {
@@ -127,8 +134,10 @@ export async function runReencryption(volume: Reencrypting, options: RunWords): 
     const due = ((position - first) / throttle) * 1000 - (performance.now() - began)
     if (due > 0) await delay(due)
   }
+  // cryptsetup's bound, and each zone takes twice its size.
+  const hotZone = Math.min(options.hotZone, Math.floor(totalmem() / 8))
   try {
-    return await resumePass(volume, volume.place, { ...options, progress })
+    return await resumePass(volume, volume.place, { ...options, hotZone, progress })
   } catch (error) {
     if (!(error instanceof IoError)) throw error
     throw new TresorError(

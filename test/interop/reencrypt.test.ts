@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { test } from "node:test"
 import { setTimeout as delay } from "node:timers/promises"
 import { decodeHeader } from "../../src/luks2/header.ts"
@@ -341,4 +341,47 @@ test("a header backup of another volume key, or of the middle of a reencryption,
   await ours("header", "restore", "-q", "--force", path, backup("middle"))
   assert.ok(pending.subarray(OFFSET).equals(readFileSync(path).subarray(OFFSET)))
   await ours(...REENCRYPT, "--resume", path)
+})
+
+test("a detached header: it and the data are two files, and the header alone is no volume", async () => {
+  const [data, header] = [place.file("apart.img", randomBytes(8 << 20)), place.path("apart.header")]
+  const format = ["luksFormat", "-q", "--type", "luks2", ...CHEAP, ...SMALL, "--header", header, "--key-file", keyFile]
+  await stock(...format, data)
+  const text = async () =>
+    decryptXts(
+      await volumeKey(header),
+      (await headerOf(header)).metadata.segments.get(0)!.sectorSize,
+      0n,
+      readFileSync(data),
+    )
+  const [before, oldKey, bytes] = [await text(), await volumeKey(header), readFileSync(header)]
+  await checkFails([...REENCRYPT, header], 4, /it is a detached header, without data/)
+  assert.ok(bytes.equals(readFileSync(header)))
+  const words = [...REENCRYPT, "--header", header, "--hotzone-size", "512K", "--throttle", "20", data] as const
+  assert.ok(await cut([tresorPath, ...words], "SIGKILL", reached(header, 2 << 20)))
+  await stock("repair", "-q", "--key-file", keyFile, "--header", header, data).catch(() => {})
+  await ours(...REENCRYPT, "--resume", "--authenticate", "--header", header, data)
+  assert.ok(before.equals(await text()))
+  assert.ok(!oldKey.equals(await volumeKey(header)))
+})
+
+test("a file with holes that its filesystem has no room for, and one that cannot be written, are refused", async (t) => {
+  const folder = place.path("small")
+  mkdirSync(folder)
+  if ((await run("mount", ["-t", "tmpfs", "-o", "size=12M", "tmpfs", folder])).code !== 0)
+    return t.skip("no tmpfs here")
+  try {
+    const path = `${folder}/sparse.img`
+    writeFileSync(path, "")
+    truncateSync(path, SIZE)
+    const format = ["luksFormat", "-q", "--type", "luks2", ...CHEAP, ...SMALL, "--offset", String(OFFSET / 512)]
+    await stock(...format, "--key-file", keyFile, path)
+    const header = readFileSync(path).subarray(0, OFFSET)
+    await checkFails([...REENCRYPT, path], 4, /the file has holes, which reencryption fills: .* make room first/)
+    assert.equal((await run("mount", ["-o", "remount,ro", folder])).code, 0)
+    await checkFails([...REENCRYPT, path], 1, /write-protected, or lies on a read-only filesystem/)
+    assert.ok(header.equals(readFileSync(path).subarray(0, OFFSET)))
+  } finally {
+    await run("umount", [folder])
+  }
 })
