@@ -66,7 +66,7 @@ struct queue {
 	struct list arrived;	/* to be begun: when there is memory for them */
 	struct list parked;	/* until there is a key */
 	struct list uncommitted;	/* until the ring has room */
-	struct ublk_counters counters;	/* by the thread alone, read by anyone with atomics */
+	struct counters counters;
 };
 
 struct ublk_server {
@@ -105,11 +105,6 @@ static struct slot *take(struct list *list)
 	if (list->first == NULL)
 		list->last = &list->first;
 	return slot;
-}
-
-static void count(uint64_t *counter, uint64_t by)
-{
-	__atomic_store_n(counter, *counter + by, __ATOMIC_RELAXED);
 }
 
 static enum ublk_mode mode_of(const struct queue *queue)
@@ -169,7 +164,7 @@ static void answer(struct slot *slot, int32_t result)
 	slot->lost = false;
 	slot->result = result;
 	if (result < 0)
-		count(&queue->counters.errors, 1);
+		counter_add(&queue->counters.errors, 1);
 	/* At the end of a thread that was asked to: the next server is given the request again. */
 	if (queue->ending)
 		return;
@@ -183,7 +178,7 @@ static void park(struct slot *slot)
 
 	release(slot);
 	append(&queue->parked, slot);
-	count(&queue->counters.waiting, 1);
+	counter_add(&queue->counters.held, 1);
 	if (mode_of(queue) != UBLK_SERVE || queue->starving || queue->ending)
 		return;
 	queue->starving = true;
@@ -215,7 +210,7 @@ static void flushed(struct plain_io *io)
 	struct slot *slot = slot_of(io);
 
 	if (io->error == 0)
-		count(&slot->queue->counters.flushes, 1);
+		counter_add(&slot->queue->counters.flushes, 1);
 	answer(slot, -io->error);
 }
 
@@ -228,8 +223,8 @@ static void read_done(struct plain_io *io)
 	} else if (io->error != 0 || !copy(slot, false)) {
 		answer(slot, io->error == 0 ? -EIO : -io->error);
 	} else {
-		count(&slot->queue->counters.reads, 1);
-		count(&slot->queue->counters.bytes_read, slot->length);
+		counter_add(&slot->queue->counters.reads, 1);
+		counter_add(&slot->queue->counters.bytes_read, slot->length);
 		answer(slot, (int32_t)slot->length);
 	}
 }
@@ -245,8 +240,8 @@ static void written(struct plain_io *io)
 	} else if (io->error != 0) {
 		answer(slot, -io->error);
 	} else {
-		count(&slot->queue->counters.writes, 1);
-		count(&slot->queue->counters.bytes_written, slot->length);
+		counter_add(&slot->queue->counters.writes, 1);
+		counter_add(&slot->queue->counters.bytes_written, slot->length);
 		answer(slot, (int32_t)slot->length);
 	}
 }
@@ -260,7 +255,7 @@ static void punched(struct disk_io *punch)
 		answer(slot, -punch->error);
 		return;
 	}
-	count(&slot->queue->counters.discards, 1);
+	counter_add(&slot->queue->counters.discards, 1);
 	answer(slot, 0);
 }
 
@@ -384,7 +379,7 @@ static void look_at_mode(struct queue *queue)
 	}
 	while ((slot = take(&queue->parked)) != NULL)
 		append(&queue->arrived, slot);
-	__atomic_store_n(&queue->counters.waiting, 0, __ATOMIC_RELAXED);
+	counter_set(&queue->counters.held, 0);
 }
 
 /* Between two turns. */
@@ -638,21 +633,11 @@ void ublk_server_free(struct ublk_server *server)
 	free(server);
 }
 
-struct ublk_counters ublk_server_counters(const struct ublk_server *server)
+struct counters ublk_server_counters(const struct ublk_server *server)
 {
-	struct ublk_counters sums = { 0 };
+	struct counters sums = { 0 };
 
-	for (uint32_t i = 0; i < server->options.queues; i++) {
-		const struct ublk_counters *each = &server->queues[i].counters;
-
-		sums.reads += __atomic_load_n(&each->reads, __ATOMIC_RELAXED);
-		sums.writes += __atomic_load_n(&each->writes, __ATOMIC_RELAXED);
-		sums.flushes += __atomic_load_n(&each->flushes, __ATOMIC_RELAXED);
-		sums.discards += __atomic_load_n(&each->discards, __ATOMIC_RELAXED);
-		sums.bytes_read += __atomic_load_n(&each->bytes_read, __ATOMIC_RELAXED);
-		sums.bytes_written += __atomic_load_n(&each->bytes_written, __ATOMIC_RELAXED);
-		sums.errors += __atomic_load_n(&each->errors, __ATOMIC_RELAXED);
-		sums.waiting += __atomic_load_n(&each->waiting, __ATOMIC_RELAXED);
-	}
+	for (uint32_t i = 0; i < server->options.queues; i++)
+		counters_sum(&sums, &server->queues[i].counters);
 	return sums;
 }

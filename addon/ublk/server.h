@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "abi/ublk.h"
+#include "addon/disk/counters.h"
 #include "addon/disk/plain.h"
 
 /* Bytes of the longest request that is served. */
@@ -39,13 +40,6 @@ struct ublk_listener {
 	void *context;
 };
 
-struct ublk_counters {
-	uint64_t reads, writes, flushes, discards;
-	uint64_t bytes_read, bytes_written;
-	uint64_t errors;
-	uint64_t waiting;	/* now: for a key */
-};
-
 struct ublk_server;
 
 /*
@@ -55,7 +49,8 @@ struct ublk_server;
 struct ublk_server *ublk_server_open(struct plain_volume *volume, const struct ublk_options *options,
 				     const struct ublk_listener *listener);
 void ublk_server_set_mode(struct ublk_server *server, enum ublk_mode mode);
-struct ublk_counters ublk_server_counters(const struct ublk_server *server);
+/* Held: for a key. */
+struct counters ublk_server_counters(const struct ublk_server *server);
 /*
  * Idempotent. Threads end: at once, and what is not answered is the next server's; or they have, since the device was
  * stopped. Waits for them, not for ever; afterwards the device is closed.

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "addon/addon.h"
+#include "addon/disk/counters_binding.h"
 #include "addon/disk/disk_binding.h"
 #include "addon/napi/values.h"
 #include "addon/napi/work.h"
@@ -231,23 +232,14 @@ static napi_value ublk_set_mode(napi_env env, napi_callback_info info)
 
 static napi_value ublk_counters(napi_env env, napi_callback_info info)
 {
-	napi_value argv[1], result;
+	napi_value argv[1];
 	struct binding *binding = js_arguments(env, info, 1, argv, NULL) ? unwrap(env, argv[0]) : NULL;
-	struct ublk_counters counters;
+	struct counters counters;
 
 	if (binding == NULL)
 		return throw_arguments(env);
 	counters = ublk_server_counters(binding->server);
-	napi_create_object(env, &result);
-	js_set_double(env, result, "reads", (double)counters.reads);
-	js_set_double(env, result, "writes", (double)counters.writes);
-	js_set_double(env, result, "flushes", (double)counters.flushes);
-	js_set_double(env, result, "discards", (double)counters.discards);
-	js_set_double(env, result, "bytesRead", (double)counters.bytes_read);
-	js_set_double(env, result, "bytesWritten", (double)counters.bytes_written);
-	js_set_double(env, result, "errors", (double)counters.errors);
-	js_set_double(env, result, "waiting", (double)counters.waiting);
-	return result;
+	return counters_to_js(env, &counters, "waiting");
 }
 
 static napi_value ublk_stop(napi_env env, napi_callback_info info)

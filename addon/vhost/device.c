@@ -27,7 +27,7 @@ struct ring {
 	struct bell bell;
 	struct virtqueue_place place;
 	struct inflight inflight;
-	struct worker_counters counters;
+	struct counters counters;
 	bool running;		/* under the device's lock */
 	pthread_mutex_t signals;
 	int call, error;	/* under `signals` */
@@ -479,22 +479,12 @@ void device_retry(struct device *device, bool fail)
 	}
 }
 
-struct worker_counters device_counters(const struct device *device)
+struct counters device_counters(const struct device *device)
 {
-	struct worker_counters sums = { 0 };
+	struct counters sums = { 0 };
 
-	for (uint32_t i = 0; i < DEVICE_RINGS; i++) {
-		const struct worker_counters *each = &device->rings[i].counters;
-
-		sums.reads += __atomic_load_n(&each->reads, __ATOMIC_RELAXED);
-		sums.writes += __atomic_load_n(&each->writes, __ATOMIC_RELAXED);
-		sums.flushes += __atomic_load_n(&each->flushes, __ATOMIC_RELAXED);
-		sums.discards += __atomic_load_n(&each->discards, __ATOMIC_RELAXED);
-		sums.bytes_read += __atomic_load_n(&each->bytes_read, __ATOMIC_RELAXED);
-		sums.bytes_written += __atomic_load_n(&each->bytes_written, __ATOMIC_RELAXED);
-		sums.errors += __atomic_load_n(&each->errors, __ATOMIC_RELAXED);
-		sums.pending += __atomic_load_n(&each->pending, __ATOMIC_RELAXED);
-	}
+	for (uint32_t i = 0; i < DEVICE_RINGS; i++)
+		counters_sum(&sums, &device->rings[i].counters);
 	return sums;
 }
 

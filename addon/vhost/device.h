@@ -51,7 +51,8 @@ int device_set_call(struct device *device, uint32_t ring, int fd);
 int device_set_error(struct device *device, uint32_t ring, int fd);
 /* `fail`: requests without a key are answered with an error. Those that wait are tried again. */
 void device_retry(struct device *device, bool fail);
-struct worker_counters device_counters(const struct device *device);
+/* Held: for the disk or a key. */
+struct counters device_counters(const struct device *device);
 /* Waits for threads, `ms` for what is under way. False: some hang; what they use stays. Frees the owner's reference. */
 bool device_close(struct device *device, int ms);
 

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "addon/addon.h"
+#include "addon/disk/counters_binding.h"
 #include "addon/disk/disk_binding.h"
 #include "addon/napi/values.h"
 #include "addon/vhost/device.h"
@@ -241,22 +242,12 @@ static napi_value vhost_retry(napi_env env, napi_callback_info info)
 static napi_value vhost_counters(napi_env env, napi_callback_info info)
 {
 	struct device *device = receive(env, info, 0, NULL);
-	struct worker_counters counters;
-	napi_value result;
+	struct counters counters;
 
 	if (device == NULL)
 		return NULL;
 	counters = device_counters(device);
-	napi_create_object(env, &result);
-	js_set_double(env, result, "reads", (double)counters.reads);
-	js_set_double(env, result, "writes", (double)counters.writes);
-	js_set_double(env, result, "flushes", (double)counters.flushes);
-	js_set_double(env, result, "discards", (double)counters.discards);
-	js_set_double(env, result, "bytesRead", (double)counters.bytes_read);
-	js_set_double(env, result, "bytesWritten", (double)counters.bytes_written);
-	js_set_double(env, result, "errors", (double)counters.errors);
-	js_set_double(env, result, "pending", (double)counters.pending);
-	return result;
+	return counters_to_js(env, &counters, "pending");
 }
 
 /* ---- life ---- */

@@ -88,38 +88,33 @@ static struct taken *shift(struct list *list)
 	return first;
 }
 
-static void count(uint64_t *counter, uint64_t by)
-{
-	__atomic_store_n(counter, *counter + by, __ATOMIC_RELAXED);
-}
-
 /* ---- answers ---- */
 
-static void count_request(struct worker_counters *counters, const struct request *request)
+static void count_request(struct counters *counters, const struct request *request)
 {
 	uint64_t bytes = 0;
 
 	if (request->outcome != VIRTIO_BLK_S_OK) {
-		count(&counters->errors, 1);
+		counter_add(&counters->errors, 1);
 		return;
 	}
 	for (uint32_t i = 0; i < request->segment_count; i++)
 		bytes += request->segments[i].length;
 	switch (request->type) {
 	case REQUEST_READ:
-		count(&counters->reads, 1);
-		count(&counters->bytes_read, bytes);
+		counter_add(&counters->reads, 1);
+		counter_add(&counters->bytes_read, bytes);
 		break;
 	case REQUEST_WRITE:
 	case REQUEST_ZERO:
-		count(&counters->writes, 1);
-		count(&counters->bytes_written, bytes);
+		counter_add(&counters->writes, 1);
+		counter_add(&counters->bytes_written, bytes);
 		break;
 	case REQUEST_FLUSH:
-		count(&counters->flushes, 1);
+		counter_add(&counters->flushes, 1);
 		break;
 	case REQUEST_DISCARD:
-		count(&counters->discards, 1);
+		counter_add(&counters->discards, 1);
 		break;
 	case REQUEST_ID:
 		break;
@@ -142,7 +137,7 @@ static void forget(struct worker *worker, struct taken *taken)
 	taken->next = worker->unused;
 	worker->unused = taken;
 	worker->under_way--;
-	count(&worker->options.counters->pending, (uint64_t)-1);
+	counter_add(&worker->options.counters->held, (uint64_t)-1);
 }
 
 static void answer(struct worker *worker, struct taken *taken)
@@ -439,7 +434,7 @@ static void take(struct worker *worker)
 		}
 		worker->unused = taken->next;
 		worker->under_way++;
-		count(&worker->options.counters->pending, 1);
+		counter_add(&worker->options.counters->held, 1);
 		taken->head = head;
 		taken->segment = 0;
 		taken->begun = 0;

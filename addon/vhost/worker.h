@@ -9,14 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "addon/disk/counters.h"
 #include "addon/disk/plain.h"
 #include "addon/vhost/request.h"
 #include "addon/vhost/virtqueue.h"
-
-/* Written by the worker's thread, read by anyone with atomics. */
-struct worker_counters {
-	uint64_t reads, writes, flushes, discards, bytes_read, bytes_written, errors, pending;
-};
 
 struct worker_options {
 	struct plain_volume *volume;
@@ -25,7 +21,7 @@ struct worker_options {
 	struct inflight inflight;
 	bool discards;
 	uint8_t id[REQUEST_ID_SIZE];
-	struct worker_counters *counters;
+	struct counters *counters;
 };
 
 struct worker;

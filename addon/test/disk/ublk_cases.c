@@ -174,7 +174,7 @@ static int32_t write_seed(uint32_t queue, uint32_t flags, uint64_t offset, uint3
 static void every_operation(void)
 {
 	uint8_t *data = pages(UBLK_REQUEST_SIZE), *expected = pages(UBLK_REQUEST_SIZE);
-	struct ublk_counters counters;
+	struct counters counters;
 	struct bench bench;
 	uint16_t tag;
 
@@ -213,7 +213,7 @@ static void every_operation(void)
 	CHECK_EQUAL(counters.discards, QUEUES);
 	CHECK_EQUAL(counters.errors, QUEUES);
 	CHECK_EQUAL(counters.bytes_read, QUEUES * UBLK_REQUEST_SIZE);
-	CHECK_EQUAL(counters.waiting, 0);
+	CHECK_EQUAL(counters.held, 0);
 	CHECK_EQUAL(bench.starved, 0);
 	close_bench(&bench);
 	free(data);
@@ -248,9 +248,9 @@ static void wait_waiting(const struct bench *bench, uint64_t count)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
 
-	for (unsigned i = 0; i < 30000 && ublk_server_counters(bench->server).waiting != count; i++)
+	for (unsigned i = 0; i < 30000 && ublk_server_counters(bench->server).held != count; i++)
 		nanosleep(&pause, NULL);
-	CHECK_EQUAL(ublk_server_counters(bench->server).waiting, count);
+	CHECK_EQUAL(ublk_server_counters(bench->server).held, count);
 }
 
 /* Data were copied to the server: the write has begun. */
@@ -292,7 +292,7 @@ static void held_while_locked(void)
 	CHECK_EQUAL(fake_ublk_result(0, write), SECTOR);
 	CHECK_EQUAL(fake_ublk_result(0, zeroes), SECTOR);
 	CHECK_EQUAL(fake_ublk_result(1, read), SECTOR);
-	CHECK_EQUAL(ublk_server_counters(bench.server).waiting, 0);
+	CHECK_EQUAL(ublk_server_counters(bench.server).held, 0);
 	check_store(&bench, 0, SECTOR, 7);
 	close_bench(&bench);
 	free(data);
