@@ -1,6 +1,6 @@
 /**
  * /dev/tresor/NAME, a link to the volume's block device. Made here, so that it is there without udev; and named to
- * units/99-tresor.rules, so that udev knows it and systemd has a unit for it (fstab).
+ * units/60-tresor.rules, so that udev knows it and systemd has a unit for it (fstab).
  */
 import { lstatSync, mkdirSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { basename, dirname, join } from "node:path"

@@ -86,7 +86,8 @@ export class Opened {
   /** And the process ends. */
   async close(...options: string[]): Promise<Result> {
     const { pid } = this.place.state(this.name)
-    await this.client[Symbol.asyncDispose]()
+    // By force it is closed under its client.
+    if (!options.includes("--force")) await this.client[Symbol.asyncDispose]()
     const closed = await this.place.tresor(["close", this.name, ...options])
     await until("tresord to end", () => !alive(pid))
     assert.ok(!this.place.names().includes(this.name))

@@ -56,8 +56,9 @@ for name in sorted(allowed):
         assert libseccomp.seccomp_rule_add_array(context, ALLOW, number, 0, None) == 0, name
 
 libc = ctypes.CDLL(None, use_errno=True)
-kept = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_IPC_LOCK": 14}
-bounding = {kept[name] for name in settings["CapabilityBoundingSet"][0].split()}
+kept = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_IPC_LOCK": 14, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
+# As systemd merges a drop-in's.
+bounding = {kept[name] for value in settings["CapabilityBoundingSet"] for name in value.split()}
 if os.getuid() == 0:
     for capability in range(int(open("/proc/sys/kernel/cap_last_cap").read()) + 1):
         if capability not in bounding:
