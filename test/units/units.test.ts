@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { Place, root, run, until } from "../cli/harness.ts"
@@ -15,30 +15,6 @@ test("systemd-analyze rates the service's exposure below 3", async () => {
   const { stdout, stderr } = await run("systemd-analyze", ["security", "--offline=yes", "--no-pager", unit])
   const [, rating] = /exposure level for \S+: ([\d.]+)/.exec(stdout) ?? []
   assert.ok(Number(rating) < 3, `${rating} ${stderr}`)
-})
-
-test("systemd takes the units, and the service with the drop-in that its comment names for --block", async () => {
-  const folder = place.path("units")
-  const text = readFileSync(unit, "utf8")
-  const dropIn = [...text.matchAll(/^# {3}(\[Service\]|CapabilityBoundingSet=.*)$/gm)].map(([, line]) => `${line}\n`)
-  assert.equal(dropIn.length, 2)
-  mkdirSync(join(folder, "tresor@block.service.d"), { recursive: true })
-  writeFileSync(join(folder, "tresor@block.service.d/block.conf"), dropIn.join(""))
-  // Where it is not installed there is no such program, nor manual.
-  const here = (words: string) =>
-    words.replace(/^ExecStart=\/usr\/bin\//gm, `ExecStart=${root}/dist/`).replace(/^Documentation=.*\n/gm, "")
-  writeFileSync(join(folder, "tresor@.service"), here(text))
-  writeFileSync(
-    join(folder, "tresor-sleep@.service"),
-    here(readFileSync(join(root, "units/tresor-sleep@.service"), "utf8")),
-  )
-  const names = ["tresor@plain.service", "tresor@block.service", "tresor-sleep@plain.service"]
-  const analyze = (...words: string[]) =>
-    run("systemd-analyze", ["--no-pager", ...words], { env: { SYSTEMD_UNIT_PATH: `${folder}:` } })
-  assert.deepEqual(await analyze("verify", ...names), { code: 0, stdout: "", stderr: "" })
-  const capable = async (name: string) =>
-    /✓ CapabilityBoundingSet=~CAP_SYS_ADMIN/.test((await analyze("security", "--offline=yes", name)).stdout)
-  assert.deepEqual([await capable(names[0]!), await capable(names[1]!)], [true, false])
 })
 
 test("the confinement of the next test does refuse", async () => {
