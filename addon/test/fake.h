@@ -7,9 +7,12 @@
  * unchanged: its ENCLU faults and is done by the CPU (fake_cpu.c), which is
  * the emulator of the software backend.
  *
- * Differs from hardware: faults are told by this process's own signals; the
- * enclave's FS and GS are the host's; EEXIT to anywhere but the vDSO is a fault;
- * INT3 is #BP. test/sgx meets Linux's own driver, and a CPU after the SDM.
+ * It is fast, and does wrong what a test asks for: errnos, signals, lost memory.
+ * It shows nothing about hardware that we did not put into it: EINIT's checks and
+ * key derivation are the software backend's, the enclave's memory is readable and
+ * its FS and GS are the host's, nothing is paged, and a fault is known by this
+ * process's own signal. What Linux's own driver and a CPU after the SDM do, test/sgx
+ * shows; src/testing/contract.ts is asked of both.
  */
 #ifndef TRESOR_FAKE_H
 #define TRESOR_FAKE_H

@@ -12,9 +12,12 @@
 #include "addon/test/fake.h"
 
 #define ENCLU_SIZE	3
+#define VECTOR_DB	1
+#define VECTOR_BP	3
 #define VECTOR_UD	6
 #define VECTOR_GP	13
 #define VECTOR_PF	14
+#define TRAP_FLAG	0x100
 #define PF_SGX		0x8000u	/* error code: the EPC does not have the page */
 
 struct visit {
@@ -90,22 +93,35 @@ static bool is_inside(const struct fake_enclave *enclave, uint64_t address)
 	return address - enclave->image.secs.base < enclave->image.secs.size;
 }
 
-/* EEXIT keeps RSP and RBP: on them the vDSO stands. */
-static bool eexit(greg_t *registers)
+static bool is_canonical(greg_t address)
 {
-	if (registers[REG_RBX] != (greg_t)(uintptr_t)(tresor_fake_aep + ENCLU_SIZE) ||
-	    registers[REG_RSP] != visit.rsp || registers[REG_RBP] != visit.rbp)
+	return address >> 47 == 0 || address >> 47 == -1;
+}
+
+/* SDM vol. 3D, EEXIT: to wherever RBX says, with the RSP and RBP that the enclave left. */
+static bool eexit(ucontext_t *frame)
+{
+	greg_t *registers = frame->uc_mcontext.gregs;
+
+	if (!is_canonical(registers[REG_RBX]))
 		return false;
 	registers[REG_RIP] = registers[REG_RBX];
 	registers[REG_RCX] = (greg_t)(uintptr_t)tresor_fake_aep;
 	__atomic_store_n(&visit.enclave->cssa[visit.thread], 0, __ATOMIC_RELEASE);
 	visit.thread = -1;
+	if (registers[REG_RIP] == (greg_t)(uintptr_t)(tresor_fake_aep + ENCLU_SIZE))
+		return true;
+	/* The vDSO's frame is left behind: the thread goes on as one that never entered. */
+	visit.enclave = NULL;
+	frame->uc_stack = visit.stack;
+	memcpy(&frame->uc_sigmask, &visit.mask, sizeof(visit.mask));
 	return true;
 }
 
 /* False: the leaf faults. */
-static bool enclu(greg_t *registers)
+static bool enclu(ucontext_t *frame)
 {
+	greg_t *registers = frame->uc_mcontext.gregs;
 	struct fake_enclave *enclave = visit.enclave;
 	const uint32_t leaf = (uint32_t)registers[REG_RAX];
 	const uint64_t page = (uint64_t)registers[REG_RCX] / SGX_PAGE_SIZE * SGX_PAGE_SIZE;
@@ -113,7 +129,7 @@ static bool enclu(greg_t *registers)
 	uint64_t result;
 
 	if (leaf == ENCLU_EEXIT)
-		return eexit(registers);
+		return eexit(frame);
 	result = tresor_emulate(&enclave->emulator, leaf, (uint64_t)registers[REG_RBX], (uint64_t)registers[REG_RCX],
 				(uint64_t)registers[REG_RDX]);
 	if (result == TRESOR_EMULATOR_FAULT)
@@ -167,8 +183,15 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	/* Without SGX #UD, with it #GP: this "enclave" is none. */
 	is_enclu = (vector == VECTOR_UD || vector == VECTOR_GP) && is_inside(enclave, rip) &&
 		   memcmp((const void *)rip, "\x0f\x01\xd7", ENCLU_SIZE) == 0;
-	if (is_enclu && enclu(registers))
+	if (is_enclu && enclu(frame))
 		return;
+	/* No entry opts in to debugging: single steps are not seen inside, and INT3 is no instruction (SDM vol. 3D). */
+	if (vector == VECTOR_DB) {
+		registers[REG_EFL] &= ~TRAP_FLAG;
+		return;
+	}
+	if (vector == VECTOR_BP)
+		vector = VECTOR_UD;
 	if (is_enclu)
 		vector = VECTOR_GP;
 	if (vector == VECTOR_PF)

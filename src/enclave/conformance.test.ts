@@ -1,5 +1,6 @@
-/** One contract, two backends: what the SDM asks of the software one, and of the hardware one on a made-up driver. */
+/** One contract, two backends: the software one, and the hardware one on the fake driver; test/sgx asks it of Linux's. */
 import assert from "node:assert/strict"
+import { spawnSync } from "node:child_process"
 import { afterEach, describe, test } from "node:test"
 import { createEnclave } from "../native/addon.ts"
 import { contract, type Subject, withCode, within, withinAsync } from "../testing/contract.ts"
@@ -11,7 +12,7 @@ import { EnclaveError } from "./error.ts"
 
 const SUBJECTS = [
   { backend: "software", create: createEnclave, processor: false },
-  { backend: "sgx", create: createFake, processor: false },
+  { backend: "sgx", create: createFake, processor: true },
 ] as const satisfies readonly Subject[]
 
 afterEach(() => {
@@ -155,6 +156,52 @@ describe("the driver", () => {
     }
     const [dynamic, fixed, old] = heaps as [number, number, number]
     assert.ok(dynamic > 1024 * 1024 && fixed < 97 * 1024 && fixed === old, heaps.join(" "))
+  })
+})
+
+describe("the CPU", () => {
+  /** `jmp` to the image's ENCLU, behind `code`. */
+  const thenEnclu = (code: readonly number[]): number[] => {
+    const distance = SITE - code.length - 5
+    return [...code, 0xe9, ...new Uint8Array(new Int32Array([distance]).buffer)]
+  }
+  const EEXIT = [0xb8, 4, 0, 0, 0] // mov eax, 4
+  const started = (code: readonly number[]) => {
+    const made = makeEnclave({ code: thenEnclu(code) })
+    const native = loadEnclave(made, { create: createFake })
+    native.init(made.sigstruct, SITE)
+    return native
+  }
+
+  test("single steps are not seen inside", () => {
+    // pushf; or dword [rsp], 0x100; popf; nop; nop; mov rbx, rcx; xor edi, edi.
+    const steps = [0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0x90, 0x90, 0x48, 0x89, 0xcb, 0x31, 0xff]
+    within(started([...steps, ...EEXIT]), (native) => {
+      assert.equal(native.enter(callRequest({ leaf: 0 })), 0)
+      assert.equal(native.fault, null)
+    })
+  })
+
+  test("EEXIT to an address that is not canonical faults inside", () => {
+    const code = [0x48, 0xbb, 0, 0, 0, 0, 0, 0x80, 0, 0, ...EEXIT] // mov rbx, 1 << 47
+    within(started(code), (native) => {
+      assert.equal(native.enter(callRequest({ leaf: 0 })), LOST)
+      assert.match(native.fault ?? "", /#GP \(vector 13,/)
+    })
+  })
+
+  test("EEXIT to anywhere else goes there, and with it the process", () => {
+    const code = thenEnclu([0xbb, 0, 0x10, 0, 0, ...EEXIT]) // mov ebx, 0x1000
+    const from = (name: string) => JSON.stringify(new URL(name, import.meta.url).href)
+    const script = `import { createFake } from ${from("../testing/fake-sgx.ts")}
+      import { callRequest, loadEnclave, makeEnclave, SITE } from ${from("../testing/native.ts")}
+      const made = makeEnclave({ code: ${JSON.stringify(code)} })
+      const native = loadEnclave(made, { create: createFake })
+      native.init(made.sigstruct, SITE)
+      process.stdout.write("enters\\n")
+      process.stdout.write(String(native.enter(callRequest({ leaf: 0 }))))`
+    const { signal, stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" })
+    assert.deepEqual({ signal, stdout }, { signal: "SIGSEGV", stdout: "enters\n" })
   })
 })
 

@@ -392,7 +392,7 @@ test("EGETKEY refuses with the SDM's error codes and leaves the key alone", () =
   })
 })
 
-test("an ENCLU that faults in hardware costs the enclave", () => {
+test("an ENCLU that would fault in hardware costs the enclave", () => {
   const egetkey = (fields: KeyRequest, rbx = WINDOW, rcx = KEY_AT) => ({
     leaf: Leaf.egetkey,
     rbx,

@@ -28,8 +28,8 @@ export interface Subject {
   readonly backend: Backend
   readonly create: typeof createEnclave
   /**
-   * Whether a processor executes the image. An emulated one calls INT3 what it is, and ends an EEXIT that does not go
-   * back; a real one makes #UD of INT3, and goes wherever EEXIT says (sgx-machine/selftest.c shows both).
+   * Whether the image is executed as by a processor. That makes #UD of INT3, and goes wherever EEXIT says
+   * (sgx-machine/selftest.c shows both); the software backend calls INT3 what it is, and ends such an EEXIT.
    */
   readonly processor: boolean
 }
