@@ -13,6 +13,7 @@ static napi_value init(napi_env env, napi_value exports)
 	tresor_cpu_register(env, exports);
 	tresor_sectors_register(env, exports);
 	tresor_file_register(env, exports);
+	tresor_checksums_register(env, exports);
 	tresor_disk_register(env, exports);
 	tresor_channel_register(env, exports);
 	tresor_vhost_register(env, exports);

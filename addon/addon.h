@@ -8,6 +8,7 @@
 void tresor_enclave_register(napi_env env, napi_value exports);	/* load, init, enter */
 void tresor_cpu_register(napi_env env, napi_value exports);	/* what the CPU has */
 void tresor_sectors_register(napi_env env, napi_value exports);	/* sector I/O on a file descriptor */
+void tresor_checksums_register(napi_env env, napi_value exports);	/* SHA-256 of blocks */
 void tresor_file_register(napi_env env, napi_value exports);	/* holes and aligned memory for a backing file */
 void tresor_disk_register(napi_env env, napi_value exports);	/* a store's requests under way, on the event loop */
 void tresor_channel_register(napi_env env, napi_value exports);	/* a socket read and written in batches */

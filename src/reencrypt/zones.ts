@@ -8,6 +8,7 @@
  * What is read, kept and written is ciphertext.
  */
 import { hash } from "node:crypto"
+import { checksums } from "../native/checksums.ts"
 import type { Store } from "../store/store.ts"
 
 /** SHA-256. */
@@ -132,9 +133,7 @@ async function readZone({ data, offset, resilience, block }: Zones, at: number, 
     const bytes = into.subarray(part.at, part.at + part.size)
     const read = async () => {
       await data.read(offset + at + part.at, bytes)
-      for (const each of pieces(bytes.length, block)) {
-        sums.set(digest(bytes.subarray(each.at, each.at + each.size)), ((part.at + each.at) / block) * CHECKSUM)
-      }
+      sums.set(await checksums(bytes, block), (part.at / block) * CHECKSUM)
     }
     await under.add(read())
   }
@@ -219,7 +218,9 @@ export async function recoverZone(zones: Zones, position: number, hot: number): 
     } else {
       const bytes = new Uint8Array(new ArrayBuffer(part.size))
       await data.read(offset + at, bytes)
-      old = oldBlocks(bytes, sums.subarray((part.at / block) * CHECKSUM), block).map(({ from, to }) => ({
+      const now = await checksums(bytes, block)
+      const runs = oldBlocks(now, sums.subarray((part.at / block) * CHECKSUM), block, part.size)
+      old = runs.map(({ from, to }) => ({
         bytes: bytes.subarray(from, to),
         at: at + from,
       }))
@@ -234,19 +235,20 @@ export async function recoverZone(zones: Zones, position: number, hot: number): 
   if (end < total) await header.write({ position: end, hot: 0 }, { mac, probe }, null)
 }
 
-/** Runs of blocks that are as their checksums say. */
+/** Runs of blocks whose checksums are as they were. `size`: bytes of all. */
 function oldBlocks(
-  bytes: Uint8Array,
-  sums: Uint8Array,
+  now: Uint8Array,
+  before: Uint8Array,
   block: number,
+  size: number,
 ): { readonly from: number; readonly to: number }[] {
   const runs: { from: number; to: number }[] = []
-  for (const { at, size } of pieces(bytes.length, block)) {
-    const sum = sums.subarray((at / block) * CHECKSUM, (at / block + 1) * CHECKSUM)
-    if (Buffer.compare(digest(bytes.subarray(at, at + size)), sum) !== 0) continue
+  for (const { at, size: length } of pieces(size, block)) {
+    const sum = (of: Uint8Array) => of.subarray((at / block) * CHECKSUM, (at / block + 1) * CHECKSUM)
+    if (Buffer.compare(sum(now), sum(before)) !== 0) continue
     const last = runs.at(-1)
-    if (last?.to === at) last.to = at + size
-    else runs.push({ from: at, to: at + size })
+    if (last?.to === at) last.to = at + length
+    else runs.push({ from: at, to: at + length })
   }
   return runs
 }
