@@ -3,6 +3,7 @@ import { type CloseOptions, closeVolume } from "../../control/daemon.ts"
 import { runtimeRoot } from "../../control/runtime-root.ts"
 import { readRecords } from "../../mount/layers.ts"
 import { isMountPoint } from "../../mount/mount.ts"
+import { type AllOption, forEach } from "../every.ts"
 
 /** What a mounted filesystem writes next would be lost: exit 5, as cryptsetup. */
 function refuseMounted(name: string): void {
@@ -16,10 +17,12 @@ function refuseMounted(name: string): void {
   )
 }
 
-export async function close(name: string, options: CloseOptions): Promise<void> {
+export async function close(name: string | undefined, { all, ...options }: CloseOptions & AllOption): Promise<void> {
   if (options.force === true && options.deferred === true) {
     throw new TresorError("USAGE", Exit.badArguments, "Cannot close: --force and --deferred exclude each other")
   }
-  if (options.force !== true && options.deferred !== true) refuseMounted(name)
-  await closeVolume(name, { others: true }, options)
+  await forEach("close", name, all === true ? { all } : {}, async (each) => {
+    if (options.force !== true && options.deferred !== true) refuseMounted(each)
+    await closeVolume(each, { others: true }, options)
+  })
 }

@@ -68,10 +68,11 @@ export function volumeCommands(program: TresorCommand): void {
     .runs("open", (m) => m.open)
 
   command("close", "flush, wipe the keys and stop the service")
-    .argument("<name>")
+    .argument("[name]")
+    .option("--all", "every open volume of this user")
     .option("--force", "close even if the volume is in use")
     .option("--deferred", "close when the last client leaves")
-    .examples("tresor close work")
+    .examples("tresor close work", "tresor close --all")
     .runs("close", (m) => m.close)
 
   command("list", "list open volumes")
@@ -87,9 +88,10 @@ export function volumeCommands(program: TresorCommand): void {
     .runs("status", (m) => m.status)
 
   command("lock", "wipe the keys and suspend I/O")
-    .argument("<name>")
+    .argument("[name]")
+    .option("--all", "every open volume of this user")
     .option("--if-open", "succeed if the volume is not open")
-    .examples("tresor lock work")
+    .examples("tresor lock work", "tresor lock --all")
     .runs("lock", (m) => m.lock)
 
   command("setkey", "unlock a locked volume")
