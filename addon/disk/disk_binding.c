@@ -2,8 +2,9 @@
 /*
  * A store as JavaScript's thread uses it: a queue of its own on the event loop.
  *
- *   createDisk(cached, direct, choice, past, onEnded) -> Disk	both descriptors are duplicated; direct -1: none; enum
- *						disk_choice; past: everything goes past the page cache
+ *   createDisk(cached, direct, choice, past, threads, onEnded) -> Disk	both descriptors are duplicated; direct -1: none;
+ *						enum disk_choice; past: everything goes past the page cache;
+ *						threads: beside the event loop's, for transfers
  *   disk.sync() -> Promise			fdatasync(2); once it failed, always
  *   disk.get(offset, bytes), disk.put(offset, bytes), disk.punch(offset, length) -> Promise
  *						of the store's own bytes; past the page cache if writes go there
@@ -18,7 +19,8 @@
  *   disk.read(token, offset, length, at), disk.write(token, offset, length, at, durable)
  *   disk.writeFrom(token, offset, length, at, durable, memory, from)
  *						plaintext in another ArrayBuffer, which is read by the next turn only and
- *						does not change; `at` is where its ciphertext goes
+ *						does not change; `at` is where its ciphertext goes. ENOKEY in a later turn:
+ *						nothing was written, and the plaintext is at `at`
  *   disk.turn(rows)				begins what was asked for; how many have ended: rows of (token, errno).
  *						onEnded() is called when another turn has some
  *						What has a promise is begun by a turn, too
@@ -39,6 +41,7 @@
 
 #include "addon/addon.h"
 #include "addon/disk/arena.h"
+#include "addon/disk/lanes.h"
 #include "addon/disk/promised.h"
 #include "addon/io/slab.h"
 #include "addon/napi/values.h"
@@ -47,11 +50,13 @@
 #define ENTRIES		256u
 #define ARENA_SIZE	(8u << 20)
 #define COLUMNS		2u	/* of a row: token, errno */
+#define MOST_THREADS	64u
 
 /* Whole sectors, by a token. */
 struct transfer {
-	struct plain_io io;
+	struct lane_io io;
 	struct iovec plaintext;	/* of a write that is not in place */
+	uint8_t *copy;		/* of the arena's, where that is for a lane; or NULL */
 	struct binding *binding;
 	uint32_t token;
 	struct transfer *next;	/* free, or ended and not told */
@@ -61,9 +66,10 @@ struct binding {
 	napi_env env;
 	napi_ref on_ended;
 	napi_async_context context;
-	uv_poll_t *poll;	/* freed by its own close callback */
+	uv_poll_t *poll, *lanes_poll;	/* freed by their own close callback */
 	struct plain_volume *volume;	/* NULL: closed */
 	struct plain_queue *queue;
+	struct lanes *lanes;	/* NULL: there are none */
 	uint8_t *memory;	/* a slab; the arena's */
 	struct arena arena;
 	struct transfer *transfers, *unused;
@@ -172,17 +178,22 @@ static void readable(uv_poll_t *poll, int status, int events)
 	napi_close_handle_scope(binding->env, scope);
 }
 
+static void watch_if(uv_poll_t *poll, bool busy)
+{
+	if (busy == (uv_is_active((uv_handle_t *)poll) != 0))
+		return;
+	if (busy)
+		uv_poll_start(poll, UV_READABLE, readable);
+	else
+		uv_poll_stop(poll);
+}
+
 /* The event loop waits for what is under way, and for nothing else. */
 static void watch(struct binding *binding)
 {
-	const bool busy = disk_queue_pending(plain_queue_disk(binding->queue)) > 0;
-
-	if (busy == (uv_is_active((uv_handle_t *)binding->poll) != 0))
-		return;
-	if (busy)
-		uv_poll_start(binding->poll, UV_READABLE, readable);
-	else
-		uv_poll_stop(binding->poll);
+	watch_if(binding->poll, disk_queue_pending(plain_queue_disk(binding->queue)) > 0);
+	if (binding->lanes != NULL)
+		watch_if(binding->lanes_poll, lanes_pending(binding->lanes) > 0);
 }
 
 /* ---- transfers ---- */
@@ -272,13 +283,72 @@ static napi_value disk_release(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
-static void transfer_done(struct plain_io *io)
+static void transfer_ended(struct transfer *transfer)
 {
-	struct transfer *transfer = (struct transfer *)(void *)((char *)io - offsetof(struct transfer, io));
-
+	if (transfer->copy != NULL) {
+		if (transfer->io.io.error == ENOKEY)
+			memcpy(transfer->io.io.ciphertext, transfer->copy, transfer->io.io.length);
+		arena_give(&transfer->binding->arena, transfer->copy, transfer->io.io.length);
+	}
 	transfer->next = NULL;
 	*transfer->binding->last_ended = transfer;
 	transfer->binding->last_ended = &transfer->next;
+}
+
+static void transfer_done(struct plain_io *io)
+{
+	transfer_ended((struct transfer *)(void *)((char *)io - offsetof(struct transfer, io.io)));
+}
+
+static void take_ended(struct binding *binding)
+{
+	struct lane_io *io = binding->lanes == NULL ? NULL : lanes_take(binding->lanes);
+
+	while (io != NULL) {
+		struct lane_io *next = io->next;
+
+		transfer_ended((struct transfer *)(void *)((char *)io - offsetof(struct transfer, io)));
+		io = next;
+	}
+}
+
+/* One that comes alone is carried out here: to wake another thread takes longer than it saves. */
+static bool is_alone(const struct binding *binding)
+{
+	return disk_queue_pending(plain_queue_disk(binding->queue)) == 0 && lanes_pending(binding->lanes) == 0;
+}
+
+static void put_transfer(struct binding *binding, struct transfer *transfer)
+{
+	if (binding->lanes == NULL || is_alone(binding))
+		plain_queue_put(binding->queue, &transfer->io.io);
+	else
+		lanes_put(binding->lanes, &transfer->io);
+}
+
+/* A lane reads it later than the next turn. */
+static void put_plaintext(struct binding *binding, struct transfer *transfer)
+{
+	const bool alone = binding->lanes == NULL || is_alone(binding);
+
+	if (!alone)
+		transfer->copy = arena_take(&binding->arena, transfer->io.io.length);
+	if (transfer->copy == NULL) {
+		/* The enclave wants it 8-byte aligned. */
+		if ((uintptr_t)transfer->plaintext.iov_base % 8 == 0) {
+			transfer->io.io.pieces = &transfer->plaintext;
+			transfer->io.io.count = 1;
+		} else {
+			memcpy(transfer->io.io.ciphertext, transfer->plaintext.iov_base, transfer->io.io.length);
+		}
+		plain_queue_put(binding->queue, &transfer->io.io);
+		return;
+	}
+	memcpy(transfer->copy, transfer->plaintext.iov_base, transfer->io.io.length);
+	transfer->plaintext.iov_base = transfer->copy;
+	transfer->io.io.pieces = &transfer->plaintext;
+	transfer->io.io.count = 1;
+	lanes_put(binding->lanes, &transfer->io);
 }
 
 /* (token, offset, length, at): NULL, thrown, when something is wrong. ENOBUFS: too many are under way. Not begun. */
@@ -301,7 +371,8 @@ static struct transfer *new_transfer(napi_env env, struct binding *binding, cons
 	binding->unused = transfer->next;
 	transfer->binding = binding;
 	transfer->token = token;
-	transfer->io = (struct plain_io){
+	transfer->copy = NULL;
+	transfer->io.io = (struct plain_io){
 		.op = op,
 		.offset = offset,
 		.length = length,
@@ -318,7 +389,7 @@ static napi_value disk_read(napi_env env, napi_callback_info info)
 	struct transfer *transfer = binding == NULL ? NULL : new_transfer(env, binding, argv, PLAIN_READ);
 
 	if (transfer != NULL)
-		plain_queue_put(binding->queue, &transfer->io);
+		put_transfer(binding, transfer);
 	return NULL;
 }
 
@@ -336,8 +407,8 @@ static napi_value disk_write(napi_env env, napi_callback_info info)
 	transfer = new_transfer(env, binding, argv, PLAIN_WRITE);
 	if (transfer == NULL)
 		return NULL;
-	transfer->io.fua = durable;
-	plain_queue_put(binding->queue, &transfer->io);
+	transfer->io.io.fua = durable;
+	put_transfer(binding, transfer);
 	return NULL;
 }
 
@@ -361,16 +432,9 @@ static napi_value disk_write_from(napi_env env, napi_callback_info info)
 	transfer = new_transfer(env, binding, argv, PLAIN_WRITE);
 	if (transfer == NULL)
 		return NULL;
-	transfer->io.fua = durable;
+	transfer->io.io.fua = durable;
 	transfer->plaintext = (struct iovec){ memory.memory + from, length };
-	/* The enclave wants it 8-byte aligned. */
-	if ((uintptr_t)transfer->plaintext.iov_base % 8 == 0) {
-		transfer->io.pieces = &transfer->plaintext;
-		transfer->io.count = 1;
-	} else {
-		memcpy(transfer->io.ciphertext, transfer->plaintext.iov_base, length);
-	}
-	plain_queue_put(binding->queue, &transfer->io);
+	put_plaintext(binding, transfer);
 	return NULL;
 }
 
@@ -385,8 +449,11 @@ static napi_value disk_turn(napi_env env, napi_callback_info info)
 		return NULL;
 	if (!js_get_uint32(env, argv[1], &most) || (rows = slab_table(env, argv[0], most, COLUMNS)) == NULL)
 		return throw_arguments(env);
+	if (binding->lanes != NULL)
+		lanes_go(binding->lanes);
 	while (plain_queue_turn(binding->queue, false))
 		;
+	take_ended(binding);
 	while (told < most && binding->ended != NULL) {
 		struct transfer *transfer = binding->ended;
 
@@ -394,7 +461,7 @@ static napi_value disk_turn(napi_env env, napi_callback_info info)
 		if (binding->ended == NULL)
 			binding->last_ended = &binding->ended;
 		rows[told * COLUMNS] = transfer->token;
-		rows[told * COLUMNS + 1] = transfer->io.error;
+		rows[told * COLUMNS + 1] = transfer->io.io.error;
 		told++;
 		transfer->next = binding->unused;
 		binding->unused = transfer;
@@ -442,17 +509,30 @@ static void poll_closed(uv_handle_t *handle)
 	free(handle);
 }
 
+static void end_poll(uv_poll_t *poll)
+{
+	if (poll == NULL)
+		return;
+	poll->data = NULL;
+	uv_close((uv_handle_t *)poll, poll_closed);
+}
+
 /* False: the device holds requests for ever; what they use stays. */
 static bool close_binding(struct binding *binding, int ms)
 {
+	struct lane_io *rest;
 	bool closed;
 
 	if (binding->volume == NULL)
 		return true;
 	volume_key_clear(binding->volume->key);
+	if (binding->lanes != NULL)
+		lanes_end(binding->lanes, ms);
 	closed = plain_queue_close(binding->queue, ms);
-	binding->poll->data = NULL;
-	uv_close((uv_handle_t *)binding->poll, poll_closed);
+	if (binding->lanes != NULL)
+		closed = lanes_close(binding->lanes, &rest) && closed;
+	end_poll(binding->poll);
+	end_poll(binding->lanes_poll);
 	if (closed) {
 		arena_close(&binding->arena);
 		slab_unref(binding->memory);
@@ -491,7 +571,7 @@ static void finalize(napi_env env, void *data, void *hint)
 	free(binding);
 }
 
-static bool open_queue(struct binding *binding, struct disk *disk, bool past)
+static bool open_queue(struct binding *binding, struct disk *disk, bool past, uint32_t threads)
 {
 	struct disk_queue_options options = { .entries = ENTRIES };
 
@@ -518,11 +598,19 @@ static bool open_queue(struct binding *binding, struct disk *disk, bool past)
 		return false;
 	/* This thread has others to serve. */
 	plain_queue_leave_writes(binding->queue);
-	return true;
+	if (threads > 0)
+		binding->lanes = lanes_open(binding->volume, &options, threads);
+	return threads == 0 || binding->lanes != NULL;
 }
 
 static void abandon(struct binding *binding)
 {
+	struct lane_io *none;
+
+	if (binding->lanes != NULL) {
+		lanes_end(binding->lanes, 0);
+		lanes_close(binding->lanes, &none);
+	}
 	if (binding->queue != NULL)
 		plain_queue_close(binding->queue, 0);
 	arena_close(&binding->arena);
@@ -531,7 +619,6 @@ static void abandon(struct binding *binding)
 	free(binding->transfers);
 	if (binding->volume != NULL)
 		plain_volume_unref(binding->volume);
-	free(binding->poll);
 	free(binding);
 }
 
@@ -556,6 +643,38 @@ static struct disk *open_disk(int cached, int direct, enum disk_choice choice)
 	return NULL;
 }
 
+/* NULL with errno. */
+static uv_poll_t *new_poll(struct binding *binding, uv_loop_t *loop, int fd)
+{
+	uv_poll_t *poll = malloc(sizeof(*poll));
+	int error;
+
+	if (poll == NULL)
+		return NULL;
+	error = uv_poll_init(loop, poll, fd);
+	if (error == 0) {
+		poll->data = binding;
+		return poll;
+	}
+	free(poll);
+	errno = -error;
+	return NULL;
+}
+
+static bool open_polls(struct binding *binding, uv_loop_t *loop)
+{
+	binding->poll = new_poll(binding, loop, disk_queue_fd(plain_queue_disk(binding->queue)));
+	if (binding->poll == NULL || binding->lanes == NULL)
+		return binding->poll != NULL;
+	binding->lanes_poll = new_poll(binding, loop, lanes_fd(binding->lanes));
+	if (binding->lanes_poll != NULL)
+		return true;
+	/* It is the loop's already, who frees it. */
+	end_poll(binding->poll);
+	binding->poll = NULL;
+	return false;
+}
+
 static napi_value create_disk(napi_env env, napi_callback_info info)
 {
 	static const napi_property_descriptor methods[] = {
@@ -576,28 +695,26 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 		{ "state", NULL, disk_state, NULL, NULL, NULL, napi_default, NULL },
 		{ "close", NULL, disk_close, NULL, NULL, NULL, napi_default, NULL },
 	};
-	napi_value argv[5], object, buffer;
+	napi_value argv[6], object, buffer;
 	struct binding *binding;
 	struct disk *disk;
 	uv_loop_t *loop;
 	int32_t cached, direct, choice;
+	uint32_t threads;
 	bool past;
 
-	if (!js_arguments(env, info, 5, argv, NULL) || !js_get_int32(env, argv[0], &cached) ||
+	if (!js_arguments(env, info, 6, argv, NULL) || !js_get_int32(env, argv[0], &cached) ||
 	    !js_get_int32(env, argv[1], &direct) || !js_get_int32(env, argv[2], &choice) || choice < DISK_CHOOSE ||
-	    choice > DISK_ONLY_POOL || !js_get_bool(env, argv[3], &past) ||
-	    napi_get_uv_event_loop(env, &loop) != napi_ok)
+	    choice > DISK_ONLY_POOL || !js_get_bool(env, argv[3], &past) || !js_get_uint32(env, argv[4], &threads) ||
+	    threads > MOST_THREADS || napi_get_uv_event_loop(env, &loop) != napi_ok)
 		return throw_arguments(env);
 	disk = open_disk(cached, direct, (enum disk_choice)choice);
 	if (disk == NULL)
 		return js_throw_errno(env, errno, "cannot start I/O on the store");
 	binding = calloc(1, sizeof(*binding));
-	if (binding != NULL) {
+	if (binding != NULL)
 		binding->env = env;
-		binding->poll = malloc(sizeof(*binding->poll));
-	}
-	if (binding == NULL || binding->poll == NULL || !open_queue(binding, disk, past) ||
-	    uv_poll_init(loop, binding->poll, disk_queue_fd(plain_queue_disk(binding->queue))) != 0) {
+	if (binding == NULL || !open_queue(binding, disk, past, threads) || !open_polls(binding, loop)) {
 		const int cause = errno;
 
 		disk_unref(disk);
@@ -606,9 +723,8 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 		return js_throw_errno(env, cause, "cannot start I/O on the store");
 	}
 	disk_unref(disk);
-	binding->poll->data = binding;
 	napi_async_init(env, NULL, js_text(env, "tresor disk"), &binding->context);
-	napi_create_reference(env, argv[4], 1, &binding->on_ended);
+	napi_create_reference(env, argv[5], 1, &binding->on_ended);
 	napi_create_object(env, &object);
 	napi_define_properties(env, object, sizeof(methods) / sizeof(methods[0]), methods);
 	napi_wrap(env, object, binding, finalize, NULL, NULL);

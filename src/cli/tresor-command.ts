@@ -4,6 +4,7 @@ import {
   LEAST_LEASE_SECONDS,
   LEAST_STORE_SECONDS,
   MOST_GRACE_SECONDS,
+  MOST_IO_THREADS,
   MOST_LEASE_SECONDS,
   MOST_STORE_SECONDS,
 } from "../control/option-limits.ts"
@@ -105,6 +106,11 @@ export class TresorCommand extends Command {
       .option("-r, --readonly", "refuse writes")
       .option("--allow-discards", "pass TRIM through (reveals which blocks are in use)")
       .option("--direct", "open the backing store with O_DIRECT")
+      .option(
+        "--io-threads <number>",
+        "NBD: threads that read, write and decrypt beside the event loop (default: by the number of CPUs)",
+        integer(0, MOST_IO_THREADS),
+      )
       .option(
         "--grace <seconds>",
         "limit of the time I/O waits while the volume is locked (default: no limit)",

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs"
 import { test } from "node:test"
 import { buildProgram } from "../cli/program.ts"
 import { checkOptions, daemonOptionsSchema, exportOf, optionsOfWords } from "./daemon-options.ts"
+import { ioThreadsFor } from "./option-limits.ts"
 
 const { path: _path, name: _name, ...flags } = daemonOptionsSchema.entries
 const read = (...words: string[]) => {
@@ -22,6 +23,7 @@ const defaults = {
   vhostUser: false,
   header: null,
   grace: null,
+  ioThreads: null,
   lease: null,
   leaseDuration: 60,
   storeTimeout: 60,
@@ -54,6 +56,12 @@ test("words of a command line become the object that the opener sends", () => {
     leaseDuration: 6,
     storeTimeout: 2,
   })
+  assert.equal(read("--io-threads", "6", "disk.img", "work").ioThreads, 6)
+  assert.throws(
+    () => read("--io-threads", "7", "disk.img", "work"),
+    /--io-threads 7 is not a number of threads up to 6/,
+  )
+  assert.deepEqual([1, 2, 3, 4, 64].map(ioThreadsFor), [0, 0, 2, 3, 6])
   const sent = JSON.parse(JSON.stringify(read(...valued, "--", "disk.img", "work")))
   assert.deepEqual(checkOptions(daemonOptionsSchema, sent), sent)
 })

@@ -11,6 +11,7 @@ import {
   LEAST_LEASE_SECONDS,
   LEAST_STORE_SECONDS,
   MOST_GRACE_SECONDS,
+  MOST_IO_THREADS,
   MOST_LEASE_SECONDS,
   MOST_STORE_SECONDS,
   MOST_TRANSITION_CYCLES,
@@ -36,6 +37,8 @@ export const daemonOptionsSchema = v.object({
   allowDiscards: v.optional(v.boolean(), false),
   /** O_DIRECT. */
   direct: v.optional(v.boolean(), false),
+  /** NBD: threads that move and decrypt data beside the event loop; `null`: by the number of CPUs. */
+  ioThreads: v.optional(v.nullable(number(MOST_IO_THREADS, "threads")), null),
   /** A block device by ublk instead of NBD. */
   block: v.optional(v.boolean(), false),
   /** A dm-crypt mapping through tresor.ko instead of NBD. */

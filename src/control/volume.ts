@@ -39,7 +39,8 @@ type Header (slotsChanged: []int, slotsAdded: []int, slotsRemoved: []int)
 
 # How requests reach a file or block device: "io_uring", or "threads" where the kernel refuses it, with an errno's
 # name. Requests under way at once are at most "bound"; "stranded" ones were never answered by the device. failed: an
-# errno's name, once a flush has failed: what was written before may be lost, and nothing is written any more.
+# errno's name, once a flush has failed: what was written before may be lost, and nothing is written any more. "threads"
+# move and decrypt beside the event loop.
 type Disk (
   engine: string,
   refusal: ?string,
@@ -47,7 +48,8 @@ type Disk (
   deepest: int,
   bound: int,
   stranded: int,
-  failed: ?string
+  failed: ?string,
+  threads: int
 )
 
 # The NBD server that has the data. "connected", "waiting": requests wait for it. "failing": they end in EIO until it is
@@ -200,6 +202,7 @@ const diskSchema = v.object({
   bound: count,
   stranded: count,
   failed: v.nullable(v.string()),
+  threads: count,
 })
 
 const serverSchema = v.object({

@@ -1,14 +1,21 @@
 /**
  * Writes of whole sectors that go past the page cache: encrypted where they lie in the channel, in one entry of the
  * enclave, into the memory of the volume's transfers, and under way while more is received. As long as a payload
- * is in the channel, whatever fails is left to the slow path; what the disk refuses later is told to the client.
+ * is in the channel, whatever fails is left to the slow path; what the disk refuses later is told to the client. Threads
+ * beside the event loop encrypt a copy of the payload; one that finds no key leaves it to who waits for one.
  */
+import { getSystemErrorMap } from "node:util"
+import { asIoError } from "../base/io-error.ts"
 import type { Disk } from "../store/disk.ts"
 import { ROWS } from "../volume/sector-batch.ts"
 import type { Volume } from "../volume/volume.ts"
 import type { Channel } from "./channel.ts"
 import type { Request } from "./request.ts"
 import type { MovesWrites, Outcome } from "./writes.ts"
+
+const ENOKEY = 126
+const EIO = 5
+const ERRNOS = new Map([...getSystemErrorMap()].map(([errno, [name]]) => [name, -errno]))
 
 /** So often rows are left to wait while more is received. */
 const DEFERRALS = 1
@@ -114,7 +121,7 @@ export class TransferredWrites implements MovesWrites {
       write.underWay++
       this.#underWay++
       const { offset, length, at, payload } = row
-      this.#volume.transferWrite(disk, { offset, length, at, from: payload }, this.#channel.buffer, (error) => {
+      const ended = (error: number) => {
         write.underWay--
         this.#underWay--
         this.#release(disk, row)
@@ -123,6 +130,13 @@ export class TransferredWrites implements MovesWrites {
         if (!submitting) this.#end(row.request, write)
         // Also of one that ends at once: this turn has sent its answers.
         this.#events.progress()
+      }
+      this.#volume.transferWrite(disk, { offset, length, at, from: payload }, this.#channel.buffer, (error) => {
+        if (error !== ENOKEY || submitting) return ended(error)
+        this.#volume.writeHeld(disk, offset, length, at).then(
+          () => ended(0),
+          (failure) => ended(ERRNOS.get(asIoError(failure).code) ?? EIO),
+        )
       })
     }
     disk?.submit()

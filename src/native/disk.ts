@@ -32,7 +32,7 @@ export interface NativeDisk {
   release(at: number, length: number): void
   read(token: number, offset: number, length: number, at: number): void
   write(token: number, offset: number, length: number, at: number, durable: boolean): void
-  /** Plaintext from `from` in other memory, which the next turn reads; `at`: where its ciphertext goes. */
+  /** Plaintext from `from` in other memory, which the next turn reads; `at`: where its ciphertext goes. ENOKEY in a later turn: it is there. */
   writeFrom(
     token: number,
     offset: number,
@@ -52,8 +52,15 @@ export interface NativeDisk {
 export const Choice = { any: 0, ring: 1, threads: 2 } as const
 
 interface DiskFunctions {
-  /** `past`: everything goes past the page cache. */
-  createDisk(cached: number, direct: number, choice: number, past: boolean, onEnded: () => void): NativeDisk
+  /** `past`: everything goes past the page cache. `threads`: for transfers, beside the event loop. */
+  createDisk(
+    cached: number,
+    direct: number,
+    choice: number,
+    past: boolean,
+    threads: number,
+    onEnded: () => void,
+  ): NativeDisk
 }
 
 export const { createDisk } = addon as unknown as DiskFunctions

@@ -38,6 +38,8 @@ export interface DiskStatus {
   readonly stranded: number
   /** Name of an errno: a flush failed, and nothing is written any more. */
   readonly failed: string | null
+  /** That move and decrypt beside the event loop. */
+  readonly threads: number
 }
 
 export interface DiskOptions {
@@ -48,6 +50,8 @@ export interface DiskOptions {
   readonly engine?: keyof typeof Choice
   /** Everything goes past the page cache, where there is a way. */
   readonly direct?: boolean
+  /** Threads beside the event loop, each with a queue of its own; default: none. */
+  readonly threads?: number
 }
 
 export class Disk {
@@ -59,12 +63,15 @@ export class Disk {
   readonly #tokens = Array.from({ length: TRANSFERS }, (_, token) => token)
   /** Memory that the next turn reads. */
   readonly #lenders = new Set<ArrayBuffer>()
+  /** Threads beside the event loop. */
+  readonly threads: number
   #begun = false
   #wipe: NodeJS.Timeout | null = null
   #last: DiskState | null = null
 
-  constructor({ fd, directFd, engine = "any", direct = false }: DiskOptions) {
-    this.#native = createDisk(fd, directFd ?? -1, Choice[engine], direct, () => this.submit())
+  constructor({ fd, directFd, engine = "any", direct = false, threads = 0 }: DiskOptions) {
+    this.threads = threads
+    this.#native = createDisk(fd, directFd ?? -1, Choice[engine], direct, threads, () => this.submit())
     this.buffer = this.#native.buffer
     this.bytes = Buffer.from(this.buffer)
   }
@@ -72,7 +79,8 @@ export class Disk {
   get status(): DiskStatus {
     const { engine, refusal, inflight, deepest, stranded, failed } = this.#last ?? this.#native.state()
     const reasons = { refusal: refusal || null, failed: failed || null }
-    return { engine, ...reasons, underWay: inflight, deepest, bound: TRANSFERS, stranded }
+    const { threads } = this
+    return { engine, ...reasons, underWay: inflight, deepest, bound: TRANSFERS, stranded, threads }
   }
 
   /** Bytes: what offsets and lengths past the page cache are multiples of; `null`: there is no way past it. */
@@ -144,6 +152,7 @@ export class Disk {
   /**
    * The same of plaintext that lies in other memory from `from` on, and is not touched; its ciphertext goes to `at`. It
    * must not change before `submit`; what failed by the end of that has not been written, what fails later may be.
+   * ENOKEY after that: it has not been either, and the plaintext is at `at`.
    */
   writeFrom(offset: number, length: number, at: number, memory: ArrayBuffer, from: number, ended: Ended): void {
     this.#lenders.add(memory)

@@ -25,6 +25,8 @@ export interface FileStoreOptions {
   readonly at?: string
   /** Has a `disk`, for a volume's data. "ring", "threads": of that kind, for tests. */
   readonly transfers?: "any" | "ring" | "threads"
+  /** Of its `disk`, beside the event loop. */
+  readonly ioThreads?: number
 }
 
 /** Discards go in parts: one of a large file system may take seconds, and a request may be given up between two. */
@@ -50,13 +52,21 @@ async function openDisk(
   path: string,
   access: number,
   { fd }: FileHandle,
-  { direct, engine }: { readonly direct: boolean; readonly engine: NonNullable<FileStoreOptions["transfers"]> },
+  {
+    direct,
+    engine,
+    threads,
+  }: {
+    readonly direct: boolean
+    readonly engine: NonNullable<FileStoreOptions["transfers"]>
+    readonly threads: number
+  },
 ): Promise<Disk> {
   // The first descriptor holds the claim of a block device; this one must not ask for it again.
   const pastCache = open(path, access | constants.O_DIRECT)
   const [{ Disk }, past] = await Promise.all([import("./disk.ts"), direct ? pastCache : pastCache.catch(() => null)])
   try {
-    const disk = new Disk({ fd, directFd: past?.fd ?? null, engine, direct })
+    const disk = new Disk({ fd, directFd: past?.fd ?? null, engine, direct, threads })
     if (!direct || disk.block !== null) return disk
     disk.close()
     throw Object.assign(new Error("it has no O_DIRECT"), { code: "EINVAL" })
@@ -98,7 +108,7 @@ export class FileStore implements Store {
    */
   static async open(
     path: string,
-    { readOnly = false, direct = false, claim = "all", at = path, transfers }: FileStoreOptions = {},
+    { readOnly = false, direct = false, claim = "all", at = path, transfers, ioThreads = 0 }: FileStoreOptions = {},
   ): Promise<FileStore> {
     const access = readOnly ? constants.O_RDONLY : constants.O_RDWR
     const [native, claims] = await Promise.all([
@@ -116,7 +126,8 @@ export class FileStore implements Store {
       if (claims !== null) store.#claims = await claims.claimStore(path, handle, !readOnly)
       const stat = await handle.stat()
       if (stat.isBlockDevice()) store.#discardUnit = blockDevice(stat.rdev).logicalBlock
-      if (transfers !== undefined) store.#disk = await openDisk(at, access, handle, { direct, engine: transfers })
+      if (transfers !== undefined)
+        store.#disk = await openDisk(at, access, handle, { direct, engine: transfers, threads: ioThreads })
       store.#direct = direct
       return store
     } catch (error) {

@@ -1,7 +1,9 @@
 /** Puts a session together: store, header, enclave, NBD service; undone in reverse when one of them fails. */
 import { chmodSync } from "node:fs"
+import { availableParallelism } from "node:os"
 import { Exit, TresorError } from "../base/errors.ts"
 import { type DaemonOptions, exportOf } from "../control/daemon-options.ts"
+import { ioThreadsFor } from "../control/option-limits.ts"
 import { keptFor, keptPlaces } from "../enclave/kept-images.ts"
 import { chooseBackend, openEnclave, openPredecessor } from "../enclave/loader.ts"
 import { serveNbd } from "../export/server.ts"
@@ -66,6 +68,8 @@ async function openPlain(options: Asked, segment: Segment, undo: Undo): Promise<
   const volume = await openVolumeOn(options.path, segment, {
     readOnly: readonly,
     direct,
+    // The other exports have threads of their own.
+    ioThreads: exportOf(options) === "nbd" ? (options.ioThreads ?? ioThreadsFor(availableParallelism())) : 0,
     owner,
     log: warn,
     ...at,

@@ -58,6 +58,12 @@ export class SectorBatch {
     return this.table[row * COLUMNS + RESULT] !== 0
   }
 
+  /** More than one row, and each has so many bytes at least. */
+  large(bytes: number): boolean {
+    for (let row = 0; row < this.#rows; row++) if (this.table[row * COLUMNS + LENGTH]! < bytes) return false
+    return this.#rows > 1
+  }
+
   /** No row is moved: each is for who may wait. */
   refuse(): void {
     for (let row = 0; row < this.#rows; row++) this.table[row * COLUMNS + RESULT] = EAGAIN

@@ -59,6 +59,8 @@ const SCRATCH = 8 << 20
 const PIECE = 128 << 10
 /** Between looks whether a late write has ended, which may take hours. */
 const LATE_MS = 20
+/** Of reads that are cached: what is worth another thread. */
+const SPREAD = 64 << 10
 const ZEROES = Buffer.alloc(SLICE)
 
 /**
@@ -303,12 +305,13 @@ export class Volume {
   }
 
   /**
-   * Moves what needs no waiting: what is in the page cache, in one entry. False:
-   * no row was moved. A row that failed, for whatever reason, is for `read`,
+   * Moves what needs no waiting: what is in the page cache, in one entry; but large reads are left to the disk's threads,
+   * where there are some. False: no row was moved. A row that failed, for whatever reason, is for `read`,
    * which waits, tries again and knows what to say.
    */
   readNow(buffer: ArrayBuffer, batch: SectorBatch): boolean {
-    if (this.#file === null && this.#disk !== null) {
+    const disk = this.#disk
+    if (disk !== null && (this.#file === null || (disk.threads > 0 && batch.large(SPREAD)))) {
       batch.refuse()
       return true
     }
@@ -388,9 +391,19 @@ export class Volume {
     return this.#locks.hold(offset, offset + length)
   }
 
+  /** Writes whole sectors, which the caller holds, from plaintext in the memory of `disk`; waits for a key. */
+  writeHeld({ bytes }: Disk, offset: number, length: number, at: number): Promise<void> {
+    return this.#request(offset, length, true, async () => {
+      await this.#writeSlice({ start: offset, end: offset + length }, 0, bytes.subarray(at, at + length), false)
+      this.counters.writes++
+      this.counters.bytesWritten += length
+    })
+  }
+
   /**
    * Writes whole sectors, which the caller holds, from plaintext at `from` in `memory`, by way of what was reserved of
-   * `disk`. What failed by the end of the disk's `submit` is for `write`, as nothing of it was written.
+   * `disk`. What failed by the end of the disk's `submit` is for `write`, as nothing of it was written; ENOKEY after that is
+   * for `writeHeld`.
    */
   transferWrite(
     disk: Disk,

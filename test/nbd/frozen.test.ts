@@ -67,6 +67,7 @@ interface Served {
 async function served(
   engine: "ring" | "threads",
   direct: boolean,
+  ioThreads: number,
   body: (at: Served, plaintext: Buffer) => Promise<void>,
 ): Promise<void> {
   const path = join(mounted, `${engine}-${direct}`)
@@ -82,7 +83,7 @@ async function served(
     `skip=${COLD}`,
     "count=0",
   )
-  const store = await FileStore.open(path, { transfers: engine, direct })
+  const store = await FileStore.open(path, { transfers: engine, direct, ioThreads })
   const limits = { closeGraceMs: 500, flushGraceMs: 500 }
   const volume = new Volume({ store, offset: 0, size: null, sectorSize: SECTOR, ...limits })
   const open = async () => volume.unlock(enclave, (await unlock(enclave, header)).handle)
@@ -101,11 +102,15 @@ async function served(
 const passed = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 for (const engine of ["ring", "threads"] as const) {
-  for (const direct of [false, true]) {
-    const name = `${engine}${direct ? ", direct" : ""}`
+  for (const [direct, ioThreads] of [
+    [false, 0],
+    [true, 0],
+    [true, 2],
+  ] as const) {
+    const name = `${engine}${direct ? ", direct" : ""}${ioThreads > 0 ? ", I/O threads" : ""}`
 
     test(`${name}: while the filesystem is frozen, its writes wait and nothing else does`, () =>
-      served(engine, direct, async ({ path, socket, volume, open }, plaintext) => {
+      served(engine, direct, ioThreads, async ({ path, socket, volume, open }, plaintext) => {
         const writers = await Promise.all(Array.from({ length: 4 }, () => NbdClient.connect(socket)))
         await writers[0]!.write(0, plaintext.subarray(0, SECTOR))
         const waiting: Promise<void>[] = []
@@ -153,7 +158,7 @@ for (const engine of ["ring", "threads"] as const) {
       }))
 
     test(`${name}: a volume closes while the filesystem is frozen, and says what it left`, () =>
-      served(engine, direct, async ({ path, socket, volume }, plaintext) => {
+      served(engine, direct, ioThreads, async ({ path, socket, volume }, plaintext) => {
         const client = await NbdClient.connect(socket)
         const [first, second] = [randomBytes(SECTOR), randomBytes(SECTOR)]
         await client.write(0, first)
@@ -184,13 +189,13 @@ test("while the filesystem is frozen, tresord answers status and lock", async ()
     assert.equal(done.code, 0, done.stderr)
     return done.stdout
   }
-  await command("open", inside, "frozen", "--key-file", keyFile)
+  await command("open", inside, "frozen", "--key-file", keyFile, "--io-threads", "2")
   const client = await NbdClient.connect(join(place.runtime, "frozen", "nbd.sock"))
   let waiting: Promise<unknown> = Promise.resolve()
   await whileFrozen(async () => {
     waiting = Promise.all(Array.from({ length: 16 }, (_, at) => client.write(at * SECTOR, Buffer.alloc(SECTOR, at))))
     await passed(50)
-    assert.match(await command("status", "frozen"), /frozen/)
+    assert.match(await command("status", "frozen"), /io_uring, 2 I\/O threads/)
     await command("lock", "frozen")
     assert.match(await command("status", "frozen"), /locked/)
     await command("setkey", "frozen", "--key-file", keyFile)

@@ -41,8 +41,17 @@ const enclave = await startImage(createEnclave, "software")
 after(() => enclave[Symbol.asyncDispose]())
 const { header, key } = await makeVolume(enclave)
 
+/** And threads beside the event loop. */
+const ENGINES = {
+  ring: ["ring", 0],
+  threads: ["threads", 0],
+  "ring, 2 beside": ["ring", 2],
+  "threads, 2 beside": ["threads", 2],
+} as const
+type Engine = keyof typeof ENGINES
+
 async function served(
-  engine: "ring" | "threads",
+  engine: Engine,
   direct: boolean,
   body: (at: Served) => Promise<void>,
   size = SIZE,
@@ -51,7 +60,8 @@ async function served(
   const ciphertext = randomBytes(OFFSET + size)
   writeFileSync(path, ciphertext)
   await uncached(path)
-  const store = await FileStore.open(path, { transfers: engine, direct })
+  const [transfers, ioThreads] = ENGINES[engine]
+  const store = await FileStore.open(path, { transfers, ioThreads, direct })
   const volume = new Volume({ store, offset: OFFSET, size: null, sectorSize: SECTOR })
   const open = async () => volume.unlock(enclave, (await unlock(enclave, header)).handle)
   await open()
@@ -101,7 +111,7 @@ function failWrites(disk: Disk, fault: (offset: number) => "early" | "late" | nu
   }
 }
 
-for (const engine of ["ring", "threads"] as const) {
+for (const engine of Object.keys(ENGINES) as Engine[]) {
   for (const direct of [false, true]) {
     test(`${engine}${direct ? ", direct" : ""}: what is not cached is read at depth, and is what is in the file`, () =>
       served(engine, direct, async ({ path, socket, volume, plaintext }) => {
@@ -121,8 +131,9 @@ for (const engine of ["ring", "threads"] as const) {
             await Promise.all(reads)
           }
           assert.ok(volume.counters.reads - before >= 5 * 48)
-          const { engine: used, deepest, underWay, stranded } = volume.diskStatus!
-          assert.equal(used, engine === "ring" ? "io_uring" : "threads")
+          const { engine: used, deepest, underWay, stranded, threads } = volume.diskStatus!
+          assert.equal(used, ENGINES[engine][0] === "ring" ? "io_uring" : "threads")
+          assert.equal(threads, ENGINES[engine][1])
           assert.ok(deepest >= 8, `at most ${deepest} under way`)
           assert.deepEqual([underWay, stranded, volume.counters.pending], [0, 0, 0])
         } finally {
@@ -222,6 +233,21 @@ for (const engine of ["ring", "threads"] as const) {
           await client.write(0, plaintext.subarray(0, large + SECTOR))
         }
       }
+      assert.equal(volume.counters.pending, 0)
+    }))
+
+  test(`${engine}: writes whose key is gone when they are encrypted are left to who waits for one`, () =>
+    served(engine, true, async ({ path, socket, volume, plaintext }) => {
+      await using client = await NbdClient.connect(socket)
+      volume.disk!.native.clearKey()
+      const writes = Array.from({ length: 48 }, (_, index) => {
+        const bytes = randomBytes([SECTOR, 64 * KIB, 132 * KIB][index % 3]!)
+        plaintext.set(bytes, index * 256 * KIB)
+        return client.write(index * 256 * KIB, bytes)
+      })
+      await Promise.all(writes)
+      await client.flush()
+      assert.ok(xts(key, true, SECTOR, 0, readFileSync(path).subarray(OFFSET)).equals(plaintext))
       assert.equal(volume.counters.pending, 0)
     }))
 

@@ -12,56 +12,15 @@
 #include "addon/test/disk/fake_enclave.h"
 #include "addon/test/disk/faults.h"
 #include "addon/test/disk/model.h"
+#include "addon/test/disk/plain_bench.h"
 #include "addon/test/disk/store.h"
 
-#define START	(1024u * 1024u)	/* of the segment in the store */
-#define SIZE	(1024u * 1024u)
 #define LONG_MS	30000
-#define HANDLE	9u
-
-struct bench {
-	struct tresor_enclave *enclave;
-	struct plain_volume volume;
-	struct plain_queue *queue;
-};
 
 struct request {
 	struct plain_io io;
 	unsigned told;
 };
-
-static void bench_open(struct bench *bench, enum engine_kind engine, uint32_t sector_size, bool direct)
-{
-	const struct disk_queue_options options = { .entries = 8, .wide = engine == WIDE_RING };
-
-	check_run("%s, sectors of %u%s", engine_names[engine], sector_size, direct ? ", direct" : "");
-	bench->enclave = fake_enclave_new(HANDLE, sector_size);
-	bench->volume = (struct plain_volume){
-		.references = 1,
-		.disk = store_open(engine, START + SIZE),
-		.key = volume_key_new(),
-		.offset = START,
-		.size = SIZE,
-		.sector_size = sector_size,
-		.direct = direct,
-	};
-	volume_key_set(bench->volume.key, bench->enclave, HANDLE);
-	fake_enclave_plan(bench->enclave, 0, TRESOR_OK, 0);
-	bench->queue = plain_queue_open(&bench->volume, &options);
-	CHECK(bench->queue != NULL);
-	faults_plan(FAULT_NONE, 0);
-}
-
-static void bench_close(struct bench *bench)
-{
-	faults_stop();
-	CHECK(plain_queue_close(bench->queue, LONG_MS));
-	CHECK_EQUAL(bench->volume.disk->references, 1);
-	disk_unref(bench->volume.disk);
-	volume_key_unref(bench->volume.key);
-	tresor_enclave_unref(bench->enclave);
-	CHECK_EQUAL(fake_enclaves_alive(), 0);
-}
 
 static void tell(struct plain_io *io)
 {
@@ -103,162 +62,19 @@ static struct plain_io plain_io(enum plain_op op, uint64_t offset, uint32_t leng
 	return (struct plain_io){ .op = op, .offset = offset, .length = length, .ciphertext = memory };
 }
 
-/* The model once more, now of plaintext; in the end the store has what the cipher makes of it. */
-
-#define SLOTS		12u
-#define SLOT_SIZE	(32u * 1024u)
-
-struct slot {
-	struct plain_io io;
-	struct run *run;
-	uint8_t *ciphertext, *plaintext;
-	struct iovec pieces[PLAIN_PIECES];
-	uint64_t id;
-	bool busy;
-};
-
-struct run {
-	struct bench bench;
-	struct model *model;
-	struct slot slots[SLOTS];
-	uint64_t random, writes;
-	unsigned issued, busy;
-	bool errors;
-};
-
-static void slot_told(struct plain_io *io)
-{
-	struct slot *slot = (struct slot *)(void *)io;
-	struct run *run = slot->run;
-	const uint8_t *plaintext = io->pieces == NULL ? io->ciphertext : slot->plaintext;
-
-	CHECK(slot->busy);
-	slot->busy = false;
-	run->busy--;
-	CHECK(io->error == 0 || (run->errors && io->error != ENOKEY));
-	CHECK(io->encrypted == (io->op == PLAIN_WRITE));
-	if (io->op == PLAIN_READ && io->error == 0)
-		CHECK(model_allows(run->model, plaintext, io->offset, io->length));
-	else if (io->op == PLAIN_WRITE && io->error == 0)
-		model_done(run->model, io->offset, io->length, slot->id);
-	else if (io->op == PLAIN_WRITE)
-		model_may(run->model, io->offset, io->length, slot->id);
-}
-
-/* Whole sectors, of different lengths, 8-byte aligned, not in order of address. */
-static uint32_t cut(struct run *run, struct slot *slot, uint32_t length)
-{
-	const uint32_t sector = run->bench.volume.sector_size;
-	uint32_t count = 0;
-
-	for (uint32_t at = 0; at < length; count++) {
-		uint32_t some = sector * (1 + (uint32_t)(next_random(&run->random) % 3));
-
-		if (some > length - at || count == PLAIN_PIECES - 1)
-			some = length - at;
-		slot->pieces[count] = (struct iovec){ slot->plaintext + at, some };
-		at += some;
-	}
-	return count;
-}
-
-static void put_slot(struct run *run, struct slot *slot)
-{
-	static const enum plain_op ops[] = {
-		PLAIN_READ, PLAIN_READ, PLAIN_WRITE, PLAIN_WRITE, PLAIN_WRITE, PLAIN_FLUSH
-	};
-	const uint32_t sector = run->bench.volume.sector_size;
-	struct plain_io io = { .op = ops[next_random(&run->random) % 6],
-			       .done = slot_told,
-			       .ciphertext = slot->ciphertext };
-	bool taken = io.op != PLAIN_FLUSH;
-
-	while (taken) {
-		const uint32_t grain = next_random(&run->random) % 3 ? 4096 : sector;
-
-		io.length = grain * (1 + (uint32_t)(next_random(&run->random) % 8));
-		io.offset = next_random(&run->random) % ((SIZE - SLOT_SIZE) / grain) * grain;
-		taken = false;
-		for (unsigned i = 0; i < SLOTS; i++) {
-			const struct plain_io *other = &run->slots[i].io;
-
-			taken |= run->slots[i].busy && io.offset < other->offset + other->length &&
-				 other->offset < io.offset + io.length;
-		}
-	}
-	if (io.op != PLAIN_FLUSH && next_random(&run->random) % 2) {
-		io.count = cut(run, slot, io.length);
-		io.pieces = slot->pieces;
-	}
-	io.fua = io.op == PLAIN_WRITE && next_random(&run->random) % 5 == 0;
-	slot->id = ++run->writes;
-	if (io.op == PLAIN_WRITE)
-		model_fill(io.pieces == NULL ? slot->ciphertext : slot->plaintext, io.offset, io.length, slot->id);
-	slot->io = io;
-	slot->busy = true;
-	run->busy++;
-	run->issued++;
-	plain_queue_put(run->bench.queue, &slot->io);
-}
-
-static void check_ciphertext(struct run *run)
-{
-	uint8_t *all = pages(SIZE);
-
-	CHECK(pread(run->bench.volume.disk->cached, all, SIZE, START) == SIZE);
-	fake_cipher(all, all, 0, SIZE);
-	CHECK(model_allows(run->model, all, 0, SIZE));
-	free(all);
-}
-
-/* Fills the volume, so that no sector is one that was never encrypted. */
-static void fill_volume(struct run *run)
-{
-	uint8_t *all = pages(SIZE);
-
-	fake_cipher(all, all, 0, SIZE);
-	CHECK(pwrite(run->bench.volume.disk->cached, all, SIZE, START) == SIZE);
-	free(all);
-}
-
-static void model_with(enum engine_kind engine, uint32_t sector_size, bool direct, uint64_t seed, unsigned every,
-		       unsigned most)
-{
-	struct run *run = calloc(1, sizeof(*run));
-	uint8_t *memory = pages(2ul * SLOTS * SLOT_SIZE);
-
-	CHECK(run != NULL);
-	bench_open(&run->bench, engine, sector_size, direct);
-	run->model = model_new(SIZE);
-	run->random = seed;
-	run->errors = most > 0;
-	fill_volume(run);
-	for (unsigned i = 0; i < SLOTS; i++) {
-		run->slots[i].run = run;
-		run->slots[i].ciphertext = memory + 2ul * i * SLOT_SIZE;
-		run->slots[i].plaintext = run->slots[i].ciphertext + SLOT_SIZE;
-	}
-	if (every > 0)
-		faults_random(seed, every, most);
-	while (run->busy > 0 || run->issued < 300) {
-		for (unsigned i = 0; i < SLOTS && run->issued < 300; i++)
-			if (!run->slots[i].busy)
-				put_slot(run, &run->slots[i]);
-		plain_queue_turn(run->bench.queue, true);
-	}
-	faults_stop();
-	check_ciphertext(run);
-	bench_close(&run->bench);
-	model_free(run->model);
-	free(memory);
-	free(run);
-}
-
 static void model(void)
 {
 	for (enum engine_kind engine = 0; engine < ENGINES; engine++)
 		for (unsigned i = 0; i < 8; i++)
-			model_with(engine, i % 2 ? 4096 : 512, i / 2 % 2, i + 1, i < 4 ? 0 : 5, i < 6 ? 0 : 6);
+			plain_model(&(struct plain_model){
+				.engine = engine,
+				.sector_size = i % 2 ? 4096 : 512,
+				.direct = i / 2 % 2,
+				.seed = i + 1,
+				.operations = 300,
+				.every = i < 4 ? 0 : 5,
+				.most = i < 6 ? 0 : 6,
+			});
 }
 
 /* What was put before a turn is encrypted in as few entries as the enclave's limit allows. */
@@ -269,7 +85,7 @@ static void batches(void)
 	struct request *requests = calloc(300, sizeof(*requests));
 	struct iovec pieces[PLAIN_PIECES];
 
-	bench_open(&bench, RING, 512, false);
+	bench_open(&bench, RING, 512, false, 0);
 	for (unsigned i = 0; i < 300; i++)
 		put(&bench, &requests[i], plain_io(PLAIN_WRITE, i * 512, 512, memory + i * 4096));
 	plain_queue_turn(bench.queue, false);
@@ -310,7 +126,7 @@ static void no_key(void)
 		struct request read;
 		bool encrypted = true;
 
-		bench_open(&bench, engine, 4096, false);
+		bench_open(&bench, engine, 4096, false, 0);
 		model_fill(memory, 0, 4096, 1);
 		memcpy(before, memory, 4096);
 		volume_key_clear(bench.volume.key);
@@ -319,10 +135,10 @@ static void no_key(void)
 		CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_READ, 4096, 4096, memory + 4096), NULL), ENOKEY);
 		/* A flush needs none. */
 		CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_FLUSH, 0, 0, NULL), NULL), 0);
-		CHECK(pread(bench.volume.disk->cached, store, 4096, START + 4096) == 4096);
+		CHECK(pread(bench.volume.disk->cached, store, 4096, BENCH_START + 4096) == 4096);
 		for (unsigned i = 0; i < 4096; i++)
 			CHECK(store[i] == 0);
-		volume_key_set(bench.volume.key, bench.enclave, HANDLE);
+		volume_key_set(bench.volume.key, bench.enclave, BENCH_HANDLE);
 		CHECK_EQUAL(carry_plain(&bench, write, &encrypted), 0);
 		CHECK(encrypted);
 		/* It goes while the disk reads. */
@@ -336,7 +152,7 @@ static void no_key(void)
 		wait_for(&bench, &read);
 		CHECK_EQUAL(read.io.error, ENOKEY);
 		CHECK_EQUAL(faults_cached_reads(), 0);
-		volume_key_set(bench.volume.key, bench.enclave, HANDLE);
+		volume_key_set(bench.volume.key, bench.enclave, BENCH_HANDLE);
 		CHECK_EQUAL(carry_plain(&bench, read.io, NULL), 0);
 		CHECK(memcmp(memory, before, 4096) == 0);
 		refusals.uncached = false;
@@ -356,7 +172,7 @@ static void lost(void)
 	struct request in_place, in_pieces, read;
 	struct plain_io io;
 
-	bench_open(&bench, RING, 512, false);
+	bench_open(&bench, RING, 512, false, 0);
 	model_fill(memory, 0, 4096, 1);
 	model_fill(memory + 8192, 0, 4096, 2);
 	memcpy(before, memory + 8192, 4096);
@@ -399,7 +215,7 @@ static void encrypted_in_place(void)
 		struct plain_io io = plain_io(PLAIN_WRITE, 4096, 4096, memory);
 		bool encrypted = false;
 
-		bench_open(&bench, engine, 512, false);
+		bench_open(&bench, engine, 512, false, 0);
 		io.fua = true;
 		model_fill(memory, 4096, 4096, 1);
 		memcpy(plaintext, memory, 4096);
@@ -407,9 +223,10 @@ static void encrypted_in_place(void)
 		CHECK_EQUAL(carry_plain(&bench, io, &encrypted), ENOSPC);
 		CHECK(encrypted && memcmp(memory, plaintext, 4096) != 0);
 		faults_plan(FAULT_NONE, 0);
-		CHECK_EQUAL(carry(plain_queue_disk(bench.queue),
-				  (struct disk_io){
-					  .op = DISK_WRITE, .length = 4096, .offset = START + 4096, .memory = memory }),
+		CHECK_EQUAL(carry(plain_queue_disk(bench.queue), (struct disk_io){ .op = DISK_WRITE,
+										   .length = 4096,
+										   .offset = BENCH_START + 4096,
+										   .memory = memory }),
 			    0);
 		CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_READ, 4096, 4096, memory), NULL), 0);
 		CHECK(memcmp(memory, plaintext, 4096) == 0);
@@ -438,9 +255,9 @@ static void page_cache(void)
 		struct bench bench;
 		uint8_t *memory = pages(8192);
 
-		bench_open(&bench, i % 2 ? RING : POOL, 512, states[state].direct);
+		bench_open(&bench, i % 2 ? RING : POOL, 512, states[state].direct, 0);
 		check_run("state %u, %s", state, i % 2 ? "ring" : "pool");
-		CHECK(pwrite(bench.volume.disk->cached, memory, 8192, START) == 8192);
+		CHECK(pwrite(bench.volume.disk->cached, memory, 8192, BENCH_START) == 8192);
 		refusals.cached = states[state].cached;
 		refusals.uncached = states[state].uncached;
 		refusals.cachestat = states[state].refused;
@@ -449,7 +266,7 @@ static void page_cache(void)
 		CHECK_EQUAL(faults_completions(), states[state].reads);
 		/* It said so of pages that are not there any more: the disk is asked. */
 		if (states[state].cached && !states[state].direct) {
-			CHECK(ftruncate(bench.volume.disk->cached, START + 4096) == 0);
+			CHECK(ftruncate(bench.volume.disk->cached, BENCH_START + 4096) == 0);
 			CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_READ, 0, 8192, memory), NULL), EIO);
 			CHECK(faults_completions() > 0);
 		}
@@ -467,7 +284,7 @@ static void patience(void)
 		uint8_t *memory = pages(4096);
 		struct plain_io io = plain_io(PLAIN_WRITE, 0, 4096, memory);
 
-		bench_open(&bench, engine, 512, false);
+		bench_open(&bench, engine, 512, false, 0);
 		CHECK_EQUAL(carry_plain(&bench, io, NULL), 0);
 		CHECK(faults_cached_writes() == 1 && faults_completions() == 0);
 		/* 20 times as long: the next one is far within. */
@@ -484,7 +301,7 @@ static void patience(void)
 		io.fua = true;
 		CHECK_EQUAL(carry_plain(&bench, io, NULL), 0);
 		io.fua = false;
-		CHECK(ftruncate(bench.volume.disk->cached, START) == 0);
+		CHECK(ftruncate(bench.volume.disk->cached, BENCH_START) == 0);
 		CHECK_EQUAL(carry_plain(&bench, io, NULL), EIO);
 		bench.volume.disk->failed = EIO;
 		CHECK_EQUAL(carry_plain(&bench, io, NULL), EIO);
@@ -505,8 +322,8 @@ static void bounds(void)
 	} wrong[] = { { 0, 0 },
 		      { 0, 512 },
 		      { 512, 4096 },
-		      { SIZE, 4096 },
-		      { SIZE - 4096, 8192 },
+		      { BENCH_SIZE, 4096 },
+		      { BENCH_SIZE - 4096, 8192 },
 		      { 0, 1 << 31 },
 		      { UINT64_MAX - 4095, 4096 },
 		      { UINT64_MAX - 8191, 8192 } };
@@ -514,7 +331,7 @@ static void bounds(void)
 		uint32_t count, first, second;
 	} cuts[] = { { 0, 0, 0 }, { 1, 4096, 0 }, { 2, 4096, 8192 }, { 2, 512, 7680 }, { 2, 8192, 0 }, { 2, 0, 8192 } };
 
-	bench_open(&bench, RING, 4096, false);
+	bench_open(&bench, RING, 4096, false, 0);
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		check_run("range %u", i);
 		for (enum plain_op op = PLAIN_READ; op <= PLAIN_WRITE; op++)
@@ -541,10 +358,10 @@ static void bounds(void)
 		CHECK_EQUAL(carry_plain(&bench, io, NULL), EINVAL);
 	}
 	CHECK_EQUAL(fake_enclave_entries(bench.enclave), 0);
-	CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_WRITE, SIZE - 4096, 4096, memory), NULL), 0);
+	CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_WRITE, BENCH_SIZE - 4096, 4096, memory), NULL), 0);
 	bench.volume.size += 4096;
-	CHECK(ftruncate(bench.volume.disk->cached, START + SIZE + 4096) == 0);
-	CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_WRITE, SIZE, 4096, memory), NULL), 0);
+	CHECK(ftruncate(bench.volume.disk->cached, BENCH_START + BENCH_SIZE + 4096) == 0);
+	CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_WRITE, BENCH_SIZE, 4096, memory), NULL), 0);
 	bench.volume.read_only = true;
 	CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_WRITE, 0, 4096, memory), NULL), EROFS);
 	CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_READ, 0, 4096, memory), NULL), 0);
@@ -567,7 +384,7 @@ static void closed(void)
 		uint8_t expected[4096];
 
 		each->memory = pages(6 * 4096);
-		bench_open(&each->bench, engine, 4096, false);
+		bench_open(&each->bench, engine, 4096, false, 0);
 		model_fill(each->memory, 0, 4096, 1);
 		memcpy(expected, each->memory, 4096);
 		CHECK_EQUAL(carry_plain(&each->bench, plain_io(PLAIN_WRITE, 0, 4096, each->memory), NULL), 0);

@@ -183,15 +183,16 @@ function signerWords(mrsigner: string): string {
 }
 
 function describeDisk(disk: NonNullable<VolumeStatus["disk"]>) {
-  const { engine, refusal, underWay, deepest, bound, stranded, failed } = disk
+  const { engine, refusal, underWay, deepest, bound, stranded, failed, threads } = disk
   const how = engine === "threads" && refusal !== null ? `threads: this kernel refuses io_uring (${refusal})` : engine
+  const beside = threads === 0 ? "" : `, ${threads} I/O threads`
   const lost = stranded === 0 ? "" : `, ${stranded} never answered by the device`
   const ended =
     failed === null
       ? ""
       : `; a flush failed (${failed}): what was written before it may be lost, and nothing is written any more; ` +
         "close the volume, open it again and check the filesystem"
-  return `${how}, ${underWay} requests under way, at most ${deepest} so far, ${bound} at once${lost}${ended}`
+  return `${how}${beside}, ${underWay} requests under way, at most ${deepest} so far, ${bound} at once${lost}${ended}`
 }
 
 const SERVER: Readonly<Record<NonNullable<VolumeStatus["server"]>["state"], readonly [Worth, string]>> = {
