@@ -22,7 +22,7 @@ lost_below_dm() { # what is written waits in the kernel until the passphrase
 		dd if=/dev/mapper/mapped bs=1M count=8 iflag=direct status=none | cmp - $work/written
 }
 tresortest() { # loads the module itself, and takes it away again
-	rmmod tresor && scripts/run-tresortest && says '^ *backend +sgx' tresor status legacy &&
+	rmmod tresor && scripts/run-tresortest && says '^backend: +sgx$' tresor status legacy &&
 		scripts/shutdown-tresortest && [ ! -e /sys/module/tresor ]
 }
 
