@@ -3,539 +3,76 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <semaphore.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "addon/disk/arena.h"
 #include "addon/queue_thread.h"
 
-/* Of a queue: for data of requests under way. More of them wait in the kernel. */
-#define ARENA_SIZE	(4u << 20)
-/* Of a queue's ring: commands of every tag, requests on the disk, the wake-up. */
-#define ENTRIES		256u
-/* What a thread waits at its end for requests that the disk holds. */
-#define CLOSE_MS	2000
-/* And its owner for the thread. */
+/* What its owner waits for a thread. */
 #define JOIN_SECONDS	5
 
-/* In user_data, above the bit that says it is not the disk's: a tag, or this. */
-#define WAKE		UINT32_MAX
-
-struct list {
-	struct slot *first, **last;
-};
-
-/* A tag's request. */
-struct slot {
-	struct plain_io io;
-	struct disk_io punch;
-	struct queue *queue;
-	struct slot *next;
-	uint8_t *memory;	/* of the arena; NULL: none */
-	uint32_t length;	/* bytes */
-	int32_t result;		/* to be committed */
-	uint16_t tag;
-	bool lost;		/* a write's plaintext, once: the kernel has it still */
-};
-
-struct queue {
+struct thread {
 	struct ublk_server *server;
-	uint16_t index;
+	struct ublk_queue *queue;
 	pthread_t thread;
 	bool running;
 	int setup;		/* errno */
-	const struct ublk_descriptor *descriptors;
-	size_t descriptors_size;
-	uint8_t *memory;
-	struct arena arena;
-	struct plain_queue *plain;
-	struct slot *slots;
-	int wake;		/* eventfd */
-	uint64_t woken;		/* read by the ring */
-	bool awake;		/* the mode was set since the last look */
-	bool starving;		/* told */
-	bool ending;		/* nothing is committed any more */
-	uint32_t gone;		/* tags that the kernel took back */
-	int fault;		/* errno of one that it did not take */
-	struct list arrived;	/* to be begun: when there is memory for them */
-	struct list parked;	/* until there is a key */
-	struct list uncommitted;	/* until the ring has room */
-	struct counters counters;
 };
 
 struct ublk_server {
-	struct plain_volume *volume;	/* a reference */
+	struct ublk_site site;	/* with a reference to the volume */
 	struct ublk_options options;
 	struct ublk_listener listener;
-	int device;
-	enum ublk_mode mode;	/* atomic */
 	bool stopping;		/* atomic: threads are asked to end */
 	bool stopped;		/* its owner's thread alone */
 	bool abandoned;		/* a thread did not end: what it uses stays */
 	sem_t ready;
-	struct queue *queues;
+	struct thread *threads;
 };
 
-static void append(struct list *list, struct slot *slot)
+static bool stopping(const struct ublk_server *server)
 {
-	slot->next = NULL;
-	*list->last = slot;
-	list->last = &slot->next;
+	return __atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE);
 }
 
-static void empty(struct list *list)
+static void finish(struct thread *thread)
 {
-	list->first = NULL;
-	list->last = &list->first;
-}
-
-static struct slot *take(struct list *list)
-{
-	struct slot *slot = list->first;
-
-	if (slot == NULL)
-		return NULL;
-	list->first = slot->next;
-	if (list->first == NULL)
-		list->last = &list->first;
-	return slot;
-}
-
-static enum ublk_mode mode_of(const struct queue *queue)
-{
-	return __atomic_load_n(&queue->server->mode, __ATOMIC_ACQUIRE);
-}
-
-/* ---- the kernel's side of a tag ---- */
-
-/* Asks for the tag's next request, and answers the one before unless it is the first. False: the ring has no room now. */
-static bool send(struct queue *queue, uint16_t tag, uint32_t operation, int32_t result)
-{
-	const struct ublk_queue_command command = { .q_id = queue->index, .tag = tag, .result = result };
-	struct io_uring_sqe *entry = disk_queue_sqe(plain_queue_disk(queue->plain));
-
-	if (entry == NULL)
-		return false;
-	entry->opcode = IORING_OP_URING_CMD;
-	entry->fd = queue->server->device;
-	entry->cmd_op = operation;
-	entry->user_data = (uint64_t)tag << 1 | 1;
-	memcpy(entry->cmd, &command, sizeof(command));
-	return true;
-}
-
-/* The wake-up's, once: it is the mode's or the end's. */
-static bool listen_for_wake(struct queue *queue)
-{
-	struct io_uring_sqe *entry = disk_queue_sqe(plain_queue_disk(queue->plain));
-
-	if (entry == NULL)
-		return false;
-	entry->opcode = IORING_OP_READ;
-	entry->fd = queue->wake;
-	entry->addr = (uintptr_t)&queue->woken;
-	entry->len = sizeof(queue->woken);
-	entry->user_data = (uint64_t)WAKE << 1 | 1;
-	return true;
-}
-
-static void release(struct slot *slot)
-{
-	/* What was under way when the volume was locked ends after the queue's memory was wiped. */
-	if (slot->memory != NULL && mode_of(slot->queue) != UBLK_SERVE)
-		explicit_bzero(slot->memory, slot->length);
-	if (slot->memory != NULL)
-		arena_give(&slot->queue->arena, slot->memory, slot->length);
-	slot->memory = NULL;
-}
-
-/* Bytes, or a negative errno. */
-static void answer(struct slot *slot, int32_t result)
-{
-	struct queue *queue = slot->queue;
-
-	release(slot);
-	slot->lost = false;
-	slot->result = result;
-	if (result < 0)
-		counter_add(&queue->counters.errors, 1);
-	/* At the end of a thread that was asked to: the next server is given the request again. */
-	if (queue->ending)
-		return;
-	if (!send(queue, slot->tag, UBLK_COMMIT_AND_FETCH_REQ, result))
-		append(&queue->uncommitted, slot);
-}
-
-static void park(struct slot *slot)
-{
-	struct queue *queue = slot->queue;
-
-	release(slot);
-	append(&queue->parked, slot);
-	counter_add(&queue->counters.held, 1);
-	if (mode_of(queue) != UBLK_SERVE || queue->starving || queue->ending)
-		return;
-	queue->starving = true;
-	queue->server->listener.starved(queue->server->listener.context);
-}
-
-static bool copy(const struct slot *slot, bool in)
-{
-	const struct queue *queue = slot->queue;
-	const off_t at = (off_t)UBLK_DATA_OFFSET(queue->index, slot->tag);
-	ssize_t done;
-
-	do {
-		done = in ? pread(queue->server->device, slot->memory, slot->length, at) :
-			    pwrite(queue->server->device, slot->memory, slot->length, at);
-	} while (done < 0 && errno == EINTR);
-	return done == (ssize_t)slot->length;
-}
-
-/* ---- requests ---- */
-
-static struct slot *slot_of(struct plain_io *io)
-{
-	return (struct slot *)(void *)((char *)io - offsetof(struct slot, io));
-}
-
-static void flushed(struct plain_io *io)
-{
-	struct slot *slot = slot_of(io);
-
-	if (io->error == 0)
-		counter_add(&slot->queue->counters.flushes, 1);
-	answer(slot, -io->error);
-}
-
-static void read_done(struct plain_io *io)
-{
-	struct slot *slot = slot_of(io);
-
-	if (io->error == ENOKEY) {
-		park(slot);
-	} else if (io->error != 0 || !copy(slot, false)) {
-		answer(slot, io->error == 0 ? -EIO : -io->error);
-	} else {
-		counter_add(&slot->queue->counters.reads, 1);
-		counter_add(&slot->queue->counters.bytes_read, slot->length);
-		answer(slot, (int32_t)slot->length);
-	}
-}
-
-static void written(struct plain_io *io)
-{
-	struct slot *slot = slot_of(io);
-
-	/* What an enclave left half encrypted is read from the kernel again; a refusal comes again, and is told. */
-	if (io->error == ENOKEY || (io->error == EIO && !io->encrypted && !slot->lost)) {
-		slot->lost = io->error == EIO;
-		park(slot);
-	} else if (io->error != 0) {
-		answer(slot, -io->error);
-	} else {
-		counter_add(&slot->queue->counters.writes, 1);
-		counter_add(&slot->queue->counters.bytes_written, slot->length);
-		answer(slot, (int32_t)slot->length);
-	}
-}
-
-static void punched(struct disk_io *punch)
-{
-	struct slot *slot = (struct slot *)(void *)((char *)punch - offsetof(struct slot, punch));
-
-	/* A file system without holes keeps its blocks. */
-	if (punch->error != 0 && punch->error != EOPNOTSUPP) {
-		answer(slot, -punch->error);
-		return;
-	}
-	counter_add(&slot->queue->counters.discards, 1);
-	answer(slot, 0);
-}
-
-/* Whole blocks of the store, so that every device takes it; what is left at the edges is kept. */
-static void discard(struct slot *slot, uint64_t offset, uint64_t length)
-{
-	const struct plain_volume *volume = slot->queue->server->volume;
-	const uint64_t size = __atomic_load_n(&volume->size, __ATOMIC_RELAXED);
-	const uint64_t start = (volume->offset + offset + ARENA_PAGE - 1) / ARENA_PAGE * ARENA_PAGE;
-	const uint64_t end = (volume->offset + offset + length) / ARENA_PAGE * ARENA_PAGE;
-
-	if (!slot->queue->server->options.discards || volume->read_only) {
-		answer(slot, -EOPNOTSUPP);
-	} else if (offset > size || length > size - offset) {
-		answer(slot, -EINVAL);
-	} else if (start >= end) {
-		answer(slot, 0);
-	} else {
-		slot->punch = (struct disk_io){
-			.op = DISK_PUNCH, .offset = start, .length = (uint32_t)(end - start), .done = punched
-		};
-		disk_queue_put(plain_queue_disk(slot->queue->plain), &slot->punch);
-	}
-}
-
-/* False: it waits for memory. */
-static bool transfer(struct slot *slot, uint32_t operation, uint32_t flags, uint64_t offset, uint64_t length)
-{
-	struct queue *queue = slot->queue;
-	const enum ublk_mode mode = mode_of(queue);
-
-	if (length == 0 || length > UBLK_REQUEST_SIZE) {
-		answer(slot, -EINVAL);
-		return true;
-	}
-	if (mode == UBLK_HOLD) {
-		park(slot);
-		return true;
-	}
-	if (mode == UBLK_FAIL) {
-		answer(slot, -EIO);
-		return true;
-	}
-	slot->length = (uint32_t)length;
-	slot->memory = arena_take(&queue->arena, slot->length);
-	if (slot->memory == NULL)
-		return false;
-	if (operation == UBLK_OP_WRITE_ZEROES)
-		memset(slot->memory, 0, slot->length);
-	else if (operation == UBLK_OP_WRITE && !copy(slot, true)) {
-		answer(slot, -EIO);
-		return true;
-	}
-	slot->io = (struct plain_io){
-		.op = operation == UBLK_OP_READ ? PLAIN_READ : PLAIN_WRITE,
-		.fua = flags & UBLK_OP_FUA,
-		.offset = offset,
-		.length = slot->length,
-		.ciphertext = slot->memory,
-		.done = operation == UBLK_OP_READ ? read_done : written,
-	};
-	plain_queue_put(queue->plain, &slot->io);
-	return true;
-}
-
-static bool begin(struct slot *slot)
-{
-	const struct ublk_descriptor *asked = &slot->queue->descriptors[slot->tag];
-	const uint32_t operation = asked->op_flags & UBLK_OP_MASK;
-	const uint64_t offset = asked->start_sector * 512, length = (uint64_t)asked->nr_sectors * 512;
-
-	switch (operation) {
-	case UBLK_OP_READ:
-	case UBLK_OP_WRITE:
-	case UBLK_OP_WRITE_ZEROES:
-		return transfer(slot, operation, asked->op_flags, offset, length);
-	case UBLK_OP_FLUSH:
-		slot->io = (struct plain_io){ .op = PLAIN_FLUSH, .done = flushed };
-		plain_queue_put(slot->queue->plain, &slot->io);
-		return true;
-	case UBLK_OP_DISCARD:
-		discard(slot, offset, length);
-		return true;
-	default:
-		answer(slot, -EOPNOTSUPP);
-		return true;
-	}
-}
-
-/* ---- the threads ---- */
-
-/* From within a turn: of what is not the disk's. */
-static void completed(void *context, uint64_t user_data, int32_t result)
-{
-	struct queue *queue = context;
-	const uint32_t tag = (uint32_t)(user_data >> 1);
-
-	if (tag == WAKE) {
-		queue->awake = true;
-	} else if (result == 0) {
-		append(&queue->arrived, &queue->slots[tag]);
-	} else {
-		queue->gone++;
-		if (result != -ENODEV)
-			queue->fault = -result;
-	}
-}
-
-/* What waited for a key is tried again, or ends; nothing of it is left in memory while there is none. */
-static void look_at_mode(struct queue *queue)
-{
-	struct slot *slot;
-
-	if (!listen_for_wake(queue))
-		return;
-	queue->awake = false;
-	queue->starving = false;
-	if (mode_of(queue) == UBLK_HOLD) {
-		arena_wipe(&queue->arena);
-		return;
-	}
-	while ((slot = take(&queue->parked)) != NULL)
-		append(&queue->arrived, slot);
-	counter_set(&queue->counters.held, 0);
-}
-
-/* Between two turns. */
-static void advance(struct queue *queue)
-{
-	struct slot *slot;
-
-	while ((slot = queue->uncommitted.first) != NULL &&
-	       send(queue, slot->tag, UBLK_COMMIT_AND_FETCH_REQ, slot->result))
-		take(&queue->uncommitted);
-	if (queue->awake)
-		look_at_mode(queue);
-	while ((slot = queue->arrived.first) != NULL) {
-		/* It is linked elsewhere by what begins it. */
-		struct slot *next = slot->next;
-
-		if (!begin(slot))
-			break;
-		queue->arrived.first = next;
-		if (next == NULL)
-			queue->arrived.last = &queue->arrived.first;
-	}
-}
-
-/* What was put waits for a turn; sleeping in one would be for something else. */
-static bool busy(const struct queue *queue)
-{
-	return queue->uncommitted.first != NULL || queue->awake;
-}
-
-static int set_up(struct queue *queue)
-{
-	const struct disk_queue_options options = {
-		.entries = ENTRIES, .memory = queue->memory, .memory_size = ARENA_SIZE, .wide = true
-	};
-	struct ublk_server *server = queue->server;
-
-	queue->plain = plain_queue_open(server->volume, &options);
-	if (queue->plain == NULL)
-		return errno;
-	if (disk_queue_ring(plain_queue_disk(queue->plain)) == NULL)
-		return ENOSYS;
-	/* One that hangs in the page cache would hold up all of the queue. */
-	plain_queue_leave_writes(queue->plain);
-	disk_queue_listen(plain_queue_disk(queue->plain), completed, queue);
-	if (!listen_for_wake(queue))
-		return EAGAIN;
-	for (uint32_t tag = 0; tag < server->options.depth; tag++)
-		if (!send(queue, (uint16_t)tag, UBLK_FETCH_REQ, 0))
-			return EAGAIN;
-	plain_queue_turn(queue->plain, false);
-	if (queue->gone > 0)
-		return queue->fault == 0 ? ENODEV : queue->fault;
-	queue_thread_lock_around(queue->plain);
-	return 0;
-}
-
-static void finish(struct queue *queue)
-{
-	queue->ending = true;
-	if (queue->plain == NULL)
-		return;
-	if (plain_queue_close(queue->plain, CLOSE_MS)) {
-		arena_wipe(&queue->arena);
-		queue->plain = NULL;
-	} else {
-		queue->server->abandoned = true;
-	}
+	if (!ublk_queue_end(thread->queue))
+		thread->server->abandoned = true;
 }
 
 static void *serve(void *argument)
 {
-	struct queue *queue = argument;
-	struct ublk_server *server = queue->server;
+	struct thread *thread = argument;
+	struct ublk_server *server = thread->server;
 	cpu_set_t near;
 
 	memset(&near, 0xff, sizeof(near));
 	queue_thread_begin(&near);
-	queue->setup = set_up(queue);
-	if (queue->setup != 0) {
-		finish(queue);
+	thread->setup = ublk_queue_begin(thread->queue);
+	if (thread->setup != 0) {
+		finish(thread);
 		sem_post(&server->ready);
 		return NULL;
 	}
 	sem_post(&server->ready);
-	while (queue->gone < server->options.depth && !__atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE)) {
-		plain_queue_turn(queue->plain, !busy(queue));
-		advance(queue);
-	}
-	finish(queue);
-	if (!__atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE))
-		server->listener.ended(server->listener.context, queue->fault);
+	while (!stopping(server) && ublk_queue_turn(thread->queue))
+		;
+	finish(thread);
+	if (!stopping(server))
+		server->listener.ended(server->listener.context, ublk_queue_fault(thread->queue));
 	return NULL;
-}
-
-/* ---- life ---- */
-
-static bool open_queue(struct ublk_server *server, uint32_t index)
-{
-	struct queue *queue = &server->queues[index];
-	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	void *area;
-
-	queue->server = server;
-	queue->index = (uint16_t)index;
-	queue->wake = eventfd(0, EFD_CLOEXEC);
-	queue->slots = calloc(server->options.depth, sizeof(*queue->slots));
-	if (queue->wake < 0 || queue->slots == NULL)
-		return false;
-	for (uint32_t tag = 0; tag < server->options.depth; tag++) {
-		queue->slots[tag].queue = queue;
-		queue->slots[tag].tag = (uint16_t)tag;
-	}
-	empty(&queue->arrived);
-	empty(&queue->parked);
-	empty(&queue->uncommitted);
-	queue->descriptors_size = (server->options.depth * sizeof(struct ublk_descriptor) + page - 1) & ~(page - 1);
-	area = mmap(NULL, queue->descriptors_size, PROT_READ, MAP_SHARED, server->device,
-		    (off_t)index * UBLK_DESCRIPTORS_STRIDE);
-	if (area == MAP_FAILED)
-		return false;
-	queue->descriptors = area;
-	area = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (area == MAP_FAILED)
-		return false;
-	queue->memory = area;
-	/* Plaintext in flight: not in a core, nor in swap. */
-	madvise(area, ARENA_SIZE, MADV_DONTDUMP);
-	return mlock(area, ARENA_SIZE) == 0 && arena_open(&queue->arena, queue->memory, ARENA_SIZE) &&
-	       mlock(queue->slots, server->options.depth * sizeof(*queue->slots)) == 0;
-}
-
-/* All but its counters. */
-static void close_queue(struct queue *queue)
-{
-	if (queue->server == NULL)
-		return;
-	if (queue->memory != NULL) {
-		if (queue->arena.memory != NULL)
-			arena_close(&queue->arena);
-		munmap(queue->memory, ARENA_SIZE);
-	}
-	if (queue->descriptors != NULL)
-		munmap((void *)queue->descriptors, queue->descriptors_size);
-	free(queue->slots);
-	if (queue->wake >= 0)
-		close(queue->wake);
 }
 
 static void wake(struct ublk_server *server)
 {
-	const uint64_t one = 1;
-
-	for (uint32_t i = 0; i < server->options.queues; i++)
-		if (server->queues[i].running)
-			(void)!write(server->queues[i].wake, &one, sizeof(one));
+	for (uint32_t i = 0; server->threads != NULL && i < server->options.queues; i++)
+		if (server->threads[i].running)
+			ublk_queue_wake(server->threads[i].queue);
 }
 
 /* 0, or the errno of a thread that is not ready. */
@@ -545,20 +82,36 @@ static int start(struct ublk_server *server)
 	int error = 0;
 
 	for (; error == 0 && started < server->options.queues; started++) {
-		struct queue *queue = &server->queues[started];
+		struct thread *thread = &server->threads[started];
 
-		if (queue_thread_start(&queue->thread, serve, queue) != 0) {
+		if (queue_thread_start(&thread->thread, serve, thread) != 0) {
 			error = errno;
 			break;
 		}
-		queue->running = true;
+		thread->running = true;
 	}
 	for (uint32_t i = 0; i < started; i++)
 		while (sem_wait(&server->ready) != 0)
 			;
 	for (uint32_t i = 0; error == 0 && i < started; i++)
-		error = server->queues[i].setup;
+		error = server->threads[i].setup;
 	return error;
+}
+
+/* 0, or an errno. */
+static int open_queues(struct ublk_server *server)
+{
+	for (uint32_t i = 0; i < server->options.queues; i++) {
+		server->threads[i].server = server;
+		server->threads[i].queue = ublk_queue_open(&server->site, (uint16_t)i);
+		if (server->threads[i].queue == NULL)
+			return errno;
+	}
+	if (queue_threads_lock_memory() != 0 ||
+	    mlock(server->threads, server->options.queues * sizeof(*server->threads)) != 0)
+		return errno;
+	queue_threads_outlive_shortage();
+	return 0;
 }
 
 struct ublk_server *ublk_server_open(struct plain_volume *volume, const struct ublk_options *options,
@@ -572,20 +125,18 @@ struct ublk_server *ublk_server_open(struct plain_volume *volume, const struct u
 	server->options = *options;
 	server->listener = *listener;
 	sem_init(&server->ready, 0, 0);
-	server->volume = plain_volume_ref(volume);
-	server->queues = calloc(options->queues, sizeof(*server->queues));
-	server->device = server->queues == NULL ? -1 : fcntl(options->device, F_DUPFD_CLOEXEC, 3);
-	error = server->device < 0 ? errno : 0;
-	for (uint32_t i = 0; error == 0 && i < options->queues; i++)
-		if (!open_queue(server, i))
-			error = errno;
-	if (error == 0 &&
-	    (queue_threads_lock_memory() != 0 || mlock(server->queues, options->queues * sizeof(*server->queues)) != 0))
-		error = errno;
-	if (error == 0) {
-		queue_threads_outlive_shortage();
+	server->threads = calloc(options->queues, sizeof(*server->threads));
+	server->site = (struct ublk_site){
+		.volume = plain_volume_ref(volume),
+		.device = server->threads == NULL ? -1 : fcntl(options->device, F_DUPFD_CLOEXEC, 3),
+		.depth = options->depth,
+		.discards = options->discards,
+		.starved = listener->starved,
+		.context = listener->context,
+	};
+	error = server->site.device < 0 ? errno : open_queues(server);
+	if (error == 0)
 		error = start(server);
-	}
 	if (error == 0)
 		return server;
 	ublk_server_stop(server);
@@ -596,7 +147,7 @@ struct ublk_server *ublk_server_open(struct plain_volume *volume, const struct u
 
 void ublk_server_set_mode(struct ublk_server *server, enum ublk_mode mode)
 {
-	__atomic_store_n(&server->mode, mode, __ATOMIC_RELEASE);
+	__atomic_store_n(&server->site.mode, mode, __ATOMIC_RELEASE);
 	wake(server);
 }
 
@@ -611,24 +162,27 @@ void ublk_server_stop(struct ublk_server *server)
 	wake(server);
 	clock_gettime(CLOCK_MONOTONIC, &deadline);
 	deadline.tv_sec += JOIN_SECONDS;
-	for (uint32_t i = 0; server->queues != NULL && i < server->options.queues; i++)
-		if (server->queues[i].running && !queue_thread_join(server->queues[i].thread, &deadline))
+	for (uint32_t i = 0; server->threads != NULL && i < server->options.queues; i++)
+		if (server->threads[i].running && !queue_thread_join(server->threads[i].thread, &deadline))
 			server->abandoned = true;
 	if (server->abandoned)
 		return;
 	/* DEL_DEV waits for whoever has the device open or mapped. */
-	for (uint32_t i = 0; server->queues != NULL && i < server->options.queues; i++)
-		close_queue(&server->queues[i]);
-	if (server->device >= 0)
-		close(server->device);
+	for (uint32_t i = 0; server->threads != NULL && i < server->options.queues; i++)
+		if (server->threads[i].queue != NULL)
+			ublk_queue_close(server->threads[i].queue);
+	if (server->site.device >= 0)
+		close(server->site.device);
 }
 
 void ublk_server_free(struct ublk_server *server)
 {
 	if (server->abandoned)
 		return;
-	free(server->queues);
-	plain_volume_unref(server->volume);
+	for (uint32_t i = 0; server->threads != NULL && i < server->options.queues; i++)
+		ublk_queue_free(server->threads[i].queue);
+	free(server->threads);
+	plain_volume_unref(server->site.volume);
 	sem_destroy(&server->ready);
 	free(server);
 }
@@ -638,6 +192,6 @@ struct counters ublk_server_counters(const struct ublk_server *server)
 	struct counters sums = { 0 };
 
 	for (uint32_t i = 0; i < server->options.queues; i++)
-		counters_sum(&sums, &server->queues[i].counters);
+		counters_sum(&sums, ublk_queue_counters(server->threads[i].queue));
 	return sums;
 }

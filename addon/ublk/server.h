@@ -9,20 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "abi/ublk.h"
-#include "addon/disk/counters.h"
-#include "addon/disk/plain.h"
+#include "addon/ublk/queue.h"
 
-/* Bytes of the longest request that is served. */
-#define UBLK_REQUEST_SIZE	(128u * 1024u)
 #define UBLK_QUEUES_MOST	32u
 #define UBLK_DEPTH_MOST		128u
-
-enum ublk_mode {
-	UBLK_SERVE,
-	UBLK_HOLD,	/* what needs the key waits, with the kernel; plaintext is wiped */
-	UBLK_FAIL,	/* what needs the key ends with EIO, also what waits */
-};
 
 struct ublk_options {
 	int device;		/* /dev/ublkcN, opened; duplicated */
