@@ -58,6 +58,8 @@ const unit = {
 const integration = {
   ...unit,
   dmsetup: () => onPath("dmsetup"),
+  "python3-jsonschema": () => works("/usr/bin/python3", ["-c", "import jsonschema"]),
+  "python3-prometheus-client": () => works("/usr/bin/python3", ["-c", "import prometheus_client.openmetrics.parser"]),
   iproute2: () => onPath("ip", "ss"),
   xfsprogs: () => onPath("mkfs.xfs"),
   "btrfs-progs": () => onPath("mkfs.btrfs"),

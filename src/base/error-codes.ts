@@ -135,6 +135,7 @@ export const ERROR_CODES = {
   MACHINE_SECRET_REFUSED: "the machine secret cannot be trusted or read",
   MAPPING_EXISTS: "a mapping of that name is something else's",
   MAPPING_IN_USE: "the mapping is in use",
+  METRICS_UNWRITTEN: "the file of metrics cannot be written",
   MKFS_EXISTS: "the volume holds something already",
   MODULE_IN_USE: "tresor.ko is in use",
   MODULE_LOADED: "tresor.ko is loaded already",

@@ -23,13 +23,16 @@ export const secretOwner = (): SecretOwner | null => adopted
  * TRESOR_STATE_DIR stands above it. `null`: root's own is used.
  */
 export function adoptOwner(path: string): SecretOwner | null {
+  adopted = ownerOf(path)
+  return adopted
+}
+
+function ownerOf(path: string): SecretOwner | null {
   if (process.getuid!() !== 0 || (process.env["TRESOR_STATE_DIR"] ?? "") !== "") return null
   const stat = statSync(path, { throwIfNoEntry: false })
   if (stat?.isFile() !== true || stat.uid === 0) return null
   const user = stateOf(stat.uid)
-  if (user === null || !existsSync(join(user.state, "machine-secret"))) return null
-  adopted = user
-  return adopted
+  return user === null || !existsSync(join(user.state, "machine-secret")) ? null : user
 }
 
 /** A user and that user's state directory, which may not exist; `null`: no such user, or one without a home. */

@@ -1,37 +1,22 @@
 import { formatSize } from "../../base/size.ts"
-import { connectVolume } from "../../control/daemon.ts"
-import { allEntries } from "../../control/find.ts"
-import type { VolumeStatus } from "../../control/volume.ts"
 import { nothingOpen } from "../messages.ts"
+import { type OpenVolume, openVolumes } from "../open-volumes.ts"
 import { out } from "../output/output.ts"
 import { shade } from "../output/state.ts"
 import { summary } from "../summary.ts"
 import { table } from "../table.ts"
+import { watch } from "../watch.ts"
 import { stateWorth } from "./status.ts"
 
-/** A row of the list; `volume` null: its tresord died. */
-interface Row {
-  readonly name: string
-  readonly owner: number
-  readonly path: string
-  readonly volume: VolumeStatus | null
+export interface ListOptions {
+  readonly json?: true
+  /** Seconds; `true`: one. */
+  readonly watch?: number | true
 }
 
-export async function list(options: { readonly json?: true }): Promise<void> {
-  const rows: Row[] = []
-  for (const { name, owner, state, live } of allEntries()) {
-    if (!live) {
-      rows.push({ name, owner, path: state === "damaged" ? "" : state.path, volume: null })
-      continue
-    }
-    try {
-      using client = await connectVolume(name, { others: owner !== process.getuid!() })
-      const volume = await client.status()
-      rows.push({ name, owner, path: volume.path, volume })
-    } catch {
-      // Closed between the look and the question.
-    }
-  }
+export async function list(options: ListOptions): Promise<void> {
+  if (options.watch !== undefined) return watch(options.watch === true ? 1 : options.watch, options)
+  const rows: readonly OpenVolume[] = await openVolumes()
   if (options.json === true) {
     out.json(
       rows.map(({ name, owner, path, volume }) =>

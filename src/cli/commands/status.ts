@@ -12,6 +12,8 @@ import { judge } from "../../protection/judge.ts"
 import { readMachine } from "../../protection/read.ts"
 import { describeMemory, placeOf, protection, secretRisk } from "../../protection/words.ts"
 import { answers, fateOf } from "../../store/held-path.ts"
+import { nothingOpen } from "../messages.ts"
+import { openVolumes } from "../open-volumes.ts"
 import { out } from "../output/output.ts"
 import { shade, type Worth } from "../output/state.ts"
 import { summary } from "../summary.ts"
@@ -95,28 +97,51 @@ function findLost({ opened }: VolumeStatus, silent: readonly string[]) {
   })
 }
 
-export async function status(name: string, options: { readonly json?: true }): Promise<void> {
-  using client = await connectVolume(name, { others: true })
-  const volume = await client.status()
+/** The object of `status --json`. */
+function jsonOf(volume: VolumeStatus, found: Found) {
+  const { publicKey, xfrm, ...enclave } = volume.enclave
+  const printable = { ...enclave, publicKey: Buffer.from(publicKey).toString("hex"), xfrm: `0x${xfrm.toString(16)}` }
+  const safe = { ...protection(enclave.backend, enclave.memory, enclave.debug), machine: judgements(volume) }
+  return { ...summary(volume), ...volume, enclave: printable, backend: enclave.backend, ...safe, ...found }
+}
+
+interface Found {
+  readonly machineSecret: string | null
+  readonly lostPaths: ReturnType<typeof findLost>
+  readonly silentPaths: readonly string[]
+}
+
+/** What is seen from here, and not asked of tresord. */
+async function look(volume: VolumeStatus): Promise<Found> {
   const silentPaths = await findSilent(volume)
-  const lostPaths = findLost(volume, silentPaths)
-  const machineSecret = secretFile(volume, silentPaths)
-  if (options.json === true) {
-    const { publicKey, xfrm, ...enclave } = volume.enclave
-    const printable = { ...enclave, publicKey: Buffer.from(publicKey).toString("hex"), xfrm: `0x${xfrm.toString(16)}` }
-    const safe = { ...protection(enclave.backend, enclave.memory, enclave.debug), machine: judgements(volume) }
-    out.json({
-      ...summary(volume),
-      ...volume,
-      enclave: printable,
-      backend: enclave.backend,
-      ...safe,
-      machineSecret,
-      lostPaths,
-      silentPaths,
-    })
+  return {
+    machineSecret: secretFile(volume, silentPaths),
+    lostPaths: findLost(volume, silentPaths),
+    silentPaths,
+  }
+}
+
+/** Without a name, all that are open: text of one after the other, or an array. */
+export async function status(name: string | undefined, options: { readonly json?: true }): Promise<void> {
+  if (name !== undefined) {
+    using client = await connectVolume(name, { others: true })
+    const volume = await client.status()
+    const found = await look(volume)
+    if (options.json === true) out.json(jsonOf(volume, found))
+    else print(volume, found)
     return
   }
+  const volumes = (await openVolumes()).flatMap(({ volume }) => volume ?? [])
+  const found = await Promise.all(volumes.map(look))
+  if (options.json === true) out.json(volumes.map((volume, index) => jsonOf(volume, found[index]!)))
+  else if (volumes.length === 0) out.line(nothingOpen)
+  for (const [index, volume] of options.json === true ? [] : volumes.entries()) {
+    if (index > 0) out.text("\n")
+    print(volume, found[index]!)
+  }
+}
+
+function print(volume: VolumeStatus, { machineSecret, lostPaths, silentPaths }: Found): void {
   const untold = [...lostPaths.map(({ path }) => path), ...silentPaths]
   const { enclave } = volume
   const safe = protection(enclave.backend, enclave.memory, enclave.debug)

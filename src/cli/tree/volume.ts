@@ -78,14 +78,20 @@ export function volumeCommands(program: TresorCommand): void {
   command("list", "list open volumes")
     .alias("ls")
     .json()
-    .examples("tresor list")
+    .option("--watch [seconds]", "show rates, every so many seconds (default: 1)", integer(1, 3600))
+    .examples("tresor list", "tresor list --watch")
     .runs("list", (m) => m.list)
 
   command("status", "show an open volume: state, protection, counters")
-    .argument("<name>")
+    .argument("[name]", "default: all open volumes")
     .json()
     .examples("tresor status work")
     .runs("status", (m) => m.status)
+
+  command("metrics", "print the state and counters of open volumes as OpenMetrics text")
+    .option("--output <file>", "replace this file instead, for node_exporter's textfile collector")
+    .examples("tresor metrics", "tresor metrics --output /var/lib/prometheus/node-exporter/tresor.prom")
+    .runs("metrics", (m) => m.metrics)
 
   command("lock", "wipe the keys and suspend I/O")
     .argument("[name]")
