@@ -33,45 +33,64 @@ export const secretDir = (): string => secretOwner()?.state ?? stateDir()
 /** Of a machine secret for `secretName`: what can be told of it without telling anything. */
 const NAME_INFO = "tresor machine secret name"
 
-/** The one that this process uses, which is there. Throws MACHINE_SECRET_REFUSED. */
-export function secretName(): SecretName {
-  const secret = readMachineSecret(secretDir())
+/** Wipes `secret`. */
+function nameOf(secret: Buffer): string {
   try {
-    const id = Buffer.from(hkdfSync("sha256", secret, "", NAME_INFO, 8)).toString("hex")
-    return { id, uid: secretOwner()?.uid ?? process.getuid!() }
+    return Buffer.from(hkdfSync("sha256", secret, "", NAME_INFO, 8)).toString("hex")
   } finally {
     secret.fill(0)
   }
 }
 
+/** The one that this process uses, which is there. Throws MACHINE_SECRET_REFUSED. */
+export const secretName = (): SecretName => ({
+  id: nameOf(readMachineSecret(secretDir())),
+  uid: secretOwner()?.uid ?? process.getuid!(),
+})
+
 /** A user's name, as a person knows it. */
 export const userName = (uid: number): string => stateOf(uid)?.name ?? `uid ${uid}`
+
+/** What lies in a directory: a secret by name, none that may be used, or nobody of us may look. */
+function lookInto(directory: string): string | "none" | "hidden" {
+  try {
+    const found = readExisting(join(directory, "machine-secret"))
+    return found === null ? "none" : nameOf(found)
+  } catch (error) {
+    return error instanceof TresorError && (error.cause as NodeJS.ErrnoException | undefined)?.code === "EACCES"
+      ? "hidden"
+      : "none"
+  }
+}
 
 /**
  * Why a seal of this machine does not open with the secret in use, and the way out, as clauses; `null`: it was made with
  * that one. `made` is what the token says: good for telling a person where to look.
  */
-export function otherSecret({ id, uid }: SecretName): { readonly fact: string; readonly way: string } | null {
+export function otherSecret({ id, uid }: SecretName): { readonly fact: string; readonly way: string | null } | null {
   const ours = secretName()
   if (ours.id === id) return null
+  const owner = stateOf(uid)
   const whose = userName(uid)
-  const place = stateOf(uid)?.state ?? null
-  const fact =
-    `it was sealed with the machine secret ${id} of ${whose}` +
-    `${place === null ? "" : ` (${join(place, "machine-secret")} unless TRESOR_STATE_DIR said otherwise)`}, ` +
-    `and the one in use is ${ours.id} in ${join(secretDir(), "machine-secret")}`
-  if (process.getuid!() !== 0 && uid !== process.getuid!())
-    return { fact, way: `open it as ${whose}${place === null ? "" : `, with TRESOR_STATE_DIR=${place}`}` }
-  const chosen =
-    process.getuid!() === 0 && place !== null && place !== secretDir() ? place : "the directory of that secret"
-  return { fact, way: `use TRESOR_STATE_DIR=${chosen}` }
+  const here = `the one in use is ${ours.id} in ${join(secretDir(), "machine-secret")}`
+  const told = (where: string, way: string | null) => ({
+    fact: `it was sealed with the machine secret ${id} of ${whose}${where}, and ${here}`,
+    way,
+  })
+  if (owner === null) return told("", null)
+  const seen = lookInto(owner.state)
+  if (seen === id) return told(` (${join(owner.state, "machine-secret")})`, `use TRESOR_STATE_DIR=${owner.state}`)
+  return seen === "hidden"
+    ? told(`, which only ${whose} may read`, `open it as ${whose}, with TRESOR_STATE_DIR=${owner.state}`)
+    : told(`, which is not in ${owner.state}`, null)
 }
 
-function refuse(path: string, fact: string): TresorError {
+function refuse(path: string, fact: string, cause?: unknown): TresorError {
   return new TresorError(
     "MACHINE_SECRET_REFUSED",
     Exit.denied,
     `Cannot use the machine secret ${path}: ${fact}; sealed passphrases depend on it, the recovery key does not`,
+    { cause },
   )
 }
 
@@ -91,7 +110,7 @@ function readExisting(path: string): Buffer | null {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === "ENOENT") return null
-    throw refuse(path, code === "ELOOP" ? "it is a symbolic link" : `it cannot be read (${code})`)
+    throw refuse(path, code === "ELOOP" ? "it is a symbolic link" : `it cannot be read (${code})`, error)
   }
   try {
     const { mode, uid, size } = fstatSync(fd)

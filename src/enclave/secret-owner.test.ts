@@ -59,13 +59,13 @@ test("a file of a user's has that user's secret for root too; block devices and 
   assert.match(theirs.id, /^[0-9a-f]{16}$/)
   assert.deepEqual(secretName(), theirs)
 
-  // What root sealed with its own before the file was the user's.
-  assert.deepEqual(otherSecret({ ...roots_, uid: UID + 1 }), {
-    fact:
-      `it was sealed with the machine secret ${roots_.id} of uid ${UID + 1}, and the one in use is ${theirs.id} in ` +
-      join(state, "machine-secret"),
-    way: "use TRESOR_STATE_DIR=the directory of that secret",
-  })
+  // What was sealed with another: where it should be it is, or is not, or nobody knows the user.
+  const inUse = `, and the one in use is ${theirs.id} in ${join(state, "machine-secret")}`
+  const sealed = (uid: number) =>
+    `it was sealed with the machine secret ${roots_.id} of ${uid === UID ? "u" : `uid ${uid}`}`
+  assert.deepEqual(otherSecret({ ...roots_, uid: UID + 1 }), { fact: sealed(UID + 1) + inUse, way: null })
+  const lost = { fact: `${sealed(UID)}, which is not in ${state}${inUse}`, way: null }
+  assert.deepEqual(otherSecret({ ...roots_, uid: UID }), lost)
   rmSync(join(state, "machine-secret"))
   assert.throws(() => readMachineSecret(state), { code: "MACHINE_SECRET_REFUSED", message: /it is gone/ })
   assert.ok(!existsSync(join(state, "machine-secret")), "root makes none for others")
