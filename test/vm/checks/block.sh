@@ -49,18 +49,41 @@ block_lock() {
 		echo 3 >/proc/sys/vm/drop_caches && cmp /mnt/data "$work/data"
 }
 verified_load() { # MORE...
-	fio --name=v --filename=/mnt/load --rw=randwrite --bs=4k --iodepth=32 --ioengine=libaio --direct=1 --size=12M \
+	fio --name=v --filename=/mnt/load --rw=randwrite --bs=4k --iodepth=32 --ioengine=libaio --direct=1 --size=24M \
 		--verify=crc32c --randseed=7 --minimal "$@"
 }
-block_killed() { # the filesystem stays mounted
-	verified_load --do_verify=0 --rate_iops=300 >"$work/fio" 2>&1 &
+written_load() { verified_load --do_verify=0 --rate_iops=300 >"$work/fio" 2>&1; }
+block_killed() { # twice in a row; the filesystem stays mounted
+	written_load &
 	local load=$!
-	sleep 2
-	kill -9 "$(daemon_of one)"
-	sleep 1
-	kill -0 $load || { echo "the load ended too early"; return 1; }
-	open_block /dev/ram0 one && wait $load && cp "$work/data" /mnt/after && sync /mnt/after && echo 3 >/proc/sys/vm/drop_caches &&
+	for _ in 1 2; do
+		sleep 2
+		kill -9 "$(daemon_of one)"
+		sleep 1
+		kill -0 $load || { echo "the load ended too early"; return 1; }
+		open_block /dev/ram0 one || return
+	done
+	wait $load && cp "$work/data" /mnt/after && sync /mnt/after && echo 3 >/proc/sys/vm/drop_caches &&
 		verified_load --verify_only --verify_fatal=1 >/dev/null && cmp /mnt/data "$work/data" && cmp /mnt/after "$work/data"
+}
+completed() { awk '{ print $1 + $5 }' "/sys/class/block/$(basename "$(readlink -f "$(node one)")")/stat"; }
+block_frozen() { # in the cgroup freezer for seconds, under load
+	local group=/sys/fs/cgroup/frozen load pid before
+	pid=$(daemon_of one)
+	mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup
+	mkdir -p $group && echo "$pid" >$group/cgroup.procs || return
+	written_load &
+	load=$!
+	sleep 2
+	echo 1 >$group/cgroup.freeze
+	until grep -q '^frozen 1' $group/cgroup.events; do sleep 0.1; done
+	sleep 1
+	before=$(completed)
+	sleep 5
+	[ "$(completed)" = "$before" ] && kill -0 $load || { echo "it was not frozen"; return 1; }
+	echo 0 >$group/cgroup.freeze
+	wait $load && echo "$pid" >/sys/fs/cgroup/cgroup.procs && rmdir $group && echo 3 >/proc/sys/vm/drop_caches &&
+		verified_load --verify_only --verify_fatal=1 >/dev/null && cmp /mnt/data "$work/data"
 }
 block_pressure() { # nearly all memory is dirty; then the writer has a small memory cgroup
 	local group=/sys/fs/cgroup/pressed stress status pid
@@ -107,6 +130,25 @@ block_mount() { # read-only
 		grep -q 'by ublk' "$work/mounted" && [ "$(blockdev --getro "$(node thin)")" = 1 ] && cmp /mnt/data "$work/data" &&
 		! dd if=/dev/zero of="$(node thin)" bs=4096 count=1 oflag=direct status=none && tresor umount /mnt && [ ! -e "$(node thin)" ]
 }
+block_udev() { # the rule: udev knows the volume's name, makes the link again, and takes it away with the device
+	mkdir -p /run/udev/rules.d && cp units/60-tresor.rules /run/udev/rules.d/ && /lib/systemd/systemd-udevd --daemon || return
+	open_block "$work/thin" known || return
+	local device below status=1
+	device=$(readlink -f "$(node known)")
+	below=$(basename "$(echo "/sys/class/block/$(basename "$device")/slaves/"*)")
+	udevadm settle -t 120
+	rm "$(node known)"
+	udevadm trigger --action=change "/sys/class/block/$(basename "$device")" && udevadm settle -t 120
+	# Of a kernel that resizes ublk devices there is nothing above it, and tresord names it so.
+	mkdir -p -m 700 /run/tresor/.block && echo TRESOR_NAME=bare >"/run/tresor/.block/$below"
+	udevadm trigger --action=add "/sys/class/block/$below" && udevadm settle -t 120
+	udevadm info --query=symlink --name="$device" | grep -qw tresor/known && [ "$(readlink -f "$(node known)")" = "$device" ] &&
+		[ "$(readlink -f "$(node bare)")" = "/dev/$below" ] && status=0
+	[ $status = 0 ] || { ls -l /dev/tresor; udevadm info "$device" "/dev/$below"; }
+	rm "/run/tresor/.block/$below"
+	tresor close known && udevadm settle -t 120 && [ ! -e "$(node known)" ] && [ ! -e "$(node bare)" ] && udevadm control --exit &&
+		return $status
+}
 block_closed() { # and what was written is what cryptsetup reads
 	put "$(node one)" && tresor close one && stock /dev/ram0 && same /dev/mapper/stock && cryptsetup close stock &&
 		[ "$(what_is_left | grep -cE 'one|thin|ublkb')" = 1 ]
@@ -123,10 +165,12 @@ check "block: fio verify, sectors of 512, --direct" fio_verify "$(node two)"
 check "block: ext4, random churn against a model, fsck clean" ext4_churn "$(node one)"
 check "block: close of a mounted device is refused, exit 5" block_close_refused
 check "block: lock lets I/O wait, setkey resumes it" block_lock
-check "block: kill -9 of tresord under load, open again: the mount lives, fio verify is clean" block_killed
+check "block: kill -9 of tresord under load, open again, twice: the mount lives, fio verify is clean" block_killed
+check "block: frozen by its cgroup under load, and thawed" block_frozen
 check "block: writeback under memory pressure and in a memory cgroup" block_pressure
 check "block: discards and zeroes reach the store" block_discards
 check "block: resize with the filesystem mounted and written to" block_resize
 check "block: tresor mount takes ublk; a read-only device" block_mount
+check "block: udev makes the link by the rule" block_udev
 check "block: close leaves nothing, cryptsetup reads what was written" block_closed
 check "block: the log is clean" clean_log
