@@ -21,6 +21,11 @@ import { probeAt } from "./zones.ts"
 export interface NewKey {
   /** Of the passphrase that proves, and of every other that is to open the volume afterwards. */
   readonly keyslots: readonly [FreshKeyslot, ...FreshKeyslot[]]
+  /**
+   * Those of them that open the old key in no keyslot yet and are to do so until the end: a passphrase that shall resume
+   * this, here or in cryptsetup, must open both keys.
+   */
+  readonly alsoOld?: readonly FreshKeyslot[]
   readonly resilience: "checksum" | "journal"
   /** `null`: as it is. */
   readonly sectorSize: Segment["sectorSize"] | null
@@ -108,7 +113,7 @@ export async function startPass(
 ): Promise<void> {
   const { store, path } = keeper
   await store.update(async (header) => {
-    const change = await begin(keeper, place, header, await Draft.read(store, header, path), proof, key)
+    const change = await begin(keeper, place, await Draft.read(store, header, path), proof, key)
     await beforeWriting()
     return change
   })
@@ -117,12 +122,13 @@ export async function startPass(
 async function begin(
   keeper: VolumeKeeper,
   place: PassPlace,
-  header: LuksHeader,
   old: Draft,
   proof: Proof,
   key: NewKey,
 ): Promise<HeaderChange> {
   const { enclave, seal, path } = keeper
+  for (const each of key.alsoOld ?? []) await old.enrol(keeper, proof, each)
+  const { header } = old
   const previous: Header = old.tried(proof)
   const segment: Segment = {
     ...previous.segment,
@@ -164,5 +170,5 @@ async function begin(
   // With a hot zone in the middle it is longest.
   const longest = placed(entered, reencryptionOf(entered)!, { position: size / 2n, hot: 1n }, size)
   await encodeCopy({ ...header, metadata: longest } as LuksHeader, emitMetadata(longest), "primary")
-  return { header: { ...header, metadata: entered }, writeAreas: [made.area, ...draft.writes] }
+  return { header: { ...header, metadata: entered }, writeAreas: [...old.writes, made.area, ...draft.writes] }
 }

@@ -385,3 +385,32 @@ test("a file with holes that its filesystem has no room for, and one that cannot
     await run("umount", [folder])
   }
 })
+
+test("the new recovery key resumes a reencryption, in Tresor and in cryptsetup, and opens the volume afterwards", async () => {
+  const [old, fresh] = [place.path("old.recovery"), place.path("new.recovery")]
+  const made = place.path("made.img")
+  const create = ["create", made, "--size", "32M", "--key-file", keyFile, "--recovery-key-file", old, ...CHEAP]
+  await ours(...create)
+  const words = [
+    ...REENCRYPT,
+    "--recovery-key-file",
+    fresh,
+    "--hotzone-size",
+    "512K",
+    "--throttle",
+    "20",
+    made,
+  ] as const
+  assert.ok(await cut([tresorPath, ...words], "SIGTERM", reached(made, 2 << 20)))
+  const pending = readFileSync(made)
+  await checkFails(["reencrypt", "-q", "--resume", "--key-file", old, made], 2, /No key available/)
+  await ours("reencrypt", "-q", "--resume", "--key-file", fresh, made)
+  const theirs = place.file("theirs-recovered.img", pending)
+  await stock("reencrypt", "-q", "--key-file", fresh, "--force-offline-reencrypt", "--resume-only", theirs)
+  for (const each of [made, theirs]) {
+    await stock("open", "--test-passphrase", "--key-file", fresh, each)
+    assert.notEqual((await run("cryptsetup", ["open", "--test-passphrase", "--key-file", old, each])).code, 0)
+  }
+  await ours("open", made, "again", "--key-file", keyFile)
+  await ours("close", "again")
+})

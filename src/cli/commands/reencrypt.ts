@@ -136,6 +136,8 @@ async function begin(volume: Reencrypting, options: ReencryptOptions, secret: Ui
     const start = (more: readonly FreshKeyslot[], deliver: () => Promise<void>) => {
       const key: NewKey = {
         keyslots: [first, ...rest, ...more],
+        // A recovery key that could not resume what it shall recover would be none.
+        alsoOld: more,
         resilience: options.resilience ?? "checksum",
         sectorSize: options.sectorSize ?? null,
         keySize: options.keySize === undefined ? null : options.keySize === 256 ? 32 : 64,
