@@ -110,7 +110,8 @@ static napi_value unblock_sigusr1(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
-static bool notify(const char *path, const char *text, size_t size)
+/* One datagram, at once or not at all where `flags` say MSG_DONTWAIT. */
+static bool notify(const char *path, const char *text, size_t size, int flags)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	size_t length = strlen(path);
@@ -125,7 +126,7 @@ static bool notify(const char *path, const char *text, size_t size)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
-	sent = sendto(fd, text, size, MSG_NOSIGNAL, (const struct sockaddr *)&address,
+	sent = sendto(fd, text, size, MSG_NOSIGNAL | flags, (const struct sockaddr *)&address,
 		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
 	close(fd);
 	return sent == (ssize_t)size;
@@ -142,7 +143,28 @@ static napi_value notify_systemd(napi_env env, napi_callback_info info)
 	text = js_arguments(env, info, 1, argv, NULL) ? js_get_text(env, argv[0], &size) : NULL;
 	if (text == NULL)
 		return throw_arguments(env);
-	napi_get_boolean(env, path != NULL && notify(path, text, size), &result);
+	napi_get_boolean(env, path != NULL && notify(path, text, size, 0), &result);
+	free(text);
+	return result;
+}
+
+/* sendDatagram(path, text): boolean; never waits for the receiver */
+static napi_value send_datagram(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2], result;
+	char *path, *text;
+	size_t size;
+
+	if (!js_arguments(env, info, 2, argv, NULL))
+		return throw_arguments(env);
+	path = js_get_text(env, argv[0], &size);
+	text = path != NULL ? js_get_text(env, argv[1], &size) : NULL;
+	if (text == NULL) {
+		free(path);
+		return throw_arguments(env);
+	}
+	napi_get_boolean(env, notify(path, text, size, MSG_DONTWAIT), &result);
+	free(path);
 	free(text);
 	return result;
 }
@@ -186,6 +208,7 @@ void tresor_process_register(napi_env env, napi_value exports)
 		{ .utf8name = "notifySystemd", .method = notify_systemd },
 		{ .utf8name = "peerCredentials", .method = peer_credentials },
 		{ .utf8name = "secretMemoryFault", .method = secret_memory_fault },
+		{ .utf8name = "sendDatagram", .method = send_datagram },
 		{ .utf8name = "unblockSigusr1", .method = unblock_sigusr1 },
 	};
 

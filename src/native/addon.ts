@@ -159,6 +159,7 @@ interface Addon extends RingFunctions {
   exitNow(code: number): never
   hardenProcess(name: string): HardenedProcess
   notifySystemd(text: string): boolean
+  sendDatagram(path: string, text: string): boolean
   peerCredentials(fd: number): PeerCredentials
   readPassphrase(prompt: string, limit: number, timeoutSeconds: number, echo: boolean): Promise<Uint8Array>
   restoreTerminal(): void
@@ -216,6 +217,9 @@ export const unblockSigusr1 = (): void => addon.unblockSigusr1()
 
 /** sd_notify(3): one datagram to $NOTIFY_SOCKET. False when there is none. */
 export const notifySystemd = (text: string): boolean => addon.notifySystemd(text)
+
+/** One datagram to a Unix socket, without waiting for its receiver. False when it was not taken. */
+export const sendDatagram = (path: string, text: string): boolean => addon.sendDatagram(path, text)
 
 /** SO_PEERCRED of a connected Unix socket. */
 export const peerCredentials = (fd: number): PeerCredentials => addon.peerCredentials(fd)

@@ -1,10 +1,12 @@
 /**
- * Log lines: JSON with a syslog priority in front, as journald reads standard
- * error. Ids, sizes and states only; never data, never secrets.
+ * The log: entries of the journal where standard error leads there, else lines of JSON with a syslog priority in front.
+ * Ids, sizes and states only; never data, never secrets.
  */
-import { writeSync } from "node:fs"
+import { fstatSync, writeSync } from "node:fs"
 import { configureSync, getLogger, type Logger, type LogRecord } from "@logtape/logtape"
 import { visibleJson } from "../base/visible.ts"
+import { sendDatagram } from "../native/addon.ts"
+import { isJournal, JOURNAL_SOCKET, journalEntry } from "./journal.ts"
 
 /** sd-daemon(3). */
 const PRIORITY: Readonly<Record<LogRecord["level"], number>> = {
@@ -28,11 +30,27 @@ export function formatRecord(record: LogRecord): string {
   return `<${PRIORITY[record.level]}>${visibleJson(text)}\n`
 }
 
-/** Lines are written at once: the last one before a crash is the one that matters. */
-export function startLog(fd = 2): Logger {
+export interface Log extends Logger {
+  /** From here on the journal's entries name the volume. */
+  about(volume: string): void
+}
+
+/**
+ * Lines are written at once: the last one before a crash is the one that matters. `journal`: the socket to send to; what
+ * it does not take at once goes to `fd`, which leads there too.
+ */
+export function startLog(
+  fd = 2,
+  journal = isJournal(process.env["JOURNAL_STREAM"], fstatSync(fd, { bigint: true })) ? JOURNAL_SOCKET : null,
+): Log {
+  let volume: string | null = null
+  const write = (record: LogRecord): void => {
+    const sent = journal !== null && sendDatagram(journal, journalEntry(record, PRIORITY[record.level], volume))
+    if (!sent) writeSync(fd, formatRecord(record))
+  }
   configureSync({
     reset: true,
-    sinks: { lines: (record) => void writeSync(fd, formatRecord(record)) },
+    sinks: { lines: write },
     loggers: [
       { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["lines"] },
       {
@@ -42,5 +60,9 @@ export function startLog(fd = 2): Logger {
       },
     ],
   })
-  return getLogger(["tresor", "daemon"])
+  return Object.assign(getLogger(["tresor", "daemon"]), {
+    about: (name: string) => {
+      volume = name
+    },
+  })
 }

@@ -10,6 +10,7 @@ import type { Socket } from "node:net"
 import * as v from "valibot"
 import { Exit, TresorError } from "../base/errors.ts"
 import { VERSION } from "../base/version.ts"
+import { visibleLine } from "../base/visible.ts"
 import {
   checkOptions,
   type DaemonOptions,
@@ -106,6 +107,7 @@ async function main(): Promise<void> {
     if (lifeline !== null) process.title = `tresord: ${options.name} ${options.path}`
     const paths = claimName(root, options.name, options.path, options.readonly, options.header)
     claimed = options.name
+    log.about(options.name)
     if (options.logFile !== null) renameSync(options.logFile, paths.log)
     const warn = (message: string, facts: Record<string, unknown>) => log.warn(message, facts)
     const owner = adoptOwner(options.path)
@@ -116,6 +118,7 @@ async function main(): Promise<void> {
           warn,
           onLost: () => {
             log.fatal("the enclave is lost, and with it the keys")
+            notifySystemd("STATUS=the enclave is lost, and with it the keys")
             void exit(Exit.wrongDevice)
           },
         })
@@ -131,7 +134,7 @@ async function main(): Promise<void> {
     const close = (why: string): Promise<void> => {
       if (ending === null) {
         log.info("closing", { why })
-        notifySystemd("STOPPING=1")
+        notifySystemd(`STOPPING=1\nSTATUS=closing: ${visibleLine(why)}`)
         ending = opened.close()
       }
       return ending
@@ -153,7 +156,9 @@ async function main(): Promise<void> {
       close(why).then(
         () => exit(0),
         (error: unknown) => {
-          log.error("data may be lost", { reason: (error as Error).message })
+          const reason = (error as Error).message
+          log.error("data may be lost", { reason })
+          notifySystemd(`STATUS=${visibleLine(`data may be lost: ${reason}`)}`)
           return exit(Exit.wrongDevice)
         },
       )
@@ -199,7 +204,10 @@ async function main(): Promise<void> {
     notifySystemd(`READY=1\nSTATUS=${opened.status().state}`)
     startWatchdog()
   } catch (error) {
-    log.fatal("cannot start", { reason: (error as Error).message })
+    const reason = (error as Error).message
+    log.fatal("cannot start", { reason })
+    // `systemctl status` shows it beside the exit code.
+    notifySystemd(`STATUS=${visibleLine(`cannot start: ${reason}`)}`)
     await session?.close().catch(() => {})
     if (claimed !== null) releaseName(root, claimed)
     if (lifeline !== null) reportFailure(error)

@@ -5,6 +5,7 @@ import { once } from "node:events"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
+import { MESSAGE_IDS } from "../../src/tresord/journal.ts"
 import { Place, root, run, until } from "../cli/harness.ts"
 
 const place = new Place()
@@ -114,3 +115,50 @@ for (const [errno, words] of [
     assert.notEqual(keys.found, "memfd_secret")
     assert.match(keys.remedy!, words)
   })
+
+/** What systemd is told by a tresord, and its exit code. */
+async function told(words: readonly string[]): Promise<{ readonly said: readonly string[]; readonly code: number }> {
+  const socket = place.path("notify")
+  const { stdout, stderr } = await run(
+    "python3",
+    [join(root, "test/units/notified.py"), socket, join(root, "dist/tresord"), ...words],
+    {
+      env: { ...place.env, NOTIFY_SOCKET: socket },
+    },
+  )
+  const lines = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as string | number)
+  assert.equal(typeof lines.at(-1), "number", stderr)
+  return { said: lines.slice(0, -1) as string[], code: lines.at(-1) as number }
+}
+
+test("systemd is told why a tresord cannot start, in one line, beside the exit code", async () => {
+  const { said, code } = await told(["--", place.path("nothing.img"), "none"])
+  assert.equal(code, 4)
+  assert.equal(said.length, 1, said.join("\n"))
+  assert.match(said[0]!, /^STATUS=cannot start: [^\n]*nothing\.img[^\n]*$/)
+})
+
+test("the journal has a sentence and fields of each event, and no JSON in its messages", {
+  skip: process.getuid!() === 0 ? false : "a journald of its own needs root",
+}, async () => {
+  const { path, keyFile } = await place.volume("journal.img")
+  const words = ["-m", join(root, "test/units/journal.sh"), root, path, keyFile, place.env["TRESOR_STATE_DIR"]!]
+  const { code, stdout, stderr } = await run("unshare", words)
+  assert.equal(code, 0, stderr)
+  const entries = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, string>)
+  const of = (message: string) => entries.filter((entry) => entry["MESSAGE_ID"] === MESSAGE_IDS[message])
+  for (const entry of entries) {
+    assert.match(entry["MESSAGE"]!, /^work: [a-z]/)
+    assert.deepEqual([entry["SYSLOG_IDENTIFIER"], entry["_TRANSPORT"]], ["tresord", "journal"])
+  }
+  assert.equal(of("ready")[0]!["TRESOR_PATH"], path)
+  assert.ok(of("state").some((entry) => entry["TRESOR_STATE"] === "unlocked"))
+  assert.equal(of("closing")[0]!["MESSAGE"], "work: closing: asked to")
+  assert.equal(of("closed")[0]!["PRIORITY"], "6")
+})
