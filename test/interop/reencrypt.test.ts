@@ -252,8 +252,14 @@ test("a passphrase of Tresor's is carried over; what cryptsetup went on with wan
     "--hotzone-size",
     "1M",
   ]
-  await cut(["cryptsetup", ...theirs, path], "SIGKILL", reached(path, 8 << 20))
-  await checkFails([...REENCRYPT, "--resume", path], 4, /not as it was authenticated/)
+  // It may be so quick that it is cut off after the last zone, or not at all.
+  const left = readFileSync(path)
+  for (let tries = 0; tries < 5; tries++) {
+    writeFileSync(path, left)
+    await cut(["cryptsetup", ...theirs, path], "SIGKILL", reached(path, 4 << 20))
+    if ((await where(path)) !== null) break
+  }
+  await checkFails([...REENCRYPT, "--resume", path], 4, /not as it was authenticated|its state is not authenticated/)
   await ours(...REENCRYPT, "--resume", "--authenticate", path)
   for (const file of [keyFile, other])
     await ours("open", path, "work", "--key-file", file).then(() => ours("close", "work"))
