@@ -420,3 +420,33 @@ test("the new recovery key resumes a reencryption, in Tresor and in cryptsetup, 
   await ours("open", made, "again", "--key-file", keyFile)
   await ours("close", "again")
 })
+
+test("at a terminal each other passphrase is asked for, what is lost is named, and nothing happens without a yes", async () => {
+  const path = await volume("asked.img")
+  for (const word of ["second", "third"]) {
+    await stock("luksAddKey", "-q", ...CHEAP, "--key-file", keyFile, path, place.file(word, word))
+  }
+  const bytes = readFileSync(path)
+  const answers = (last: string) =>
+    [
+      ["Enter any existing passphrase", "a passphrase\r"],
+      ["Enter passphrase of keyslot 1 to keep it", "second\r"],
+      ["Enter passphrase of keyslot 2 to keep it", "\r"],
+      ["Are you sure?", last],
+    ] as const
+  const refused = await place.typed(["reencrypt", ...CHEAP, path], answers("no\r"))
+  assert.equal(refused.code, 2, refused.stdout)
+  assert.match(refused.stdout, /Its passphrase in keyslot 2 opens it no longer afterwards/)
+  assert.ok(bytes.equals(readFileSync(path)), "something was written")
+  const done = await place.typed(["reencrypt", ...CHEAP, path], answers("YES\r"))
+  assert.equal(done.code, 0, done.stdout)
+  assert.match(done.stdout, /Keyslots 0, 1, 2 of the old key are destroyed/)
+  for (const [word, code] of [
+    ["key", 0],
+    ["second", 0],
+    ["third", 2],
+  ] as const) {
+    const opened = await run("cryptsetup", ["open", "--test-passphrase", "--key-file", place.path(word), path])
+    assert.equal(opened.code, code, word)
+  }
+})
