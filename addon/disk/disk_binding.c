@@ -32,48 +32,27 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "addon/addon.h"
 #include "addon/disk/arena.h"
-#include "addon/disk/lanes.h"
 #include "addon/disk/promised.h"
+#include "addon/disk/transfers.h"
 #include "addon/io/slab.h"
 #include "addon/napi/values.h"
 #include "addon/sgx/enclave_binding.h"
 
-#define ENTRIES		256u
-#define ARENA_SIZE	(8u << 20)
-#define COLUMNS		2u	/* of a row: token, errno */
 #define MOST_THREADS	64u
-
-/* Whole sectors, by a token. */
-struct transfer {
-	struct lane_io io;
-	struct iovec plaintext;	/* of a write that is not in place */
-	uint8_t *copy;		/* of the arena's, where that is for a lane; or NULL */
-	struct binding *binding;
-	uint32_t token;
-	struct transfer *next;	/* free, or ended and not told */
-};
 
 struct binding {
 	napi_env env;
 	napi_ref on_ended;
 	napi_async_context context;
 	uv_poll_t *poll, *lanes_poll;	/* freed by their own close callback */
-	struct plain_volume *volume;	/* NULL: closed */
-	struct plain_queue *queue;
-	struct lanes *lanes;	/* NULL: there are none */
-	uint8_t *memory;	/* a slab; the arena's */
-	struct arena arena;
-	struct transfer *transfers, *unused;
-	struct transfer *ended, **last_ended;
+	struct transfers *transfers;	/* NULL: closed */
 };
 
 static napi_value throw_arguments(napi_env env)
@@ -99,7 +78,7 @@ static struct binding *receive(napi_env env, napi_callback_info info, size_t cou
 		throw_arguments(env);
 		return NULL;
 	}
-	if (binding->volume == NULL) {
+	if (binding->transfers == NULL) {
 		js_throw_errno(env, EBADF, "the disk is closed");
 		return NULL;
 	}
@@ -112,7 +91,7 @@ static napi_value disk_sync(napi_env env, napi_callback_info info)
 {
 	struct binding *binding = receive(env, info, 0, NULL);
 
-	return binding == NULL ? NULL : promised_sync(env, plain_queue_disk(binding->queue));
+	return binding == NULL ? NULL : promised_sync(env, transfers_queue(binding->transfers));
 }
 
 static napi_value move_bytes(napi_env env, napi_callback_info info, enum disk_op op)
@@ -128,11 +107,11 @@ static napi_value move_bytes(napi_env env, napi_callback_info info, enum disk_op
 		return NULL;
 	if (!js_get_number(env, argv[0], &offset) || !js_get_bytes(env, argv[1], &bytes, &length))
 		return throw_arguments(env);
-	direct = binding->volume->direct;
+	direct = transfers_volume(binding->transfers)->direct;
 	/* Nothing of it goes through the page cache beside what goes past it: see disk_aligned. */
-	if (direct && !disk_aligned(binding->volume->disk, offset, length))
+	if (direct && !disk_aligned(transfers_volume(binding->transfers)->disk, offset, length))
 		return js_throw_errno(env, EINVAL, "not whole blocks of the disk");
-	return promised_move(env, plain_queue_disk(binding->queue), op, argv[1], offset, direct);
+	return promised_move(env, transfers_queue(binding->transfers), op, argv[1], offset, direct);
 }
 
 static napi_value disk_get(napi_env env, napi_callback_info info)
@@ -156,7 +135,7 @@ static napi_value disk_punch(napi_env env, napi_callback_info info)
 		return NULL;
 	if (!js_get_number(env, argv[0], &offset) || !js_get_uint32(env, argv[1], &length) || length == 0)
 		return throw_arguments(env);
-	return promised_punch(env, plain_queue_disk(binding->queue), offset, length);
+	return promised_punch(env, transfers_queue(binding->transfers), offset, length);
 }
 
 /* ---- the event loop ---- */
@@ -169,7 +148,7 @@ static void readable(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	if (binding == NULL || binding->volume == NULL)
+	if (binding == NULL || binding->transfers == NULL)
 		return;
 	napi_open_handle_scope(binding->env, &scope);
 	napi_get_reference_value(binding->env, binding->on_ended, &callback);
@@ -191,9 +170,11 @@ static void watch_if(uv_poll_t *poll, bool busy)
 /* The event loop waits for what is under way, and for nothing else. */
 static void watch(struct binding *binding)
 {
-	watch_if(binding->poll, disk_queue_pending(plain_queue_disk(binding->queue)) > 0);
-	if (binding->lanes != NULL)
-		watch_if(binding->lanes_poll, lanes_pending(binding->lanes) > 0);
+	const struct lanes *lanes = transfers_lanes(binding->transfers);
+
+	watch_if(binding->poll, disk_queue_pending(transfers_queue(binding->transfers)) > 0);
+	if (lanes != NULL)
+		watch_if(binding->lanes_poll, lanes_pending(lanes) > 0);
 }
 
 /* ---- transfers ---- */
@@ -209,7 +190,7 @@ static napi_value disk_describe(napi_env env, napi_callback_info info)
 
 	if (binding == NULL)
 		return NULL;
-	volume = binding->volume;
+	volume = transfers_volume(binding->transfers);
 	if (!js_get_number(env, argv[0], &offset) || !js_get_number(env, argv[1], &size) ||
 	    !js_get_uint32(env, argv[2], &sector_size) || !js_get_bool(env, argv[3], &read_only) ||
 	    !js_get_bool(env, argv[4], &past) || sector_size < 512 || sector_size > ARENA_PAGE)
@@ -233,7 +214,7 @@ static napi_value disk_set_key(napi_env env, napi_callback_info info)
 		return NULL;
 	if (enclave == NULL || !js_get_uint32(env, argv[1], &handle))
 		return throw_arguments(env);
-	volume_key_set(binding->volume->key, enclave, handle);
+	volume_key_set(transfers_volume(binding->transfers)->key, enclave, handle);
 	return NULL;
 }
 
@@ -242,7 +223,7 @@ static napi_value disk_clear_key(napi_env env, napi_callback_info info)
 	struct binding *binding = receive(env, info, 0, NULL);
 
 	if (binding != NULL)
-		volume_key_clear(binding->volume->key);
+		volume_key_clear(transfers_volume(binding->transfers)->key);
 	return NULL;
 }
 
@@ -251,21 +232,12 @@ static napi_value disk_reserve(napi_env env, napi_callback_info info)
 	napi_value argv[1];
 	struct binding *binding = receive(env, info, 1, argv);
 	uint32_t length;
-	uint8_t *memory;
 
 	if (binding == NULL)
 		return NULL;
 	if (!js_get_uint32(env, argv[0], &length))
 		return throw_arguments(env);
-	memory = arena_take(&binding->arena, length);
-	return number(env, memory == NULL ? -1 : (double)(memory - binding->arena.memory));
-}
-
-/* Whole pages of the arena that start at `at`. */
-static bool in_arena(const struct binding *binding, uint32_t at, uint32_t length)
-{
-	return at % ARENA_PAGE == 0 && length > 0 && length <= ARENA_PIECE && at <= binding->arena.size &&
-	       length <= binding->arena.size - at;
+	return number(env, transfers_reserve(binding->transfers, length));
 }
 
 static napi_value disk_release(napi_env env, napi_callback_info info)
@@ -277,195 +249,85 @@ static napi_value disk_release(napi_env env, napi_callback_info info)
 	if (binding == NULL)
 		return NULL;
 	if (!js_get_uint32(env, argv[0], &at) || !js_get_uint32(env, argv[1], &length) ||
-	    !in_arena(binding, at, length))
+	    !transfers_hold(binding->transfers, at, length))
 		return throw_arguments(env);
-	arena_give(&binding->arena, binding->arena.memory + at, length);
+	transfers_release(binding->transfers, at, length);
 	return NULL;
 }
 
-static void transfer_ended(struct transfer *transfer)
+/* (token, offset, length, at) of a request that is told by a row. False, thrown, when something is wrong. */
+static bool get_request(napi_env env, const struct binding *binding, const napi_value *argv,
+			struct transfer_request *request)
 {
-	if (transfer->copy != NULL) {
-		if (transfer->io.io.error == ENOKEY)
-			memcpy(transfer->io.io.ciphertext, transfer->copy, transfer->io.io.length);
-		arena_give(&transfer->binding->arena, transfer->copy, transfer->io.io.length);
-	}
-	transfer->next = NULL;
-	*transfer->binding->last_ended = transfer;
-	transfer->binding->last_ended = &transfer->next;
+	if (js_get_uint32(env, argv[0], &request->token) && js_get_number(env, argv[1], &request->offset) &&
+	    js_get_uint32(env, argv[2], &request->length) && js_get_uint32(env, argv[3], &request->at) &&
+	    transfers_hold(binding->transfers, request->at, request->length))
+		return true;
+	throw_arguments(env);
+	return false;
 }
 
-static void transfer_done(struct plain_io *io)
+static napi_value put(napi_env env, struct binding *binding, const struct transfer_request *request, uint8_t *plaintext)
 {
-	transfer_ended((struct transfer *)(void *)((char *)io - offsetof(struct transfer, io.io)));
-}
-
-static void take_ended(struct binding *binding)
-{
-	struct lane_io *io = binding->lanes == NULL ? NULL : lanes_take(binding->lanes);
-
-	while (io != NULL) {
-		struct lane_io *next = io->next;
-
-		transfer_ended((struct transfer *)(void *)((char *)io - offsetof(struct transfer, io)));
-		io = next;
-	}
-}
-
-/* One that comes alone is carried out here: to wake another thread takes longer than it saves. */
-static bool is_alone(const struct binding *binding)
-{
-	return disk_queue_pending(plain_queue_disk(binding->queue)) == 0 && lanes_pending(binding->lanes) == 0;
-}
-
-static void put_transfer(struct binding *binding, struct transfer *transfer)
-{
-	if (binding->lanes == NULL || is_alone(binding))
-		plain_queue_put(binding->queue, &transfer->io.io);
-	else
-		lanes_put(binding->lanes, &transfer->io);
-}
-
-/* A lane reads it later than the next turn. */
-static void put_plaintext(struct binding *binding, struct transfer *transfer)
-{
-	const bool alone = binding->lanes == NULL || is_alone(binding);
-
-	if (!alone)
-		transfer->copy = arena_take(&binding->arena, transfer->io.io.length);
-	if (transfer->copy == NULL) {
-		/* The enclave wants it 8-byte aligned. */
-		if ((uintptr_t)transfer->plaintext.iov_base % 8 == 0) {
-			transfer->io.io.pieces = &transfer->plaintext;
-			transfer->io.io.count = 1;
-		} else {
-			memcpy(transfer->io.io.ciphertext, transfer->plaintext.iov_base, transfer->io.io.length);
-		}
-		plain_queue_put(binding->queue, &transfer->io.io);
-		return;
-	}
-	memcpy(transfer->copy, transfer->plaintext.iov_base, transfer->io.io.length);
-	transfer->plaintext.iov_base = transfer->copy;
-	transfer->io.io.pieces = &transfer->plaintext;
-	transfer->io.io.count = 1;
-	lanes_put(binding->lanes, &transfer->io);
-}
-
-/* (token, offset, length, at): NULL, thrown, when something is wrong. ENOBUFS: too many are under way. Not begun. */
-static struct transfer *new_transfer(napi_env env, struct binding *binding, const napi_value *argv, enum plain_op op)
-{
-	struct transfer *transfer = binding->unused;
-	uint32_t token, length, at;
-	uint64_t offset;
-
-	if (!js_get_uint32(env, argv[0], &token) || !js_get_number(env, argv[1], &offset) ||
-	    !js_get_uint32(env, argv[2], &length) || !js_get_uint32(env, argv[3], &at) ||
-	    !in_arena(binding, at, length)) {
-		throw_arguments(env);
-		return NULL;
-	}
-	if (transfer == NULL) {
+	if (!transfers_put(binding->transfers, request, plaintext))
 		js_throw_errno(env, ENOBUFS, "too many transfers");
-		return NULL;
-	}
-	binding->unused = transfer->next;
-	transfer->binding = binding;
-	transfer->token = token;
-	transfer->copy = NULL;
-	transfer->io.io = (struct plain_io){
-		.op = op,
-		.offset = offset,
-		.length = length,
-		.ciphertext = binding->arena.memory + at,
-		.done = transfer_done,
-	};
-	return transfer;
+	return NULL;
 }
 
 static napi_value disk_read(napi_env env, napi_callback_info info)
 {
 	napi_value argv[4];
 	struct binding *binding = receive(env, info, 4, argv);
-	struct transfer *transfer = binding == NULL ? NULL : new_transfer(env, binding, argv, PLAIN_READ);
+	struct transfer_request request = { .op = PLAIN_READ };
 
-	if (transfer != NULL)
-		put_transfer(binding, transfer);
-	return NULL;
+	if (binding == NULL || !get_request(env, binding, argv, &request))
+		return NULL;
+	return put(env, binding, &request, NULL);
 }
 
 static napi_value disk_write(napi_env env, napi_callback_info info)
 {
 	napi_value argv[5];
 	struct binding *binding = receive(env, info, 5, argv);
-	struct transfer *transfer;
-	bool durable;
+	struct transfer_request request = { .op = PLAIN_WRITE };
 
 	if (binding == NULL)
 		return NULL;
-	if (!js_get_bool(env, argv[4], &durable))
+	if (!js_get_bool(env, argv[4], &request.durable))
 		return throw_arguments(env);
-	transfer = new_transfer(env, binding, argv, PLAIN_WRITE);
-	if (transfer == NULL)
-		return NULL;
-	transfer->io.io.fua = durable;
-	put_transfer(binding, transfer);
-	return NULL;
+	return get_request(env, binding, argv, &request) ? put(env, binding, &request, NULL) : NULL;
 }
 
 static napi_value disk_write_from(napi_env env, napi_callback_info info)
 {
 	napi_value argv[7];
 	struct binding *binding = receive(env, info, 7, argv);
+	struct transfer_request request = { .op = PLAIN_WRITE };
 	struct slab memory = { 0 };
-	struct transfer *transfer;
-	uint32_t from, length;
+	uint32_t from;
 	void *start;
-	bool durable;
 
-	if (binding == NULL)
+	if (binding == NULL || !get_request(env, binding, argv, &request))
 		return NULL;
-	if (!js_get_uint32(env, argv[2], &length) || !js_get_bool(env, argv[4], &durable) ||
+	if (!js_get_bool(env, argv[4], &request.durable) ||
 	    napi_get_arraybuffer_info(env, argv[5], &start, &memory.size) != napi_ok ||
-	    !js_get_uint32(env, argv[6], &from) || !slab_holds(&memory, from, length))
+	    !js_get_uint32(env, argv[6], &from) || !slab_holds(&memory, from, request.length))
 		return throw_arguments(env);
-	memory.memory = start;
-	transfer = new_transfer(env, binding, argv, PLAIN_WRITE);
-	if (transfer == NULL)
-		return NULL;
-	transfer->io.io.fua = durable;
-	transfer->plaintext = (struct iovec){ memory.memory + from, length };
-	put_plaintext(binding, transfer);
-	return NULL;
+	return put(env, binding, &request, (uint8_t *)start + from);
 }
 
 static napi_value disk_turn(napi_env env, napi_callback_info info)
 {
 	napi_value argv[2];
 	struct binding *binding = receive(env, info, 2, argv);
-	uint32_t most, told = 0;
+	uint32_t most, told;
 	double *rows;
 
 	if (binding == NULL)
 		return NULL;
-	if (!js_get_uint32(env, argv[1], &most) || (rows = slab_table(env, argv[0], most, COLUMNS)) == NULL)
+	if (!js_get_uint32(env, argv[1], &most) || (rows = slab_table(env, argv[0], most, TRANSFERS_COLUMNS)) == NULL)
 		return throw_arguments(env);
-	if (binding->lanes != NULL)
-		lanes_go(binding->lanes);
-	while (plain_queue_turn(binding->queue, false))
-		;
-	take_ended(binding);
-	while (told < most && binding->ended != NULL) {
-		struct transfer *transfer = binding->ended;
-
-		binding->ended = transfer->next;
-		if (binding->ended == NULL)
-			binding->last_ended = &binding->ended;
-		rows[told * COLUMNS] = transfer->token;
-		rows[told * COLUMNS + 1] = transfer->io.io.error;
-		told++;
-		transfer->next = binding->unused;
-		binding->unused = transfer;
-	}
+	told = transfers_turn(binding->transfers, rows, most);
 	watch(binding);
 	return number(env, told);
 }
@@ -475,7 +337,7 @@ static napi_value disk_wipe(napi_env env, napi_callback_info info)
 	struct binding *binding = receive(env, info, 0, NULL);
 
 	if (binding != NULL)
-		arena_wipe(&binding->arena);
+		transfers_wipe(binding->transfers);
 	return NULL;
 }
 
@@ -488,7 +350,7 @@ static napi_value disk_state(napi_env env, napi_callback_info info)
 
 	if (binding == NULL)
 		return NULL;
-	disk = binding->volume->disk;
+	disk = transfers_volume(binding->transfers)->disk;
 	napi_create_object(env, &state);
 	js_set_text(env, state, "engine",
 		    __atomic_load_n(&disk->engine, __ATOMIC_ACQUIRE) == DISK_RING ? "io_uring" : "threads");
@@ -520,26 +382,15 @@ static void end_poll(uv_poll_t *poll)
 /* False: the device holds requests for ever; what they use stays. */
 static bool close_binding(struct binding *binding, int ms)
 {
-	struct lane_io *rest;
 	bool closed;
 
-	if (binding->volume == NULL)
+	if (binding->transfers == NULL)
 		return true;
-	volume_key_clear(binding->volume->key);
-	if (binding->lanes != NULL)
-		lanes_end(binding->lanes, ms);
-	closed = plain_queue_close(binding->queue, ms);
-	if (binding->lanes != NULL)
-		closed = lanes_close(binding->lanes, &rest) && closed;
+	volume_key_clear(transfers_volume(binding->transfers)->key);
+	closed = transfers_close(binding->transfers, ms);
+	binding->transfers = NULL;
 	end_poll(binding->poll);
 	end_poll(binding->lanes_poll);
-	if (closed) {
-		arena_close(&binding->arena);
-		slab_unref(binding->memory);
-		free(binding->transfers);
-	}
-	plain_volume_unref(binding->volume);
-	binding->volume = NULL;
 	napi_delete_reference(binding->env, binding->on_ended);
 	napi_async_destroy(binding->env, binding->context);
 	return closed;
@@ -568,57 +419,6 @@ static void finalize(napi_env env, void *data, void *hint)
 	/* Forgotten by JavaScript with requests under way: their promises are gone with it. */
 	if (!close_binding(binding, 1000))
 		return;
-	free(binding);
-}
-
-static bool open_queue(struct binding *binding, struct disk *disk, bool past, uint32_t threads)
-{
-	struct disk_queue_options options = { .entries = ENTRIES };
-
-	binding->volume = plain_volume_new(disk);
-	binding->transfers = calloc(ENTRIES, sizeof(*binding->transfers));
-	binding->memory = slab_new(ARENA_SIZE);
-	if (binding->volume == NULL || binding->transfers == NULL || binding->memory == NULL ||
-	    !arena_open(&binding->arena, binding->memory, ARENA_SIZE)) {
-		errno = ENOMEM;
-		return false;
-	}
-	binding->volume->direct = past && disk->direct >= 0;
-	/* Plaintext in flight, not to be swapped out where the limit of locked memory allows it; and the disk writes there. */
-	mlock(binding->memory, ARENA_SIZE);
-	for (uint32_t i = 0; i < ENTRIES; i++) {
-		binding->transfers[i].next = binding->unused;
-		binding->unused = &binding->transfers[i];
-	}
-	binding->last_ended = &binding->ended;
-	options.memory = binding->arena.memory;
-	options.memory_size = binding->arena.size;
-	binding->queue = plain_queue_open(binding->volume, &options);
-	if (binding->queue == NULL)
-		return false;
-	/* This thread has others to serve. */
-	plain_queue_leave_writes(binding->queue);
-	if (threads > 0)
-		binding->lanes = lanes_open(binding->volume, &options, threads);
-	return threads == 0 || binding->lanes != NULL;
-}
-
-static void abandon(struct binding *binding)
-{
-	struct lane_io *none;
-
-	if (binding->lanes != NULL) {
-		lanes_end(binding->lanes, 0);
-		lanes_close(binding->lanes, &none);
-	}
-	if (binding->queue != NULL)
-		plain_queue_close(binding->queue, 0);
-	arena_close(&binding->arena);
-	if (binding->memory != NULL)
-		slab_unref(binding->memory);
-	free(binding->transfers);
-	if (binding->volume != NULL)
-		plain_volume_unref(binding->volume);
 	free(binding);
 }
 
@@ -663,10 +463,12 @@ static uv_poll_t *new_poll(struct binding *binding, uv_loop_t *loop, int fd)
 
 static bool open_polls(struct binding *binding, uv_loop_t *loop)
 {
-	binding->poll = new_poll(binding, loop, disk_queue_fd(plain_queue_disk(binding->queue)));
-	if (binding->poll == NULL || binding->lanes == NULL)
+	const struct lanes *lanes = transfers_lanes(binding->transfers);
+
+	binding->poll = new_poll(binding, loop, disk_queue_fd(transfers_queue(binding->transfers)));
+	if (binding->poll == NULL || lanes == NULL)
 		return binding->poll != NULL;
-	binding->lanes_poll = new_poll(binding, loop, lanes_fd(binding->lanes));
+	binding->lanes_poll = new_poll(binding, loop, lanes_fd(lanes));
 	if (binding->lanes_poll != NULL)
 		return true;
 	/* It is the loop's already, who frees it. */
@@ -696,8 +498,10 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 		{ "close", NULL, disk_close, NULL, NULL, NULL, napi_default, NULL },
 	};
 	napi_value argv[6], object, buffer;
+	const struct plain_volume *volume;
 	struct binding *binding;
 	struct disk *disk;
+	uint8_t *memory;
 	uv_loop_t *loop;
 	int32_t cached, direct, choice;
 	uint32_t threads;
@@ -712,14 +516,17 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 	if (disk == NULL)
 		return js_throw_errno(env, errno, "cannot start I/O on the store");
 	binding = calloc(1, sizeof(*binding));
-	if (binding != NULL)
+	if (binding != NULL) {
 		binding->env = env;
-	if (binding == NULL || !open_queue(binding, disk, past, threads) || !open_polls(binding, loop)) {
+		binding->transfers = transfers_open(disk, past, threads);
+	}
+	if (binding == NULL || binding->transfers == NULL || !open_polls(binding, loop)) {
 		const int cause = errno;
 
 		disk_unref(disk);
-		if (binding != NULL)
-			abandon(binding);
+		if (binding != NULL && binding->transfers != NULL)
+			transfers_close(binding->transfers, 0);
+		free(binding);
 		return js_throw_errno(env, cause, "cannot start I/O on the store");
 	}
 	disk_unref(disk);
@@ -728,10 +535,12 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 	napi_create_object(env, &object);
 	napi_define_properties(env, object, sizeof(methods) / sizeof(methods[0]), methods);
 	napi_wrap(env, object, binding, finalize, NULL, NULL);
-	slab_ref(binding->memory);
-	napi_create_external_arraybuffer(env, binding->memory, ARENA_SIZE, slab_finalize, NULL, &buffer);
+	memory = transfers_memory(binding->transfers);
+	slab_ref(memory);
+	napi_create_external_arraybuffer(env, memory, TRANSFERS_MEMORY, slab_finalize, NULL, &buffer);
 	napi_set_named_property(env, object, "buffer", buffer);
-	js_set_uint32(env, object, "block", binding->volume->disk->direct < 0 ? 0 : binding->volume->disk->block);
+	volume = transfers_volume(binding->transfers);
+	js_set_uint32(env, object, "block", volume->disk->direct < 0 ? 0 : volume->disk->block);
 	return object;
 }
 
@@ -739,7 +548,9 @@ struct plain_volume *tresor_disk_unwrap(napi_env env, napi_value object)
 {
 	struct binding *binding = NULL;
 
-	return napi_unwrap(env, object, (void **)&binding) == napi_ok ? binding->volume : NULL;
+	if (napi_unwrap(env, object, (void **)&binding) != napi_ok || binding->transfers == NULL)
+		return NULL;
+	return transfers_volume(binding->transfers);
 }
 
 void tresor_disk_register(napi_env env, napi_value exports)
