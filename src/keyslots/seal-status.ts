@@ -8,12 +8,13 @@ import { hostname } from "node:os"
 import { TresorError } from "../base/errors.ts"
 import { visibleLine } from "../base/visible.ts"
 import { EnclaveError, enclaveCode } from "../enclave/error.ts"
+import { keptFor, keptPlaces } from "../enclave/kept-images.ts"
 import { otherSecret } from "../enclave/machine-secret.ts"
-import { isSealStatus, sealDifference } from "../enclave/seal-words.ts"
+import { isSealStatus, type SealStatus, sealDifference } from "../enclave/seal-words.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import { tooCostly } from "../luks2/kdf-cost.ts"
 import type { Made } from "../luks2/made.ts"
-import { sealerOf } from "../luks2/tresor-token.ts"
+import { type Sealer, sealerOf } from "../luks2/tresor-token.ts"
 import type { Header, Keyslot } from "../luks2/types.ts"
 
 /** Why a seal that is whole does not belong here, with the way out; `null`: it does. */
@@ -43,6 +44,14 @@ export function untried({ keyslots, digest }: Header): string | null {
   if (first === undefined) return null
   const slots = nameSlots(costly.map(({ slot }) => slot))
   return `${slots} not tried: ${first.fact}, which would take hours; use --key-slot ${first.slot} to try it`
+}
+
+/** The way out where the enclave that sealed it is kept: its user lets it hand the keyslot over. */
+function bySuccession(status: SealStatus, sealer: Sealer): string | null {
+  if (status !== "seal_enclave" && status !== "seal_signer") return null
+  return keptFor(keptPlaces(), sealer) === null
+    ? null
+    : "`tresor open` asks whether the enclave of this version may take it over"
 }
 
 /** On which machine, or with whose machine secret, a keyslot was sealed, as its token says. */
@@ -87,9 +96,10 @@ export function explainUnlock(error: unknown, header: Header, identity: EnclaveI
   const first = suspects[0]
   if (first === undefined) return error
   const what = nameSlots(suspects.map(({ slot }) => slot))
+  const sealer = sealerOf(first.sealed)
   const elsewhere = status === "seal_machine" ? otherMachine(first.made ?? null, identity) : null
-  const fact = elsewhere?.fact ?? sealDifference(status, sealerOf(first.sealed), identity)
-  const way = elsewhere?.way == null ? "" : `${elsewhere.way}; else `
+  const fact = elsewhere?.fact ?? sealDifference(status, sealer, identity)
+  const way = elsewhere?.way ?? bySuccession(status, sealer)
   const said =
     error.status === "passphrase"
       ? `No other keyslot opens with this passphrase, and ${what} cannot be unsealed`
@@ -97,7 +107,7 @@ export function explainUnlock(error: unknown, header: Header, identity: EnclaveI
   return new TresorError(
     enclaveCode(status),
     error.exitCode,
-    `${said}: ${fact}; ${way}the recovery key opens the volume: tresor recover ${path}`,
+    `${said}: ${fact}; ${way === null ? "" : `${way}; else `}the recovery key opens the volume: tresor recover ${path}`,
     {
       cause: error,
     },

@@ -73,6 +73,17 @@ test("doctor lists the images that are kept, and the open volume that needs one"
   )
 })
 
+test("a command on keyslots does not ask, and says which one does", async () => {
+  const { path, keyFile } = await sealedBefore("keyslots.img")
+  const fresh = place.file("fresh.key", "another passphrase")
+  const refused = await place.tresor(["key", "add", path, "--key-file", keyFile, "--new-key-file", fresh])
+  assert.equal(refused.code, 2)
+  assert.match(
+    refused.stderr,
+    /it opens for enclave .*; `tresor open` asks whether .* may take it over; else the recovery/,
+  )
+})
+
 test("another enclave than the one that runs cannot be named", async () => {
   const { path, keyFile } = await sealedBefore("misnamed.img")
   const refused = await opens(path, keyFile, ["--succeed", "ab".repeat(32)])
