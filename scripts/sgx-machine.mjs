@@ -125,8 +125,12 @@ function fetchSource(installed, place) {
   const lists = join(place, "lists")
   const sources = join(place, "sources.list")
   mkdirSync(join(lists, "partial"), { recursive: true })
-  const archives = debianArchives()
-  // An image of a container often has none.
+  let archives = debianArchives()
+  // An image of a container often has no lists.
+  if (archives.length === 0 && process.getuid() === 0) {
+    run("apt-get", ["-q", "update"])
+    archives = debianArchives()
+  }
   if (archives.length === 0) throw new Error("apt knows no package of Debian's; as root: apt-get update")
   const signed = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
   writeFileSync(sources, archives.map((line) => `deb-src ${signed} ${line}\n`).join(""))

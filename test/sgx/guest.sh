@@ -45,7 +45,7 @@ watch_checks() {
 check() {
 	local name=$1 started=$SECONDS
 	shift
-	echo "$((SECONDS + ${check_seconds:-240})) $name" >$work/running
+	echo "$((SECONDS + ${check_seconds:-600})) $name" >$work/running
 	if "$@" >$work/said 2>&1; then say "ok $name"; else
 		say "not ok $name"
 		tail -n 40 $work/said | sed 's/^/# /' >&3

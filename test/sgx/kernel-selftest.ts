@@ -60,7 +60,11 @@ function build(source: string, target: string): void {
 
 /** The folder of test_sgx and its enclave. */
 export function kernelSelftest(): string {
-  const candidate = /Candidate: (\S+)/.exec(run("apt-cache", ["policy", "linux-source-6.1"]).toString())?.[1] ?? ""
+  const offered = () => /Candidate: (\S+)/.exec(run("apt-cache", ["policy", "linux-source-6.1"]).toString())?.[1]
+  // An image of a container often has no lists.
+  if (offered() === undefined && process.getuid?.() === 0) run("apt-get", ["-q", "update"])
+  const candidate = offered()
+  if (candidate === undefined) throw new Error("apt knows no linux-source-6.1; as root: apt-get update")
   const hash = createHash("sha256").update(candidate)
   for (const file of ours) hash.update(readFileSync(file))
   const target = join(cache, hash.digest("hex").slice(0, 32))

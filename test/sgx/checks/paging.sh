@@ -40,10 +40,9 @@ under_pressure() { # other enclaves fill the EPC all the time, and work in it
 	[ "$(count_of ELDU)" -gt $((reloaded + 2500)) ] && return $status
 }
 
-check "doctor says that the processor has SGX1 only" says 'SGX1 only' tresor doctor
+check "doctor says that the enclave has its fixed heap only" says '\(SGX2\): the enclave that was just started has 9[0-9](\.[0-9])? MiB' tresor doctor
 check "pages are added once each while signals come and the EPC is full" "$given/host" signals "$given/image.bin"
 check "Argon2 beyond the fixed heap is refused, with the way out" too_much
-check_seconds=600
 check "four threads of Argon2 inside, in more memory than the EPC has" kdf_paged
 check "four threads of dm-crypt inside, in an EPC that others fill: what is written is read back" under_pressure
 check "lock and setkey work on evicted pages" bash -c "$root/dist/tresor lock paged && $root/dist/tresor setkey paged --key-file $work/key"
