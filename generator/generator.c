@@ -371,7 +371,9 @@ static void write_server(const struct entry *entry, const char *unit)
 	if (entry->export != NULL) {
 		const char *module = strcmp(entry->export, "block") == 0 ? "ublk_drv" : "tresor";
 
-		fprintf(file, "Wants=modprobe@%s.service\nAfter=modprobe@%s.service\n", module, module);
+		/* The unit may load none. A mapping lies over a ublk device too, before Linux 6.16. */
+		fprintf(file, "Wants=modprobe@%s.service modprobe@dm_mod.service\n", module);
+		fprintf(file, "After=modprobe@%s.service modprobe@dm_mod.service\n", module);
 	}
 	fprintf(file, "[Service]\nExecStart=\nExecStart=" PREFIX "/sbin/tresord");
 	if (entry->export != NULL)

@@ -110,9 +110,11 @@ const vm = {
   [`linux-image-${laterSeries}-amd64`]: () => cachedKernel(laterSeries) !== null,
 }
 
-/** What packages are built with, judged by, and installed in. */
+/** What packages are built with, judged by, installed in, and what boots them. */
 const packaging = {
-  ...unit,
+  ...vm,
+  "libnbd-bin": () => onPath("nbdcopy"),
+  e2fsprogs: () => onPath("mke2fs", "dumpe2fs"),
   "dpkg-dev": () => onPath("dpkg-shlibdeps", "dpkg-deb"),
   fakeroot: () => onPath("fakeroot"),
   lintian: () => onPath("lintian"),

@@ -43,6 +43,8 @@ test("the program's package has each file in its place, owned by root", async ()
     "/usr/lib/systemd/system-generators/tresor-generator",
     "/usr/lib/systemd/system/tresor-unlock@.service",
     "/usr/lib/systemd/system/tresor.target",
+    "/usr/lib/systemd/system/tresor-apparmor.service",
+    "/etc/apparmor.d/tresord",
     "/usr/share/bash-completion/completions/tresor",
     "/usr/share/zsh/vendor-completions/_tresor",
     "/usr/share/fish/vendor_completions.d/tresor.fish",

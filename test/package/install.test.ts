@@ -2,10 +2,10 @@
 import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { after, before, test } from "node:test"
 import { changeImage } from "../cli/another-version.ts"
-import { Place } from "../cli/harness.ts"
+import { Place, root } from "../cli/harness.ts"
 import { builtPackages } from "./packages.ts"
 import { type Ran, Root } from "./root.ts"
 
@@ -114,4 +114,18 @@ test("a purge asks for the machine secret and explains it: no keeps it, yes leav
   const gone = purge("yes")
   assert.equal(gone.code, 0, gone.output)
   assert.deepEqual(left(), ["/srv/disk.img", "/srv/key"])
+})
+
+test("the same package in a bare Debian 13: installed, a volume made, opened and closed", () => {
+  const trixie = new Root("trixie")
+  try {
+    const path = trixie.take(join(root, "build", basename(deb)))
+    const use = `printf 'correct horse' > /srv/key; ${CREATE} && ${OPEN} && tresor status work --json && tresor close work`
+    const { code, output } = trixie.run(`${apt(`install ${path}`)} && tresor selftest | tail -1 && ${use}`)
+    assert.equal(code, 0, output)
+    assert.match(output, /^\d+ passed, 0 failed/m)
+    assert.match(output, /"state":"unlocked"/)
+  } finally {
+    trixie.remove()
+  }
 })

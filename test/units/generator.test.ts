@@ -74,6 +74,8 @@ test("a device by UUID: served by ublk, unlocked by an agent before tresor.targe
     /^BindsTo=dev-disk-by\\x2duuid-1234\\x2dab\.device\nAfter=dev-disk-by\\x2duuid-1234\\x2dab\.device$/m,
   )
   assert.match(server, /^ExecStart=\nExecStart=\S+\/sbin\/tresord --block -- "\/dev\/disk\/by-uuid\/1234-ab" "data"$/m)
+  // The unit may load no module.
+  assert.match(server, /^After=modprobe@ublk_drv\.service modprobe@dm_mod\.service$/m)
   const unlock = made.files.get(UNLOCK)!
   assert.match(
     unlock,
