@@ -23,7 +23,9 @@ if (!Number.isInteger(rounds) || rounds < 1 || rounds > 50) {
 const kernel = laterKernel()
 buildPrograms()
 const modules = buildModules(kernel)
-run("make", ["-s", "-C", headersOf(kernel), `M=${join(root, "bench/netlink")}`, "modules"])
+// BTF wants a vmlinux and the kernel's own pahole.
+const words = ["CC=gcc", "CONFIG_DEBUG_INFO_BTF_MODULES=", `M=${join(root, "bench/netlink")}`, "modules"]
+run("make", ["-s", "-C", headersOf(kernel), ...words])
 run("gcc", ["-O2", "-Wall", "-Werror", "-o", join(root, "build/vm/blocks"), join(root, "bench/netlink/blocks.c")])
 
 /** "variant test" -> MB/s, one for each round. */

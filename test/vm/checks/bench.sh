@@ -1,6 +1,7 @@
 # Measures mappings in turn, round by round, so that what else the machine does
 # hits all of them. "bench VARIANT TEST VALUE": MB/s, or bytes/s for netlink.
 rounds=$(sed -n 's/.*tresor\.rounds=\([0-9]*\).*/\1/p' /proc/cmdline)
+fresh_module
 rmmod brd
 modprobe brd rd_nr=8 rd_size=49152
 
