@@ -10,6 +10,9 @@
 #include "addon/disk/arena.h"
 #include "addon/io/slab.h"
 
+/* Bytes under way in the queue before lanes have some. */
+#define OWN_SHARE	ARENA_PIECE
+
 /* Whole sectors, by a token. */
 struct transfer {
 	struct lane_io io;
@@ -23,6 +26,7 @@ struct transfer {
 struct transfers {
 	struct plain_volume *volume;
 	struct plain_queue *queue;
+	uint64_t bytes;		/* of what is in it */
 	struct lanes *lanes;	/* NULL: there are none */
 	uint8_t *memory;	/* a slab; the arena's */
 	struct arena arena;
@@ -44,7 +48,10 @@ static void transfer_ended(struct transfer *transfer)
 
 static void transfer_done(struct plain_io *io)
 {
-	transfer_ended((struct transfer *)(void *)((char *)io - offsetof(struct transfer, io.io)));
+	struct transfer *transfer = (struct transfer *)(void *)((char *)io - offsetof(struct transfer, io.io));
+
+	transfer->transfers->bytes -= io->length;
+	transfer_ended(transfer);
 }
 
 static void take_ended(struct transfers *transfers)
@@ -59,16 +66,22 @@ static void take_ended(struct transfers *transfers)
 	}
 }
 
-/* One that comes alone is carried out here: to wake another thread takes longer than it saves. */
-static bool is_alone(const struct transfers *transfers)
+/* A few are carried out here: to wake another thread takes longer than they do. */
+static bool stays(const struct transfers *transfers, const struct transfer *transfer)
 {
-	return disk_queue_pending(plain_queue_disk(transfers->queue)) == 0 && lanes_pending(transfers->lanes) == 0;
+	return transfers->lanes == NULL || transfers->bytes + transfer->io.io.length <= OWN_SHARE;
+}
+
+static void put_here(struct transfers *transfers, struct transfer *transfer)
+{
+	transfers->bytes += transfer->io.io.length;
+	plain_queue_put(transfers->queue, &transfer->io.io);
 }
 
 static void put_in_place(struct transfers *transfers, struct transfer *transfer)
 {
-	if (transfers->lanes == NULL || is_alone(transfers))
-		plain_queue_put(transfers->queue, &transfer->io.io);
+	if (stays(transfers, transfer))
+		put_here(transfers, transfer);
 	else
 		lanes_put(transfers->lanes, &transfer->io);
 }
@@ -76,9 +89,7 @@ static void put_in_place(struct transfers *transfers, struct transfer *transfer)
 /* A lane reads it later than the next turn. */
 static void put_plaintext(struct transfers *transfers, struct transfer *transfer)
 {
-	const bool alone = transfers->lanes == NULL || is_alone(transfers);
-
-	if (!alone)
+	if (!stays(transfers, transfer))
 		transfer->copy = arena_take(&transfers->arena, transfer->io.io.length);
 	if (transfer->copy == NULL) {
 		/* The enclave wants it 8-byte aligned. */
@@ -88,7 +99,7 @@ static void put_plaintext(struct transfers *transfers, struct transfer *transfer
 		} else {
 			memcpy(transfer->io.io.ciphertext, transfer->plaintext.iov_base, transfer->io.io.length);
 		}
-		plain_queue_put(transfers->queue, &transfer->io.io);
+		put_here(transfers, transfer);
 		return;
 	}
 	memcpy(transfer->copy, transfer->plaintext.iov_base, transfer->io.io.length);
