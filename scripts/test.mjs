@@ -7,7 +7,7 @@
  *   npm run test:integration  against cryptsetup, qemu, libnbd, fio, nbdkit and the kernel
  *   npm run test:vm           the kernel module and ublk in virtual machines
  *   npm run test:sgx          Linux's SGX selftest on Linux's SGX driver, in the SGX machine; not part of `npm test`
- *   npm run test:package      the Debian packages, installed in Debian roots and booted, as root; not part of `npm test`
+ *   npm run test:package      the Debian packages, installed in Debian roots and booted, as root; `npm test` has it where CI is set
  *   npm run test:ceph         leases and failures of a Ceph cluster of one node, as root; `npm test` has it where CI is set
  *
  * Closes with one line "N passed, N failed"; exits 1 when anything failed or nothing ran.
@@ -27,7 +27,9 @@ if (!isPinned()) {
 }
 pinPath()
 const wanted =
-  process.argv[2] === undefined ? ["unit", "integration", "vm", ...(process.env.CI ? ["ceph"] : [])] : [process.argv[2]]
+  process.argv[2] === undefined
+    ? ["unit", "integration", "vm", ...(process.env.CI ? ["ceph", "package"] : [])]
+    : [process.argv[2]]
 const filter = process.argv.slice(3)
 
 let passed = 0
