@@ -94,14 +94,16 @@ export class HeaderStore {
       if (found.header.sequenceId !== this.#header.sequenceId) throw changedMeanwhile(this.#device.path)
       // The older copy may be the last that is as the owner wrote it.
       checkTampering(found.header.metadata, `repair the header of ${this.#device.path}`)
-      // A copy that was cut off is not a broken one: writing it would make the device longer and save nothing.
-      const size = this.#device.size
-      if (found.stale.length > 0 && 2 * found.header.headerSize > size) throw truncated(this.#device.path, size)
-      for (const copy of found.stale) {
-        await this.#writeCopy(found.header, found.json, copy)
-      }
+      await this.#rewrite(found)
       return found.stale
     })
+  }
+
+  /** Throws LUKS2_TRUNCATED: a copy that was cut off is not a broken one, and writing it would make the device longer. */
+  async #rewrite({ header, json, stale }: FoundCopies): Promise<void> {
+    const { path, size } = this.#device
+    if (stale.length > 0 && 2 * header.headerSize > size) throw truncated(path, size)
+    for (const copy of stale) await this.#writeCopy(header, json, copy)
   }
 
   /** Key material of a keyslot as on disk, bytes: keySize * stripes rounded up to 512. */
@@ -139,6 +141,8 @@ export class HeaderStore {
       const next: LuksHeader = { ...header, sequenceId: found.header.sequenceId + 1n }
       // What could not be read back must not be written.
       parseMetadata(emitMetadata(next.metadata), next.headerSize)
+      // A later cut may fall back to a copy that an earlier one left old: nothing it refers to is written before.
+      if (!destroys) await this.#rewrite(found)
       await this.#writeAreas(writeAreas)
       await this.#writeHeader(next)
       this.#header = next

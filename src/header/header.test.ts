@@ -338,6 +338,35 @@ test("a crash at any step, with any of the unsynced blocks lost, leaves the old 
   assert.deepEqual([...seen].sort(), ["a label", "changed"])
 })
 
+test("a second crash does not fall back to the copy that the first left old, once what it refers to is written over", async () => {
+  const area = { offset: 32768n, bytes: new Uint8Array(4096).fill(7) }
+  const update = async (disk: CrashingStore) =>
+    (await HeaderStore.open(disk)).update(async (old) => {
+      const { config } = old.metadata
+      return { header: { ...old, metadata: { ...old.metadata, config: { ...config, flags: [] } } }, writeAreas: [area] }
+    })
+  const torn = await device(header(6n), header(5n))
+  torn.bytes.fill(3, 32768, 32768 + 4096)
+  const dry = new CrashingStore(torn.bytes.slice())
+  await update(dry)
+  const seen = new Set<bigint>()
+  for (let step = 0; step < dry.steps; step++) {
+    for (const kept of [0, 1, 8, 9, 64]) {
+      const disk = new CrashingStore(torn.bytes.slice())
+      disk.crashAt(step)
+      await assert.rejects(update(disk), Crash)
+      const after = disk.afterCrash((block) => block < kept)
+      const { sequenceId } = (await readCopies(after)).header
+      seen.add(sequenceId)
+      assert.ok(
+        sequenceId > 5n || after.bytes[32768] === 3,
+        `step ${step}, ${kept} blocks: keyslots of the old copy are lost`,
+      )
+    }
+  }
+  assert.deepEqual([...seen].sort(), [6n, 7n])
+})
+
 test("a recovery key is understood in any usual form, and only then", () => {
   const bytes = (text: string) => new TextEncoder().encode(text)
   fc.assert(
