@@ -198,12 +198,14 @@ static void spread(void)
 	static const unsigned expected[] = { 0, 1, 2, 1, 2, 1 };
 	struct lane_io each[6] = { 0 }, *rest;
 	const struct lane *lanes[3] = { NULL };
-	uint8_t *memory = pages(65536);
+	uint8_t *memory = pages(6 * 65536);
 	struct bench bench;
 
 	bench_open(&bench, RING, 4096, true, 3);
 	for (unsigned i = 0; i < 6; i++) {
-		each[i].io = (struct plain_io){ .op = PLAIN_READ, .length = lengths[i], .ciphertext = memory };
+		uint8_t *own = memory + (size_t)i * 65536;
+
+		each[i].io = (struct plain_io){ .op = PLAIN_READ, .length = lengths[i], .ciphertext = own };
 		lanes_put(bench.lanes, &each[i]);
 		if (lanes[expected[i]] == NULL)
 			lanes[expected[i]] = each[i].lane;
