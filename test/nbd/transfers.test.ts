@@ -164,7 +164,9 @@ for (const engine of Object.keys(ENGINES) as Engine[]) {
       // A page in the cache would keep old bytes, or be written back over new ones (docs/decisions/0064).
       assert.equal((await succeed("fincore", "--noheadings", "--output", "PAGES", path)).trim(), "0")
       await client.flush()
-      assert.ok(volume.diskStatus!.deepest >= 8)
+      // The pool's are six at most (docs/decisions/0067), and fewer where the first have ended before the last have come.
+      const deep = ENGINES[engine][0] === "ring" ? 8 : 2
+      assert.ok(volume.diskStatus!.deepest >= deep, `at most ${volume.diskStatus!.deepest} under way`)
       const written = xts(key, true, SECTOR, 0, readFileSync(path).subarray(OFFSET))
       assert.ok(written.equals(plaintext))
     }))
