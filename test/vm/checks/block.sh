@@ -130,25 +130,6 @@ block_mount() { # read-only
 		grep -q 'by ublk' "$work/mounted" && [ "$(blockdev --getro "$(node thin)")" = 1 ] && cmp /mnt/data "$work/data" &&
 		! dd if=/dev/zero of="$(node thin)" bs=4096 count=1 oflag=direct status=none && tresor umount /mnt && [ ! -e "$(node thin)" ]
 }
-block_udev() { # the rule: udev knows the volume's name, makes the link again, and takes it away with the device
-	mkdir -p /run/udev/rules.d && cp units/60-tresor.rules /run/udev/rules.d/ && /lib/systemd/systemd-udevd --daemon || return
-	open_block "$work/thin" known || return
-	local device below status=1
-	device=$(readlink -f "$(node known)")
-	below=$(basename "$(echo "/sys/class/block/$(basename "$device")/slaves/"*)")
-	udevadm settle -t 120
-	rm "$(node known)"
-	udevadm trigger --action=change "/sys/class/block/$(basename "$device")" && udevadm settle -t 120
-	# Of a kernel that resizes ublk devices there is nothing above it, and tresord names it so.
-	mkdir -p -m 700 /run/tresor/.block && echo TRESOR_NAME=bare >"/run/tresor/.block/$below"
-	udevadm trigger --action=add "/sys/class/block/$below" && udevadm settle -t 120
-	udevadm info --query=symlink --name="$device" | grep -qw tresor/known && [ "$(readlink -f "$(node known)")" = "$device" ] &&
-		[ "$(readlink -f "$(node bare)")" = "/dev/$below" ] && status=0
-	[ $status = 0 ] || { ls -l /dev/tresor; udevadm info "$device" "/dev/$below"; }
-	rm "/run/tresor/.block/$below"
-	tresor close known && udevadm settle -t 120 && [ ! -e "$(node known)" ] && [ ! -e "$(node bare)" ] && udevadm control --exit &&
-		return $status
-}
 block_closed() { # and what was written is what cryptsetup reads
 	put "$(node one)" && tresor close one && stock /dev/ram0 && same /dev/mapper/stock && cryptsetup close stock &&
 		[ "$(what_is_left | grep -cE 'one|thin|ublkb')" = 1 ]
@@ -171,6 +152,5 @@ check "block: writeback under memory pressure and in a memory cgroup" block_pres
 check "block: discards and zeroes reach the store" block_discards
 check "block: resize with the filesystem mounted and written to" block_resize
 check "block: tresor mount takes ublk; a read-only device" block_mount
-check "block: udev makes the link by the rule" block_udev
 check "block: close leaves nothing, cryptsetup reads what was written" block_closed
 check "block: the log is clean" clean_log
