@@ -67,6 +67,7 @@ export class Channel {
   }
 
   #giveBack(): void {
+    if (this.#lent.length === 0) return
     for (const release of this.#lent.splice(0)) release()
   }
 
