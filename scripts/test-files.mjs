@@ -6,6 +6,7 @@
 import { spawn } from "node:child_process"
 import { mkdirSync, readFileSync, rmSync } from "node:fs"
 import { join, resolve } from "node:path"
+import { lastLines } from "./test-failures.mjs"
 
 /** Of sources without their types and of V8's code for them: half the time of a short test file. */
 const CACHE = { NODE_COMPILE_CACHE: resolve("build/compile-cache") }
@@ -26,10 +27,14 @@ function killGroup(child) {
   }
 }
 
-/** What test-report.mjs has written. */
-function count(text) {
-  const result = { passed: 0, failed: 0, leftOut: 0 }
-  for (const word of text.split("\n")) if (word in result) result[word]++
+/** What test-report.mjs has written. A process that was killed may have left the last line without its end. */
+function count(file, text) {
+  const result = { passed: 0, failed: 0, leftOut: 0, failures: [] }
+  for (const line of text.split("\n").slice(0, -1)) {
+    const { outcome, name, error } = JSON.parse(line)
+    result[outcome]++
+    if (outcome === "failed") result.failures.push({ place: file, name, error })
+  }
   return result
 }
 
@@ -79,13 +84,16 @@ async function runFile(file, { seconds, fileSeconds, environment = {} }) {
     // It ended before its first line.
   }
   rmSync(report, { force: true })
-  const result = count(text)
+  const result = count(file, text)
   if (late) output += `✖ ${file} was stopped: it took longer than ${fileSeconds} s\n`
-  if (result.failed === 0 && (code !== 0 || result.passed + result.leftOut === 0)) {
-    if (code === 0) output += `✖ ${file} ran no test\n`
-    result.failed = 1
+  const ended = code !== 0 || result.passed + result.leftOut === 0
+  if (code === 0 && ended) output += `✖ ${file} ran no test\n`
+  output = withoutTotals(output)
+  if (result.failed === 0 && ended) result.failed = 1
+  if (late || (ended && result.failures.length === 0)) {
+    result.failures.push({ place: file, name: file, error: lastLines(output) })
   }
-  process.stdout.write(withoutTotals(output))
+  process.stdout.write(output)
   return { ...result, seconds: (Date.now() - started) / 1000 }
 }
 
@@ -94,20 +102,22 @@ const withoutTotals = (output) =>
   output.replace(/^\u2139 (tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+\n/gm, "")
 
 /**
- * `concurrency` files at once. Returns how many tests passed, failed, and were left out for want of data, and the
- * seconds each file took.
+ * `concurrency` files at once. Returns how many tests passed, failed, and were left out for want of data, those that
+ * failed as { place, name, error }, and the seconds each file took.
  */
 export async function runTestFiles(files, { concurrency, ...limits }) {
   const total = { passed: 0, failed: 0, leftOut: 0 }
   const times = []
+  const failures = []
   const waiting = [...files]
   const work = async () => {
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
       const result = await runFile(file, limits)
       for (const each of Object.keys(total)) total[each] += result[each]
+      failures.push(...result.failures)
       times.push({ file, seconds: result.seconds })
     }
   }
   await Promise.all(Array.from({ length: concurrency }, work))
-  return { ...total, times }
+  return { ...total, failures, times }
 }

@@ -11,13 +11,15 @@
  *   npm run test:ceph         leases and failures of a Ceph cluster of one node, as root; `npm test` has it where CI is set
  *
  * Where CI is not set, `npm test` leaves the SGX machine out, and says so, when it cannot be had: it is built from Debian's
- * source of QEMU. Closes with one line "N passed, N failed"; exits 1 when anything failed or nothing ran.
+ * source of QEMU. Closes with each test that failed and its error, then one line "N passed, N failed"; exits 1 when
+ * anything failed or nothing ran.
  */
 import { spawn, spawnSync } from "node:child_process"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join, relative } from "node:path"
 import { ensurePackages, lackingPackages } from "./packages.mjs"
 import { isPinned, pinPath, rerunPinned, root } from "./runtime.mjs"
+import { describeFailures, lastLines } from "./test-failures.mjs"
 import { runTestFiles } from "./test-files.mjs"
 
 process.chdir(root)
@@ -44,6 +46,8 @@ let without = ""
 const begun = Date.now()
 /** { file or step, seconds } of everything that ran. */
 const times = []
+/** { place, name, error } of everything that failed. */
+const failures = []
 
 function testFiles(directory, skip = () => false) {
   const found = []
@@ -99,7 +103,10 @@ async function step(name, command, args, { seconds = 600, environment = {}, opti
   const took = (Date.now() - started) / 1000
   times.push({ file: name, seconds: took })
   process.stdout.write(`${ok ? "✔" : "✖"} ${name} (${took.toFixed(1)} s)\n`)
-  if (!ok) process.stdout.write(`${output.split("\n").slice(-60).join("\n")}\n`)
+  if (!ok) {
+    failures.push({ place: name, name, error: lastLines(output) })
+    process.stdout.write(`${output.split("\n").slice(-60).join("\n")}\n`)
+  }
   return ok
 }
 
@@ -110,6 +117,7 @@ async function nodeTests(files, limits) {
   failed += result.failed
   leftOut += result.leftOut
   times.push(...result.times)
+  failures.push(...result.failures)
 }
 
 if (!ensurePackages(wanted.filter((suite) => !optional.includes(suite)))) process.exit(1)
@@ -190,6 +198,6 @@ if (leftOut > 0) {
 const slowest = times.sort((a, b) => b.seconds - a.seconds).slice(0, 20)
 const rows = slowest.map(({ file, seconds }) => `${seconds.toFixed(1).padStart(8)} s  ${file}`)
 const whole = `${((Date.now() - begun) / 60_000).toFixed(1)} min, of which the slowest:`
-process.stdout.write(`${[whole, ...rows].join("\n")}\n`)
+process.stdout.write(`${[whole, ...rows].join("\n")}\n${describeFailures(failures)}`)
 process.stdout.write(`${passed} passed, ${failed} failed\n`)
 process.exit(failed === 0 && passed > 0 ? 0 : 1)

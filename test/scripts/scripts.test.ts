@@ -5,6 +5,7 @@ import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { after, test } from "node:test"
 import { chooseVersion } from "../../scripts/sgx-machine.mjs"
+import { describeFailures, lastLines } from "../../scripts/test-failures.mjs"
 import { root, run, until } from "../cli/harness.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-scripts-"))
@@ -85,6 +86,12 @@ test("the second kernel of test/vm is looked for in the user's cache", async () 
   assert.equal(await lacks(), "false")
 })
 
+interface Failure {
+  place: string
+  name: string
+  error: string
+}
+
 /** What the runner says of one file. */
 async function runFile(file: string, limits: { seconds: number; fileSeconds: number }) {
   const program = `import { runTestFiles } from ${JSON.stringify(join(root, "scripts/test-files.mjs"))}
@@ -95,7 +102,8 @@ async function runFile(file: string, limits: { seconds: number; fileSeconds: num
     // Else the runner thinks that it runs inside a test file, and runs nothing.
     env: { NODE_TEST_CONTEXT: undefined },
   })
-  return { stdout, ...(JSON.parse(stdout.trim().split("\n").at(-1)!) as { passed: number; failed: number }) }
+  const result: { passed: number; failed: number; failures: Failure[] } = JSON.parse(stdout.trim().split("\n").at(-1)!)
+  return { stdout, ...result }
 }
 
 test("a test file that never ends is stopped with all it started, and counts as failed", async () => {
@@ -114,9 +122,12 @@ test("a test file that never ends is stopped with all it started, and counts as 
       await new Promise(() => {})
     })`,
   )
-  const { stdout, failed } = await runFile(file, { seconds: 60, fileSeconds: 5 })
-  assert.match(stdout, /✖ .*endless\.test\.ts was stopped: it took longer than 5 s/)
+  const { stdout, failed, failures } = await runFile(file, { seconds: 60, fileSeconds: 5 })
+  const stopped = /✖ .*endless\.test\.ts was stopped: it took longer than 5 s/
+  assert.match(stdout, stopped)
   assert.equal(failed, 1)
+  assert.deepEqual([failures.length, failures[0]!.name], [1, relative(root, file)])
+  assert.match(failures[0]!.error, stopped)
   const pid = (await run("cat", [mark])).stdout
   await until("the child has ended", async () => (await run("sh", ["-c", `kill -0 ${pid}`])).code !== 0)
 })
@@ -155,4 +166,42 @@ test("a test that takes longer than its limit fails, and a file without tests do
   assert.deepEqual([passed, failed], [1, 1])
   writeFileSync(file, "export {}")
   assert.equal((await runFile(file, { seconds: 1, fileSeconds: 60 })).failed, 1)
+})
+
+test("a run ends with each test that failed and 40 lines of its error at most, and with their names", async () => {
+  const file = join(folder, "failing.test.ts")
+  writeFileSync(
+    file,
+    `import assert from "node:assert/strict"
+    import { suite, test } from "node:test"
+    suite("inner", () => {
+      test("compares", () => assert.equal(1, 2, "one is not two"))
+      test("passes", () => {})
+    })
+    test("long", () => { throw new Error(Array.from({ length: 99 }, (_, line) => "line " + line).join("\\n")) })
+    test("later", { skip: "no time" }, () => {})`,
+  )
+  const { passed, failed, failures } = await runFile(file, { seconds: 60, fileSeconds: 60 })
+  assert.deepEqual([passed, failed], [1, 3])
+  const place = relative(root, file)
+  assert.deepEqual(
+    failures.map((each) => `${each.place}: ${each.name}`),
+    [`${place}: compares`, `${place}: long`, `${place}: later`],
+  )
+  const said = describeFailures(failures)
+  assert.match(said, /^Failed:\n✖ [^\n]+: compares\n {4}AssertionError[^\n]*: one is not two\n/)
+  assert.match(said, /\n {4}Error: line 0\n {4}line 1\n[\s\S]+\n {4}line 39\n {4}… \d+ lines more\n/)
+  assert.match(said, /: later\n {4}the test was skipped: no time\n/)
+  assert.ok(
+    said.endsWith(`\nAll that failed:\n✖ ${place}: compares\n✖ ${place}: long\n✖ ${place}: later\n`),
+    said.slice(-500),
+  )
+  assert.equal(describeFailures([]), "")
+  assert.equal(lastLines(`${"x".repeat(9999)}\n\n`), `${"x".repeat(500)}…`)
+
+  writeFileSync(file, `console.log("before\\n".repeat(99)); throw new Error("on load")`)
+  const [only, ...others] = (await runFile(file, { seconds: 60, fileSeconds: 60 })).failures
+  assert.deepEqual([only!.name, others], [place, []])
+  assert.match(only!.error, /on load/)
+  assert.ok(only!.error.split("\n").length <= 41, only!.error)
 })
