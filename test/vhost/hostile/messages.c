@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "lies.h"
@@ -389,21 +390,26 @@ static enum outcome call_that_blocks(struct liar *liar)
 struct thief {
 	int kick;
 	bool stop;	/* atomic */
+	unsigned taken;
 };
+
+/* Whether there was one. Does not wait: the back-end may have read it. */
+static bool take(int kick)
+{
+	eventfd_t count;
+	const struct iovec place = { &count, sizeof(count) };
+
+	return preadv2(kick, &place, 1, -1, RWF_NOWAIT) == sizeof(count);
+}
 
 /* Gives a kick and takes it back, as fast as it can. */
 static void *take_back(void *argument)
 {
 	struct thief *thief = argument;
-	eventfd_t count;
 
 	while (!__atomic_load_n(&thief->stop, __ATOMIC_RELAXED)) {
 		eventfd_write(thief->kick, 1);
-		eventfd_read(thief->kick, &count);
-		/* So that the next read does not wait for what the back-end has read. */
-		fcntl(thief->kick, F_SETFL, O_NONBLOCK);
-		eventfd_read(thief->kick, &count);
-		fcntl(thief->kick, F_SETFL, 0);
+		thief->taken += take(thief->kick);
 	}
 	return NULL;
 }
@@ -419,15 +425,15 @@ static enum outcome kicks_taken_back(struct liar *liar)
 
 	begin(liar, false);
 	thief.kick = lying_ring(liar)->kick;
+	fcntl(thief.kick, F_SETFL, 0);
 	if (pthread_create(&thread, NULL, take_back, &thief) != 0)
 		return IGNORED;
 	usleep(300000);
 	__atomic_store_n(&thief.stop, true, __ATOMIC_RELAXED);
-	/* It may wait for one. */
-	eventfd_write(thief.kick, 1);
 	pthread_join(thread, NULL);
-	fcntl(thief.kick, F_SETFL, O_NONBLOCK);
-	eventfd_read(thief.kick, &(eventfd_t){ 0 });
+	take(thief.kick);
+	if (thief.taken == 0)
+		return IGNORED;
 	/* Nobody kicks any more, and it ends all the same. */
 	error = session_send(session, GET_VRING_BASE, VERSION, &state, sizeof(state), NULL, 0);
 	if (error == 0)
