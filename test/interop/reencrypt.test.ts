@@ -56,8 +56,8 @@ async function volumeKey(path: string): Promise<Buffer> {
 
 async function headerOf(path: string) {
   const bytes = Buffer.alloc(OFFSET)
-  const file = openSync(path)
-  const length = readSync(file, bytes)
+  const file = openSync(path, "r")
+  const length = readSync(file, bytes, 0, OFFSET, 0)
   closeSync(file)
   return decodeHeader(bytes.subarray(0, length))
 }
