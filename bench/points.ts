@@ -70,3 +70,8 @@ export const VHOST_POINTS: readonly Point[] = [
 export function advantage(point: Point, ours: number, theirs: number): number {
   return point.unit === "us" ? theirs / ours : ours / theirs
 }
+
+/** Bytes a second, in 10^6; `null` where a latency is compared. */
+export function megabytes({ unit, blockKib }: Point, value: number): number | null {
+  return unit === "MB/s" ? value : unit === "kIOPS" ? value * blockKib * 1.024 : null
+}

@@ -1,7 +1,7 @@
 /** The measurement as a table for a terminal, as Markdown, and as a page that needs nothing else. Pure. */
 import type { Medians, Verdict } from "./goals.ts"
 import type { Machine } from "./machine.ts"
-import { advantage, type Point } from "./points.ts"
+import { advantage, megabytes, type Point } from "./points.ts"
 import { median, type Summary } from "./statistics.ts"
 
 export interface Row {
@@ -40,6 +40,9 @@ export function mediansOf(rows: readonly Row[]): Medians {
   return medians
 }
 
+/** The two of the first goal. */
+const [OURS, PEER] = ["tresor", "nbdkit file"]
+
 const number = (value: number) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)
 const contendersOf = (report: Report) => [...new Set(report.rows.map((row) => row.contender))]
 const rowOf = (report: Report, contender: string, point: string) =>
@@ -72,6 +75,23 @@ function cpuTable(report: Report): string[][] {
     ["server CPU s/GB", ...names],
     ...report.points.map((point) => [point.name, ...names.map((name) => cpu(name, point.name))]),
   ]
+}
+
+/**
+ * Where `ours` moved less than `theirs`: what this machine's CPUs carry of it when its client and it leave none of them idle,
+ * and thus how much of the peer's rate they allow. Below 1.00, only less CPU time a byte helps.
+ */
+export function ceilingTable(report: Report, ours: string, theirs: string): string[][] {
+  const { cores } = report.machine
+  const rows = report.points.flatMap((point) => {
+    const [mine, peer] = [rowOf(report, ours, point.name), rowOf(report, theirs, point.name)]
+    const [rate, goal] = [megabytes(point, mine.value.median), megabytes(point, peer.value.median)]
+    if (rate === null || goal === null || rate >= goal) return []
+    const perGb = mine.cpuPerGb.median + mine.clientCpuPerGb.median
+    const most = (cores / perGb) * 1000
+    return [[point.name, number(perGb), number(most), number(goal), number(most / goal)]]
+  })
+  return [["point", "client and server, CPU s/GB", `${cores} CPUs carry, MB/s`, `${theirs}, MB/s`, "ratio"], ...rows]
 }
 
 const verdictLine = ({ goal, point, found, wanted, reached }: Verdict) =>
@@ -116,6 +136,8 @@ export function markdown(report: Report): string {
   const { machine, verdicts } = report
   const missed = verdicts.filter((verdict) => !verdict.reached)
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name}: ${version}`)
+  const names = contendersOf(report)
+  const ceilings = names.includes(OURS) && names.includes(PEER) ? ceilingTable(report, OURS, PEER) : []
   const goals =
     missed.length === 0
       ? [`All ${verdicts.length} goals reached.`]
@@ -135,6 +157,12 @@ export function markdown(report: Report): string {
     markdownRows(cpuTable(report)),
     "",
     ...goals,
+    ...(ceilings.length < 2
+      ? []
+      : [
+          `\nWhere ${OURS} moves less than ${PEER}, what the CPUs allow when none of them is ever idle:\n`,
+          markdownRows(ceilings),
+        ]),
   ].join("\n")
 }
 
