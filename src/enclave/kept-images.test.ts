@@ -8,8 +8,9 @@ import { decode, encode } from "../abi/struct.ts"
 import { installed } from "../base/installation.ts"
 import { loadEnclave } from "../testing/native.ts"
 import { real } from "../testing/real-image.ts"
+import { testKey } from "../testing/rsa-keys.ts"
 import { PRODUCT } from "./image/files.ts"
-import { signWith, throwAwayKey } from "./image/keys.ts"
+import { signWith } from "./image/keys.ts"
 import { type KeptImage, keepImage, keptFor, keptImages, readKept } from "./kept-images.ts"
 import { openEnclave, openPredecessor, startPredecessor } from "./loader.ts"
 
@@ -62,7 +63,7 @@ test("what is not kept whole, or is another image, is none", () => {
 
 test("a seal finds its image by what its policy names, in every place", () => {
   const [near, far] = [place(), place()]
-  const key = throwAwayKey()
+  const key = testKey()
   const resigned = { ...built, sigstruct: signWith(key, built.sigstruct) }
   keepImage(near, built)
   keepImage(near, resigned)

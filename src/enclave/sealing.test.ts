@@ -1,12 +1,12 @@
 /** What a seal survives and what it does not, with the real image on the fake driver: each refusal says its own reason. */
 import assert from "node:assert/strict"
-import { generateKeyPairSync } from "node:crypto"
 import { afterEach, test } from "node:test"
 import * as abi from "../abi/enclave.ts"
 import type { Header } from "../luks2/types.ts"
 import { addressOf, createEnclave } from "../native/addon.ts"
 import { createFake, fake } from "../testing/fake-sgx.ts"
 import { makeHeader, type Release, released, SLOT, startImage, startVectors, unlock } from "../testing/real-image.ts"
+import { testKey } from "../testing/rsa-keys.ts"
 import type { EnclaveClient } from "./client.ts"
 import { Request } from "./request.ts"
 import type { SealPolicy } from "./types.ts"
@@ -65,12 +65,12 @@ test("an upgrade opens what the version before sealed, a downgrade does not", as
 })
 
 test("another signer's enclave is named", async () => {
-  const { privateKey: key } = generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 })
+  const key = testKey(1)
   await refused({ isvSvn: 2, key }, await sealedBy({ isvSvn: 2 }), "ENCLAVE_SEAL_SIGNER")
 })
 
 test("an image that root builds and signs opens no seal of either policy, whatever version it claims", async () => {
-  const { privateKey: key } = generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 })
+  const key = testKey(1)
   for (const [policy, code] of [
     ["mrenclave", "ENCLAVE_SEAL_ENCLAVE"],
     ["mrsigner", "ENCLAVE_SEAL_SIGNER"],
@@ -118,7 +118,7 @@ test("the image of the published vectors opens nothing of the product's", async 
 test("with policy mrenclave another image is named, and the same one signed anew opens", async () => {
   const header = await sealedBy({ isvSvn: 2 }, "mrenclave")
   await refused({ isvSvn: 2, changed: true }, header, "ENCLAVE_SEAL_ENCLAVE")
-  const { privateKey: key } = generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 })
+  const key = testKey(1)
   await opens({ isvSvn: 2, key }, header)
 })
 

@@ -1,6 +1,5 @@
 /** A volume sealed to one image opens in the next because its user says so to the first; the real image, both backends. */
 import assert from "node:assert/strict"
-import { generateKeyPairSync, type KeyObject } from "node:crypto"
 import { afterEach, test } from "node:test"
 import type { Header } from "../luks2/types.ts"
 import { createEnclave } from "../native/addon.ts"
@@ -15,6 +14,7 @@ import {
   startImage,
   unlock,
 } from "../testing/real-image.ts"
+import { testKey } from "../testing/rsa-keys.ts"
 import type { EnclaveClient } from "./client.ts"
 import { introduce } from "./succession.ts"
 import type { Successor } from "./types.ts"
@@ -23,9 +23,7 @@ const SEALED = { ...SLOT, passphraseKdf: { type: "argon2id", time: 2, memoryKib:
 
 afterEach(() => fake.configure({}))
 
-const [before, now] = [0, 1].map(
-  () => generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 }).privateKey,
-) as [KeyObject, KeyObject]
+const [before, now] = [testKey(0), testKey(1)]
 
 /** As enclaves are that two machines built: no signer in common. */
 const local = (release: Release): Release => ({ ...release, key: release.changed === true ? now : before })

@@ -8,15 +8,13 @@ export class Crash extends Error {
 }
 
 export class CrashingStore extends MemoryStore {
-  #stable: Uint8Array
-  /** Blocks written since the last flush, in order. */
-  #unsynced: { readonly at: number; readonly bytes: Uint8Array }[] = []
+  /** Blocks written since the last flush, in order, and what they replaced. */
+  #unsynced: { readonly at: number; readonly bytes: Uint8Array; readonly before: Uint8Array }[] = []
   #steps = 0
   #crashAt = Number.POSITIVE_INFINITY
 
   constructor(content: number | Uint8Array, options: { readonly readOnly?: boolean } = {}) {
     super(typeof content === "number" ? new Uint8Array(content) : content, options)
-    this.#stable = this.bytes.slice()
   }
 
   /** Writes and flushes so far. */
@@ -31,7 +29,8 @@ export class CrashingStore extends MemoryStore {
 
   /** What the disk may hold once power is back: of the unsynced blocks, those `keeps` says. */
   afterCrash(keeps: (block: number) => boolean): CrashingStore {
-    const bytes = this.#stable.slice()
+    const bytes = this.bytes.slice()
+    for (const { at, before } of this.#unsynced.toReversed()) bytes.set(before, at)
     this.#unsynced.forEach((block, index) => {
       if (keeps(index)) bytes.set(block.bytes, block.at)
     })
@@ -44,7 +43,9 @@ export class CrashingStore extends MemoryStore {
 
   override async write(offset: number, bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; at += BLOCK) {
-      this.#unsynced.push({ at: offset + at, bytes: bytes.slice(at, at + BLOCK) })
+      const block = bytes.slice(at, at + BLOCK)
+      const start = offset + at
+      this.#unsynced.push({ at: start, bytes: block, before: this.bytes.slice(start, start + block.length) })
     }
     this.#step()
     await super.write(offset, bytes)
@@ -52,7 +53,6 @@ export class CrashingStore extends MemoryStore {
 
   override async flush(): Promise<void> {
     this.#step()
-    for (const { at, bytes } of this.#unsynced) this.#stable.set(bytes, at)
     this.#unsynced = []
   }
 }

@@ -1,6 +1,6 @@
 /** An enclave of eleven pages, made and signed by the test, that does one ENCLU leaf as the host asks. */
 
-import { generateKeyPairSync, type KeyObject } from "node:crypto"
+import type { KeyObject } from "node:crypto"
 import { parseConf } from "../enclave/image/conf.ts"
 import type { EnclaveImage, ImageSegment } from "../enclave/image/elf.ts"
 import { modulusOf, newSha256, signBytes } from "../enclave/image/keys.ts"
@@ -9,6 +9,7 @@ import { attach, prepare, signedBytes } from "../enclave/image/sigstruct.ts"
 import { LOST } from "../enclave/session.ts"
 import { createEnclave, type NativeEnclave, type NativeEnclaveOptions } from "../native/addon.ts"
 import { tcsPage } from "./image.ts"
+import { testKey } from "./rsa-keys.ts"
 
 export const SIZE = 0x20000
 /** What the host gives is copied here before the leaf. */
@@ -85,7 +86,7 @@ function segment(offset: number, data: Uint8Array, secinfoFlags: number, measure
 
 let signer: KeyObject | undefined
 export function testSigner(): KeyObject {
-  signer ??= generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 }).privateKey
+  signer ??= testKey()
   return signer
 }
 

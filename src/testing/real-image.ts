@@ -8,7 +8,7 @@ import { EnclaveClient } from "../enclave/client.ts"
 import { parseConf } from "../enclave/image/conf.ts"
 import { parseImage } from "../enclave/image/elf.ts"
 import { PRODUCT, VECTORS } from "../enclave/image/files.ts"
-import { newSha256, signWith, throwAwayKey } from "../enclave/image/keys.ts"
+import { newSha256, signWith } from "../enclave/image/keys.ts"
 import { measureImage } from "../enclave/image/sgxs.ts"
 import { prepare } from "../enclave/image/sigstruct.ts"
 import type { ImageBytes } from "../enclave/kept-images.ts"
@@ -19,6 +19,7 @@ import type { Header, KeyslotParameters } from "../luks2/types.ts"
 import type { createEnclave } from "../native/addon.ts"
 import { volumeKeyOf } from "./luks.ts"
 import { loadEnclave, type TestEnclave, testSigner } from "./native.ts"
+import { testKey } from "./rsa-keys.ts"
 
 /** The image as built. */
 export const real = (files = PRODUCT): TestEnclave => {
@@ -39,14 +40,14 @@ export function anotherImage(built: Uint8Array): Buffer {
   return image
 }
 
-/** Its files, signed by nobody's key. */
+/** Its files, signed by a key of its own. */
 export function anotherBuild(): ImageBytes {
   const conf = readFileSync(installed(PRODUCT.conf), "utf8")
   const image = anotherImage(readFileSync(installed(PRODUCT.image)))
   const parsed = parseConf(conf)
   const { mrenclave } = measureImage(parseImage(image, parsed), newSha256)
   const unsigned = prepare({ mrenclave, conf: parsed, date: "20260101", debug: false })
-  return { image, conf, sigstruct: signWith(throwAwayKey(), unsigned) }
+  return { image, conf, sigstruct: signWith(testKey(1), unsigned) }
 }
 
 export interface Release {

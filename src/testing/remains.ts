@@ -9,7 +9,7 @@ import { execFileSync } from "node:child_process"
 import { closeSync, openSync, readFileSync, readSync } from "node:fs"
 import { createEnclave, type NativeEnclave } from "../native/addon.ts"
 import { fake } from "./fake-sgx.ts"
-import { call, HEAP, Leaf, SITE, SIZE, startEnclave, WINDOW } from "./native.ts"
+import { call, HEAP, Leaf, SITE, SIZE, startEnclave, testSigner, WINDOW } from "./native.ts"
 
 const STACK = 0x2000
 const MARK = Buffer.from("what was secret.")
@@ -58,6 +58,8 @@ function endIt(native: NativeEnclave, end: string): void {
 
 function remains(end: string, noFiles: boolean): object {
   const start = () => startEnclave({ code: [...STORE, ...JUMP] }, { create: createEnclave })
+  // It comes from a file.
+  testSigner()
   const native = noFiles ? withoutFiles(start) : start()
   const mark = MARK.subarray(0, 8)
   const { status, base } = call(native, { leaf: 0, data: mark.map((byte) => ~byte & 0xff) })

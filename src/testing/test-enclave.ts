@@ -1,18 +1,28 @@
 /** The sector half of an enclave, played by OpenSSL; for tests only. */
-import { createCipheriv, createDecipheriv } from "node:crypto"
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from "node:crypto"
 import { fstatSync, readSync, writeSync } from "node:fs"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import type { FileSectors } from "../native/addon.ts"
 
 export const HANDLE = 1 as VolumeHandle
 
+/** As OpenSSL takes it; made anew for each sector, it would be most of the work. */
+const keyObjects = new WeakMap<Uint8Array, KeyObject>()
+
+function keyObjectOf(key: Uint8Array): KeyObject {
+  const made = keyObjects.get(key) ?? createSecretKey(key)
+  keyObjects.set(key, made)
+  return made
+}
+
 /** One call of aes-256-xts-plain64 over whole sectors; `first` in 512-byte units. */
 export function xts(key: Uint8Array, decrypt: boolean, sectorSize: number, first: number, input: Uint8Array): Buffer {
   const parts: Buffer[] = []
+  const keyObject = keyObjectOf(key)
   for (let at = 0; at < input.length; at += sectorSize) {
     const iv = Buffer.alloc(16)
     iv.writeBigUInt64LE(BigInt(first + at / 512))
-    const cipher = (decrypt ? createDecipheriv : createCipheriv)("aes-256-xts", key, iv)
+    const cipher = (decrypt ? createDecipheriv : createCipheriv)("aes-256-xts", keyObject, iv)
     parts.push(cipher.update(input.subarray(at, at + sectorSize)))
   }
   return Buffer.concat(parts)

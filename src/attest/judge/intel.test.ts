@@ -243,10 +243,17 @@ const STRICTER: Readonly<Record<string, readonly string[]>> = {
   PROVISIONKEY: ["isv-provision"],
 }
 
-async function verdictOn({ case: change }: Synthetic): Promise<Verdict> {
+const verdicts = new Map<Synthetic, Promise<Verdict>>()
+
+function verdictOn(synthetic: Synthetic): Promise<Verdict> {
+  const { case: change } = synthetic
   // A quote that carries no chain needs the leaf beside it.
   const carried = change.form?.certification === undefined
-  return judge({ ...change, ...(carried ? {} : { carried: false }), evidence: { policy: lenient, ...change.evidence } })
+  const verdict =
+    verdicts.get(synthetic) ??
+    judge({ ...change, ...(carried ? {} : { carried: false }), evidence: { policy: lenient, ...change.evidence } })
+  verdicts.set(synthetic, verdict)
+  return verdict
 }
 
 /** All that speaks against it comes before the policy, or is the policy's lack of a reason. */

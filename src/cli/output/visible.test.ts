@@ -5,6 +5,7 @@ import { test } from "node:test"
 import { fileURLToPath } from "node:url"
 import fc from "fast-check"
 import { visibleJson, visibleLine, visibleText } from "../../base/visible.ts"
+import { anyText } from "../../testing/any-text.ts"
 import { facts, table } from "../table.ts"
 import { bold, green, outside, plain, resolve } from "./style.ts"
 import { width, wrapText } from "./wrap.ts"
@@ -28,7 +29,7 @@ function harmless(text: string, { lines }: { readonly lines: boolean }): boolean
 const hostile = fc
   .array(
     fc.oneof(
-      fc.string({ unit: "binary" }),
+      anyText(),
       fc.constantFrom(
         ..."\x1b\x07\x08\x0a\x0d\x7f\x85\x9b\x9d\u061c\u200e\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029\ufeff\ud800",
         "\x1b]0;title\x07",

@@ -1,12 +1,5 @@
 import assert from "node:assert/strict"
-import {
-  constants,
-  createHash,
-  createPublicKey,
-  generateKeyPairSync,
-  publicDecrypt,
-  verify as rsaVerify,
-} from "node:crypto"
+import { constants, createHash, createPublicKey, type KeyObject, publicDecrypt, verify as rsaVerify } from "node:crypto"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -14,12 +7,13 @@ import { after, test } from "node:test"
 import { toHex } from "../../base/hex.ts"
 import { info, measure, sign, verify } from "../../cli/enclave-image.ts"
 import { buildElf, CONF_TEXT, sampleParts } from "../../testing/image.ts"
+import { testKey } from "../../testing/rsa-keys.ts"
 import { onPublishedData, SGX_DATA } from "../../testing/sgx-data.ts"
 import { keptImages } from "../kept-images.ts"
 import { checkPinned, parsePins, signBuild } from "./build.ts"
 import { parseConf } from "./conf.ts"
 import { retireKeys } from "./former-keys.ts"
-import { loadModulus, loadSigner, modulusOf, newSha256, signBytes, throwAwayKey } from "./keys.ts"
+import { loadModulus, loadSigner, modulusOf, newSha256, signBytes } from "./keys.ts"
 import { measureSgxs } from "./sgxs.ts"
 import {
   attach,
@@ -38,8 +32,9 @@ after(() => rmSync(folder, { recursive: true }))
 const conf = parseConf(CONF_TEXT)
 const mrenclave = Uint8Array.from({ length: 32 }, (_, i) => i)
 const keyFile = join(folder, "signer.pem")
-const writeKey = (path: string) => writeFileSync(path, throwAwayKey().export({ type: "pkcs8", format: "pem" }))
-writeKey(keyFile)
+const writeKey = (path: string, signer: KeyObject) =>
+  writeFileSync(path, signer.export({ type: "pkcs8", format: "pem" }))
+writeKey(keyFile, testKey())
 const key = loadSigner(keyFile)
 const unsigned = prepare({ mrenclave, conf, date: "20261123", debug: false })
 const good = attach(unsigned, modulusOf(key), signBytes(key, signedBytes(unsigned)), newSha256)
@@ -233,7 +228,7 @@ test("a valid signature does not excuse what EINIT compares", () => {
 
 test("attach refuses a signature that is not this key's over these bytes", () => {
   const signature = signBytes(key, signedBytes(unsigned))
-  const other = generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 }).publicKey
+  const other = testKey(1)
   const attempt = (modulus: Uint8Array, bytes: Uint8Array) => () => attach(unsigned, modulus, bytes, newSha256)
   assert.throws(attempt(modulusOf(key), flip(signature, 383)), /SIGNATURE is not the key's/)
   assert.throws(attempt(modulusOf(other), signature), { code: "IMAGE_BAD_SIGSTRUCT" })
@@ -249,8 +244,7 @@ test("only the right kind of signing key is taken", () => {
     [2048, 3],
     [3072, 65537],
   ] as const) {
-    const { privateKey } = generateKeyPairSync("rsa", { modulusLength: bits, publicExponent: exponent })
-    writeFileSync(bad, privateKey.export({ type: "pkcs8", format: "pem" }))
+    writeKey(bad, testKey(0, { bits, exponent }))
     assert.throws(() => loadSigner(bad), { code: "IMAGE_BAD_KEY", message: /3072 bits and exponent 3/ })
   }
   writeFileSync(bad, "nonsense")
@@ -300,7 +294,7 @@ test("signing keys of earlier versions sign once more, for what they sealed, and
     const root = checkout("former-checkout")
     const keys = [join(state, "signer.pem"), join(root, "enclave/signer.pem")]
     mkdirSync(state)
-    for (const path of keys) writeKey(path)
+    for (const [number, path] of keys.entries()) writeKey(path, testKey(number))
     const signers = keys.map((path) => createHash("sha256").update(loadModulus(path).toReversed()).digest("hex"))
     const { mrenclave } = signBuild(root, undefined, () => loadSigner(keys[0]!))
     assert.equal(signerOf(root), signers[0])
@@ -328,7 +322,7 @@ test("a key that cannot sign, or an image that cannot be kept, leaves the key", 
     writeFileSync(path, "no key")
     assert.throws(() => retireKeys(root), { code: "IMAGE_BAD_KEY" })
     assert.equal(readFileSync(path, "utf8"), "no key")
-    writeKey(path)
+    writeKey(path, testKey())
     writeFileSync(join(state, "enclaves"), "no folder")
     assert.throws(() => retireKeys(root), { code: "ENOTDIR" })
     assert.match(readFileSync(path, "utf8"), /PRIVATE KEY/)
@@ -338,16 +332,16 @@ test("a key that cannot sign, or an image that cannot be kept, leaves the key", 
 test("the build signs what changed and leaves what did not", () => {
   const root = checkout("build")
   const path = join(root, "enclave/build/tresor.sigstruct")
-  const first = signBuild(root)
-  assert.equal(first.signed, true)
-  assert.equal(signBuild(root).signed, false)
+  const build = () => signBuild(root, undefined, () => testKey(1))
+  assert.equal(build().signed, true)
+  assert.equal(build().signed, false)
   writeFileSync(path, flip(readFileSync(path), 1500))
-  assert.equal(signBuild(root).signed, true, "damage is repaired")
+  assert.equal(build().signed, true, "damage is repaired")
   writeFileSync(join(root, "enclave/enclave.conf"), CONF_TEXT.replace("isv_svn = 2", "isv_svn = 3"))
-  assert.equal(signBuild(root).signed, true)
+  assert.equal(build().signed, true)
   assert.equal(parseSigstruct(readFileSync(path), newSha256).isvSvn, 3)
   sign({ file: join(root, "enclave/build/tresor.elf"), key: keyFile })
-  assert.equal(signBuild(root).signed, false, "a release's signature stays")
+  assert.equal(build().signed, false, "a release's signature stays")
   assert.equal(verify({ sigstruct: path, image: join(root, "enclave/build/tresor.elf") }).exitCode, 0)
 
   const pinned = (text: string) => {
