@@ -568,16 +568,25 @@ struct tresor_reencrypt {
 	uint32_t new_count;
 	uint32_t start;		/* 1: makes verification and mac; 0: they are checked, E_HEADER */
 	uint32_t vouched;	/* 1: another program has gone on with the pass; mac is made, not checked */
-	uint32_t handle;	/* out: for ZONE, CONVERT and CLOSE */
+	uint32_t use;		/* TRESOR_PASS_*, one at least */
+	uint32_t reserved;
+	uint32_t handle;	/* out: for ZONE, CONVERT and CLOSE, and as `use` says */
 	uint32_t seal_status;	/* out always */
 	uint32_t needed_kib;	/* out always, as in tresor_unlock */
 	uint32_t changed;	/* out also with E_HEADER: TRESOR_CHANGED_* */
 };
+/* ZONE opens zones; without it, only the one that is hot already is converted and closed. */
+#define TRESOR_PASS_ZONES	1u
+/* SECTORS serves the volume: below the position by the new key, behind the hot zone by the old one, in it not at all. */
+#define TRESOR_PASS_SECTORS	2u
 #define TRESOR_CHANGED_OLD	1u	/* segment or digest of the old key differ from their MAC, or it is missing */
 #define TRESOR_CHANGED_NEW	2u	/* the same of the new key */
 #define TRESOR_CHANGED_PASS	4u	/* verification or mac does not hold */
 
-/* hot != 0: opens it at the position. 0: the hot zone is converted, and the position moves behind it. */
+/*
+ * hot != 0: opens it at the position. 0: the hot zone, if there is one, is converted, and the position moves behind it;
+ * where there is none, only the probe is another.
+ */
 struct tresor_zone {
 	struct tresor_head head;
 	uint32_t handle;
@@ -625,7 +634,7 @@ _Static_assert(sizeof(struct tresor_bequeath) == 504, "abi");
 _Static_assert(sizeof(struct tresor_inherit) == 32, "abi");
 _Static_assert(sizeof(struct tresor_pass) == 432, "abi");
 _Static_assert(sizeof(struct tresor_progress) == 48, "abi");
-_Static_assert(sizeof(struct tresor_reencrypt) == 456, "abi");
+_Static_assert(sizeof(struct tresor_reencrypt) == 464, "abi");
 _Static_assert(sizeof(struct tresor_zone) == 96, "abi");
 _Static_assert(sizeof(struct tresor_convert) == 32, "abi");
 #endif

@@ -55,6 +55,7 @@ uint32_t tresor_op_zone(struct tresor_zone *request)
 	struct tresor_progress progress;
 	uint32_t status;
 	struct tresor_pass_keys *pass;
+	uint64_t hot;
 
 	if (request->reserved != 0)
 		return TRESOR_E_REQUEST;
@@ -62,15 +63,15 @@ uint32_t tresor_op_zone(struct tresor_zone *request)
 	if (!pass)
 		return status;
 	status = TRESOR_E_REQUEST;
-	/* Opened when none is, closed when one is. */
-	if ((request->hot != 0) == (pass->hot != 0) || request->hot % sector_of(pass) != 0 ||
-	    request->hot > pass->size - pass->position)
+	hot = pass->end - pass->start;
+	if ((request->hot != 0 && (hot != 0 || !(pass->use & TRESOR_PASS_ZONES))) ||
+	    request->hot % sector_of(pass) != 0 || request->hot > pass->size - pass->end)
 		goto out;
-	pass->position += pass->hot;
-	pass->hot = request->hot;
-	pass->next = pass->position;
-	progress.position = pass->position;
-	progress.hot = pass->hot;
+	__atomic_store_n(&pass->start, pass->end, __ATOMIC_RELEASE);
+	__atomic_store_n(&pass->end, pass->end + request->hot, __ATOMIC_RELEASE);
+	pass->next = pass->start;
+	progress.position = pass->start;
+	progress.hot = request->hot;
 	memcpy(progress.probe, request->probe, sizeof(progress.probe));
 	tresor_pass_mac(pass->mac_key, &progress, request->mac);
 	status = TRESOR_OK;
@@ -85,7 +86,7 @@ static bool range_valid(const struct tresor_range *range, const struct tresor_pa
 
 	if (range->reserved != 0 || range->length == 0 || range->length > TRESOR_RANGE_SIZE ||
 	    range->length % sector_of(pass) != 0 || range->sector > UINT64_MAX / 512 || start % sector_of(pass) != 0 ||
-	    end < start || start < *next || end > pass->position + pass->hot ||
+	    end < start || start < *next || end > pass->end ||
 	    !tresor_boundary_outside(range->in, range->length) ||
 	    !tresor_boundary_outside(range->out, range->length) ||
 	    tresor_overlap(range->in, range->out, range->length))

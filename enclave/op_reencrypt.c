@@ -42,7 +42,8 @@ static uint32_t check(const struct tresor_reencrypt *request, const struct treso
 	if ((pass->resilience != TRESOR_CHECKSUM || pass->block < sector || pass->block % sector != 0) &&
 	    (pass->resilience != TRESOR_JOURNAL || pass->block != 0))
 		return TRESOR_E_UNSUPPORTED;
-	if (request->start > 1 || request->vouched > 1 || request->start + request->vouched > 1 ||
+	if (request->use == 0 || request->use > (TRESOR_PASS_ZONES | TRESOR_PASS_SECTORS) || request->reserved != 0 ||
+	    request->start > 1 || request->vouched > 1 || request->start + request->vouched > 1 ||
 	    context->slot != TRESOR_ANY_SLOT || context->fresh_slot != TRESOR_ANY_SLOT ||
 	    memcmp(pass->uuid, context->uuid, sizeof(pass->uuid)) != 0 ||
 	    progress->position % sector != 0 || progress->hot % sector != 0 ||
@@ -106,7 +107,7 @@ static uint32_t verification(const struct tresor_pass *pass, const struct keys *
 	return status;
 }
 
-static uint32_t publish(const struct tresor_pass *asked, const struct tresor_progress *progress,
+static uint32_t publish(const struct tresor_pass *asked, const struct tresor_reencrypt *request,
 			const struct keys *keys, const uint8_t mac_key[32], uint32_t *handle)
 {
 	struct tresor_volume *volume = tresor_volumes_claim();
@@ -122,9 +123,14 @@ static uint32_t publish(const struct tresor_pass *asked, const struct tresor_pro
 	pass->new_sector = asked->final.sector_size;
 	memcpy(pass->mac_key, mac_key, sizeof(pass->mac_key));
 	pass->size = asked->final.dynamic ? UINT64_MAX : asked->final.size;
-	pass->position = progress->position;
-	pass->hot = progress->hot;
-	pass->next = pass->position;
+	pass->use = request->use;
+	pass->start = request->progress.position;
+	pass->end = pass->start + request->progress.hot;
+	pass->next = pass->start;
+	if (pass->use & TRESOR_PASS_SECTORS) {
+		volume->sector_size = pass->old_sector > pass->new_sector ? pass->old_sector : pass->new_sector;
+		volume->sectors = pass->size / 512;
+	}
 	*handle = tresor_volumes_publish(volume);
 	return TRESOR_OK;
 }
@@ -145,7 +151,7 @@ static uint32_t begin(struct tresor_reencrypt *request, const struct tresor_pass
 	if (status == TRESOR_E_HEADER)
 		request->changed |= TRESOR_CHANGED_PASS;
 	if (status == TRESOR_OK)
-		status = publish(pass, &request->progress, keys, mac_key, &request->handle);
+		status = publish(pass, request, keys, mac_key, &request->handle);
 	if (status == TRESOR_OK) {
 		request->verification = digest;
 		memcpy(request->mac, mac, sizeof(mac));
@@ -204,6 +210,7 @@ uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request)
 	hash_update(&hash, &request->progress, sizeof(request->progress));
 	hash_update(&hash, &request->start, sizeof(request->start));
 	hash_update(&hash, &request->vouched, sizeof(request->vouched));
+	hash_update(&hash, &request->use, sizeof(request->use));
 	hash_final(&hash, digest);
 	status = tresor_message_open(&request->message, TRESOR_PURPOSE_REENCRYPT, digest, &secrets);
 	for (uint32_t i = 0; status == TRESOR_OK && i < 2; i++) {

@@ -23,16 +23,21 @@ struct tresor_pass_keys {
 	uint32_t old_sector;
 	uint32_t new_sector;
 	uint8_t mac_key[32];
+	uint32_t use;		/* TRESOR_PASS_* */
 	uint64_t size;		/* bytes, UINT64_MAX when dynamic */
-	uint64_t position;	/* as in struct tresor_progress */
-	uint64_t hot;
+	/*
+	 * Of the hot zone, bytes; equal: there is none. Atomic for SECTORS, and only ever greater: who reads start before
+	 * end finds no zone where none is or was.
+	 */
+	uint64_t start;
+	uint64_t end;
 	uint64_t next;		/* bytes: below, nothing of the hot zone is converted again */
 	uint32_t busy;		/* atomic: one thread at a time */
 };
 
 struct tresor_volume {
 	uint32_t mode;		/* enum tresor_mode: the only one this key is used in; TRESOR_PASS */
-	uint32_t sector_size;	/* LUKS2 volumes; 0 for legacy ones, which BLOCKS alone serves, and passes */
+	uint32_t sector_size;	/* LUKS2 volumes; 0 for legacy ones, which BLOCKS alone serves, and passes that only convert */
 	uint64_t iv_tweak;
 	uint64_t sectors;	/* 512-byte units, UINT64_MAX when dynamic */
 	union {

@@ -79,6 +79,8 @@ export const HashType = { sha1: 1, sha224: 2, sha256: 3, sha384: 4, sha512: 5 } 
 export const CipherType = { "aes-xts-plain64": 1 } as const
 export const SealPolicy = { mrenclave: 1, mrsigner: 2 } as const
 export const Resilience = { journal: 1, checksum: 2 } as const
+/** TRESOR_PASS_*: what the handle of a pass is for. */
+export const PassUse = { convert: 1, serve: 2, both: 3 } as const
 /** TRESOR_CHANGED_* */
 export const Changed = { old: 1, new: 2, pass: 4 } as const
 export const Mode = { xts: 1, cbc: 2, ctr: 3, ecb: 4, "cbc-essiv": 5 } as const
@@ -394,6 +396,8 @@ export const reencrypt = struct("tresor_reencrypt", {
   new_count: "u32",
   start: "u32",
   vouched: "u32",
+  use: "u32",
+  reserved: "u32",
   handle: "u32",
   seal_status: "u32",
   needed_kib: "u32",

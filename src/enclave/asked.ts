@@ -18,7 +18,7 @@ import {
   publicHeader,
   segmentFields,
 } from "./marshal.ts"
-import type { Pass, RequestContext, SealPolicy } from "./types.ts"
+import type { AskedPass, RequestContext, SealPolicy } from "./types.ts"
 
 /** A request about a header: which keyslots are tried is in it. */
 interface AskedOfHeader {
@@ -45,7 +45,7 @@ export type Asked =
       readonly policy: SealPolicy
       readonly downgrade: boolean
     })
-  | { readonly purpose: "reencrypt"; readonly pass: Pass<Header | PublicHeader> }
+  | { readonly purpose: "reencrypt"; readonly pass: AskedPass<Header | PublicHeader> }
   | { readonly purpose: "legacy"; readonly uuid: string; readonly kdf: Kdf; readonly make: SealPolicy | null }
 
 /** The context of a sealed request, less the nonce. */
@@ -107,7 +107,7 @@ function ofHeader(
 const triesUnsealed = ({ keyslots }: PublicHeader): boolean =>
   keyslots.some(({ tried, sealedSize }) => tried && sealedSize === 0)
 
-async function ofPass(pass: Pass<Header | PublicHeader>): Promise<RequestBinding> {
+async function ofPass(pass: AskedPass<Header | PublicHeader>): Promise<RequestBinding> {
   const { progress, resumed } = pass
   const [previous, final] = [shown(pass.previous), shown(pass.final)]
   const request = await sha256(PASS_LABEL, [
@@ -115,7 +115,7 @@ async function ofPass(pass: Pass<Header | PublicHeader>): Promise<RequestBinding
     await ofHeader("reencrypt", final),
     bytesOf(abi.pass, passFields(pass)),
     bytesOf(abi.progress, progressFields(progress)),
-    words(resumed === null ? 1 : 0, resumed?.mac === null ? 1 : 0),
+    words(resumed === null ? 1 : 0, resumed?.mac === null ? 1 : 0, abi.PassUse[pass.use]),
   ])
   const unsealed = triesUnsealed(previous) || triesUnsealed(final)
   return { purpose: "reencrypt", uuid: previous.uuid, slot: null, freshSlot: null, unsealed, request }

@@ -237,6 +237,7 @@ export class EnclaveClient extends Session implements Enclave {
       new_count: fresh.fields.count,
       start: resumed === null ? 1 : 0,
       vouched: resumed?.mac === null ? 1 : 0,
+      use: abi.PassUse[pass.use],
     })
     const status = await this.derive(bytes, Math.max(old.lanes, fresh.lanes))
     const { changed, seal_status, needed_kib, handle, verification, mac } = request.result()

@@ -12,7 +12,7 @@ import type {
   PublicKeyslot,
   Segment,
 } from "../luks2/types.ts"
-import type { Pass, PassProgress, SealPolicy } from "./types.ts"
+import type { AskedPass, Pass, PassProgress, SealPolicy } from "./types.ts"
 
 const SALT_SIZE = 32
 export const SEALED_SIZE = abi.sealedSalt.size
@@ -85,7 +85,11 @@ export function freshKeyslotFields(slot: KeyslotParameters): Encodable<typeof ab
   }
 }
 
-export function passFields({ previous, final, area }: Pass<Header | PublicHeader>): Encodable<typeof abi.pass> {
+export function passFields({
+  previous,
+  final,
+  area,
+}: Pick<Pass<Header | PublicHeader>, "previous" | "final" | "area">): Encodable<typeof abi.pass> {
   return {
     uuid: new TextEncoder().encode(previous.uuid),
     previous: segmentFields(previous.segment),
@@ -157,6 +161,48 @@ export function encodePublicHeader(header: PublicHeader): Uint8Array {
     encode(keyslot, keyslotFields(each), bytes.subarray(at, at + keyslot.size))
   })
   return bytes
+}
+
+/** A pass to be resumed, less what its client decides: what the handle is for, and whether it vouches. */
+export interface ShownPass extends Pick<AskedPass<PublicHeader>, "previous" | "final" | "area" | "progress"> {
+  /** Its state has a MAC. */
+  readonly hasMac: boolean
+}
+
+/** A pass on the control socket: u32 hasMac, u32 bytes of the next, the header before, the header after, struct tresor_pass, struct tresor_progress. */
+export function encodePass({ previous, final, area, progress, hasMac }: ShownPass): Uint8Array {
+  const before = encodePublicHeader(previous)
+  const after = encodePublicHeader(final)
+  const at = 8 + before.length + after.length
+  const bytes = new Uint8Array(at + abi.pass.size + abi.progress.size)
+  const view = new DataView(bytes.buffer)
+  view.setUint32(0, hasMac ? 1 : 0, true)
+  view.setUint32(4, before.length, true)
+  bytes.set(before, 8)
+  bytes.set(after, 8 + before.length)
+  encode(abi.pass, passFields({ previous, final, area }), bytes.subarray(at, at + abi.pass.size))
+  encode(abi.progress, progressFields(progress), bytes.subarray(at + abi.pass.size))
+  return bytes
+}
+
+/** Throws RangeError for anything `encodePass` does not write. */
+export function decodePass(bytes: Uint8Array, uuid: string): ShownPass {
+  const tail = bytes.length - abi.pass.size - abi.progress.size
+  if (tail < 8) throw new RangeError(`a pass of ${bytes.length} bytes`)
+  const view = new DataView(bytes.buffer, bytes.byteOffset)
+  const size = view.getUint32(4, true)
+  if (size > tail - 8) throw new RangeError(`a header of ${size} bytes in a pass of ${bytes.length}`)
+  const { resilience, block, area_offset, area_size } = decode(abi.pass, bytes.subarray(tail))
+  const { position, hot, probe } = decode(abi.progress, bytes.subarray(tail + abi.pass.size))
+  const pass: ShownPass = {
+    hasMac: view.getUint32(0, true) === 1,
+    previous: decodePublicHeader(bytes.slice(8, 8 + size), uuid),
+    final: decodePublicHeader(bytes.slice(8 + size, tail), uuid),
+    area: { resilience: named(abi.Resilience, resilience, "resilience"), block, offset: area_offset, size: area_size },
+    progress: { position, hot, probe: probe.slice() },
+  }
+  sameAgain(encodePass(pass), bytes)
+  return pass
 }
 
 /** A passphrase of 2016's flow on the control socket: u32 make, u32 policy, struct tresor_kdf. */

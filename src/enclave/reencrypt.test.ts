@@ -61,7 +61,7 @@ function encryptXts(key: Uint8Array, sectorSize: number, first: bigint, input: U
 
 const previous = await volume(0)
 const final = await volume(1, { sectorSize: 4096, keySize: 32 })
-const started: Pass = { previous, final, area: AREA, progress: NOTHING, resumed: null }
+const started: Pass = { previous, final, area: AREA, progress: NOTHING, use: "convert", resumed: null }
 
 test("a pass turns ciphertext of the old key into that of the new, with other sectors and another key size", async () => {
   const { handle } = await begin(started)
@@ -96,7 +96,6 @@ test("each range is converted once, ascending, within the hot zone, in whole sec
   await convert(16n)
   client.zone(handle, 0n, NOTHING.probe)
   await assert.rejects(convert(24n), refused("request"), "after the zone is closed")
-  assert.throws(() => client.zone(handle, 0n, NOTHING.probe), refused("request"), "closed twice")
   assert.throws(() => client.zone(handle, 512n, NOTHING.probe), refused("request"), "half a sector")
   client.zone(handle, 4096n, NOTHING.probe)
   await assert.rejects(convert(24n), refused("request"), "a zone that is done")
@@ -115,7 +114,75 @@ test("no zone reaches past a volume of fixed size", async () => {
   client.closeVolume(handle)
 })
 
-test("the handle of a pass serves neither sectors nor blocks", async () => {
+test("the handle of a pass that serves decrypts and encrypts by where a sector lies, and nothing in the hot zone", async () => {
+  const { handle } = await begin({ ...started, use: "both" })
+  const plain = randomBytes(32768)
+  const [o, n] = [keyOf(previous), keyOf(final)]
+  const read = (input: Uint8Array, sector: bigint, decrypt = true): Uint8Array => {
+    const output = new Uint8Array(input.length)
+    client.sectors(handle, decrypt, [{ input: new Uint8Array(input), output, sector }])
+    return output
+  }
+  assert.deepEqual(Buffer.from(read(encryptXts(o, 512, 0n, plain), 0n)), plain, "all of it by the old key")
+  client.zone(handle, 16384n, NOTHING.probe)
+  for (const [sector, size] of [
+    [0n, 4096],
+    [24n, 4096],
+    [24n, 8192],
+    [0n, 32768],
+  ] as const) {
+    assert.throws(() => read(new Uint8Array(size), sector), refused("request"), `${sector}+${size}`)
+  }
+  assert.deepEqual(Buffer.from(read(encryptXts(o, 512, 32n, plain), 32n)), plain, "behind the zone")
+  client.zone(handle, 0n, NOTHING.probe)
+  assert.deepEqual(Buffer.from(read(encryptXts(n, 4096, 0n, plain.subarray(0, 16384)), 0n)), plain.subarray(0, 16384))
+  const across = Buffer.concat([
+    encryptXts(n, 4096, 0n, plain.subarray(0, 16384)),
+    encryptXts(o, 512, 32n, plain.subarray(16384)),
+  ])
+  assert.deepEqual(Buffer.from(read(across, 0n)), plain, "across the position")
+  assert.deepEqual(Buffer.from(read(plain, 0n, false)), across, "the same written")
+  assert.throws(() => read(new Uint8Array(512), 0n), refused("request"), "sectors of the smaller size")
+  assert.throws(() => read(new Uint8Array(4096), 1n), refused("request"), "unaligned")
+  assert.throws(() => read(new Uint8Array(4096), 1n << 55n), refused("request"), "an offset that wraps")
+  const [input, output] = [new Uint8Array(4096), new Uint8Array(4096)]
+  const block = { input, output, handle, mode: "xts", decrypt: true, iv: new Uint8Array(16) } as const
+  assert.throws(() => client.blocks([block]), refused("handle"))
+  client.closeVolume(handle)
+})
+
+test("a pass that only serves ends the zone that is hot, and opens none", async () => {
+  const first = await begin(started)
+  const hot: PassProgress = { position: 0n, hot: 8192n, probe: NOTHING.probe }
+  const mac = client.zone(first.handle, hot.hot, hot.probe)
+  client.closeVolume(first.handle)
+  const { verification } = first
+  const pass: Pass = { ...started, progress: hot, use: "serve", resumed: { verification, mac } }
+  const { handle } = await begin(pass)
+  const bytes = () => new Uint8Array(4096)
+  assert.throws(() => client.zone(handle, 4096n, NOTHING.probe), refused("request"))
+  await client.convert(handle, [{ input: bytes(), output: bytes(), sector: 8n }])
+  const closed = client.zone(handle, 0n, NOTHING.probe)
+  assert.throws(() => client.zone(handle, 4096n, NOTHING.probe), refused("request"))
+  await assert.rejects(client.convert(handle, [{ input: bytes(), output: bytes(), sector: 16n }]), refused("request"))
+  // With another probe it is another state; the position stays.
+  const probe = new Uint8Array(32).fill(7)
+  const probed = client.zone(handle, 0n, probe)
+  assert.notDeepEqual(probed, closed)
+  assert.deepEqual(client.zone(handle, 0n, NOTHING.probe), closed)
+  client.closeVolume(handle)
+  const again = await begin({
+    ...pass,
+    progress: { position: 8192n, hot: 0n, probe },
+    resumed: { verification, mac: probed },
+  })
+  client.closeVolume(again.handle)
+  // What a request is for is what its client sealed.
+  const sealed = await seal(client, { purpose: "reencrypt", pass }, { existing: passphrase })
+  await assert.rejects(client.reencrypt(sealed, { ...pass, use: "both" }), refused("message"))
+})
+
+test("the handle of a pass that only converts serves neither sectors nor blocks", async () => {
   const { handle } = await begin(started)
   const [input, output] = [new Uint8Array(4096), new Uint8Array(4096)]
   assert.throws(() => client.sectors(handle, true, [{ input, output, sector: 0n }]), refused("request"))

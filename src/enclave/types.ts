@@ -4,7 +4,7 @@
  * Shapes mirror abi/enclave.h; all sizes are bytes.
  */
 
-import type { Backend, Mode, Purpose, Resilience, SealPolicy } from "../abi/enclave.ts"
+import type { Backend, Mode, PassUse, Purpose, Resilience, SealPolicy } from "../abi/enclave.ts"
 import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors, MemoryKinds } from "../native/addon.ts"
 import type { NativeDisk } from "../native/disk.ts"
@@ -114,12 +114,22 @@ export interface Pass<H = Header> {
   readonly final: H
   readonly area: PassArea
   readonly progress: PassProgress
+  /**
+   * "convert": zones are opened. "serve": `sectors` and all that reads and writes with a handle; of zones, only the
+   * one that is hot is ended. "both".
+   */
+  readonly use: keyof typeof PassUse
   /** `null`: start; both are made. */
   readonly resumed: {
     readonly verification: Digest
     /** `null`: another program went on with it, and the user vouches for that. */
     readonly mac: Uint8Array | null
   } | null
+}
+
+/** What a client names of a pass in its sealed request. */
+export type AskedPass<H> = Omit<Pass<H>, "resumed"> & {
+  readonly resumed: Pick<NonNullable<Pass["resumed"]>, "mac"> | null
 }
 
 /** A pass inside the enclave: closeVolume wipes its keys. */
@@ -195,7 +205,10 @@ export interface Enclave extends AsyncDisposable {
   inherit?(handover: Uint8Array): Promise<Uint8Array>
   /** ENCLAVE_HEADER: `facts.segmentChanged` of a header, or the pass is not as it was authenticated (`passChanged`). */
   reencrypt(sealed: SealedRequest, pass: Pass): Promise<BegunPass>
-  /** Opens the hot zone of `hot` bytes at the position, or closes it (0); the MAC of the progress that this makes. */
+  /**
+   * Opens the hot zone of `hot` bytes at the position, or closes it (0), or there is none and the probe is another; the
+   * MAC of the progress that this makes.
+   */
   zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array): Uint8Array
   /** Ascending ranges of the hot zone, old ciphertext -> new. Memory stays the caller's, untouched until it resolves. */
   convert(handle: VolumeHandle, ranges: readonly Range[]): Promise<void>

@@ -16,7 +16,7 @@ import type { ForeignKeyslot, LuksHeader, LuksKeyslot, LuksSegment, Metadata } f
 import { begun, freeDigest, placed, reencryptionOf, roomForPass, taken, withState } from "../luks2/reencryption.ts"
 import type { Header, Segment } from "../luks2/types.ts"
 import { type PassPlace, volumeSize } from "./run.ts"
-import { probeAt } from "./zones.ts"
+import { probeAt, UNPROBED } from "./zones.ts"
 
 export interface NewKey {
   /** Of the passphrase that proves, and of every other that is to open the volume afterwards. */
@@ -88,6 +88,9 @@ function checkFits(path: string, place: PassPlace, header: LuksHeader, previous:
   const total = volumeSize(place.data, { previous: header.metadata.segments.get(0)! })
   if (previous.ivTweak !== 0n) throw unfit(path, "its segment has an iv_tweak")
   if (total <= 0) throw unfit(path, "it ends before its data; it may be truncated")
+  if (place.inUse === true && segment.sectorSize !== previous.sectorSize) {
+    throw unfit(path, "it is open, and those who use it know its sector size; close it to change that")
+  }
   if (total % segment.sectorSize !== 0) {
     throw unfit(path, `its ${total} bytes of data are not a multiple of the sector size ${segment.sectorSize}`)
   }
@@ -145,7 +148,7 @@ async function begin(
   if (room === null) throw unfit(path, "its keyslots area or its 32 keyslots are full; remove a keyslot first")
   const area = { type: key.resilience, offset: room.offset, size: room.size, block }
   const probed = { data: place.data, offset: Number(segment.offset), total, sector: block }
-  const probe = await probeAt(probed, 0)
+  const probe = place.inUse === true ? UNPROBED : await probeAt(probed, 0)
   const request: PassRequest = {
     previous,
     final: draft.enclaveHeader((each) => each === slot),
@@ -156,6 +159,7 @@ async function begin(
       size: room.size,
     },
     progress: { position: 0n, hot: 0n, probe },
+    use: "convert",
     resumed: null,
   }
   const sealed = await seal({ purpose: "reencrypt", pass: request }, { existing: proof.secret })

@@ -59,6 +59,7 @@ const { checksum: CHECKSUM, key_request: MACHINE, isv_svn: ISV_SVN } = sealedSal
 const CHECKSUM_END = CHECKSUM + sealedSalt.fields.checksum
 
 interface FakePass {
+  readonly use: Pass["use"]
   readonly old: Uint8Array
   readonly fresh: Uint8Array
   position: bigint
@@ -327,14 +328,14 @@ export class FakeEnclave implements Enclave {
     const handle = this.#next++ as VolumeHandle
     this.#handles.set(handle, fresh)
     const { position, hot } = progress
-    this.#passes.set(handle, { old, fresh, position, hot, next: position, macOf })
+    this.#passes.set(handle, { use: pass.use, old, fresh, position, hot, next: position, macOf })
     return { handle, verification, mac }
   }
 
   zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array): Uint8Array {
     const pass = this.#passes.get(handle)
     if (pass === undefined) throw new EnclaveError("handle")
-    if ((hot === 0n) === (pass.hot === 0n)) throw new EnclaveError("request")
+    if (hot !== 0n && (pass.hot !== 0n || pass.use === "serve")) throw new EnclaveError("request")
     pass.position += pass.hot
     pass.hot = hot
     pass.next = pass.position
@@ -368,7 +369,23 @@ export class FakeEnclave implements Enclave {
   async [Symbol.asyncDispose](): Promise<void> {}
   report = unused
   legacy = unused
-  sectors = unused
+
+  /** A pass's key is by where a sector lies; a range in the hot zone is refused. */
+  sectors(handle: VolumeHandle, _decrypt: boolean, ranges: readonly Range[]): void {
+    const key = this.#handles.get(handle)
+    if (key === undefined) throw new EnclaveError("handle")
+    const pass = this.#passes.get(handle)
+    if (pass?.use === "convert") throw new EnclaveError("request")
+    for (const { input, output, sector } of ranges) {
+      const [at, end] = [Number(sector) * 512, Number(sector) * 512 + input.length]
+      const position = pass === undefined ? end : Number(pass.position)
+      const hot = pass === undefined ? 0 : Number(pass.hot)
+      if (hot > 0 && at < position + hot && end > position) throw new EnclaveError("request")
+      const fresh = Math.min(Math.max(position - at, 0), input.length)
+      output.set(fakeCipher(key, at, input.subarray(0, fresh)))
+      if (fresh < input.length) output.set(fakeCipher(pass!.old, at + fresh, input.subarray(fresh)), fresh)
+    }
+  }
   blocks = unused
 }
 

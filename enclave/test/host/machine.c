@@ -370,6 +370,7 @@ static struct tresor_message *digest_request(void *request, uint32_t purpose, ui
 		EVP_DigestUpdate(hash, &reencrypt->progress, sizeof(reencrypt->progress));
 		EVP_DigestUpdate(hash, &reencrypt->start, 4);
 		EVP_DigestUpdate(hash, &reencrypt->vouched, 4);
+		EVP_DigestUpdate(hash, &reencrypt->use, 4);
 		EVP_DigestFinal_ex(hash, digest, NULL);
 		EVP_MD_CTX_free(hash);
 		return &reencrypt->message;

@@ -230,6 +230,7 @@ static void plant_pass(struct tresor_reencrypt *request)
 	request->old_macs = (uint64_t)place(5);
 	request->new_macs = (uint64_t)place(14);
 	request->old_count = request->new_count = request->start = 1;
+	request->use = TRESOR_PASS_ZONES | TRESOR_PASS_SECTORS;
 	describe_digest(&request->verification);
 }
 
@@ -248,7 +249,7 @@ static void next_range(struct tresor_range *range)
 static uint64_t next_zone(void)
 {
 	const struct tresor_volume *open = tresor_volumes_get(volume.pass_handle);
-	uint64_t hot = open && open->key.pass.hot ? 0 : 4096;
+	uint64_t hot = open && open->key.pass.start != open->key.pass.end ? 0 : 4096;
 
 	if (open)
 		tresor_volumes_put(open);
