@@ -13,6 +13,8 @@
  * Transfers: whole sectors in plaintext, in the memory of `buffer`, told by rows instead of promises:
  *
  *   disk.describe(offset, size, sectorSize, readOnly, past)	the volume on it
+ *   disk.quiet(start, end)			bytes of the volume: what threads begin there waits. false: try again (quiet.h)
+ *   disk.quietReached(), disk.quietOver()
  *   disk.setKey(enclave, handle), disk.clearKey()
  *   disk.reserve(length)			where in `buffer`; -1: no room now
  *   disk.release(at, length)
@@ -200,6 +202,40 @@ static napi_value disk_describe(napi_env env, napi_callback_info info)
 	volume->read_only = read_only;
 	volume->direct = volume->direct || (past && volume->disk->direct >= 0);
 	__atomic_store_n(&volume->size, size, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static napi_value disk_quiet(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2], set;
+	struct binding *binding = receive(env, info, 2, argv);
+	uint64_t start, end;
+
+	if (binding == NULL)
+		return NULL;
+	if (!js_get_number(env, argv[0], &start) || !js_get_number(env, argv[1], &end) || start >= end)
+		return throw_arguments(env);
+	napi_get_boolean(env, quiet_set(&transfers_volume(binding->transfers)->quiet, start, end), &set);
+	return set;
+}
+
+static napi_value disk_quiet_reached(napi_env env, napi_callback_info info)
+{
+	struct binding *binding = receive(env, info, 0, NULL);
+	napi_value reached;
+
+	if (binding == NULL)
+		return NULL;
+	napi_get_boolean(env, quiet_reached(&transfers_volume(binding->transfers)->quiet), &reached);
+	return reached;
+}
+
+static napi_value disk_quiet_over(napi_env env, napi_callback_info info)
+{
+	struct binding *binding = receive(env, info, 0, NULL);
+
+	if (binding != NULL)
+		quiet_clear(&transfers_volume(binding->transfers)->quiet);
 	return NULL;
 }
 
@@ -485,6 +521,9 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 		{ "put", NULL, disk_put, NULL, NULL, NULL, napi_default, NULL },
 		{ "punch", NULL, disk_punch, NULL, NULL, NULL, napi_default, NULL },
 		{ "describe", NULL, disk_describe, NULL, NULL, NULL, napi_default, NULL },
+		{ "quiet", NULL, disk_quiet, NULL, NULL, NULL, napi_default, NULL },
+		{ "quietReached", NULL, disk_quiet_reached, NULL, NULL, NULL, napi_default, NULL },
+		{ "quietOver", NULL, disk_quiet_over, NULL, NULL, NULL, napi_default, NULL },
 		{ "setKey", NULL, disk_set_key, NULL, NULL, NULL, napi_default, NULL },
 		{ "clearKey", NULL, disk_clear_key, NULL, NULL, NULL, napi_default, NULL },
 		{ "reserve", NULL, disk_reserve, NULL, NULL, NULL, napi_default, NULL },

@@ -38,6 +38,8 @@ static void empty(struct list *list)
 
 static void end(struct plain_queue *queue, struct plain_io *io, int error)
 {
+	if (io->entered)
+		quiet_leave(&queue->volume->quiet, io->turn);
 	io->error = error;
 	append(&queue->ended, io);
 }
@@ -226,12 +228,10 @@ static bool fits(const struct plain_queue *queue, const struct plain_io *io)
 	       pieces_fit(io, sector);
 }
 
-void plain_queue_put(struct plain_queue *queue, struct plain_io *io)
+static void begin(struct plain_queue *queue, struct plain_io *io)
 {
-	io->queue = queue;
-	io->encrypted = false;
-	if (io->op == PLAIN_FLUSH) {
-		put_disk(queue, io, DISK_SYNC, false);
+	if (io->op == PLAIN_PUNCH) {
+		put_disk(queue, io, DISK_PUNCH, false);
 	} else if (!fits(queue, io)) {
 		end(queue, io, EINVAL);
 	} else if (io->op == PLAIN_READ) {
@@ -240,6 +240,21 @@ void plain_queue_put(struct plain_queue *queue, struct plain_io *io)
 		end(queue, io, EROFS);
 	} else {
 		append(&queue->encrypt, io);
+	}
+}
+
+void plain_queue_put(struct plain_queue *queue, struct plain_io *io)
+{
+	io->queue = queue;
+	io->encrypted = io->quiet = io->entered = false;
+	if (io->op == PLAIN_FLUSH) {
+		put_disk(queue, io, DISK_SYNC, false);
+	} else if (!quiet_enter(&queue->volume->quiet, io->offset, io->length, &io->turn)) {
+		io->quiet = true;
+		end(queue, io, ENOKEY);
+	} else {
+		io->entered = true;
+		begin(queue, io);
 	}
 }
 

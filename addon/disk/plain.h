@@ -15,8 +15,9 @@
 
 #include "addon/disk/key.h"
 #include "addon/disk/queue.h"
+#include "addon/disk/quiet.h"
 
-enum plain_op { PLAIN_READ, PLAIN_WRITE, PLAIN_FLUSH };
+enum plain_op { PLAIN_READ, PLAIN_WRITE, PLAIN_FLUSH, PLAIN_PUNCH };
 
 /* What the volume is. Reference counted: a thread that hangs outlives the owner, who changes `size` when it grows. */
 struct plain_volume {
@@ -32,29 +33,34 @@ struct plain_volume {
 	 * disk_aligned has them. Else only reads that the cache does not hold go past it.
 	 */
 	bool direct;
+	struct quiet quiet;
 };
 
 /* The caller's, with all its memory, until `done`. */
 struct plain_io {
 	enum plain_op op;
 	bool fua;
-	uint64_t offset;	/* bytes of the volume, whole sectors */
+	uint64_t offset;	/* bytes of the volume, whole sectors; PLAIN_PUNCH: what the store takes */
 	uint32_t length;	/* whole sectors, at most TRESOR_RANGE_SIZE; 0 for a flush */
 	uint8_t *ciphertext;	/* page aligned, `length` bytes; undefined afterwards unless it is the plaintext */
 	/* The plaintext, `length` bytes in all: whole sectors each, 8-byte aligned. NULL: in the place of the ciphertext. */
 	const struct iovec *pieces;
 	uint32_t count;		/* of pieces, at most PLAIN_PIECES */
 	/*
-	 * When done: 0, or an errno. ENOKEY: no key now; nothing was written, and a write's plaintext is whole.
+	 * When done: 0, or an errno. ENOKEY: no key now, or it lies in the `quiet` range; nothing was written, and a
+	 * write's plaintext is whole.
 	 * EIO also of a write without pieces whose plaintext is lost: the enclave died while it encrypted in place.
 	 * `encrypted`, of a write: `ciphertext` is the ciphertext, which the disk may not have.
 	 */
 	int error;
 	bool encrypted;
+	bool quiet;
 	void (*done)(struct plain_io *io);
 	/* plain.c's own. */
 	struct disk_io disk;
 	struct plain_queue *queue;
+	unsigned turn;		/* of quiet_enter */
+	bool entered;
 	struct plain_io *next;
 };
 #define PLAIN_PIECES	64u

@@ -29,7 +29,6 @@ struct list {
 /* A tag's request. */
 struct slot {
 	struct plain_io io;
-	struct disk_io punch;
 	struct ublk_queue *queue;
 	struct slot *next;
 	uint8_t *memory;	/* of the arena; NULL: none */
@@ -158,7 +157,8 @@ static void park(struct slot *slot)
 	release(slot);
 	append(&queue->parked, slot);
 	counter_add(&queue->counters.held, 1);
-	if (mode_of(queue) != UBLK_SERVE || queue->starving || queue->ending)
+	/* Who has made the range quiet wakes the queue. */
+	if (slot->io.quiet || mode_of(queue) != UBLK_SERVE || queue->starving || queue->ending)
 		return;
 	queue->starving = true;
 	queue->site->starved(queue->site->context);
@@ -225,13 +225,17 @@ static void written(struct plain_io *io)
 	}
 }
 
-static void punched(struct disk_io *punch)
+static void punched(struct plain_io *io)
 {
-	struct slot *slot = (struct slot *)(void *)((char *)punch - offsetof(struct slot, punch));
+	struct slot *slot = slot_of(io);
 
+	if (io->quiet) {
+		park(slot);
+		return;
+	}
 	/* A file system without holes keeps its blocks. */
-	if (punch->error != 0 && punch->error != EOPNOTSUPP) {
-		answer(slot, -punch->error);
+	if (io->error != 0 && io->error != EOPNOTSUPP) {
+		answer(slot, -io->error);
 		return;
 	}
 	counter_add(&slot->queue->counters.discards, 1);
@@ -253,10 +257,11 @@ static void discard(struct slot *slot, uint64_t offset, uint64_t length)
 	} else if (start >= end) {
 		answer(slot, 0);
 	} else {
-		slot->punch = (struct disk_io){
-			.op = DISK_PUNCH, .offset = start, .length = (uint32_t)(end - start), .done = punched
-		};
-		disk_queue_put(plain_queue_disk(slot->queue->plain), &slot->punch);
+		slot->io = (struct plain_io){ .op = PLAIN_PUNCH,
+					      .offset = start - volume->offset,
+					      .length = (uint32_t)(end - start),
+					      .done = punched };
+		plain_queue_put(slot->queue->plain, &slot->io);
 	}
 }
 
@@ -271,6 +276,7 @@ static bool transfer(struct slot *slot, uint32_t operation, uint32_t flags, uint
 		return true;
 	}
 	if (mode == UBLK_HOLD) {
+		slot->io.quiet = false;
 		park(slot);
 		return true;
 	}

@@ -25,13 +25,13 @@ struct taken {
 	struct request_cursor cursor;
 	bool waits;		/* in the backlog: there is more to begin */
 	bool keyless;
+	bool quiet;		/* for no other reason */
 	struct taken *next;
 };
 
 /* As much of a request as one piece of the arena takes, or a flush. */
 struct part {
 	struct plain_io io;
-	struct disk_io punch;
 	struct taken *taken;
 	uint8_t *ciphertext;	/* the arena's, or NULL */
 	uint8_t *plaintext;	/* the arena's: of a write that the enclave does not take from the guest's memory */
@@ -158,7 +158,10 @@ static void park(struct worker *worker, struct taken *taken)
 	taken->cursor = (struct request_cursor){ 0 };
 	append(&worker->parked, taken);
 	worker->under_way--;
-	worker->keyless = true;
+	/* Who has made a range quiet has it tried again. */
+	if (!taken->quiet)
+		worker->keyless = true;
+	taken->quiet = true;
 }
 
 /* Nothing of it is under way, and nothing is to be begun. */
@@ -196,9 +199,10 @@ static void end_part(struct part *part, int error)
 	part->next = worker->unused_parts;
 	worker->unused_parts = part;
 	worker->ended = true;
-	if (error == ENOKEY)
+	if (error == ENOKEY) {
 		taken->keyless = true;
-	else if (error != 0)
+		taken->quiet = taken->quiet && part->io.quiet;
+	} else if (error != 0)
 		taken->request.outcome = VIRTIO_BLK_S_IOERR;
 	if (--taken->under_way == 0 && !taken->waits)
 		settle(worker, taken);
@@ -212,11 +216,6 @@ static void io_done(struct plain_io *io)
 	if (io->error == 0 && part->give && worker->fault == RING_SOUND)
 		request_give(&part->taken->request, &part->cursor, part->ciphertext, part->length);
 	end_part(part, io->error);
-}
-
-static void punch_done(struct disk_io *io)
-{
-	end_part((struct part *)(void *)((char *)io - offsetof(struct part, punch)), io->error);
 }
 
 static struct part *new_part(struct worker *worker, struct taken *taken)
@@ -333,13 +332,10 @@ static bool begin_discard(struct worker *worker, struct taken *taken, const stru
 		if (part == NULL)
 			return false;
 		part->length = 0;
-		part->punch = (struct disk_io){
-			.op = DISK_PUNCH,
-			.offset = volume->offset + start,
-			.length = (uint32_t)(end - start),
-			.done = punch_done,
-		};
-		disk_queue_put(plain_queue_disk(worker->io), &part->punch);
+		part->io.op = PLAIN_PUNCH;
+		part->io.offset = start;
+		part->io.length = (uint32_t)(end - start);
+		plain_queue_put(worker->io, &part->io);
 	}
 	taken->begun = segment->length;
 	return true;
@@ -440,6 +436,7 @@ static void take(struct worker *worker)
 		taken->begun = 0;
 		taken->cursor = (struct request_cursor){ 0 };
 		taken->keyless = false;
+		taken->quiet = true;
 		taken->waits = true;
 		bytes += taken->request.outcome == VIRTIO_BLK_S_OK ? size_of(&taken->request) : 0;
 		append(&worker->backlog, taken);

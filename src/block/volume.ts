@@ -15,6 +15,7 @@ import type { Mode, ServerCounters } from "../native/ublk.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import type { DiskStatus } from "../store/disk.ts"
 import type { OpenStoreOptions } from "../store/open.ts"
+import type { Store } from "../store/store.ts"
 import { openVolumeOn } from "../volume/open.ts"
 import type { Volume, VolumeState } from "../volume/volume.ts"
 import { canResize, deleteDevice, findDevices, type Info, stopDevice, ublkFault } from "./control.ts"
@@ -83,7 +84,9 @@ export class BlockVolume {
   private constructor(options: BlockVolumeOptions, volume: Volume) {
     this.#options = options
     this.#volume = volume
-    volume.onChange(() => this.#device?.setMode(MODES[volume.state]))
+    const setMode = () => this.#device?.setMode(MODES[volume.state])
+    volume.onChange(setMode)
+    volume.onQuietOver(setMode)
   }
 
   /**
@@ -143,6 +146,15 @@ export class BlockVolume {
 
   onChange(listener: () => void): () => void {
     return this.#volume.onChange(listener)
+  }
+
+  /** As Volume has it. */
+  get ciphertext(): Store {
+    return this.#volume.ciphertext
+  }
+
+  quiesce(start: number, end: number): ReturnType<Volume["quiesce"]> {
+    return this.#volume.quiesce(start, end)
   }
 
   /** Gives the key, and makes the device or takes it over; I/O that waits goes on. */

@@ -26,6 +26,15 @@ export interface NativeDisk {
   punch(offset: number, length: number): Promise<void>
   /** Bytes: where the volume lies in the store, its size, its sectors. `past`: from now on everything goes past the page cache. */
   describe(offset: number, size: number, sectorSize: number, readOnly: boolean, past: boolean): void
+  /**
+   * Bytes of the volume: what threads begin there from now on waits, until `quietOver`. False: requests of before an
+   * earlier range are still under way; try again.
+   */
+  quiet(start: number, end: number): boolean
+  /** What was under way there has ended. */
+  quietReached(): boolean
+  /** Who waits is to be woken after this. */
+  quietOver(): void
   setKey(enclave: NativeEnclave, handle: number): void
   clearKey(): void
   reserve(length: number): number

@@ -113,7 +113,11 @@ export class FrontEnd {
       onStarted: () => this.#announce(),
     })
     this.#rings.retry(volume.state === "failed")
-    this.#unsubscribe = volume.onChange(() => this.#rings.retry(volume.state === "failed"))
+    const retry = () => this.#rings.retry(volume.state === "failed")
+    const stops = [volume.onChange(retry), volume.onQuietOver(retry)]
+    this.#unsubscribe = () => {
+      for (const stop of stops) stop()
+    }
   }
 
   /** QEMU does not ask again for the size when it connects again, nor does it listen before all rings run. */

@@ -11,6 +11,7 @@ import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import type { FileSectors } from "../native/addon.ts"
 import type { Disk, DiskStatus, Ended } from "../store/disk.ts"
 import { checkRange, type ServerStatus, type Store } from "../store/store.ts"
+import { QuietRange } from "./quiet-range.ts"
 import { SectorBatch } from "./sector-batch.ts"
 
 /** "locked": no key, I/O waits. "failed": no key in time, I/O ends in EIO. */
@@ -59,9 +60,12 @@ const SCRATCH = 8 << 20
 const PIECE = 128 << 10
 /** Between looks whether a late write has ended, which may take hours. */
 const LATE_MS = 20
+/** Between looks whether a range is quiet. */
+const POLL_MS = 1
 /** Of reads that are cached: what is worth another thread. */
 const SPREAD = 64 << 10
 const ZEROES = Buffer.alloc(SLICE)
+const EAGAIN = 11
 
 /**
  * The enclave takes 8-byte aligned addresses. Zeroed: whatever goes wrong with
@@ -92,6 +96,7 @@ export class Volume {
   readonly #options: VolumeOptions
   readonly #store: Store
   readonly #locks = new RangeLock()
+  readonly #quiet = new QuietRange()
   readonly #writeScratch = new Budget(SCRATCH)
   /** Of its own: a disk that takes no writes must not keep reads waiting. */
   readonly #readScratch = new Budget(SCRATCH)
@@ -99,6 +104,7 @@ export class Volume {
   #late = 0
   readonly #waiting = new Set<() => void>()
   readonly #listeners = new Set<() => void>()
+  readonly #quietOver = new Set<() => void>()
   #key: { readonly enclave: Enclave; readonly handle: VolumeHandle } | null = null
   /** The way past the queue, while there is a key and the store is a file. */
   #file: FileSectors | null = null
@@ -279,8 +285,18 @@ export class Volume {
       length > 0 &&
       offset % sectorSize === 0 &&
       length % sectorSize === 0 &&
-      offset + length <= this.#size
+      offset + length <= this.#size &&
+      !this.#quiet.covers(offset, offset + length)
     )
+  }
+
+  /** Whether a row of a batch lies where it has to wait. */
+  #isQuiet(batch: SectorBatch): boolean {
+    for (let row = 0; row < batch.rows; row++) {
+      const { start, end } = batch.range(row)
+      if (this.#quiet.covers(start, end)) return true
+    }
+    return false
   }
 
   /** Rows for `readNow` and `writeNow`. */
@@ -311,6 +327,7 @@ export class Volume {
    */
   readNow(buffer: ArrayBuffer, batch: SectorBatch): boolean {
     const disk = this.#disk
+    if (this.#isQuiet(batch)) return false
     if (disk !== null && (this.#file === null || (disk.threads > 0 && batch.large(SPREAD)))) {
       batch.refuse()
       return true
@@ -325,6 +342,7 @@ export class Volume {
   /** The same for writing; what was written is not yet on stable storage. A row that failed is for `write`. */
   writeNow(buffer: ArrayBuffer, batch: SectorBatch): boolean {
     const file = this.#file
+    if (this.#isQuiet(batch)) return false
     if (file?.write(buffer, batch.table, batch.rows) !== 0) return false
     if (batch.late) this.#keepFree(file, batch)
     const { rows, bytes } = batch.moved()
@@ -375,8 +393,14 @@ export class Volume {
 
   /** Reads whole sectors to where was reserved of `disk`. An error is for `read`, which knows what to say. */
   transfer(disk: Disk, offset: number, length: number, at: number, ended: Ended): void {
+    if (this.#quiet.covers(offset, offset + length)) {
+      queueMicrotask(() => ended(EAGAIN))
+      return
+    }
     this.counters.pending++
+    const read = this.#quiet.read()
     disk.read(offset, length, at, (error) => {
+      read()
       if (error === 0) {
         this.counters.reads++
         this.counters.bytesRead += length
@@ -384,6 +408,52 @@ export class Volume {
       ended(error)
       if (--this.counters.pending === 0) this.#idle?.()
     })
+  }
+
+  /** The ciphertext, for who changes it while nobody else does. */
+  get ciphertext(): Store {
+    return this.#store
+  }
+
+  /**
+   * Requests on [start, end), bytes, wait until `release` is called; others go on. `ready` resolves when none is under
+   * way there. One at a time.
+   */
+  quiesce(start: number, end: number): { readonly ready: Promise<void>; readonly release: () => void } {
+    const quiet = this.#quiet.set(start, end)
+    let free!: () => void
+    const freed = new Promise<void>((resolve) => (free = resolve))
+    const written = new Promise<void>((resolve) => {
+      void this.#locks.with(start, end, () => {
+        resolve()
+        return freed
+      })
+    })
+    let released = false
+    /** Threads of other exports: what they had under way is polled for. */
+    const threads = async () => {
+      const native = this.#store.disk?.native
+      const after = () => new Promise((resolve) => setTimeout(resolve, POLL_MS))
+      if (native === undefined) return
+      while (!released && !native.quiet(start, end)) await after()
+      while (!released && !native.quietReached()) await after()
+    }
+    return {
+      ready: Promise.all([quiet.ready, written]).then(threads),
+      release: () => {
+        released = true
+        quiet.release()
+        free()
+        this.#store.disk?.native.quietOver()
+        for (const listener of [...this.#quietOver]) listener()
+      },
+    }
+  }
+
+  /** Called when requests that waited for a quiet range may be tried again; returns what ends that. */
+  onQuietOver(listener: () => void): () => void {
+    this.#quietOver.add(listener)
+    return () => void this.#quietOver.delete(listener)
   }
 
   /** Until the returned function is called, others wait who write parts of these sectors. After `writesNow`. */
@@ -445,14 +515,24 @@ export class Volume {
         const length = slice.end - slice.start
         const target = into.subarray(Math.max(0, slice.start - offset), slice.end - offset)
         const whole = target.length === length && isAligned(target)
-        await this.#withScratch(this.#readScratch, whole ? length : 2 * length, async () => {
+        const moved = async () => {
           if (!wanted()) throw closing()
+          if (this.#quiet.covers(slice.start, slice.end)) return false
+          const ended = this.#quiet.read()
           const plaintext = whole ? target : aligned(length)
-          await this.#readSectors(slice.start, aligned(length), plaintext)
-          if (whole) return
+          try {
+            await this.#readSectors(slice.start, aligned(length), plaintext)
+          } finally {
+            ended()
+          }
+          if (whole) return true
           const from = Math.max(0, offset - slice.start)
           target.set(plaintext.subarray(from, from + target.length))
-        })
+          return true
+        }
+        // Who waits for a quiet range holds no memory that others wait for.
+        do await this.#quiet.passed(slice.start, slice.end)
+        while (!(await this.#withScratch(this.#readScratch, whole ? length : 2 * length, moved)))
       }
       this.counters.reads++
       this.counters.bytesRead += into.length
