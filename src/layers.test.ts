@@ -30,7 +30,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   control: ["attest"],
   protection: ["enclave"],
   mount: ["control"],
-  tresord: ["control", "export", "vhost", "keyslots", "lease", "block"],
+  tresord: ["control", "export", "vhost", "reencrypt", "lease", "block"],
   library: ["control", "export", "keyslots", "reencrypt", "block", "mount", "protection"],
   cli: ["library"],
 }

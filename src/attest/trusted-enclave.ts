@@ -10,8 +10,11 @@ import type { Attester, Surroundings } from "./surroundings.ts"
 
 /** An enclave one can ask: our own, or a tresord's. */
 export interface Askable extends Attester {
-  /** `parameters`: what a tresord says its request is about; nobody has to believe it. */
-  challenge(purpose: Purpose): Promise<{ readonly nonce: Uint8Array; readonly parameters: Uint8Array }>
+  /** `parameters`: what a tresord says its request is about; nobody has to believe it. `vouched`: of a reencryption, for what another program made of it. */
+  challenge(
+    purpose: Purpose,
+    vouched?: boolean,
+  ): Promise<{ readonly nonce: Uint8Array; readonly parameters: Uint8Array }>
 }
 
 interface Secrets {
@@ -52,8 +55,9 @@ export class TrustedEnclave {
     purpose: Purpose,
     decide: (parameters: Uint8Array) => Promise<Asked>,
     secrets: Secrets,
+    vouched = false,
   ): Promise<SealedRequest> {
-    const { nonce, parameters } = await this.#enclave.challenge(purpose)
+    const { nonce, parameters } = await this.#enclave.challenge(purpose, vouched)
     const binding = await bindingOf(await decide(parameters))
     return sealRequest(this.#enclave.identity.publicKey, { ...binding, nonce }, secrets)
   }

@@ -122,6 +122,21 @@ export function openMetrics(volumes: readonly OpenVolume[]): string {
       ),
     ),
     gauge(
+      "reencryption_running",
+      "Whether its reencryption runs; absent: none is pending.",
+      each(({ reencryption }) => (reencryption === null ? null : Number(reencryption.state === "running"))),
+    ),
+    gauge(
+      "reencryption_done_bytes",
+      "Bytes under the new key.",
+      each(({ reencryption }) => reencryption?.done ?? null),
+    ),
+    gauge(
+      "reencryption_stopped",
+      "Whether an error stopped its reencryption.",
+      each(({ reencryption }) => (reencryption === null ? null : Number(reencryption.state === "stopped"))),
+    ),
+    gauge(
       "store_requests",
       "Requests under way at the disk.",
       each(({ disk }) => disk?.underWay ?? null),

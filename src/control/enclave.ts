@@ -35,8 +35,8 @@ export async function askVolume(client: VolumeClient, predecessor: string | null
       judged = true
       return own
     },
-    async challenge(purpose) {
-      const { nonce, parameters, enclave } = await client.call("Challenge", { purpose, predecessor })
+    async challenge(purpose, vouched = false) {
+      const { nonce, parameters, enclave } = await client.call("Challenge", { purpose, predecessor, vouched })
       // A restart in between would mean another key pair: what was assessed is gone.
       if (Buffer.compare(enclave.publicKey, identity.publicKey) !== 0) {
         throw new TresorError(

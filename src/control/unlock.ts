@@ -2,7 +2,7 @@
 import type { TrustedEnclave } from "../attest/trusted-enclave.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { type Asked, admitted } from "../enclave/asked.ts"
-import { decodeLegacyParameters, decodePublicHeader } from "../enclave/marshal.ts"
+import { decodeLegacyParameters, decodePass, decodePublicHeader } from "../enclave/marshal.ts"
 import type { PublicHeader } from "../luks2/types.ts"
 import { LEGACY_CIPHER, type VolumeStatus } from "./volume.ts"
 import type { VolumeClient } from "./volume-client.ts"
@@ -61,6 +61,66 @@ export function checkKind({ name, cipher }: VolumeStatus, legacy: boolean): void
   )
 }
 
+export interface PassWish {
+  /** The reencryption goes on; `null`: the volume is unlocked by both keys, and that is all. */
+  readonly goOn: {
+    /** Most bytes of a zone. */
+    readonly hotZone: number
+    /** Bytes in a second; 0: as fast as it goes beside the volume's requests. */
+    readonly throttle: number
+  } | null
+  /** For what another program made of it. */
+  readonly vouched: boolean
+  /** Also keyslots that are not sealed to the enclave. */
+  readonly unsealed: boolean
+}
+
+const base64 = (value: Uint8Array) => Buffer.from(value).toString("base64")
+
+interface Contact {
+  readonly client: VolumeClient
+  readonly enclave: TrustedEnclave
+  readonly status: VolumeStatus
+}
+
+/**
+ * The same for a volume whose reencryption is pending, which has two keys: `passphrase` opens a keyslot of each. Rejects as
+ * the tresord and its enclave decide.
+ */
+export async function enterWith(
+  { client, enclave, status: { name, uuid } }: Contact,
+  passphrase: Uint8Array,
+  { goOn, vouched, unsealed }: PassWish,
+  check: (header: PublicHeader) => Promise<void> = async () => {},
+): Promise<VolumeStatus> {
+  const decide = async (parameters: Uint8Array): Promise<Asked> => {
+    const shown = read(name, () => decodePass(parameters, uuid))
+    await check(shown.previous)
+    const tried = (header: PublicHeader): PublicHeader => ({
+      ...header,
+      keyslots: admitted(header.keyslots, { slot: null, unsealed }),
+    })
+    const pass = { ...shown, previous: tried(shown.previous), final: tried(shown.final) }
+    // A host that says there is no MAC would have its enclave check none.
+    if (!vouched && !shown.hasMac && (shown.previous.authenticated || shown.final.authenticated)) throw noMac(name)
+    const mac = vouched || !shown.hasMac ? null : new Uint8Array()
+    return { purpose: "reencrypt", pass: { ...pass, use: goOn === null ? "serve" : "both", resumed: { mac } } }
+  }
+  const { context, bytes } = await enclave.sealFor("reencrypt", decide, { existing: passphrase }, vouched)
+  const { volume } = await client.call("Reencrypt", {
+    uuid: context.uuid,
+    unsealed,
+    goOn: goOn !== null,
+    vouched,
+    hotZone: goOn?.hotZone ?? 0,
+    throttle: goOn?.throttle ?? 0,
+    nonce: base64(context.nonce),
+    request: base64(context.request),
+    message: base64(bytes),
+  })
+  return volume
+}
+
 export interface UnlockRequest {
   readonly keySlot: number | null
   /** Also keyslots that are not sealed to the enclave. */
@@ -79,15 +139,7 @@ export interface UnlockRequest {
  * CONTROL_PROTOCOL, and what checkRemoteHeader throws.
  */
 export async function unlockWith(
-  {
-    client,
-    enclave,
-    status,
-  }: {
-    readonly client: VolumeClient
-    readonly enclave: TrustedEnclave
-    readonly status: VolumeStatus
-  },
+  { client, enclave, status }: Contact,
   passphrase: Uint8Array,
   { keySlot, unsealed, legacy, host, tell }: UnlockRequest,
 ): Promise<VolumeStatus> {
@@ -97,10 +149,20 @@ export async function unlockWith(
     const { checkRemoteHeader } = await import("../attest/remote-header.ts")
     remember = await checkRemoteHeader(header, { name: status.name, host, tell })
   }
+  if (status.reencryption !== null) {
+    if (keySlot !== null) throw needsBoth(status.name)
+    const volume = await enterWith(
+      { client, enclave, status },
+      passphrase,
+      { goOn: null, vouched: false, unsealed },
+      check,
+    )
+    remember()
+    return volume
+  }
   const decide = async (parameters: Uint8Array): Promise<Asked> =>
     legacy ? legacyOf(status, parameters) : unlockOf(status, parameters, { keySlot, unsealed }, check)
   const { context, bytes } = await enclave.sealFor(legacy ? "legacy" : "unlock", decide, { existing: passphrase })
-  const base64 = (value: Uint8Array) => Buffer.from(value).toString("base64")
   const { volume } = await client.call("Unlock", {
     uuid: context.uuid,
     slot: context.slot,
@@ -111,4 +173,22 @@ export async function unlockWith(
   })
   remember()
   return volume
+}
+
+function needsBoth(name: string): TresorError {
+  return new TresorError(
+    "REENCRYPT_PENDING",
+    Exit.badArguments,
+    `Cannot unlock ${name} by one keyslot: its reencryption is pending, and a passphrase opens one of each key; ` +
+      "leave --key-slot out",
+  )
+}
+
+function noMac(name: string): TresorError {
+  return new TresorError(
+    "REENCRYPT_UNAUTHENTICATED",
+    Exit.wrongDevice,
+    `Cannot use ${name}: another program began its reencryption, or went on with it, so that its state is not ` +
+      "authenticated; if that was you with `cryptsetup reencrypt`, vouch for it with `tresor reencrypt --resume --authenticate`",
+  )
 }

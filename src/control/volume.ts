@@ -61,6 +61,10 @@ type Server (state: string, reason: ?string)
 # why the last renewal failed.
 type Lease (name: string, owner: string, state: string, seconds: int, reason: ?string)
 
+# A reencryption of the volume. "pending": it is paused, and both keys are used. "running". "stopped": an error ended it, which
+# error tells, and Reencrypt goes on. done: bytes under the new key, of total.
+type Reencryption (state: string, done: int, total: int, error: ?string)
+
 type Volume (
   name: string,
   path: string,
@@ -97,6 +101,8 @@ type Volume (
   lease: ?Lease,
   # Of --block: the kernel's name of the block device that uri is a link to. null: there is none before the first Unlock.
   device: ?string,
+  # null: none is pending.
+  reencryption: ?Reencryption,
   counters: [string]int
 )
 
@@ -107,11 +113,13 @@ method Status() -> (volume: Volume)
 # can hand the keyslots' salts to the one that runs now (Succeed).
 method Predecessors() -> (enclaves: [](mrenclave: string, slots: []int, kept: bool))
 
-# A single-use nonce for one sealed request with this purpose ("unlock", "legacy", "succeed"), and the public parameters
+# A single-use nonce for one sealed request with this purpose ("unlock", "legacy", "succeed", "reencrypt"), and the public parameters
 # that the request has to name. "unlock", "succeed": u32 1 with MACs or 0, struct tresor_segment, struct tresor_digest, struct
-# tresor_keyslot[], without host addresses. "legacy": u32 make, u32 policy, struct tresor_kdf. Structs of abi/enclave.h.
+# tresor_keyslot[], without host addresses. "legacy": u32 make, u32 policy, struct tresor_kdf. "reencrypt": u32 1 when its state has a MAC
+# or 0, u32 bytes of the next, those of the header before, those of the header after, struct tresor_pass, struct tresor_progress; vouched is as in
+# Reencrypt. Structs of abi/enclave.h.
 # predecessor: the MRENCLAVE of one of Predecessors, which is started for it; with "succeed", and only then.
-method Challenge(purpose: string, predecessor: ?string) -> (nonce: string, parameters: string, enclave: Identity)
+method Challenge(purpose: string, predecessor: ?string, vouched: ?bool) -> (nonce: string, parameters: string, enclave: Identity)
 
 # EREPORT for a target, binding the enclave's public key and the asker's nonce; the status; and whose report it is.
 method Report(targetInfo: string, nonce: string, predecessor: ?string) -> (
@@ -145,6 +153,25 @@ method Unlock(
   request: string,
   message: string
 ) -> (volume: Volume)
+
+# Unlocks a volume whose reencryption is pending, which Unlock refuses. goOn: the reencryption goes on, beside the volume's
+# requests; the reply comes when it has begun, and Status tells how far it is. The message is sealed with purpose
+# "reencrypt". vouched: for what another program made of it. hotZone: most bytes of a zone. throttle: bytes in a second; 0: as
+# fast as the volume's own requests leave room for.
+method Reencrypt(
+  uuid: string,
+  unsealed: bool,
+  goOn: bool,
+  vouched: bool,
+  hotZone: int,
+  throttle: int,
+  nonce: string,
+  request: string,
+  message: string
+) -> (volume: Volume)
+
+# The reencryption that runs pauses at the end of its zone; the reply comes then.
+method Pause() -> (volume: Volume)
 
 # Wipes the keys; I/O waits until Unlock.
 method Lock() -> ()
@@ -218,6 +245,13 @@ const leaseSchema = v.object({
   reason: v.nullable(v.string()),
 })
 
+const reencryptionSchema = v.object({
+  state: v.picklist(["pending", "running", "stopped"]),
+  done: count,
+  total: count,
+  error: v.nullable(v.string()),
+})
+
 export const volumeSchema = v.object({
   name: v.string(),
   path: v.string(),
@@ -244,12 +278,13 @@ export const volumeSchema = v.object({
   server: v.nullable(serverSchema),
   lease: v.nullable(leaseSchema),
   device: v.nullable(v.string()),
+  reencryption: v.nullable(reencryptionSchema),
   counters: v.record(v.string(), count),
 })
 
 export type VolumeStatus = v.InferOutput<typeof volumeSchema>
 
-const purpose = v.picklist(["unlock", "legacy", "succeed"])
+const purpose = v.picklist(["unlock", "legacy", "succeed", "reencrypt"])
 /** The enclave that runs, unless it is one of Predecessors. */
 const predecessor = v.optional(v.nullable(measurement), null)
 const uuid = v.pipe(v.string(), v.maxLength(context.fields.uuid - 1))
@@ -264,7 +299,7 @@ export const volumeMethods = {
     }),
   },
   Challenge: {
-    input: v.strictObject({ purpose, predecessor }),
+    input: v.strictObject({ purpose, predecessor, vouched: v.optional(v.nullable(v.boolean()), null) }),
     output: v.object({ nonce: bytes(context.fields.nonce), parameters: bytes(), enclave: identitySchema }),
   },
   Report: {
@@ -301,6 +336,21 @@ export const volumeMethods = {
     }),
     output: v.object({ volume: volumeSchema }),
   },
+  Reencrypt: {
+    input: v.strictObject({
+      uuid,
+      unsealed: v.boolean(),
+      goOn: v.boolean(),
+      vouched: v.boolean(),
+      hotZone: count,
+      throttle: count,
+      nonce: bytes(context.fields.nonce),
+      request: bytes(context.fields.request),
+      message: bytes(),
+    }),
+    output: v.object({ volume: volumeSchema }),
+  },
+  Pause: { input: v.strictObject({}), output: v.object({ volume: volumeSchema }) },
   Lock: { input: v.strictObject({}), output: v.object({}) },
   Resize: { input: v.strictObject({}), output: v.object({ size: count }) },
   Close: {

@@ -3,18 +3,26 @@ import type { Backend } from "../abi/enclave.ts"
 import { keyslotsArea } from "../luks2/areas.ts"
 import { faultsOf, faultWords } from "../luks2/faults.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
+import { foreignKind, positionOf, type Reencryption, reencryptionOf } from "../luks2/reencryption.ts"
+import { checkTampering } from "../luks2/tampering.ts"
 import { sealerOf, TRESOR_TOKEN, type TresorToken } from "../luks2/tresor-token.ts"
 import type { Header, Segment } from "../luks2/types.ts"
-import { enclaveHeader, requireBackend, triedByDefault, unsupportedKeyslots } from "../luks2/volume-header.ts"
+import { enclaveHeader, requireBackend, triedByDefault, unmet, unsupportedKeyslots } from "../luks2/volume-header.ts"
 import { brokenWords, HeaderStore } from "./header-store.ts"
 import { type HeaderStoreOptions, openForHeader } from "./open.ts"
+import { areasOf, sideHeader } from "./side.ts"
 
-async function areasOf(store: HeaderStore): Promise<Map<number, Uint8Array>> {
-  const areas = new Map<number, Uint8Array>()
-  for (const [slot, keyslot] of store.header.metadata.keyslots) {
-    if (!("foreign" in keyslot)) areas.set(slot, await store.readArea(slot))
-  }
-  return areas
+/**
+ * What is served of the volume; in a reencryption that Tresor takes on, in sectors of the larger size. Throws
+ * LUKS2_REQUIREMENTS (exit 4) of any other, and of one whose data are all under the new key.
+ */
+async function servedSegment(store: HeaderStore, reencryption: Reencryption): Promise<Segment> {
+  const { header } = store
+  const where = positionOf(header.metadata, reencryption)
+  if (foreignKind(reencryption) !== null || typeof where === "string" || where.done) throw unmet(header)
+  const { segment } = await sideHeader(store, reencryption, "old")
+  const sectorSize = Math.max(reencryption.previous.sectorSize, reencryption.final.sectorSize)
+  return { ...segment, sectorSize: sectorSize as Segment["sectorSize"] }
 }
 
 function resealed(token: TresorToken, sealed: Uint8Array): TresorToken {
@@ -50,6 +58,10 @@ export interface OpenHeader extends HeaderAccess {
   readonly sealed: boolean
   /** The header's persistent flag allow-discards, as cryptsetup sets it. */
   readonly discards: boolean
+  /** A reencryption is pending. */
+  readonly reencrypts: boolean
+  /** The header's store while `work` runs. */
+  use<T>(work: (store: HeaderStore) => Promise<T>): Promise<T>
 }
 
 interface HeaderOptions extends Pick<HeaderStoreOptions, "permit" | "patienceMs"> {
@@ -80,11 +92,15 @@ export async function openHeader(path: string, { backend, warn, ...options }: He
   async function read(store: HeaderStore): Promise<Header> {
     faults = [...faultsOf(store.header.metadata).map(faultWords), ...unsupportedKeyslots(store.header)]
     requireBackend(store.header, backend, path)
-    return enclaveHeader(store.header, await areasOf(store), triedByDefault(store.header))
+    return enclaveHeader(store.header, await areasOf(store, store.header), triedByDefault(store.header))
   }
-  const [header, { segment }] = await use(async (store) => {
+  const [header, segment, reencrypts] = await use(async (store) => {
     if (store.stale.length > 0) warn(brokenWords(path, store.stale), { path })
-    return [store.header, await read(store)] as const
+    checkTampering(store.header.metadata, "open this volume")
+    const pending = reencryptionOf(store.header.metadata)
+    if (pending === null) return [store.header, (await read(store)).segment, false] as const
+    requireBackend(store.header, backend, path)
+    return [store.header, await servedSegment(store, pending), true] as const
   })
   const { uuid, label } = header
   return {
@@ -94,6 +110,8 @@ export async function openHeader(path: string, { backend, warn, ...options }: He
     size: keyslotsArea(header).end,
     sealed: [...header.metadata.tokens.values()].some(({ type }) => type === TRESOR_TOKEN),
     discards: header.metadata.config.flags.includes("allow-discards"),
+    reencrypts,
+    use,
     read: () => use(read),
     faults: () => faults,
     saveSealed: (slot, sealed) =>

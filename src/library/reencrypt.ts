@@ -8,6 +8,7 @@ import { IoError } from "../base/io-error.ts"
 import { formatSize } from "../base/size.ts"
 import { checkNotOpen } from "../control/in-use.ts"
 import { checkApart } from "../header/apart.ts"
+import { openForHeader } from "../header/open.ts"
 import type { VolumeKeeper } from "../keyslots/parts.ts"
 import { keyslotsArea } from "../luks2/areas.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
@@ -22,6 +23,9 @@ import { openError } from "../store/open-error.ts"
 import { type Audience, type EnclaveChoice, type HeaderPlace, withKeeper } from "./keeper.ts"
 
 export type { NewKey }
+
+/** The same while the volume is open: requests on a zone wait until it is converted. */
+export const OPEN_HOT_ZONE = 8 << 20
 
 /** Bytes of a zone when nothing else is asked for; twice that is the memory it takes. */
 export const HOT_ZONE = 64 << 20
@@ -90,17 +94,48 @@ export async function withReencryption<T>(
   }
 }
 
+/**
+ * The same of a volume that a tresord has: its header is changed here, its data are converted there. Throws
+ * REENCRYPT_BUSY (exit 5), REENCRYPT_UNFIT, and as withKeeper.
+ */
+export async function withOpenReencryption<T>(
+  place: HeaderPlace,
+  choice: EnclaveChoice,
+  audience: Audience,
+  work: (volume: Reencrypting) => Promise<T>,
+): Promise<T> {
+  const { path } = place
+  if (isNbdUri(path)) throw unfit(path, "it is an NBD export; reencrypt it where its file or device is")
+  await checkSpace(path)
+  const data = await openForHeader(path, { readOnly: true })
+  try {
+    return await withKeeper(place, choice, audience, async (keeper) => {
+      return work({ ...keeper, place: { store: keeper.store, data, path, inUse: true } })
+    })
+  } finally {
+    await data.close()
+  }
+}
+
 /** Whether a reencryption is pending in a header. */
 export const isPending = ({ metadata }: LuksHeader): boolean => reencryptionOf(metadata) !== null
 
 /** Begins with a new key; nothing is converted yet. `secret` stays the caller's. */
-export function startReencryption(
+export async function startReencryption(
   volume: Reencrypting,
   proof: { readonly secret: Uint8Array; readonly slot: number },
   key: NewKey,
   beforeWriting: () => Promise<void>,
 ): Promise<void> {
-  return startPass(volume, volume.place, proof, key, beforeWriting)
+  const start = () => startPass(volume, volume.place, proof, key, beforeWriting)
+  if (volume.place.inUse !== true) return start()
+  // The tresord of the volume takes it for what follows.
+  const unlock = await lockReencryption(volume.store.header.uuid, volume.path)
+  try {
+    await start()
+  } finally {
+    await unlock()
+  }
 }
 
 export interface RunWords {

@@ -13,6 +13,8 @@ export interface PassPlace {
   readonly data: Store
   /** What people call it. */
   readonly path: string
+  /** Users have it open: data may change at any time. */
+  readonly inUse?: boolean
 }
 
 export interface RunOptions extends Running {
@@ -46,7 +48,7 @@ export function changed(path: string): TresorError {
 }
 
 /** Writes each state where the header is still the one this pass wrote last. */
-class Header implements PassHeader {
+export class PassStore implements PassHeader {
   readonly #pass: Pass
   #sequenceId: bigint
 
@@ -114,8 +116,8 @@ export function zonesOf(pass: Pass, header: PassHeader, hotZone: number): Zones 
 }
 
 /** Keyslots of the old key go, and with them all that speaks of a reencryption: one header, then their areas. */
-async function finish(
-  header: Header,
+export async function finish(
+  header: PassStore,
   reencryption: Reencryption,
   { metadata }: LuksHeader,
 ): Promise<readonly number[]> {
@@ -134,6 +136,16 @@ export interface Ended {
   readonly dropped: readonly number[]
 }
 
+/** Throws REENCRYPT_UNFIT (exit 4). */
+export function checkZones(zones: Zones, path: string): void {
+  if (zoneSize(zones) > 0) return
+  throw new TresorError(
+    "REENCRYPT_UNFIT",
+    Exit.wrongDevice,
+    `Cannot reencrypt ${path}: its area for resilience has ${zones.areaSize} bytes, too few for one zone`,
+  )
+}
+
 /**
  * Recovers the zone that is hot, converts what is left, and ends it. `done` is false when it was to stop: the header lies
  * between two zones then. The handle stays the caller's.
@@ -142,15 +154,9 @@ export async function runPass(pass: Pass, options: RunOptions): Promise<Ended> {
   const { store, reencryption, path, total } = pass
   const where = positionOf(store.header.metadata, reencryption)
   if (typeof where === "string") throw new RangeError(where)
-  const header = new Header(pass)
+  const header = new PassStore(pass)
   const zones = zonesOf(pass, header, options.hotZone)
-  if (zoneSize(zones) === 0) {
-    throw new TresorError(
-      "REENCRYPT_UNFIT",
-      Exit.wrongDevice,
-      `Cannot reencrypt ${path}: its area for resilience has ${zones.areaSize} bytes, too few for one zone`,
-    )
-  }
+  checkZones(zones, path)
   let position = Number(where.position)
   if (where.hot > 0n) {
     await recoverZone(zones, position, Number(where.hot))
@@ -171,7 +177,7 @@ export async function endPass(place: PassPlace, reencryption: Reencryption): Pro
   const { store } = place
   const { header } = store
   const pass = { ...place, reencryption, sequenceId: header.sequenceId } as Pass
-  return finish(new Header(pass), reencryption, header)
+  return finish(new PassStore(pass), reencryption, header)
 }
 
 /** The reencryption a header is in. Throws REENCRYPT_NONE (exit 1). */

@@ -75,9 +75,16 @@ export function zoneSize({ resilience, block, areaSize, most, sector }: Zones): 
   return size - (size % unit)
 }
 
+/**
+ * In the place of a probe while the volume is in use, since any sector may change then: there is none. The probe at the
+ * end of the data is the same.
+ */
+export const UNPROBED = new Uint8Array(CHECKSUM)
+export const isUnprobed = (probe: Uint8Array): boolean => probe.every((byte) => byte === 0)
+
 /** SHA-256 of the first sector from `at` on, which is old ciphertext as long as the position is right. */
 export async function probeAt({ data, offset, total, sector }: Probed, at: number): Promise<Uint8Array> {
-  if (at >= total) return new Uint8Array(CHECKSUM)
+  if (at >= total) return UNPROBED
   const bytes = new Uint8Array(Math.min(sector, total - at))
   await data.read(offset + at, bytes)
   return digest(bytes)
@@ -118,7 +125,11 @@ class Under {
 }
 
 /** Reads a zone; its checksums, when they are wanted, while more is read. */
-async function readZone({ data, offset, resilience, block }: Zones, at: number, into: Uint8Array): Promise<Uint8Array> {
+export async function readZone(
+  { data, offset, resilience, block }: Zones,
+  at: number,
+  into: Uint8Array,
+): Promise<Uint8Array> {
   if (resilience === "journal") {
     const under = new Under()
     for (const part of pieces(into.length)) {
@@ -142,7 +153,7 @@ async function readZone({ data, offset, resilience, block }: Zones, at: number, 
 }
 
 /** A zone as it was, with what its area is to hold. Read while the one before it is converted. */
-interface OldZone {
+export interface OldZone {
   readonly at: number
   readonly bytes: Uint8Array
   readonly area: Uint8Array
@@ -185,7 +196,7 @@ export async function convertZones(zones: Zones, position: number, { stop, progr
 }
 
 /** On stable storage when it returns. */
-async function convertZone({ data, offset, converter }: Zones, { at, bytes }: OldZone): Promise<void> {
+export async function convertZone({ data, offset, converter }: Zones, { at, bytes }: OldZone): Promise<void> {
   const under = new Under()
   for (const part of pieces(bytes.length)) {
     const piece = bytes.subarray(part.at, part.at + part.size)

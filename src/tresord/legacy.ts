@@ -276,6 +276,14 @@ export class LegacyService implements DaemonVolume {
     this.#changed()
   }
 
+  async reencrypt(): Promise<void> {
+    throw this.#never("reencrypt", "a mapping of 2016's flow has no header that could say how far it is")
+  }
+
+  async pause(): Promise<void> {
+    throw this.#never("pause", "no reencryption runs")
+  }
+
   async lock(): Promise<void> {
     throw this.#never("lock", "remove its mappings with cryptsetup instead, each takes its key along")
   }
@@ -321,6 +329,7 @@ export class LegacyService implements DaemonVolume {
       server: null,
       lease: null,
       device: null,
+      reencryption: null,
       counters: this.counters(),
     }
   }

@@ -224,9 +224,10 @@ function watch(session: Served, log: ReturnType<typeof startLog>): void {
       } catch {
         return
       }
-      const { state, keyslot } = session.status()
-      log.info("state", { state, keyslot })
-      notifySystemd(`STATUS=${state}`)
+      const { state, keyslot, reencryption } = session.status()
+      const words = reencryption === null ? "" : `, reencryption ${reencryption.state}`
+      log.info("state", { state, keyslot, ...(reencryption !== null && { reencryption }) })
+      notifySystemd(`STATUS=${state}${words}`)
     }
   })()
 }

@@ -71,6 +71,7 @@ class Recorder implements DaemonVolume {
       server: { state: "waiting", reason: "the NBD server does not answer" },
       lease: { name: "ceph:rbd/work", owner: "a:7:00", state: "held", seconds: 49, reason: null },
       device: "/dev/ublkb0",
+      reencryption: null,
       counters: { reads: 3 },
     }
   }
@@ -101,6 +102,14 @@ class Recorder implements DaemonVolume {
     this.state = "unlocked"
     for (const wake of this.#waiting) wake()
     this.#waiting.clear()
+  }
+
+  async reencrypt(request: VolumeInput<"Reencrypt">) {
+    this.asked.push(request)
+  }
+
+  async pause() {
+    this.asked.push("pause")
   }
 
   async lock() {

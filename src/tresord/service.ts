@@ -38,12 +38,20 @@ export interface Predecessor {
 export interface DaemonVolume {
   status(): VolumeStatus
   /** `predecessor`: MRENCLAVE of the one that is asked, in place of the enclave that runs. */
-  challenge(purpose: VolumeInput<"Challenge">["purpose"], predecessor: string | null): Promise<Challenge>
+  challenge(
+    purpose: VolumeInput<"Challenge">["purpose"],
+    predecessor: string | null,
+    vouched: boolean,
+  ): Promise<Challenge>
   report(targetInfo: Uint8Array, nonce: Uint8Array, predecessor: string | null): Promise<Report>
   predecessors(): Promise<readonly Predecessor[]>
   /** The keyslot whose salt was handed over. */
   succeed(request: VolumeInput<"Succeed">): Promise<number>
   unlock(request: VolumeInput<"Unlock">): Promise<void>
+  /** As Unlock, where a reencryption is pending; resolves when it goes on, if it shall. */
+  reencrypt(request: VolumeInput<"Reencrypt">): Promise<void>
+  /** Resolves when no reencryption runs. */
+  pause(): Promise<void>
   lock(): Promise<void>
   /** Bytes. */
   resize(): Promise<number>
@@ -133,8 +141,8 @@ export function volumeInterface(
         }
         return { volume: wireStatus(volume.status()) }
       },
-      Challenge: checked("Challenge", async ({ purpose, predecessor }) => {
-        const { nonce, parameters, enclave } = await volume.challenge(purpose, predecessor)
+      Challenge: checked("Challenge", async ({ purpose, predecessor, vouched }) => {
+        const { nonce, parameters, enclave } = await volume.challenge(purpose, predecessor, vouched === true)
         return { nonce: base64(nonce), parameters: base64(parameters), enclave: wireIdentity(enclave) }
       }),
       Report: checked("Report", async ({ targetInfo, nonce, predecessor }) => {
@@ -148,6 +156,14 @@ export function volumeInterface(
       Succeed: checked("Succeed", async (request) => ({ slot: await volume.succeed(request) })),
       Unlock: checked("Unlock", async (request) => {
         await volume.unlock(request)
+        return { volume: wireStatus(volume.status()) }
+      }),
+      Reencrypt: checked("Reencrypt", async (request) => {
+        await volume.reencrypt(request)
+        return { volume: wireStatus(volume.status()) }
+      }),
+      Pause: checked("Pause", async () => {
+        await volume.pause()
         return { volume: wireStatus(volume.status()) }
       }),
       Lock: checked("Lock", async () => {

@@ -19,6 +19,8 @@ import type { Lease } from "../lease/lease.ts"
 import type { Header } from "../luks2/types.ts"
 import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume.ts"
+import { headerRaced } from "./raced.ts"
+import type { Reencryption } from "./reencryption.ts"
 import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
 import { INHERITED_POLICY, type KeptEnclaves, predecessorsOf, type SealedBefore, Succession } from "./succession.ts"
 
@@ -59,6 +61,8 @@ export interface SessionParts {
   readonly socket: string
   readonly header: HeaderAccess
   readonly volume: PlainVolume
+  /** `null`: a volume whose ciphertext the kernel reads and writes has none while it is open. */
+  readonly reencryption?: Reencryption | null
   /** On the store; given back with the session. */
   readonly lease?: Pick<Lease, "status" | "onChange" | "release"> | null
   /** Data and detached header, unless they are NBD exports; closed with the session. */
@@ -154,11 +158,27 @@ export class Session implements DaemonVolume {
       server: volume.serverStatus ?? null,
       lease: parts.lease?.status ?? null,
       device: volume.device ?? null,
+      reencryption: parts.reencryption?.status ?? null,
       counters: this.counters(),
     }
   }
 
-  async challenge(purpose: Purpose, predecessor: string | null): Promise<Challenge> {
+  #reencrypts(): Reencryption {
+    const { reencryption, name } = this.#parts
+    if (reencryption != null) return reencryption
+    throw new TresorError(
+      "REENCRYPT_UNFIT",
+      Exit.badArguments,
+      `Cannot reencrypt ${name} while it is open: the kernel reads and writes its ciphertext; close it first`,
+    )
+  }
+
+  async challenge(purpose: Purpose, predecessor: string | null, vouched = false): Promise<Challenge> {
+    if (purpose === "reencrypt") {
+      const parameters = await this.#reencrypts().describe(vouched)
+      const { answer: nonce, enclave } = await this.#ask(null, (each) => each.challenge(purpose))
+      return { nonce, parameters, enclave }
+    }
     if (purpose === "legacy") throw onlyUnlocks(this.#parts.name)
     if ((purpose === "succeed") !== (predecessor !== null)) throw notOfPredecessor(this.#parts.name)
     const header = await this.#parts.header.read()
@@ -278,12 +298,30 @@ export class Session implements DaemonVolume {
     })
   }
 
+  /** As Unlock, by both keys. */
+  async reencrypt(request: VolumeInput<"Reencrypt">): Promise<void> {
+    const enclave = await this.#liveEnclave()
+    await this.#queue(async () => {
+      const { volume } = this.#parts
+      await this.#reencrypts().enter(enclave, request, async (handle) => {
+        await volume.unlock(enclave, handle)
+        this.#unlocked = null
+      })
+    })
+  }
+
+  /** Resolves when a reencryption that ran is at the end of its zone. */
+  async pause(): Promise<void> {
+    await this.#reencrypts().pause()
+  }
+
   /**
    * In any state: afterwards no key is held. An enclave that does not wipe one key, whatever the reason, is
    * destroyed with all of them; the next passphrase starts another.
    */
   async lock(): Promise<void> {
-    const { volume, warn } = this.#parts
+    const { volume, warn, reencryption } = this.#parts
+    await reencryption?.pause()
     try {
       await volume.lock()
     } catch (error) {
@@ -301,7 +339,7 @@ export class Session implements DaemonVolume {
   }
 
   changed(signal: AbortSignal): Promise<void> {
-    const { volume } = this.#parts
+    const { volume, lease, reencryption } = this.#parts
     return new Promise((resolve, reject) => {
       if (signal.aborted || volume.state === "closed") {
         reject(new Error("nothing changes any more"))
@@ -313,7 +351,7 @@ export class Session implements DaemonVolume {
         act()
       }
       const aborted = settle(() => reject(signal.reason as Error))
-      const stops = [volume, this.#parts.lease].map((each) => each?.onChange(settle(resolve)))
+      const stops = [volume, lease, reencryption].map((each) => each?.onChange(settle(resolve)))
       const stop = () => {
         for (const each of stops) each?.()
       }
@@ -347,13 +385,16 @@ export class Session implements DaemonVolume {
   /** Drains, wipes, flushes; rejects when data may be lost; the keys are wiped in any case. */
   close(): Promise<void> {
     this.#closed ??= (async () => {
-      const { stopServing, volume, lease } = this.#parts
+      const { stopServing, volume, lease, reencryption } = this.#parts
       let clean = false
       try {
+        await reencryption?.pause()
         const drained = stopServing()
         // I/O that waits for a key would wait forever, and the drain with it.
         if (volume.state !== "ready") await volume.close()
         await drained
+        // A block device that is in use may still be written to.
+        if (volume.state === "ready" && (volume.device ?? null) === null) await reencryption?.leave()
         await volume.close()
         clean = true
       } catch (error) {
@@ -422,13 +463,5 @@ function notOfPredecessor(name: string): TresorError {
     "PURPOSE_REFUSED",
     Exit.badArguments,
     `Cannot ask ${name} for this: a predecessor is asked to hand a salt over, and for nothing else`,
-  )
-}
-
-function headerRaced(name: string): TresorError {
-  return new TresorError(
-    "HEADER_RACED",
-    Exit.wrongDevice,
-    `Cannot unlock ${name}: its header is not the one the passphrase was sealed for; try again`,
   )
 }

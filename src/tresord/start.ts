@@ -7,17 +7,19 @@ import { ioThreadsFor } from "../control/option-limits.ts"
 import { keptFor, keptPlaces } from "../enclave/kept-images.ts"
 import { chooseBackend, openEnclave, openPredecessor } from "../enclave/loader.ts"
 import { serveNbd } from "../export/server.ts"
-import { openHeader } from "../header/access.ts"
+import { type OpenHeader, openHeader } from "../header/access.ts"
 import { checkApart } from "../header/apart.ts"
 import { Lease } from "../lease/lease.ts"
 import { leaseProgram, newOwner } from "../lease/program.ts"
 import type { Segment } from "../luks2/types.ts"
 import { isNbdUri } from "../nbd/uri.ts"
+import type { InUse } from "../reencrypt/in-use.ts"
 import { HeldPath } from "../store/held-path.ts"
 import { openError } from "../store/open-error.ts"
 import type { Permit } from "../store/store.ts"
 import { openVolumeOn } from "../volume/open.ts"
 import type { Volume } from "../volume/volume.ts"
+import type { Reencryption } from "./reencryption.ts"
 import { Session, type SessionParts } from "./session.ts"
 
 export interface SessionOptions extends DaemonOptions {
@@ -34,7 +36,9 @@ function hold(path: string, { direct }: SessionOptions): HeldPath {
   }
 }
 
-type Served = Pick<SessionParts, "volume" | "stopServing" | "clients" | "served" | "resized">
+type Served = Pick<SessionParts, "stopServing" | "clients" | "served" | "resized"> & {
+  readonly volume: SessionParts["volume"] & Partial<InUse>
+}
 
 /** How a store behind an NBD server is used. */
 interface Reach {
@@ -155,6 +159,39 @@ function serve(options: Asked, uuid: string, segment: Segment, undo: Undo): Prom
   }
 }
 
+function pendingFor(path: string): TresorError {
+  return new TresorError(
+    "REENCRYPT_PENDING",
+    Exit.wrongDevice,
+    `Cannot open ${path} with --kernel: a reencryption is pending, and the kernel's mapping has one key; ` +
+      "`tresor reencrypt --resume` ends it, other exports serve the volume meanwhile",
+  )
+}
+
+/** `null`: the kernel has the ciphertext. */
+async function reencryptionOf(
+  { name, path, warn }: SessionOptions,
+  header: OpenHeader,
+  { volume, served }: Served,
+): Promise<Reencryption | null> {
+  const { ciphertext, quiesce } = volume
+  if (ciphertext === undefined || quiesce === undefined) return null
+  const requests = () =>
+    [volume.counters, served?.() ?? {}]
+      .flatMap((counters) => Object.entries(counters) as [string, number][])
+      .reduce((sum, [key, value]) => (REQUESTS.has(key) ? sum + value : sum), 0)
+  const inUse = {
+    ciphertext,
+    readOnly: volume.readOnly,
+    quiesce: (start: number, end: number) => volume.quiesce!(start, end),
+  }
+  const { Reencryption } = await import("./reencryption.ts")
+  return new Reencryption({ name, path, header, volume: inUse, requests, warn })
+}
+
+/** Counters of what users ask for. */
+const REQUESTS = new Set(["reads", "writes", "flushes", "discards"])
+
 export async function startSession(options: SessionOptions): Promise<Session> {
   const undo: Undo = []
   try {
@@ -200,12 +237,16 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       at: at(options.path),
       allowDiscards: options.allowDiscards || header.discards,
     }
+    if (header.reencrypts && exportOf(options) === "kernel") throw pendingFor(options.path)
     const served = await serve(asked, header.uuid, segment, undo)
+    const reencryption = await reencryptionOf(options, header, served)
+    if (header.reencrypts) await reencryption?.look()
     return new Session({
       ...options,
       export: exportOf(options),
       ...served,
       lease,
+      reencryption,
       held: [...held.values()],
       header,
       cipher: segment.cipher,

@@ -6,7 +6,7 @@ import { shade } from "../output/state.ts"
 import { summary } from "../summary.ts"
 import { table } from "../table.ts"
 import { watch } from "../watch.ts"
-import { stateWorth } from "./status.ts"
+import { stateWords, stateWorth } from "./status.ts"
 
 export interface ListOptions {
   readonly json?: true
@@ -22,7 +22,7 @@ export async function list(options: ListOptions): Promise<void> {
       rows.map(({ name, owner, path, volume }) =>
         volume === null
           ? { name, state: "dead", path, user: owner }
-          : { ...summary(volume), state: volume.state, path, user: owner },
+          : { ...summary(volume), state: volume.state, reencryption: volume.reencryption, path, user: owner },
       ),
     )
     return
@@ -37,7 +37,7 @@ export async function list(options: ListOptions): Promise<void> {
     ...(several ? [String(owner)] : []),
     ...(volume === null
       ? [shade("bad", "dead"), "-", "-"]
-      : [shade(stateWorth(volume.state), volume.state), formatSize(volume.size), volume.enclave.backend]),
+      : [shade(stateWorth(volume.state), stateWords(volume)), formatSize(volume.size), volume.enclave.backend]),
     path,
   ])
   const heads = ["NAME", ...(several ? ["USER"] : []), "STATE", "SIZE", "BACKEND", "PATH"]

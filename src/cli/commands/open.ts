@@ -1,12 +1,13 @@
 import { resolve } from "node:path"
 import { rehearse } from "../../attest/trusted-enclave.ts"
 import { Exit, TresorError } from "../../base/errors.ts"
+import { formatSize } from "../../base/size.ts"
 import { connectVolume, startDaemon } from "../../control/daemon.ts"
 import { type AskedOptions, checkOptions, daemonOptionsSchema, exportOf } from "../../control/daemon-options.ts"
 import { checkName } from "../../control/runtime.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
 import { isNbdUri } from "../../nbd/uri.ts"
-import { out } from "../output/output.ts"
+import { err, out } from "../output/output.ts"
 import { summary } from "../summary.ts"
 import { unlockVolume } from "../unlock.ts"
 import { type HeaderWords, keepDiscards, testPassphrase } from "./open-header.ts"
@@ -53,8 +54,18 @@ export async function open(path: string, name: string | undefined, options: Open
     checkKernel(path, options)
   }
   const volume = await openVolume(path, name, options)
+  tellPending(volume)
   if (options.json === true) out.json(summary(volume))
   else out.line(volume.uri)
+}
+
+function tellPending({ name, reencryption }: VolumeStatus): void {
+  if (reencryption === null) return
+  const { done, total } = reencryption
+  err.line(
+    `The reencryption of ${name} is pending: ${formatSize(done)} of ${formatSize(total)} are under the new key; ` +
+      `\`tresor reencrypt --resume ${name}\` goes on.`,
+  )
 }
 
 function noThreads(path: string, way: string): TresorError {

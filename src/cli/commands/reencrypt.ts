@@ -35,6 +35,8 @@ export interface ReencryptOptions extends EnclaveChoice, ExistingOptions, FreshW
   readonly header?: string
   readonly batchMode?: true
   readonly resume?: true
+  /** Of an open volume. */
+  readonly pause?: true
   readonly authenticate?: true
   readonly resilience?: "checksum" | "journal"
   readonly hotzoneSize?: bigint
@@ -104,7 +106,12 @@ async function renewed(
   return freshKeyslot(volume.enclave, words, { secret, slot: null })
 }
 
-async function begin(volume: Reencrypting, options: ReencryptOptions, secret: Uint8Array, slot: number): Promise<void> {
+export async function begin(
+  volume: Reencrypting,
+  options: ReencryptOptions,
+  secret: Uint8Array,
+  slot: number,
+): Promise<void> {
   const { path, store } = volume
   const before = slotStrengths(store.header.metadata)
   const carried = await others(volume, options, slot)
@@ -156,7 +163,7 @@ async function begin(volume: Reencrypting, options: ReencryptOptions, secret: Ui
 }
 
 /** Options of a new key mean nothing to one that is being moved to. Throws REENCRYPT_PENDING (exit 1). */
-function checkResumable(path: string, options: ReencryptOptions): void {
+export function checkResumable(path: string, options: ReencryptOptions): void {
   const given = [options.sectorSize, options.keySize, options.resilience, options.carryKeyFile].some(
     (each) => each !== undefined,
   )
@@ -199,7 +206,7 @@ async function run(volume: Reencrypting, options: ReencryptOptions, secret: Uint
   }
 }
 
-function paused(path: string, { done, total }: { readonly done: number; readonly total: number }): TresorError {
+export function paused(path: string, { done, total }: { readonly done: number; readonly total: number }): TresorError {
   return new TresorError(
     "REENCRYPT_PAUSED",
     Exit.badArguments,
@@ -208,7 +215,15 @@ function paused(path: string, { done, total }: { readonly done: number; readonly
   )
 }
 
-export async function reencrypt(path: string, options: ReencryptOptions): Promise<void> {
+export function nonePending(what: string): TresorError {
+  return new TresorError(
+    "REENCRYPT_NONE",
+    Exit.badArguments,
+    `Cannot resume ${what}: no reencryption is pending; leave --resume out to begin one`,
+  )
+}
+
+export async function reencryptClosed(path: string, options: ReencryptOptions): Promise<void> {
   const place = { path, header: options.header }
   await withReencryption(place, options, { ...atTerminal(), warn }, async (volume) => {
     const pending = isPending(volume.store.header)
@@ -216,11 +231,7 @@ export async function reencrypt(path: string, options: ReencryptOptions): Promis
       checkResumable(path, options)
       await withPassphrase(`Enter passphrase for ${path}`, options, (secret) => run(volume, options, secret))
     } else if (options.resume === true || options.authenticate === true) {
-      throw new TresorError(
-        "REENCRYPT_NONE",
-        Exit.badArguments,
-        `Cannot resume ${path}: no reencryption is pending; leave --resume out to begin one`,
-      )
+      throw nonePending(path)
     } else {
       await withExisting(volume, options, `Enter any existing passphrase for ${path}`, async ({ secret, slot }) => {
         const proved = slot ?? (await proveKeyslot(volume, { secret, slot: null }))

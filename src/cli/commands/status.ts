@@ -40,6 +40,13 @@ export function stateWorth(state: VolumeStatus["state"]): Worth {
   return state === "unlocked" ? "good" : state === "failed" ? "bad" : "fair"
 }
 
+/** One word, and how far its reencryption is. */
+export function stateWords({ state, reencryption }: VolumeStatus): string {
+  if (reencryption === null) return state
+  const { done, total } = reencryption
+  return `${state}, reencryption ${reencryption.state} ${total === 0 ? 0 : Math.floor((100 * done) / total)} %`
+}
+
 const inMemory = (kind: string): string => shade(MEMORY[kind] ?? "bad", describeMemory(kind))
 
 /** What this machine's settings add; nothing to an SGX enclave's keys. */
@@ -170,6 +177,7 @@ function print(volume: VolumeStatus, { machineSecret, lostPaths, silentPaths }: 
         ],
         ["keyslot", volume.keyslot === null ? "none open" : String(volume.keyslot)],
         ["header", describeHeader(volume)],
+        ...(volume.reencryption === null ? [] : [describeReencryption(volume.name, volume.reencryption)]),
         ["process", `${volume.pid}, since ${volume.since}`],
         ["backend", `${enclave.backend}${enclave.debug ? " (debug)" : ""}`],
         ...(volume.transitionCycles > 0
@@ -250,6 +258,24 @@ function describeLease(lease: NonNullable<VolumeStatus["lease"]>): readonly [str
     lost: ["bad", `lost${why}`] as const,
   }[state]
   return [shade(worth, "lease"), `${name}: ${words}`]
+}
+
+const PASS: Readonly<Record<NonNullable<VolumeStatus["reencryption"]>["state"], readonly [Worth, string]>> = {
+  pending: ["fair", "paused"],
+  running: ["good", "running"],
+  stopped: ["bad", "stopped"],
+}
+
+function describeReencryption(
+  name: string,
+  { state, done, total, error }: NonNullable<VolumeStatus["reencryption"]>,
+): readonly [string, string] {
+  const [worth, words] = PASS[state]
+  const way = state === "running" ? "" : `; \`tresor reencrypt --resume ${name}\` goes on`
+  return [
+    shade(worth, "reencryption"),
+    `${words}${because(error)}, ${formatSize(done)} of ${formatSize(total)} under the new key${way}`,
+  ]
 }
 
 function describeHeader(volume: VolumeStatus): string {

@@ -30,7 +30,7 @@ const UNBOUND = refused("Tresor makes and opens keyslots of the volume key only;
 const DEBUG = refused("the environment variable TRESOR_DEBUG=1 shows where an error comes from")
 
 export const OPTIONS: Readonly<Record<string, CryptsetupOption>> = {
-  "active-name": valued("NAME", refused("only closed volumes are reencrypted; name the file or device")),
+  "active-name": valued("NAME", refused("give the name as the operand")),
   "align-payload": valued("SECTORS", DATA_AT_16M),
   "allow-discards": flag(as("allow-discards")),
   "batch-mode": flag(as("batch-mode"), "q"),
@@ -63,7 +63,7 @@ export const OPTIONS: Readonly<Record<string, CryptsetupOption>> = {
   "dump-volume-key": flag(NEVER_LEAVES),
   encrypt: flag(NOT_IN_PLACE),
   "external-tokens-path": valued("DIR", refused("Tresor loads no plug-ins; leave it out")),
-  "force-offline-reencrypt": flag(kept("only closed volumes are reencrypted")),
+  "force-offline-reencrypt": flag(kept("a closed volume is reencrypted offline, an open one in use")),
   "force-password": flag(kept("the quality of a passphrase is not judged")),
   hash: valued(
     "HASH",

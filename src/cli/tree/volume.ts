@@ -152,9 +152,10 @@ export function volumeCommands(program: TresorCommand): void {
     .examples("truncate -s 2G disk.img && tresor resize work")
     .runs("resize", (m) => m.resize)
 
-  command("reencrypt", "move a closed volume's data to a new volume key, made in the enclave")
-    .argument("<path>", "file or block device")
+  command("reencrypt", "move a volume's data to a new volume key, made in the enclave")
+    .argument("<path|name>", "file or block device, or name of an open volume")
     .option("--resume", "go on with a pending reencryption; do not begin one")
+    .option("--pause", "pause the reencryption of an open volume at the end of a zone")
     .option("--authenticate", "vouch for what another program made of a pending reencryption")
     .addOption(
       new Option("--resilience <mode>", "how an interrupted zone is recovered (default: checksum)").choices([
@@ -164,7 +165,7 @@ export function volumeCommands(program: TresorCommand): void {
     )
     .option(
       "--hotzone-size <size>",
-      "most bytes converted at once; twice that is the memory it takes (default: 64M)",
+      "most bytes converted at once; twice that is the memory it takes (default: 64M; open volume: 8M)",
       parseSize,
     )
     .option("--sector-size <bytes>", "new size of an encryption sector (default: as it is)", (text: string) =>

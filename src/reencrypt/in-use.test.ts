@@ -1,0 +1,528 @@
+/** A reencryption beside the volume's requests: power failures while both write, pauses, errors of the store. */
+import assert from "node:assert/strict"
+import { randomBytes } from "node:crypto"
+import { test } from "node:test"
+import fc from "fast-check"
+import { IoError } from "../base/io-error.ts"
+import type { VolumeHandle } from "../enclave/types.ts"
+import { HeaderStore } from "../header/header-store.ts"
+import { areasOf } from "../header/side.ts"
+import { luksKeyslot } from "../keyslots/draft.ts"
+import { type FreshKeyslot, freshParameters } from "../keyslots/parts.ts"
+import { areaSize } from "../luks2/areas.ts"
+import type { LuksHeader } from "../luks2/metadata.ts"
+import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
+import type { Kdf, Segment } from "../luks2/types.ts"
+import { enclaveHeader } from "../luks2/volume-header.ts"
+import { Crash, CrashingStore } from "../testing/crashing-store.ts"
+import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
+import { runs } from "../testing/runs.ts"
+import { Volume } from "../volume/volume.ts"
+import { convertInUse, endUse, type InUse, prepareUse } from "./in-use.ts"
+import { describePass, enterPass, resumePass } from "./resume.ts"
+import type { Ended, Pass } from "./run.ts"
+import { type NewKey, startPass } from "./start.ts"
+import { isUnprobed, probeAt } from "./zones.ts"
+
+const UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
+const HEADER_SIZE = 16384
+const DATA_OFFSET = 1 << 20
+const SECTOR = 512
+const SECTORS = 64
+const VOLUME = SECTORS * SECTOR
+const ZONE = 8 * SECTOR
+const KDF: Kdf = { type: "pbkdf2", hash: "sha256", iterations: 1000 }
+const SECRET = new TextEncoder().encode("a passphrase")
+const PORTABLE: FreshKeyslot = { type: "portable", secret: SECRET, slot: null, kdf: KDF }
+
+const enclave = new FakeEnclave()
+const keeperOf = (store: HeaderStore) => ({ enclave, seal: enclave.seal, store, path: "disk.img" })
+
+/** A small volume of zeros, with one keyslot. */
+async function image(): Promise<{ readonly bytes: Uint8Array; readonly key: Uint8Array }> {
+  const segment: Segment = {
+    cipher: "aes-xts-plain64",
+    sectorSize: SECTOR,
+    keySize: 32,
+    offset: BigInt(DATA_OFFSET),
+    size: null,
+    ivTweak: 0n,
+  }
+  const area = { offset: BigInt(2 * HEADER_SIZE), size: areaSize(32) }
+  const fresh = freshParameters(PORTABLE, 0, 32, area)
+  const wanted = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
+  const asked = { purpose: "create", ...wanted, fresh, policy: "mrsigner" } as const
+  const made = await enclave.create(await enclave.seal(asked, { fresh: SECRET }), wanted, fresh, "mrsigner")
+  const { offset, size, ivTweak, cipher } = segment
+  const header: LuksHeader = {
+    uuid: UUID,
+    label: "",
+    subsystem: "",
+    sequenceId: 1n,
+    headerSize: HEADER_SIZE,
+    metadata: {
+      keyslots: new Map([[0, luksKeyslot(fresh, made.keyslot)]]),
+      segments: new Map([
+        [
+          0,
+          { type: "crypt", offset, size, ivTweak, encryption: cipher, sectorSize: SECTOR, integrity: false, flags: [] },
+        ],
+      ]),
+      digests: new Map([[0, { type: "pbkdf2", ...made.digest, keyslots: [0], segments: [0] }]]),
+      tokens: new Map(),
+      config: {
+        jsonSize: BigInt(HEADER_SIZE - 4096),
+        keyslotsSize: BigInt(DATA_OFFSET - 2 * HEADER_SIZE),
+        flags: [],
+        requirements: [],
+      },
+    },
+  }
+  const device = new CrashingStore(DATA_OFFSET + VOLUME)
+  const store = await HeaderStore.format(device, header, [{ offset: area.offset, bytes: made.keyslot.area }])
+  const key = await keyOf(store)
+  await device.write(DATA_OFFSET, fakeCipher(key, 0, new Uint8Array(VOLUME)))
+  return { bytes: device.bytes, key }
+}
+
+async function unlocked(store: HeaderStore): Promise<VolumeHandle> {
+  const header = enclaveHeader(await store.reload(), await areasOf(store, store.header), () => true)
+  const sealed = await enclave.seal({ purpose: "unlock", header, slot: null }, { existing: SECRET })
+  return (await enclave.unlock(sealed, header)).handle
+}
+
+async function keyOf(store: HeaderStore): Promise<Uint8Array> {
+  const handle = await unlocked(store)
+  const key = enclave.keyOf(handle)
+  enclave.closeVolume(handle)
+  return key
+}
+
+const KEYS: Readonly<Record<string, NewKey>> = {
+  checksum: { keyslots: [PORTABLE], resilience: "checksum", sectorSize: null, keySize: null },
+  journal: { keyslots: [PORTABLE], resilience: "journal", sectorSize: null, keySize: null },
+}
+
+/** As a volume in use begins it. */
+async function begun(bytes: Uint8Array, key: NewKey): Promise<CrashingStore> {
+  const device = new CrashingStore(bytes.slice())
+  const store = await HeaderStore.open(device)
+  await startPass(
+    keeperOf(store),
+    { store, data: device, path: "disk.img", inUse: true },
+    { secret: SECRET, slot: null },
+    key,
+  )
+  return new CrashingStore(device.bytes.slice())
+}
+
+interface Open {
+  readonly volume: Volume
+  /** `null`: nothing is pending. */
+  readonly pass: Pass | null
+  readonly position: number
+}
+
+async function open(device: CrashingStore): Promise<Open> {
+  const store = await HeaderStore.open(device)
+  const volume = new Volume({
+    store: device,
+    offset: DATA_OFFSET,
+    size: null,
+    sectorSize: SECTOR,
+    discards: true,
+    closeGraceMs: 0,
+    flushGraceMs: 0,
+  })
+  if (reencryptionOf(store.header.metadata) === null) {
+    volume.unlock(enclave, await unlocked(store))
+    return { volume, pass: null, position: VOLUME }
+  }
+  const place = { store, data: device, path: "disk.img" }
+  const { pass: described, ...rest } = await describePass(place, false)
+  const asked = { ...described, use: "both" } as const
+  const sealed = await enclave.seal({ purpose: "reencrypt", pass: asked }, { existing: SECRET })
+  const handle = await enterPass(keeperOf(store), asked, sealed)
+  const pass: Pass = { ...place, ...rest, enclave, handle }
+  try {
+    const position = await prepareUse(pass)
+    volume.unlock(enclave, handle)
+    return { volume, pass, position }
+  } catch (error) {
+    enclave.closeVolume(handle)
+    throw error
+  }
+}
+
+const inUse = (volume: Volume): InUse => ({
+  ciphertext: volume.ciphertext,
+  quiesce: (start, end) => volume.quiesce(start, end),
+})
+
+function convert({ volume, pass, position }: Open, signal = new AbortController().signal): Promise<Ended> {
+  const pace = () => new Promise<void>((resolve) => setImmediate(resolve))
+  return convertInUse(pass!, position, inUse(volume), { hotZone: ZONE, signal, pace })
+}
+
+/** Contents of one sector, in order; `null`: anything, after a discard. */
+interface History {
+  /** The first that a cut may leave, and all later ones. */
+  contents: (Uint8Array | null)[]
+  /** Of those, the last that was acknowledged. */
+  acknowledged: number
+}
+
+/** What each sector holds, and what it may hold after a cut. */
+class Model {
+  readonly #sectors: History[] = Array.from({ length: SECTORS }, () => ({
+    contents: [new Uint8Array(SECTOR)],
+    acknowledged: 0,
+  }))
+
+  last(sector: number): Uint8Array | null {
+    return this.#sectors[sector]!.contents.at(-1)!
+  }
+
+  #add(sector: number, content: Uint8Array | null): () => void {
+    const history = this.#sectors[sector]!
+    history.contents.push(content)
+    return () => {
+      history.acknowledged = history.contents.lastIndexOf(content)
+    }
+  }
+
+  /** Before it is written, since a cut may let it through; call what is returned when it is acknowledged. */
+  write(offset: number, bytes: Uint8Array): () => void {
+    const acknowledge: (() => void)[] = []
+    for (let at = offset; at < offset + bytes.length; ) {
+      const sector = Math.floor(at / SECTOR)
+      const next = Math.min((sector + 1) * SECTOR, offset + bytes.length)
+      const content = next - at === SECTOR ? new Uint8Array(SECTOR) : this.last(sector)!.slice()
+      content.set(bytes.subarray(at - offset, next - offset), at - sector * SECTOR)
+      acknowledge.push(this.#add(sector, content))
+      at = next
+    }
+    return () => {
+      for (const each of acknowledge) each()
+    }
+  }
+
+  discard(sector: number): () => void {
+    return this.#add(sector, null)
+  }
+
+  /** A flush begins; call what is returned when it has ended. */
+  flush(): () => void {
+    const marks = this.#sectors.map((history) => history.contents[history.acknowledged])
+    return () => {
+      this.#sectors.forEach((history, sector) => {
+        const index = history.contents.lastIndexOf(marks[sector]!)
+        if (index <= 0) return
+        history.contents = history.contents.slice(index)
+        history.acknowledged -= index
+      })
+    }
+  }
+
+  /** Now, without a cut in between. */
+  check(sector: number, content: Uint8Array): void {
+    const last = this.last(sector)
+    if (last !== null) assert.ok(Buffer.compare(content, last) === 0, `sector ${sector} is another`)
+  }
+
+  /** After a cut; what was found is what there is. */
+  settle(plain: Uint8Array): void {
+    this.#sectors.forEach(({ contents }, sector) => {
+      const content = new Uint8Array(plain.subarray(sector * SECTOR, (sector + 1) * SECTOR))
+      const found = contents.some((each) => each === null || Buffer.compare(each, content) === 0)
+      assert.ok(found, `sector ${sector} is none of the ${contents.length} that it may be`)
+      this.#sectors[sector] = { contents: [content], acknowledged: 0 }
+    })
+  }
+}
+
+/** Pseudo-random numbers of 31 bits. */
+function numbers(seed: number): (below: number) => number {
+  let state = seed
+  return (below) => {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
+    return (state >>> 8) % below
+  }
+}
+
+/** A user of the sectors whose eighths are `worker` modulo 3; one request after the other, until it is to stop. */
+async function use(volume: Volume, model: Model, worker: number, next: (below: number) => number, stop: () => boolean) {
+  const eighths = Array.from({ length: SECTORS / 8 }, (_, n) => n).filter((n) => n % 3 === worker)
+  while (!stop()) {
+    const first = eighths[next(eighths.length)]! * 8 + next(8)
+    const room = 8 - (first % 8)
+    const kind = next(10)
+    if (kind < 5) {
+      const from = kind === 0 && model.last(first) !== null ? 1 + next(SECTOR - 1) : 0
+      const length = from > 0 ? SECTOR - from : (1 + next(room)) * SECTOR
+      const bytes = new Uint8Array(length).map(() => next(256))
+      const acknowledge = model.write(first * SECTOR + from, bytes)
+      const stable = kind === 4 ? model.flush() : () => {}
+      await volume.write(first * SECTOR + from, bytes, kind === 4)
+      stable()
+      acknowledge()
+    } else if (kind < 8) {
+      const count = 1 + next(room)
+      const plain = await volume.read(first * SECTOR, count * SECTOR)
+      for (let n = 0; n < count; n++) model.check(first + n, plain.subarray(n * SECTOR, (n + 1) * SECTOR))
+    } else if (kind === 8) {
+      const acknowledge = model.discard(first)
+      await volume.discard(first * SECTOR, SECTOR)
+      acknowledge()
+    } else {
+      const stable = model.flush()
+      await volume.flush()
+      stable()
+    }
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+/** Users and the pass until the pass ends, or the power fails; whether it ended. */
+async function together(opened: Open, model: Model, seed: number, uncut = false): Promise<boolean> {
+  let over = false
+  const users = [0, 1, 2].map((worker) =>
+    use(opened.volume, model, worker, numbers(seed + worker), () => over).then(
+      () => null,
+      (error: unknown) => error,
+    ),
+  )
+  const ended = await convert(opened).then(
+    ({ done }) => done,
+    (error: unknown) => error,
+  )
+  over = true
+  const errors = [...(await Promise.all(users)), typeof ended === "boolean" ? null : ended]
+  // The power failed in a zone: the enclave serves nothing of it until it is recovered.
+  const expected = (error: unknown) => !uncut && (error instanceof Crash || error instanceof IoError)
+  for (const error of errors) if (error !== null && !expected(error)) throw error
+  return ended === true
+}
+
+async function close({ volume }: Open): Promise<void> {
+  await volume.close().catch(() => {})
+}
+
+async function checkModel({ volume }: Open, model: Model): Promise<void> {
+  model.settle(await volume.read(0, VOLUME))
+}
+
+for (const [name, key] of Object.entries(KEYS)) {
+  test(`${name}: cut off anywhere while users write, nothing flushed is lost and it goes on to the end`, async () => {
+    const { bytes, key: oldKey } = await image()
+    const start = await begun(bytes, key)
+    const cut = fc.record({ step: fc.nat(160), seed: fc.nat(), keeps: fc.constantFrom(0, 0.1, 0.5, 0.9, 1) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(cut, { minLength: 1, maxLength: 3 }), async (cuts) => {
+        const handles = enclave.open
+        let device = new CrashingStore(start.bytes.slice())
+        const model = new Model()
+        for (const { step, seed, keeps } of cuts) {
+          device.crashAt(step)
+          const opened = await open(device).catch((error: unknown) => {
+            if (!(error instanceof Crash)) throw error
+            return null
+          })
+          if (opened !== null) {
+            if (opened.pass !== null) await together(opened, model, seed).finally(() => close(opened))
+            else await close(opened)
+          }
+          const next = numbers(seed)
+          device = device.afterCrash(() => next(1000) < keeps * 1000)
+          const again = await open(device)
+          await checkModel(again, model)
+          await close(again)
+          device = new CrashingStore(device.bytes.slice())
+        }
+        const opened = await open(device)
+        if (opened.pass !== null) assert.equal(await together(opened, model, 7, true), true)
+        await checkModel(opened, model)
+        await close(opened)
+        const store = await HeaderStore.open(device)
+        const found = await keyOf(store)
+        assert.notDeepEqual(found, oldKey)
+        model.settle(fakeCipher(found, 0, device.bytes.slice(DATA_OFFSET)))
+        const { segments, digests, config } = store.header.metadata
+        assert.deepEqual([segments.size, digests.size, config.requirements], [1, 1, []])
+        assert.equal(enclave.open, handles)
+      }),
+      { numRuns: runs(250, 10) },
+    )
+  })
+}
+
+test("a signal pauses it between two zones, and a volume that was closed is bound to its data again", async () => {
+  const { bytes } = await image()
+  const device = await begun(bytes, KEYS["checksum"]!)
+  const opened = await open(device)
+  const pause = new AbortController()
+  let zones = 0
+  const pace = async () => {
+    if (zones++ === 2) pause.abort()
+  }
+  const options = { hotZone: ZONE, signal: pause.signal, pace }
+  assert.deepEqual(await convertInUse(opened.pass!, opened.position, inUse(opened.volume), options), {
+    done: false,
+    dropped: [],
+  })
+  const state = async () => {
+    const { metadata } = (await HeaderStore.open(device)).header
+    const found = reencryptionOf(metadata)!
+    return { where: positionOf(metadata, found), probe: found.state!.probe }
+  }
+  const paused = await state()
+  assert.deepEqual(paused.where, { position: BigInt(2 * ZONE), hot: 0n, done: false })
+  assert.ok(isUnprobed(paused.probe), "it is in use")
+  const plain = new Uint8Array(randomBytes(VOLUME))
+  await opened.volume.write(0, plain)
+  await opened.volume.flush()
+  const store = await HeaderStore.open(device)
+  const probed = { data: device, offset: DATA_OFFSET, total: VOLUME, sector: SECTOR }
+  await endUse({ ...opened.pass!, store }, await probeAt(probed, 2 * ZONE))
+  await close(opened)
+  assert.deepEqual((await state()).probe, await probeAt(probed, 2 * ZONE))
+  // A header of before, over data that went on.
+  const old = device.bytes.slice(0, DATA_OFFSET)
+  const again = await open(device)
+  await convert(again)
+  await close(again)
+  assert.ok(
+    Buffer.compare(
+      fakeCipher(await keyOf(await HeaderStore.open(device)), 0, device.bytes.slice(DATA_OFFSET)),
+      plain,
+    ) === 0,
+  )
+  device.bytes.set(old)
+  await assert.rejects(open(device), { code: "REENCRYPT_ROLLED_BACK" })
+  assert.equal(enclave.open, 0)
+})
+
+test("requests elsewhere go on while a zone is quiet, and those on it wait for it alone", async () => {
+  const { bytes } = await image()
+  const device = await begun(bytes, KEYS["checksum"]!)
+  const opened = await open(device)
+  const { volume } = opened
+  const quiet = volume.quiesce(ZONE, 2 * ZONE)
+  await quiet.ready
+  const done: string[] = []
+  const content = new Uint8Array(SECTOR).fill(7)
+  const waiting = [
+    volume.read(ZONE, SECTOR).then(() => done.push("read")),
+    volume.write(2 * ZONE - SECTOR, content).then(() => done.push("write")),
+    volume.discard(ZONE + SECTOR, SECTOR).then(() => done.push("discard")),
+    volume.read(0, VOLUME).then(() => done.push("read across")),
+  ]
+  await volume.write(0, content)
+  await volume.write(2 * ZONE, content)
+  assert.deepEqual(await volume.read(2 * ZONE, SECTOR), Buffer.from(content))
+  assert.deepEqual(done, [])
+  assert.equal(volume.readsNow(ZONE, SECTOR), false)
+  assert.equal(volume.writesNow(ZONE, SECTOR), false)
+  quiet.release()
+  await Promise.all(waiting)
+  assert.equal(done.length, 4)
+  await close(opened)
+})
+
+test("it waits for what is under way on its zone", async () => {
+  const { bytes } = await image()
+  const device = await begun(bytes, KEYS["checksum"]!)
+  const opened = await open(device)
+  const free = opened.volume.holdSectors(ZONE, SECTOR)
+  let ready = false
+  const quiet = opened.volume.quiesce(0, 2 * ZONE)
+  const reached = quiet.ready.then(() => {
+    ready = true
+  })
+  await opened.volume.read(3 * ZONE, SECTOR)
+  assert.equal(ready, false)
+  free()
+  await reached
+  quiet.release()
+  await close(opened)
+})
+
+/** Fails the read, write or flush of that number, counted from when it is told. */
+class FaultyStore extends CrashingStore {
+  #left = Number.POSITIVE_INFINITY
+  #kind = ""
+
+  fail(kind: string, number: number): void {
+    this.#kind = kind
+    this.#left = number
+  }
+
+  #count(kind: string): void {
+    if (kind === this.#kind && this.#left-- === 0) throw new IoError("EIO", `a ${kind} failed`)
+  }
+
+  override async read(offset: number, into: Uint8Array): Promise<void> {
+    this.#count("read")
+    await super.read(offset, into)
+  }
+
+  override async write(offset: number, from: Uint8Array): Promise<void> {
+    this.#count("write")
+    await super.write(offset, from)
+  }
+
+  override async flush(): Promise<void> {
+    this.#count("flush")
+    await super.flush()
+  }
+}
+
+for (const [kind, numbers] of Object.entries({
+  read: [0, 1, 3, 10, 20],
+  write: [0, 1, 2, 3, 4, 9, 20],
+  flush: [0, 1, 2, 3, 4, 8, 20],
+})) {
+  test(`a ${kind} that fails stops it; all but its zone is served, and with the passphrase it goes on`, async () => {
+    const { bytes } = await image()
+    const start = await begun(bytes, KEYS["checksum"]!)
+    for (const number of numbers) {
+      const device = new FaultyStore(start.bytes.slice())
+      const plain = new Uint8Array(randomBytes(VOLUME))
+      let opened = await open(device)
+      await opened.volume.write(0, plain)
+      await opened.volume.flush()
+      device.fail(kind, number)
+      await assert.rejects(convert(opened), { message: `a ${kind} failed` })
+      // Beside the zones that it can have come to in these many requests, each sector is what it was.
+      const refused: number[] = []
+      for (let zone = 0; zone < VOLUME; zone += ZONE) {
+        const content = await opened.volume.read(zone, ZONE).catch(() => null)
+        if (content === null) refused.push(zone)
+        else assert.ok(Buffer.compare(content, plain.subarray(zone, zone + ZONE)) === 0, `zone at ${zone}`)
+      }
+      assert.ok(refused.length <= 1, `${refused}`)
+      const last = VOLUME - ZONE
+      plain.fill(9, last)
+      await opened.volume.write(last, plain.subarray(last))
+      await opened.volume.flush()
+      const before = opened
+      opened = await open(device)
+      await close(before)
+      assert.equal((await convert(opened)).done, true)
+      assert.deepEqual(await opened.volume.read(0, VOLUME), Buffer.from(plain))
+      await close(opened)
+      assert.equal(enclave.open, 0)
+    }
+  })
+}
+
+test("what a volume in use left is resumed when it is closed", async () => {
+  const { bytes } = await image()
+  const device = await begun(bytes, KEYS["journal"]!)
+  const store = await HeaderStore.open(device)
+  const place = { store, data: device, path: "disk.img" }
+  const never = { stop: () => false, progress: async () => {}, hotZone: ZONE, secret: SECRET, vouched: false }
+  assert.equal((await resumePass(keeperOf(store), place, never)).done, true)
+  const plain = fakeCipher(await keyOf(await HeaderStore.open(device)), 0, device.bytes.slice(DATA_OFFSET))
+  assert.ok(plain.every((byte) => byte === 0))
+})

@@ -1,0 +1,245 @@
+/**
+ * The reencryption of the volume that is served: which keys open it, the pass beside its requests, and where it is.
+ */
+import { Exit, TresorError } from "../base/errors.ts"
+import { IoError } from "../base/io-error.ts"
+import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
+import { admitted, bindingOf } from "../enclave/asked.ts"
+import { encodePass, publicHeader } from "../enclave/marshal.ts"
+import type { Enclave, Pass as PassRequest, SealedRequest, VolumeHandle } from "../enclave/types.ts"
+import type { OpenHeader } from "../header/access.ts"
+import type { HeaderStore } from "../header/header-store.ts"
+import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
+import type { Header } from "../luks2/types.ts"
+import { convertInUse, endUse, type InUse, prepareUse } from "../reencrypt/in-use.ts"
+import { describePass, enterPass } from "../reencrypt/resume.ts"
+import { type Pass, type PassPlace, volumeSize } from "../reencrypt/run.ts"
+import { probeAt } from "../reencrypt/zones.ts"
+import { lockReencryption } from "../store/header-lock.ts"
+import { paceOf } from "./pace.ts"
+import { headerRaced } from "./raced.ts"
+
+export interface ReencryptionParts {
+  readonly name: string
+  readonly path: string
+  readonly header: Pick<OpenHeader, "use">
+  readonly volume: InUse & { readonly readOnly: boolean }
+  /** Requests of users, ever. */
+  readonly requests: () => number
+  readonly warn: (message: string, facts: Record<string, unknown>) => void
+}
+
+type Status = NonNullable<VolumeStatus["reencryption"]>
+
+/** A pass that is in use, without the store that its header is read and written by. */
+type Served = Omit<Pass, "store">
+
+const PENDING = { state: "pending", error: null } as const
+
+export class Reencryption {
+  readonly #parts: ReencryptionParts
+  readonly #listeners = new Set<() => void>()
+  #status: Status | null = null
+  /** What the volume has its keys from. */
+  #served: Served | null = null
+  #run: { readonly abort: AbortController; readonly ended: Promise<void> } | null = null
+
+  constructor(parts: ReencryptionParts) {
+    this.#parts = parts
+  }
+
+  /** `null`: none is pending. */
+  get status(): Status | null {
+    return this.#status
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  #become(status: Status | null): void {
+    const told = status?.state !== this.#status?.state
+    this.#status = status
+    if (told) for (const listener of [...this.#listeners]) listener()
+  }
+
+  #place(store: HeaderStore): PassPlace {
+    const { volume, path } = this.#parts
+    return { store, data: volume.ciphertext, path }
+  }
+
+  /** Reads the header; at the start of a volume whose reencryption is pending. */
+  look(): Promise<void> {
+    return this.#parts.header.use(async ({ header: { metadata } }) => {
+      const pending = reencryptionOf(metadata)
+      const where = pending === null ? "none" : positionOf(metadata, pending)
+      if (pending === null || typeof where === "string") return
+      const total = volumeSize(this.#parts.volume.ciphertext, pending)
+      this.#become({ ...PENDING, done: Number(where.position), total })
+    })
+  }
+
+  /** The public parameters of a request for it. Throws as describePass. */
+  describe(vouched: boolean): Promise<Uint8Array> {
+    return this.#parts.header.use(async (store) => {
+      const { pass } = await describePass(this.#place(store), vouched)
+      const [previous, final] = [publicHeader(pass.previous), publicHeader(pass.final)]
+      return encodePass({ ...pass, previous, final, hasMac: pass.resumed?.mac != null })
+    })
+  }
+
+  /**
+   * Gives the volume its keys by `unlock`; resolves when it has them. `goOn`: the pass goes on after that. Throws
+   * REENCRYPT_BUSY (exit 5), HEADER_RACED, REENCRYPT_PENDING (exit 4), and as describePass and the enclave decide.
+   */
+  enter(
+    enclave: Enclave,
+    request: VolumeInput<"Reencrypt">,
+    unlock: (handle: VolumeHandle) => void | Promise<void>,
+  ): Promise<void> {
+    const { name } = this.#parts
+    if (this.#run !== null) {
+      throw new TresorError(
+        "REENCRYPT_BUSY",
+        Exit.busy,
+        `Cannot reencrypt ${name}: its reencryption runs already; \`tresor reencrypt --pause ${name}\` pauses it`,
+      )
+    }
+    const abort = new AbortController()
+    return new Promise((resolve, reject) => {
+      const ended = this.#parts.header
+        .use((store) => this.#enter(enclave, request, store, unlock, resolve, abort.signal))
+        .then(resolve, reject)
+        .finally(() => {
+          this.#run = null
+        })
+      this.#run = { abort, ended }
+    })
+  }
+
+  async #enter(
+    enclave: Enclave,
+    request: VolumeInput<"Reencrypt">,
+    store: HeaderStore,
+    unlock: (handle: VolumeHandle) => void | Promise<void>,
+    unlocked: () => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { path, volume } = this.#parts
+    const free = volume.readOnly ? async () => {} : await lockReencryption(store.header.uuid, path)
+    try {
+      const { pass, ...described } = await describePass(this.#place(store), request.vouched)
+      const { total } = described
+      if (volume.readOnly && (request.goOn || pass.progress.hot > 0n)) throw readOnly(path)
+      const { sealed, pass: asked } = await this.#asked(pass, request)
+      const handle = await enterPass({ enclave, path }, asked, sealed)
+      const entered: Pass = { ...this.#place(store), ...described, enclave, handle }
+      let position: number
+      try {
+        position = volume.readOnly ? Number(pass.progress.position) : await prepareUse(entered)
+        await unlock(handle)
+      } catch (error) {
+        if (enclave.alive) enclave.closeVolume(handle)
+        throw error
+      }
+      this.#served = { ...entered }
+      if (position === total) {
+        this.#become(null)
+        return
+      }
+      this.#become({ ...PENDING, done: position, total })
+      if (!request.goOn) return
+      this.#become({ state: "running", error: null, done: position, total })
+      unlocked()
+      await this.#convert(entered, position, request, signal)
+    } finally {
+      await free()
+    }
+  }
+
+  /** The request that its client sealed. Throws HEADER_RACED (exit 4) for any other. */
+  async #asked(
+    { previous, final, ...pass }: Omit<PassRequest, "use">,
+    { uuid, unsealed, goOn, nonce, request, message }: VolumeInput<"Reencrypt">,
+  ): Promise<{ readonly sealed: SealedRequest; readonly pass: PassRequest }> {
+    const tried = (header: Header): Header => ({
+      ...header,
+      keyslots: admitted(header.keyslots, { slot: null, unsealed }),
+    })
+    const asked: PassRequest = {
+      ...pass,
+      previous: tried(previous),
+      final: tried(final),
+      use: goOn ? "both" : "serve",
+    }
+    const binding = { ...(await bindingOf({ purpose: "reencrypt", pass: asked })), uuid }
+    if (Buffer.compare(binding.request, request) !== 0) throw headerRaced(this.#parts.name)
+    return { pass: asked, sealed: { context: { ...binding, nonce }, bytes: message } }
+  }
+
+  /** Never rejects: how it ended is the status. */
+  async #convert(
+    pass: Pass,
+    position: number,
+    { hotZone, throttle }: VolumeInput<"Reencrypt">,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { name, volume, requests, warn } = this.#parts
+    const { total } = pass
+    let at = position
+    const pace = paceOf({ throttle, requests, signal })
+    try {
+      const { done, dropped } = await convertInUse(pass, position, volume, {
+        hotZone,
+        signal,
+        pace: async (done) => {
+          at = done
+          this.#become({ state: "running", error: null, done, total })
+          await pace(done)
+        },
+      })
+      if (done) warn("the reencryption is done", { name, keyslotsDropped: [...dropped] })
+      this.#become(done ? null : { ...PENDING, done: at, total })
+    } catch (error) {
+      const reason = (error as Error).message
+      if (!(error instanceof IoError) && !(error instanceof TresorError)) throw error
+      warn("the reencryption stopped", { name, reason })
+      this.#become({ state: "stopped", done: at, total, error: reason })
+    }
+  }
+
+  /** Resolves when nothing of it runs: at the end of its zone. */
+  async pause(): Promise<void> {
+    this.#run?.abort.abort()
+    await this.#run?.ended
+  }
+
+  /** Before the keys are wiped and after the last request: the header is bound to the data again. */
+  async leave(): Promise<void> {
+    const served = this.#served
+    const { volume, warn, name } = this.#parts
+    if (served === null || this.#status?.state !== "pending" || volume.readOnly || !served.enclave.alive) return
+    try {
+      await volume.ciphertext.flush()
+      await this.#parts.header.use(async (store) => {
+        const { reencryption, total } = served
+        const { previous, final } = reencryption
+        const sector = Math.max(previous.sectorSize, final.sectorSize)
+        const probed = { data: served.data, offset: Number(previous.offset), total, sector }
+        await endUse({ ...served, store }, await probeAt(probed, this.#status!.done))
+      })
+    } catch (error) {
+      // It can go on without.
+      warn("the header of the reencryption was not bound to the data", { name, reason: (error as Error).message })
+    }
+  }
+}
+
+function readOnly(path: string): TresorError {
+  return new TresorError(
+    "REENCRYPT_PENDING",
+    Exit.wrongDevice,
+    `Cannot open ${path} read-only: its reencryption was interrupted in a zone, which is recovered first; leave --readonly out`,
+  )
+}

@@ -1,0 +1,326 @@
+/** Reencryption of an open volume over NBD, under a load that knows what it wrote; and beside stock cryptsetup. */
+import assert from "node:assert/strict"
+import { randomBytes, randomInt } from "node:crypto"
+import { readFileSync, rmSync } from "node:fs"
+import { test } from "node:test"
+import { setTimeout as delay } from "node:timers/promises"
+import { decodeHeader } from "../../src/luks2/header.ts"
+import { positionOf, reencryptionOf } from "../../src/luks2/reencryption.ts"
+import { NbdClient } from "../../src/nbd/index.ts"
+import { decryptXts } from "../../src/testing/luks.ts"
+import { alive, Place, run, until } from "../cli/harness.ts"
+
+const place = new Place()
+const DATA = 20 << 20
+const OFFSET = 4 << 20
+const UNIT = 16 << 10
+const WORKERS = 4
+const keyFile = place.file("key", "a passphrase")
+const CHEAP = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+const REENCRYPT = ["reencrypt", "-q", "--key-file", keyFile, ...CHEAP, "--hotzone-size", "512K"]
+const WAIT = 120_000
+
+async function stock(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await run("cryptsetup", args)
+  assert.equal(code, 0, `cryptsetup ${args.join(" ")}: ${stderr}`)
+  return stdout
+}
+
+async function ours(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await place.tresor(args)
+  assert.equal(code, 0, `tresor ${args.join(" ")}: ${stderr}`)
+  return stdout
+}
+
+/** A volume that cryptsetup made. */
+async function volume(name: string, ...more: string[]): Promise<string> {
+  const path = place.file(name, randomBytes(OFFSET + DATA))
+  const small = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "2080768", "--offset", String(OFFSET / 512)]
+  await stock("luksFormat", "-q", "--type", "luks2", ...CHEAP, ...small, "--key-file", keyFile, ...more, path)
+  return path
+}
+
+async function volumeKey(path: string): Promise<Buffer> {
+  const file = place.path("volume-key")
+  rmSync(file, { force: true })
+  await stock("luksDump", "-q", "--dump-volume-key", "--volume-key-file", file, "--key-file", keyFile, path)
+  return readFileSync(file)
+}
+
+const headerOf = async (path: string) => decodeHeader(readFileSync(path).subarray(0, OFFSET))
+
+async function plaintext(path: string): Promise<Buffer> {
+  const { metadata } = await headerOf(path)
+  return decryptXts(
+    await volumeKey(path),
+    metadata.segments.get(0)!.sectorSize,
+    0n,
+    readFileSync(path).subarray(OFFSET),
+  )
+}
+
+interface Status {
+  readonly state: string
+  readonly pid: number
+  readonly reencryption: { readonly state: string; readonly done: number; readonly total: number } | null
+}
+const statusOf = async (name: string) => JSON.parse(await ours("status", name, "--json")) as Status
+
+/** Everything that was written, of each unit the last that was acknowledged and what may be on its way. */
+class Load {
+  readonly model: Buffer
+  readonly #unsure = new Map<number, Buffer>()
+  #stop = false
+  #errors: Error[] = []
+  readonly #ended: Promise<void>[]
+  requests = 0
+
+  constructor(model: Buffer, uri: string, discards: boolean) {
+    this.model = model
+    this.#ended = Array.from({ length: WORKERS }, (_, worker) => this.#work(uri, worker, discards))
+  }
+
+  async #work(uri: string, worker: number, discards: boolean): Promise<void> {
+    try {
+      await using client = await NbdClient.connect(uri)
+      while (!this.#stop) {
+        const unit = randomInt(DATA / UNIT / WORKERS) * WORKERS + worker
+        const from = unit * UNIT
+        const kind = randomInt(discards ? 9 : 8)
+        if (kind < 4) {
+          const at = kind === 0 ? randomInt(UNIT - 1) : 0
+          const bytes = randomBytes(kind === 0 ? 1 + randomInt(UNIT - at) : UNIT)
+          const next = Buffer.from(this.model.subarray(from, from + UNIT))
+          bytes.copy(next, at)
+          this.#unsure.set(unit, next)
+          await client.write(from + at, bytes, { fua: kind === 1 })
+          next.copy(this.model, from)
+          this.#unsure.delete(unit)
+        } else if (kind < 7) {
+          const found = await client.read(from, UNIT)
+          if (!found.equals(this.model.subarray(from, from + UNIT))) throw new Error(`unit ${unit} is another`)
+        } else if (kind === 7) {
+          await client.flush()
+        } else {
+          // What is read after that is undefined until it is written.
+          await client.trim(from, UNIT)
+          const bytes = randomBytes(UNIT)
+          await client.write(from, bytes)
+          bytes.copy(this.model, from)
+        }
+        this.requests++
+        await delay(1)
+      }
+    } catch (error) {
+      if (!this.#stop) this.#errors.push(error as Error)
+    }
+  }
+
+  /** Waits for what is on its way. */
+  async stop(): Promise<void> {
+    this.#stop = true
+    await Promise.all(this.#ended)
+    assert.deepEqual(this.#errors, [])
+  }
+
+  /** Its server is to be killed: what is on its way may have been done or not. */
+  async cut(kill: () => void): Promise<void> {
+    this.#stop = true
+    kill()
+    await Promise.all(this.#ended)
+  }
+
+  /** What is there is what was acknowledged; a unit on its way may be either, or some of both. */
+  settle(found: Buffer): void {
+    assert.equal(found.length, DATA)
+    for (let at = 0; at < DATA; at += 512) {
+      const [now, was] = [found.subarray(at, at + 512), this.model.subarray(at, at + 512)]
+      if (now.equals(was)) continue
+      const unsure = this.#unsure.get(Math.floor(at / UNIT))?.subarray(at % UNIT, (at % UNIT) + 512)
+      assert.ok(unsure?.equals(now), `sector ${at / 512} was acknowledged and is lost`)
+    }
+    found.copy(this.model)
+  }
+}
+
+async function content(uri: string): Promise<Buffer> {
+  await using client = await NbdClient.connect(uri)
+  const all = Buffer.alloc(DATA)
+  for (let at = 0; at < DATA; at += 1 << 20) all.set(await client.read(at, 1 << 20), at)
+  return all
+}
+
+/** The socket of its NBD server. */
+async function opened(path: string, name: string, ...more: string[]): Promise<string> {
+  const { socket } = JSON.parse(await ours("open", path, name, "--key-file", keyFile, "--json", ...more))
+  return socket
+}
+
+/** The command, under way; resolves when it has ended. */
+const begin = (...args: string[]) => place.tresor([...REENCRYPT, ...args])
+
+const running = (name: string, share = 0) =>
+  until(
+    "the reencryption runs",
+    async () => {
+      const { reencryption } = await statusOf(name)
+      return reencryption?.state === "running" && reencryption.done > share * reencryption.total
+    },
+    WAIT,
+  )
+
+for (const [kind, options, more] of [
+  ["512-byte sectors, checksums", ["--sector-size", "512"], []],
+  ["4096-byte sectors, a journal", ["--sector-size", "4096"], ["--resilience", "journal"]],
+] as const) {
+  test(`an open volume gets a new key under load: ${kind}`, async () => {
+    const path = await volume("load.img", ...options)
+    const oldKey = await volumeKey(path)
+    const uri = await opened(path, "load", "--allow-discards")
+    const load = new Load(await content(uri), uri, true)
+    const said = await ours(...REENCRYPT, ...more, "--hotzone-size", "2M", "load")
+    assert.equal(said, "All data of load are under the new volume key.\n")
+    await load.stop()
+    assert.ok(load.requests > 50, `${load.requests} requests`)
+    assert.ok(load.model.equals(await content(uri)), "the data are others")
+    assert.equal((await statusOf("load")).reencryption, null)
+    await ours("close", "load")
+    assert.ok(!oldKey.equals(await volumeKey(path)), "the key is the old one")
+    assert.ok(load.model.equals(await plaintext(path)), "cryptsetup's key decrypts other data")
+    const { metadata } = await headerOf(path)
+    assert.deepEqual([metadata.config.requirements, metadata.segments.size, metadata.digests.size], [[], 1, 1])
+  })
+}
+
+test("tresord killed in the pass under load, again and again: nothing acknowledged is lost, and it goes on", async () => {
+  const path = await volume("killed.img", "--sector-size", "4096")
+  let uri = await opened(path, "killed")
+  const whole = await content(uri)
+  let command = begin("--throttle", "6", "killed")
+  for (const share of [0.1, 0.3, 0.5, 0.7]) {
+    await running("killed", share)
+    const load = new Load(whole, uri, false)
+    await until("the load runs", () => load.requests > 20, WAIT)
+    const { pid } = await statusOf("killed")
+    await load.cut(() => process.kill(pid, "SIGKILL"))
+    await until("it is gone", () => !alive(pid), WAIT)
+    assert.notEqual((await command).code, 0)
+    uri = await opened(path, "killed")
+    const { state, reencryption } = await statusOf("killed")
+    assert.deepEqual([state, reencryption?.state], ["unlocked", "pending"])
+    load.settle(await content(uri))
+    command = place.tresor([
+      "reencrypt",
+      "--resume",
+      "--key-file",
+      keyFile,
+      "--throttle",
+      "6",
+      "--hotzone-size",
+      "512K",
+      "killed",
+    ])
+  }
+  const { code, stderr } = await command
+  assert.equal(code, 0, stderr)
+  assert.ok(whole.equals(await content(uri)))
+  await ours("close", "killed")
+  assert.ok(whole.equals(await plaintext(path)))
+})
+
+test("it is paused by --pause, lock, close and SIGTERM, and stock cryptsetup ends what an open volume left", async () => {
+  const path = await volume("paused.img")
+  const uri = await opened(path, "paused")
+  const load = new Load(await content(uri), uri, false)
+  const first = begin("--throttle", "2", "paused")
+  await running("paused", 0.05)
+  assert.match(
+    await ours("reencrypt", "--pause", "paused"),
+    /^The reencryption of paused is paused: [\d.]+ MiB of 20 MiB/,
+  )
+  const ended = await first
+  assert.equal(ended.code, 1)
+  assert.match(
+    ended.stderr,
+    /^tresor: error: Reencryption of paused paused: .*`tresor reencrypt --resume paused` goes on$/m,
+  )
+  await load.stop()
+  // Both keys at once.
+  assert.ok(load.model.equals(await content(uri)))
+
+  const resume = () =>
+    place.tresor([
+      "reencrypt",
+      "--resume",
+      "--key-file",
+      keyFile,
+      "--throttle",
+      "2",
+      "--hotzone-size",
+      "256K",
+      "paused",
+    ])
+  const second = resume()
+  await running("paused", 0.1)
+  await ours("lock", "paused")
+  assert.equal((await second).code, 1)
+  assert.deepEqual((await statusOf("paused")).state, "locked")
+  const wrong = place.file("wrong", "another")
+  assert.equal((await place.tresor(["setkey", "paused", "--key-file", wrong])).code, 2)
+  await ours("setkey", "paused", "--key-file", keyFile)
+  assert.ok(load.model.equals(await content(uri)))
+
+  const third = resume()
+  await running("paused", 0.2)
+  const { pid } = await statusOf("paused")
+  process.kill(pid, "SIGTERM")
+  await until("it is gone", () => !alive(pid), WAIT)
+  assert.notEqual((await third).code, 0)
+
+  const { metadata } = await headerOf(path)
+  const where = positionOf(metadata, reencryptionOf(metadata)!)
+  assert.ok(typeof where !== "string" && where.hot === 0n && where.position > 0n, "it lies between two zones")
+  // The open volume's header was bound to the data again: one of before is found out.
+  const dump = await stock("luksDump", path)
+  assert.match(dump, /online-reencrypt-v2/)
+  await stock("reencrypt", "-q", "--key-file", keyFile, "--force-offline-reencrypt", "--resume-only", path)
+  assert.ok(load.model.equals(await plaintext(path)), "cryptsetup ended it with other data")
+})
+
+test("what stock cryptsetup began is opened with both keys, and goes on while it is open", async () => {
+  const path = await volume("stock.img")
+  const before = await plaintext(path)
+  await stock("reencrypt", "-q", "--key-file", keyFile, "--init-only", ...CHEAP, path)
+  const uri = await opened(path, "stock")
+  assert.ok(before.equals(await content(uri)))
+  await ours("reencrypt", "--resume", "--key-file", keyFile, "stock")
+  assert.ok(before.equals(await content(uri)))
+  await ours("close", "stock")
+  assert.ok(before.equals(await plaintext(path)))
+})
+
+test("a passphrase starts it, and what cannot be done while it is open is refused before anything is written", async () => {
+  const path = await volume("refused.img", "--sector-size", "512")
+  await opened(path, "refused")
+  const before = readFileSync(path)
+  const refused = async (code: number, words: RegExp, ...args: string[]) => {
+    const result = await place.tresor(["reencrypt", "-q", ...CHEAP, ...args])
+    assert.equal(result.code, code, result.stderr)
+    assert.match(result.stderr, words)
+    assert.ok(before.equals(readFileSync(path)))
+  }
+  await refused(2, /No key available/, "--key-file", place.file("wrong", "x"), "refused")
+  await refused(
+    4,
+    /it is open, and those who use it know its sector size/,
+    "--sector-size",
+    "4096",
+    "--key-file",
+    keyFile,
+    "refused",
+  )
+  await refused(1, /no reencryption is pending/, "--resume", "--key-file", keyFile, path)
+  await refused(1, /no reencryption is pending/, "--pause", "refused")
+  await ours("close", "refused")
+  await refused(1, /it is not open/, "--pause", path)
+})
