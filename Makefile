@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make                                       builds what is stale
-#   make install [DESTDIR=] [PREFIX=/usr/local] [SYSCONFDIR=/etc]
-#                                              the programs, man pages, completions, units, udev rules
+#   make install [DESTDIR=] [PREFIX=/usr/local] [SYSCONFDIR=/etc] [MOUNTDIR=/usr/sbin]
+#                                              the programs, man pages, completions, units, udev rules; mount(8)'s helpers
+#                                              lie where it looks for them, whatever PREFIX is
 #   make install-module-source [DESTDIR=] [PREFIX=/usr]
 #                                              PREFIX/src/tresor-VERSION for DKMS, and the module's udev rule
 #   make package                               Debian packages in build/
@@ -10,6 +11,7 @@
 # The packages are staged by these targets too (scripts/package.mjs).
 PREFIX = /usr/local
 SYSCONFDIR = /etc
+MOUNTDIR = /usr/sbin
 INSTALL = install
 STRIP = strip
 
@@ -42,6 +44,8 @@ install:
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
 	ln -sf ../lib/tresor/dist/tresor $(DESTDIR)$(PREFIX)/bin/tresor
 	ln -sf ../lib/tresor/dist/tresord $(DESTDIR)$(PREFIX)/sbin/tresord
+	$(INSTALL) -d $(DESTDIR)$(MOUNTDIR)
+	for helper in mount.tresor umount.tresor; do $(edit) units/$$helper > $(DESTDIR)$(MOUNTDIR)/$$helper && chmod 0755 $(DESTDIR)$(MOUNTDIR)/$$helper || exit 1; done
 	$(INSTALL) -d $(addprefix $(share)/man/man,1 5 8) $(share)/doc/tresor
 	$(data) docs/man/*.1 $(share)/man/man1
 	$(data) docs/man/*.5 $(share)/man/man5

@@ -63,6 +63,8 @@ const integration = {
   iproute2: () => onPath("ip", "ss"),
   xfsprogs: () => onPath("mkfs.xfs"),
   "btrfs-progs": () => onPath("mkfs.btrfs"),
+  dosfstools: () => onPath("mkfs.vfat", "fsck.vfat"),
+  exfatprogs: () => onPath("mkfs.exfat", "fsck.exfat"),
   fio: () => onPath("fio"),
   fuse3: () => onPath("fusermount3"),
   gdb: () => onPath("gdb", "gcore"),
@@ -107,6 +109,8 @@ const vm = {
   dmsetup: () => onPath("dmsetup"),
   fio: () => onPath("fio"),
   hdparm: () => onPath("hdparm"),
+  dosfstools: () => onPath("mkfs.vfat"),
+  exfatprogs: () => onPath("mkfs.exfat"),
   [`linux-image-${laterSeries}-amd64`]: () => cachedKernel(laterSeries) !== null,
 }
 

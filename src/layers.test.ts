@@ -29,7 +29,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   block: ["mapping"],
   control: ["attest"],
   protection: ["enclave"],
-  mount: ["control"],
+  mount: ["control", "block"],
   tresord: ["control", "export", "vhost", "reencrypt", "lease", "block"],
   library: ["control", "export", "keyslots", "reencrypt", "block", "mount", "protection"],
   cli: ["library"],

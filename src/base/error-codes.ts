@@ -147,6 +147,7 @@ export const ERROR_CODES = {
   MOUNT_NBD: "no nbd device could be attached",
   MOUNT_NEEDS_ROOT: "mounting needs root",
   MOUNT_NO_DIRECTORY: "the mount point is no directory",
+  MOUNT_OWNER: "a new filesystem could not be given to the caller",
   MOUNT_SECTOR: "a filesystem's blocks are smaller than the block device's sectors",
   MOUNT_TIMEOUT: "a device did not appear in time",
   MOUNT_UNDO: "what was done for a mount could not be undone",

@@ -15,6 +15,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "mkfs.ext4": "e2fsprogs",
   "mkfs.xfs": "xfsprogs",
   "mkfs.btrfs": "btrfs-progs",
+  "mkfs.vfat": "dosfstools",
+  "mkfs.exfat": "exfatprogs",
 }
 
 export interface Ran {

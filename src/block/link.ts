@@ -52,6 +52,11 @@ export function announce(name: string, device: string): void {
   }
 }
 
+/** Before the device is another volume's, or somebody else's. */
+export function renounce(device: string): void {
+  rmSync(join(NAMES, basename(device)), { force: true })
+}
+
 /** Leads there from now on; what a tresord that was killed has left is replaced. */
 export function makeLink(name: string, device: string): void {
   mkdirSync(FOLDER, { recursive: true, mode: 0o755 })
@@ -63,7 +68,7 @@ export function makeLink(name: string, device: string): void {
 
 /** Unless it leads elsewhere by now; udev removes its own. */
 export function removeLink(name: string, device: string): void {
-  rmSync(join(NAMES, basename(device)), { force: true })
+  renounce(device)
   const link = linkOf(name)
   try {
     if (readlinkSync(link) === device) rmSync(link)

@@ -1,9 +1,11 @@
 /** `tresor`: words in, one exit code out. */
+import { isatty } from "node:tty"
 import { CommanderError } from "commander"
 import { Exit } from "../base/errors.ts"
 import { type DaemonProcess, discardEarly, keepEarly } from "../control/daemon-process.ts"
 import { translate } from "./cryptsetup/translate.ts"
 import { tell, verdict } from "./messages.ts"
+import { helperStatus, helperWords } from "./mount-helper.ts"
 import { err, out } from "./output/output.ts"
 import { buildProgram } from "./program.ts"
 import { endSilence } from "./terminal.ts"
@@ -35,9 +37,10 @@ function refuse(program: TresorCommand): void {
 
 async function run(words: readonly string[]): Promise<number> {
   let verbose = false
+  const helps = /^u?mount\.tresor$/.test(words[0] ?? "")
   const ended = (exitCode: number): number => {
     if (verbose) err.line(verdict(exitCode))
-    return exitCode
+    return helps ? helperStatus(exitCode) : exitCode
   }
   try {
     const program = await buildProgram(versionText(words), words)
@@ -49,10 +52,11 @@ async function run(words: readonly string[]): Promise<number> {
       program.outputHelp({ error: true })
       return 1
     }
-    await program.parseAsync(
-      translate(words, (command) => flagsOf(program, command)),
-      { from: "user" },
-    )
+    const flags = (command: string) => flagsOf(program, command)
+    const world = { flags: flags("mount")!, terminal: isatty(0), root: process.getuid!() === 0 }
+    const asked = helps ? helperWords(words, world) : words
+    if (asked === null) return 0
+    await program.parseAsync(translate(asked, flags), { from: "user" })
     return ended(typeof process.exitCode === "number" ? process.exitCode : 0)
   } catch (error) {
     // A command group without a subcommand shows its help on stderr; commander calls that an error.

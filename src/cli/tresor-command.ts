@@ -45,6 +45,16 @@ export class TresorCommand extends Command {
       .option("-T, --tries <n>", "number of attempts", integer(1, 1000), 3)
   }
 
+  passwordAgent(): this {
+    return this.option(
+      "--password-agent",
+      "ask by systemd's password agents instead of the terminal, as at boot",
+    ).option(
+      "--password-cache",
+      "with --password-agent: take and leave the passphrase in root's keyring, for other volumes",
+    )
+  }
+
   slot(text = "try this keyslot only"): this {
     return this.option("-S, --key-slot <n>", text, parseSlot)
   }

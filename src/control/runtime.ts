@@ -47,8 +47,11 @@ export type State = v.InferOutput<typeof stateSchema>
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:+@-]{0,126}$/
 
 /** Letters, digits and `_ . : + @ -`; no leading dot or dash: one path component, one dm name. */
+export const isName = (text: string): boolean => NAME.test(text)
+
+/** Throws NAME_INVALID (exit 1). */
 export function checkName(name: string): void {
-  if (NAME.test(name)) return
+  if (isName(name)) return
   throw new TresorError(
     "NAME_INVALID",
     Exit.badArguments,

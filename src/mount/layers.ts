@@ -1,6 +1,6 @@
 /**
- * A mounted volume is a stack of layers: the volume's NBD socket, a block
- * device made of it (nbd, or nbdfuse and loop), a filesystem. Each layer says
+ * A mounted volume is a stack of layers: the volume's NBD socket, if it was opened for the mount, a block
+ * device made of it (nbd, or nbdfuse and loop), a link to that, a filesystem. Each layer says
  * how it is undone, as data: the record lies in the runtime directory until
  * `umount`, which may come from another process, after a crash or after the
  * daemon's death.
@@ -17,6 +17,7 @@ const layerSchema = v.variant("kind", [
   v.object({ kind: v.literal("nbd"), device: v.string() }),
   v.object({ kind: v.literal("fuse"), directory: v.string(), made: v.boolean() }),
   v.object({ kind: v.literal("loop"), device: v.string() }),
+  v.object({ kind: v.literal("link"), name: v.string(), device: v.string() }),
   v.object({ kind: v.literal("filesystem"), directory: v.string() }),
 ])
 
@@ -111,6 +112,8 @@ function describe(layer: Layer): string {
     case "nbd":
     case "loop":
       return layer.device
+    case "link":
+      return `/dev/tresor/${layer.name}`
     case "fuse":
       return `nbdfuse on ${layer.directory}`
     case "filesystem":

@@ -1,12 +1,28 @@
 /** Builds and undoes the layers of layers.ts with the kernel's and util-linux' tools. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync } from "node:fs"
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { Exit, TresorError } from "../base/errors.ts"
 import { has, run, start, tryRun } from "../base/programs.ts"
+import { announce, checkLink, makeLink, removeLink, renounce } from "../block/link.ts"
+import {
+  deviceSector,
+  FILESYSTEMS,
+  type Filesystem,
+  filesystemBlock,
+  filesystemOn,
+  hasOwner,
+  makeFilesystem,
+  mountOptions,
+  type Owner,
+  signature,
+} from "./filesystem.ts"
 import { fuseDirectory, type Layer, type MountRecord, removeRecord, saveRecord, undoLayers } from "./layers.ts"
 
-export const FILESYSTEMS = ["ext4", "xfs", "btrfs"] as const
-export type Filesystem = (typeof FILESYSTEMS)[number]
+/** Has umount(8) undo what mountVolume built, where it is installed. */
+const UMOUNT_HELPERS = ["/sbin/umount.tresor", "/usr/sbin/umount.tresor"]
+
+/** How a block device is made of a volume: by the kernel's ublk or tresor.ko, and nothing is to be attached; or here. */
+export type Way = "ublk" | "tresor.ko" | "nbd" | "loop"
 
 export interface MountRequest {
   readonly root: string
@@ -15,22 +31,29 @@ export interface MountRequest {
   readonly directory: string
   readonly socket: string
   readonly uri: string
-  /** Opened with --block: the block device, and nothing is to be attached. */
-  readonly block: boolean
-  readonly size: number
+  /** The block device that the volume is already; `null`: it is served over NBD. */
+  readonly device: { readonly path: string; readonly by: "ublk" | "tresor.ko" } | null
   readonly sectorSize: number
   readonly readonly: boolean
+  /** For mount(8) -t; `null`: as blkid finds it. */
+  readonly type: string | null
+  /** For mount(8) -o. */
+  readonly options: string
+  /** Whom a new filesystem belongs to, and the files of one that stores no owners. */
+  readonly owner: Owner
   readonly mkfs: Filesystem | null
   /** mkfs over an existing signature. */
   readonly force: boolean
   /** NBD connections of the kernel's driver. */
   readonly connections: number
+  /** The volume was opened for this mount, and is closed with it. */
+  readonly own: boolean
   readonly close: (name: string) => Promise<void>
 }
 
 export interface Mounted {
-  /** "ublk", "nbd" and "loop" end in a mounted filesystem, "file" in a plaintext device file. */
-  readonly through: "ublk" | "nbd" | "loop" | "file"
+  /** "file" ends in a plaintext device file, the others in a mounted filesystem. */
+  readonly through: Way | "file"
   /** The block device, or the file. */
   readonly device: string
 }
@@ -60,23 +83,6 @@ async function nbdDriver(): Promise<boolean> {
   return existsSync("/sys/block/nbd0")
 }
 
-/**
- * Bytes of a block of the filesystem on a file or device, as blkid tells; `null`: it does not. The kernel mounts none
- * on a device with longer sectors: one that was made with sectors of 512 and copied here needs a device with such.
- */
-async function filesystemBlock(device: string): Promise<number | null> {
-  const ran = await tryRun("blkid", ["-p", "-o", "value", "-s", "BLOCK_SIZE", device])
-  const size = Number(ran.stdout.trim())
-  return ran.code === 0 && size >= SMALLEST_SECTOR ? size : null
-}
-
-const SMALLEST_SECTOR = 512
-
-/** Of the device to mount from. The volume takes parts of its sectors as well. */
-function deviceSector(sectorSize: number, block: number | null): number {
-  return block !== null && block < sectorSize ? SMALLEST_SECTOR : sectorSize
-}
-
 /** Connects the first free /dev/nbdN. Another process may take it between look and connect: then the next. */
 async function attachNbd(request: MountRequest, sectorSize: number): Promise<string> {
   const names = readdirSync("/sys/block")
@@ -86,6 +92,8 @@ async function attachNbd(request: MountRequest, sectorSize: number): Promise<str
   for (const name of names) {
     if (existsSync(`/sys/block/${name}/pid`) || readFileSync(`/sys/block/${name}/size`, "utf8").trim() !== "0") continue
     const device = `/dev/${name}`
+    // Connecting makes udev look at it.
+    announce(request.name, device)
     const args = [
       "-unix",
       request.socket,
@@ -103,6 +111,7 @@ async function attachNbd(request: MountRequest, sectorSize: number): Promise<str
       ...(request.readonly ? ["-readonly"] : []),
     ])
     if (ran.code === 0) return device
+    renounce(device)
     last = ran.stderr.split("\n").at(-1) ?? last
   }
   throw new TresorError("MOUNT_NBD", Exit.busy, `Cannot attach an nbd device: ${last}`)
@@ -115,47 +124,134 @@ async function attachFuse(request: MountRequest, directory: string, file: string
   return path
 }
 
-/** Kinds blkid finds at the start of a device: "ext4", "LVM2_member"; null when it is blank. */
-export async function signature(device: string): Promise<string | null> {
-  const ran = await tryRun("blkid", ["-p", "-o", "value", "-s", "TYPE", "-s", "PTTYPE", device])
-  return ran.code === 0 && ran.stdout !== "" ? ran.stdout.split("\n").join(", ") : null
+/** Layers that stand, in the record from the moment that they do. */
+class Built {
+  readonly record: MountRecord
+  readonly #root: string
+  readonly #layers: Layer[]
+
+  constructor({ root, name, path, directory, own }: MountRequest) {
+    this.#root = root
+    this.#layers = own ? [{ kind: "volume", name }] : []
+    this.record = { version: 1, name, path, directory, layers: this.#layers }
+    saveRecord(root, this.record)
+  }
+
+  add(layer: Layer): void {
+    this.#layers.push(layer)
+    saveRecord(this.#root, this.record)
+  }
+
+  /** The last one, which is the caller's to undo. */
+  take(): Layer {
+    const layer = this.#layers.pop()!
+    saveRecord(this.#root, this.record)
+    return layer
+  }
 }
 
-async function makeFilesystem(request: MountRequest, device: string, type: Filesystem): Promise<void> {
-  const found = await signature(device)
-  if (found !== null && !request.force) {
+async function attachLoop(request: MountRequest, built: Built): Promise<string> {
+  const directory = fuseDirectory(request.root, request.name)
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  // Recorded first: a nbdfuse that fails half way is undone too.
+  built.add({ kind: "fuse", directory, made: true })
+  const file = await attachFuse(request, directory, "device")
+  const block = request.mkfs === null ? await filesystemBlock(file) : null
+  const device = await run("attach a loop device", "losetup", [
+    "--find",
+    "--show",
+    "--sector-size",
+    String(deviceSector(request.sectorSize, block)),
+    ...(request.readonly ? ["--read-only"] : []),
+    file,
+  ])
+  built.add({ kind: "loop", device })
+  // Past FUSE's page cache, where all would be cached twice in pieces of 128 KiB. Refused: slower, no more.
+  await tryRun("losetup", ["--direct-io=on", device])
+  return device
+}
+
+/** A block device with sectors that the filesystem on it can have. */
+async function attach(request: MountRequest, built: Built): Promise<Mounted> {
+  if (request.device !== null) {
+    const { path: device, by } = request.device
+    const block = request.mkfs === null ? await filesystemBlock(device) : null
+    if (deviceSector(request.sectorSize, block) !== request.sectorSize) {
+      throw new TresorError(
+        "MOUNT_SECTOR",
+        Exit.wrongDevice,
+        `Cannot mount ${request.path}: its filesystem has blocks of ${block} bytes, the block device sectors of ${request.sectorSize}; mount it with --nbd`,
+      )
+    }
+    return { through: by, device }
+  }
+  if (!(await nbdDriver())) return { through: "loop", device: await attachLoop(request, built) }
+  let device = await attachNbd(request, request.sectorSize)
+  built.add({ kind: "nbd", device })
+  const sector = deviceSector(request.sectorSize, request.mkfs === null ? await filesystemBlock(device) : null)
+  if (sector !== request.sectorSize) {
+    await undoLayer(built.take(), request.close)
+    device = await attachNbd(request, sector)
+    built.add({ kind: "nbd", device })
+  }
+  return { through: "nbd", device }
+}
+
+/** /dev/tresor/NAME, as of a volume opened with --block. The mount works without it too: the name may be taken. */
+function link({ name }: MountRequest, device: string, built: Built): void {
+  try {
+    checkLink(name)
+    makeLink(name, device)
+  } catch {
+    return
+  }
+  built.add({ kind: "link", name, device })
+}
+
+async function mountFilesystem(request: MountRequest, device: string, built: Built): Promise<void> {
+  const { path, directory, mkfs, owner, readonly } = request
+  if (mkfs !== null) await makeFilesystem({ type: mkfs, path, device, force: request.force })
+  const type = mkfs ?? request.type ?? (await filesystemOn(device))
+  if (type === null && (await signature(device)) === null) {
     throw new TresorError(
-      "MKFS_EXISTS",
-      Exit.busy,
-      `Cannot make ${type} on ${request.path}: it holds ${found} already; mount it without --mkfs, or use --force to overwrite it`,
+      "MOUNT_BLANK",
+      Exit.wrongDevice,
+      `Cannot mount ${path}: it holds no filesystem; add --mkfs ${FILESYSTEMS.slice(0, -1).join(", ")} or ${FILESYSTEMS.at(-1)} the first time`,
     )
   }
-  const args: Readonly<Record<Filesystem, readonly string[]>> = {
-    ext4: ["-q", "-F"],
-    xfs: ["-q", "-f"],
-    btrfs: ["-q", "-f"],
+  const options = mountOptions({
+    type,
+    asked: request.options,
+    readonly,
+    owner,
+    helper: UMOUNT_HELPERS.some((helper) => existsSync(helper)),
+  })
+  await run(`mount ${path} on ${directory}`, "mount", [
+    ...(request.type === null ? [] : ["-t", request.type]),
+    ...(options === "" ? [] : ["-o", options]),
+    device,
+    directory,
+  ])
+  built.add({ kind: "filesystem", directory })
+  if (mkfs === null || !hasOwner(mkfs)) return
+  try {
+    chownSync(directory, owner.uid, owner.gid)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new TresorError(
+      "MOUNT_OWNER",
+      Exit.denied,
+      `Cannot give the new filesystem on ${directory} to user ${owner.uid}: ${code}; mount it without --mkfs, and use chown`,
+    )
   }
-  await run(`make ${type} on ${request.path}`, `mkfs.${type}`, [...args[type], device])
 }
 
 /**
- * Mounts an open volume. When a step fails, the layers built so far, the
- * volume included, are undone and the error is thrown.
+ * Mounts an open volume. When a step fails, the layers built so far are undone, the volume too if it was opened for
+ * this, and the error is thrown.
  */
 export async function mountVolume(request: MountRequest): Promise<Mounted> {
-  const layers: Layer[] = [{ kind: "volume", name: request.name }]
-  const record: MountRecord = {
-    version: 1,
-    name: request.name,
-    path: request.path,
-    directory: request.directory,
-    layers,
-  }
-  const built = (layer: Layer) => {
-    layers.push(layer)
-    saveRecord(request.root, record)
-  }
-  saveRecord(request.root, record)
+  const built = new Built(request)
   try {
     if (process.getuid!() !== 0) {
       if (request.mkfs !== null) {
@@ -165,71 +261,15 @@ export async function mountVolume(request: MountRequest): Promise<Mounted> {
           `Cannot make ${request.mkfs}: mounting a filesystem needs root; run the same command with sudo`,
         )
       }
-      // Recorded first: a nbdfuse that fails half way is undone too.
-      built({ kind: "fuse", directory: request.directory, made: false })
+      built.add({ kind: "fuse", directory: request.directory, made: false })
       return { through: "file", device: await attachFuse(request, request.directory, request.name) }
     }
-    let device: string
-    let through: "ublk" | "nbd" | "loop"
-    if (request.block) {
-      device = request.uri
-      const block = request.mkfs === null ? await filesystemBlock(device) : null
-      if (deviceSector(request.sectorSize, block) !== request.sectorSize) {
-        throw new TresorError(
-          "MOUNT_SECTOR",
-          Exit.wrongDevice,
-          `Cannot mount ${request.path}: its filesystem has blocks of ${block} bytes, the block device sectors of ${request.sectorSize}; mount it with --nbd`,
-        )
-      }
-      through = "ublk"
-    } else if (await nbdDriver()) {
-      device = await attachNbd(request, request.sectorSize)
-      built({ kind: "nbd", device })
-      const sector = deviceSector(request.sectorSize, request.mkfs === null ? await filesystemBlock(device) : null)
-      if (sector !== request.sectorSize) {
-        const layer = layers.pop()!
-        saveRecord(request.root, record)
-        await undoLayer(layer, request.close)
-        device = await attachNbd(request, sector)
-        built({ kind: "nbd", device })
-      }
-      through = "nbd"
-    } else {
-      const directory = fuseDirectory(request.root, request.name)
-      mkdirSync(directory, { recursive: true, mode: 0o700 })
-      built({ kind: "fuse", directory, made: true })
-      const file = await attachFuse(request, directory, "device")
-      const block = request.mkfs === null ? await filesystemBlock(file) : null
-      const sector = ["--sector-size", String(deviceSector(request.sectorSize, block))]
-      device = await run("attach a loop device", "losetup", [
-        "--find",
-        "--show",
-        ...sector,
-        ...(request.readonly ? ["--read-only"] : []),
-        file,
-      ])
-      built({ kind: "loop", device })
-      // Past FUSE's page cache, where all would be cached twice in pieces of 128 KiB. Refused: slower, no more.
-      await tryRun("losetup", ["--direct-io=on", device])
-      through = "loop"
-    }
-    if (request.mkfs !== null) await makeFilesystem(request, device, request.mkfs)
-    else if ((await signature(device)) === null) {
-      throw new TresorError(
-        "MOUNT_BLANK",
-        Exit.wrongDevice,
-        `Cannot mount ${request.path}: it holds no filesystem; add --mkfs ext4, xfs or btrfs the first time`,
-      )
-    }
-    await run(`mount ${request.path} on ${request.directory}`, "mount", [
-      ...(request.readonly ? ["-o", "ro"] : []),
-      device,
-      request.directory,
-    ])
-    built({ kind: "filesystem", directory: request.directory })
-    return { through, device }
+    const attached = await attach(request, built)
+    if (request.device === null) link(request, attached.device, built)
+    await mountFilesystem(request, attached.device, built)
+    return attached
   } catch (error) {
-    const { failures } = await unmount(request.root, record, request.close)
+    const { failures } = await unmount(request.root, built.record, request.close)
     if (failures.length === 0) throw error
     throw new TresorError(
       "MOUNT_UNDO",
@@ -258,7 +298,11 @@ async function undoLayer(layer: Layer, close: (name: string) => Promise<void>): 
   switch (layer.kind) {
     case "filesystem":
       if (!isMountPoint(layer.directory)) return
-      await run(`unmount ${layer.directory}`, "umount", [layer.directory])
+      // Not by umount.tresor, which is what runs.
+      await run(`unmount ${layer.directory}`, "umount", ["--internal-only", layer.directory])
+      return
+    case "link":
+      removeLink(layer.name, layer.device)
       return
     case "loop":
       if (!existsSync(`/sys/block/${layer.device.slice(5)}/loop/backing_file`)) return
@@ -277,6 +321,7 @@ async function undoLayer(layer: Layer, close: (name: string) => Promise<void>): 
       if (layer.made && existsSync(layer.directory)) rmdirSync(layer.directory)
       return
     case "nbd":
+      renounce(layer.device)
       if (!existsSync(`/sys/block/${layer.device.slice(5)}/pid`)) return
       await run(`detach ${layer.device}`, "nbd-client", ["-d", layer.device])
       return

@@ -6,7 +6,9 @@ import { fileURLToPath } from "node:url"
 import type { Command } from "commander"
 import { cryptsetupPage } from "../../scripts/cryptsetup.ts"
 import { entries, markdown, roff } from "../../scripts/man.ts"
+import { NOT_OURS } from "../../src/cli/mount-helper.ts"
 import { buildProgram } from "../../src/cli/program.ts"
+import { flagsOf } from "../../src/cli/tresor-command.ts"
 import { daemonOptionsSchema } from "../../src/control/daemon-options.ts"
 import { legacySchema } from "../../src/tresord/legacy-start.ts"
 
@@ -19,7 +21,9 @@ const shown = (page: string) =>
     .replace(/.[\b]/g, "")
     .replace(/[\u2010\u2011\u2212]/g, "-")
 
-for (const page of ["tresor.1", "tresortab.5", "tresord.8"]) {
+const PAGES = ["tresor.1", "tresortab.5", "tresord.8", "mount.tresor.8"]
+
+for (const page of PAGES) {
   test(`docs/man/${page} is what \`npm run man\` makes of its Markdown and the command tree`, async () => {
     assert.equal(built(page), roff(await markdown(page)))
   })
@@ -34,7 +38,7 @@ test("docs/cryptsetup.md is what `npm run man` makes of src/cli/cryptsetup and t
   assert.equal(readFileSync(`${root}/docs/cryptsetup.md`, "utf8"), page)
 })
 
-for (const page of ["tresor.1", "tresortab.5", "tresord.8"]) {
+for (const page of PAGES) {
   test(`docs/man/${page} as it is read keeps underscores and has no asterisk of its Markdown`, async () => {
     const source = await markdown(page)
     const text = shown(page)
@@ -94,6 +98,16 @@ test("every environment variable that the programs read is in a man page", () =>
   assert.ok(names.has("TRESOR_DEBUG") && names.size >= 3, [...names].join(" "))
   const pages = `${shown("tresor.1")}${shown("tresord.8")}`
   for (const name of names) assert.ok(pages.includes(name), name)
+})
+
+test("mount.tresor.8 has the options that the helper takes as Tresor's, and no others", async () => {
+  const text = readFileSync(`${root}/docs/man/mount.tresor.8.md`, "utf8")
+  const list = text.slice(text.indexOf("# OPTIONS"), text.indexOf("All other options"))
+  const named = [...list.matchAll(/\*\*([a-z-]+=?)\*\*/g)].map(([, name]) => name!).filter((name) => name !== "tresor")
+  const flags = [...flagsOf(await buildProgram("", []), "mount")!]
+    .filter(([flag]) => flag.startsWith("--") && !NOT_OURS.includes(flag))
+    .map(([flag, valued]) => `${flag.slice(2)}${valued ? "=" : ""}`)
+  assert.deepEqual(named.sort(), flags.sort())
 })
 
 test("tresortab.5 has the options that the generator takes, and no others", () => {

@@ -1,18 +1,23 @@
-import { realpathSync, statSync } from "node:fs"
+import { existsSync, realpathSync, statSync } from "node:fs"
 import { basename, resolve } from "node:path"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { closeVolume, connectVolume } from "../../control/daemon.ts"
-import { isLive, readState } from "../../control/runtime.ts"
+import { isLive, isName, liveNames, readState, storeIdentity } from "../../control/runtime.ts"
 import { runtimeRoot } from "../../control/runtime-root.ts"
+import type { VolumeStatus } from "../../control/volume.ts"
+import { callerOf, type Filesystem, splitOptions } from "../../mount/filesystem.ts"
 import { describeHolders } from "../../mount/holders.ts"
 import { readRecords } from "../../mount/layers.ts"
-import { type Filesystem, isMountPoint, mountVolume, unmount } from "../../mount/mount.ts"
+import { isMountPoint, mountVolume, unmount, type Way } from "../../mount/mount.ts"
 import { isNbdUri } from "../../nbd/uri.ts"
 import { out } from "../output/output.ts"
+import { type UnlockWords, unlockVolume } from "../unlock.ts"
 import { type OpenWords, openVolume } from "./open.ts"
 
-interface MountOptions extends OpenWords {
+interface MountOptions extends OpenWords, UnlockWords {
   readonly name?: string
+  readonly options?: string
+  readonly fstype?: string
   readonly mkfs?: Filesystem
   readonly force?: true
   readonly nbd?: true
@@ -32,7 +37,12 @@ function chooseName(root: string, path: string): string {
   }
 }
 
-const WAYS = { ublk: "ublk", nbd: "the NBD driver", loop: "nbdfuse and a loop device" }
+const WAYS: Readonly<Record<Way, string>> = {
+  ublk: "ublk",
+  "tresor.ko": "tresor.ko",
+  nbd: "the NBD driver",
+  loop: "nbdfuse and a loop device",
+}
 
 /** The fastest way, where this machine has it. */
 async function canBlock(path: string): Promise<boolean> {
@@ -50,40 +60,100 @@ async function closeIfOpen(name: string): Promise<void> {
   }
 }
 
-export async function mount(path: string, dir: string, options: MountOptions): Promise<void> {
-  const stat = statSync(dir, { throwIfNoEntry: false })
-  if (stat?.isDirectory() !== true) {
+/** The open volume that a path leads to, or whose name it is; `null`: there is none, and the path is to be opened. */
+function openName(root: string, path: string): string | null {
+  const exists = isNbdUri(path) || existsSync(path)
+  if (!exists) return isName(path) && isLive(readState(root, path)) ? path : null
+  const store = storeIdentity(path)
+  const found = liveNames(root).find((name) => {
+    const state = readState(root, name)
+    return isLive(state) && state.store === store
+  })
+  return found ?? null
+}
+
+function inUse(name: string, fact: string): TresorError {
+  return new TresorError("VOLUME_IN_USE", Exit.busy, `Cannot mount ${name}: ${fact}`)
+}
+
+/** Another user of its sectors and a filesystem of ours would destroy each other's data. */
+function refuseShared(root: string, { name, export: way, readonly, counters }: VolumeStatus): void {
+  const record = readRecords(root).find((each) => each.name === name)
+  if (record !== undefined) {
+    throw inUse(name, `it is mounted on ${record.directory}; run \`tresor umount ${record.directory}\` first`)
+  }
+  if (way === "vhost-user") throw inUse(name, "it is a disk of a virtual machine; open it without --vhost-user")
+  const clients = way === "nbd" ? (counters["connections"] ?? 0) : 0
+  if (clients > 0 && !readonly)
+    throw inUse(name, `an NBD client is connected to it (${clients} connections); end it first`)
+}
+
+/** A volume that was open before, unlocked. */
+async function takeOpen(root: string, name: string, options: MountOptions): Promise<VolumeStatus> {
+  using client = await connectVolume(name)
+  const volume = await client.status()
+  refuseShared(root, volume)
+  return volume.state === "unlocked" ? volume : await unlockVolume(client, options)
+}
+
+/** The block device that the kernel makes of it already. */
+function deviceOf({ export: way, uri }: VolumeStatus) {
+  if (way === "block") return { path: uri, by: "ublk" } as const
+  return way === "kernel" ? ({ path: uri, by: "tresor.ko" } as const) : null
+}
+
+function refuseDirectory(dir: string, directory: string | null): void {
+  if (directory === null) {
     throw new TresorError(
       "MOUNT_NO_DIRECTORY",
       Exit.badArguments,
       `Cannot mount on ${dir}: it is not a directory; make it first`,
     )
   }
-  const directory = realpathSync(dir)
-  if (isMountPoint(directory)) {
+  if (!isMountPoint(directory)) return
+  throw new TresorError(
+    "MOUNT_BUSY",
+    Exit.busy,
+    `Cannot mount on ${directory}: another filesystem is mounted there; unmount it or choose another directory`,
+  )
+}
+
+export async function mount(path: string, dir: string, options: MountOptions): Promise<void> {
+  const directory = statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true ? realpathSync(dir) : null
+  refuseDirectory(dir, directory)
+  // As `mount -o ro,loop` does: what is mounted read-only is not written below either.
+  const readonly = options.readonly === true || splitOptions(options.options ?? "").includes("ro")
+  if (readonly && options.mkfs !== undefined) {
     throw new TresorError(
-      "MOUNT_BUSY",
-      Exit.busy,
-      `Cannot mount on ${directory}: another filesystem is mounted there; unmount it or choose another directory`,
+      "USAGE",
+      Exit.badArguments,
+      `Cannot make ${options.mkfs} on ${path}: --mkfs writes, and it is to be mounted read-only`,
     )
   }
   const root = runtimeRoot()
-  const block = options.nbd !== true && (await canBlock(path))
-  const volume = await openVolume(path, options.name ?? chooseName(root, path), { ...options, block })
+  const opened = openName(root, path)
+  const block = options.nbd !== true && opened === null && (await canBlock(path))
+  const volume =
+    opened === null
+      ? await openVolume(path, options.name ?? chooseName(root, path), { ...options, readonly, block })
+      : await takeOpen(root, opened, options)
   const { through, device } = await mountVolume({
     root,
     name: volume.name,
     path: volume.path,
-    directory,
+    directory: directory!,
     socket: volume.socket,
     uri: volume.uri,
-    block,
-    size: volume.size,
+    device: deviceOf(volume),
     sectorSize: volume.sectorSize,
-    readonly: volume.readonly,
+    readonly: readonly || volume.readonly,
+    type: options.fstype ?? null,
+    options: options.options ?? "",
+    owner: callerOf(process.env, { uid: process.getuid!(), gid: process.getgid!() }),
     mkfs: options.mkfs ?? null,
     force: options.force === true,
     connections: options.connections,
+    own: opened === null,
     close: closeIfOpen,
   })
   out.line(

@@ -1,6 +1,7 @@
 /** Commands of open volumes, and of those to be opened or made. */
 import { Option } from "commander"
 import { MOST_TRANSITION_CYCLES } from "../../control/option-limits.ts"
+import { FILESYSTEMS } from "../../mount/filesystem.ts"
 import { integer, oneOf, parseSize } from "../options.ts"
 import type { TresorCommand } from "../tresor-command.ts"
 
@@ -110,11 +111,7 @@ export function volumeCommands(program: TresorCommand): void {
     .option("--remote <user@host>", "the volume is on another machine, reached by ssh")
     .option("--unsealed", "with --remote: also try keyslots not sealed to that enclave (recovery key, portable)")
     .option("--legacy", "unlock a mapping made by the commands of 2016")
-    .option("--password-agent", "ask by systemd's password agents instead of the terminal, as at boot")
-    .option(
-      "--password-cache",
-      "with --password-agent: take and leave the passphrase in root's keyring, for other volumes",
-    )
+    .passwordAgent()
     .option("--rsh <command>", "remote shell", "ssh")
     .option("--remote-tresor <command>", "tresor command on the other machine", "tresor")
     .examples("tresor setkey work", "tresor setkey work --remote root@server")
@@ -127,19 +124,22 @@ export function volumeCommands(program: TresorCommand): void {
     .runs("setkey", (m) => m.bridge)
 
   command("mount", "open a volume and mount its filesystem")
-    .argument("<path>", "file, block device or NBD URI")
+    .argument("<path>", "file, block device, NBD URI, or the name of an open volume")
     .argument("<dir>", "mount point")
     .option("--name <name>", "name for the open volume (default: name of the file)")
-    .addOption(new Option("--mkfs <type>", "make a filesystem before mounting").choices(["ext4", "xfs", "btrfs"]))
+    .option("-o, --options <options>", "options of the filesystem, as for mount(8)")
+    .option("--fstype <type>", "type of the filesystem (default: as blkid finds it)")
+    .addOption(new Option("--mkfs <type>", "make a filesystem before mounting").choices([...FILESYSTEMS]))
     .option("--force", "with --mkfs: overwrite existing data")
     .option("--nbd", "use the kernel's NBD driver (or nbdfuse), even where ublk is available")
     .option("-C, --connections <n>", "number of NBD connections of the kernel's driver", integer(1, 16), 4)
     .secrets()
+    .passwordAgent()
     .opening()
     .header()
     .enclave()
     .succession()
-    .examples("tresor mount disk.img /mnt --mkfs ext4", "tresor mount disk.img /mnt")
+    .examples("tresor mount disk.img /mnt --mkfs ext4", "tresor mount disk.img /mnt", "tresor mount work /mnt")
     .runs("mount", (m) => m.mount)
 
   command("umount", "unmount a filesystem and close its volume")

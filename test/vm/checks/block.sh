@@ -130,6 +130,16 @@ block_mount() { # read-only
 		grep -q 'by ublk' "$work/mounted" && [ "$(blockdev --getro "$(node thin)")" = 1 ] && cmp /mnt/data "$work/data" &&
 		! dd if=/dev/zero of="$(node thin)" bs=4096 count=1 oflag=direct status=none && tresor umount /mnt && [ ! -e "$(node thin)" ]
 }
+block_fat() { # whose files belong to the caller, who cannot be stored
+	local type
+	for type in vfat exfat; do
+		SUDO_UID=1234 SUDO_GID=4321 tresor mount "$work/thin" /mnt --name thin --mkfs $type --force --key-file "$work/block-pass" &&
+			grep -q "^/dev/[^ ]* /mnt $type " /proc/mounts && cp "$work/data" /mnt/data && [ "$(stat -c '%u %g' /mnt/data)" = '1234 4321' ] &&
+			tresor umount /mnt || return
+	done
+	tresor mount "$work/thin" /mnt --name thin --options uid=7,umask=077 --key-file "$work/block-pass" &&
+		[ "$(stat -c '%u %a' /mnt/data)" = '7 700' ] && cmp /mnt/data "$work/data" && tresor umount /mnt
+}
 block_closed() { # and what was written is what cryptsetup reads
 	put "$(node one)" && tresor close one && stock /dev/ram0 && same /dev/mapper/stock && cryptsetup close stock &&
 		[ "$(what_is_left | grep -cE 'one|thin|ublkb')" = 1 ]
@@ -152,5 +162,6 @@ check "block: writeback under memory pressure and in a memory cgroup" block_pres
 check "block: discards and zeroes reach the store" block_discards
 check "block: resize with the filesystem mounted and written to" block_resize
 check "block: tresor mount takes ublk; a read-only device" block_mount
+check "block: vfat and exfat are made, and belong to the caller" block_fat
 check "block: close leaves nothing, cryptsetup reads what was written" block_closed
 check "block: the log is clean" clean_log
