@@ -130,15 +130,13 @@ block_mount() { # read-only
 		grep -q 'by ublk' "$work/mounted" && [ "$(blockdev --getro "$(node thin)")" = 1 ] && cmp /mnt/data "$work/data" &&
 		! dd if=/dev/zero of="$(node thin)" bs=4096 count=1 oflag=direct status=none && tresor umount /mnt && [ ! -e "$(node thin)" ]
 }
-block_fat() { # whose files belong to the caller, who cannot be stored
-	local type
-	for type in vfat exfat; do
-		SUDO_UID=1234 SUDO_GID=4321 tresor mount "$work/thin" /mnt --name thin --mkfs $type --force --key-file "$work/block-pass" &&
-			grep -q "^/dev/[^ ]* /mnt $type " /proc/mounts && cp "$work/data" /mnt/data && [ "$(stat -c '%u %g' /mnt/data)" = '1234 4321' ] &&
-			tresor umount /mnt || return
-	done
-	tresor mount "$work/thin" /mnt --name thin --options uid=7,umask=077 --key-file "$work/block-pass" &&
-		[ "$(stat -c '%u %a' /mnt/data)" = '7 700' ] && cmp /mnt/data "$work/data" && tresor umount /mnt
+fat() { # arguments: a type, owner and mode of a file as expected, options of the mount
+	SUDO_UID=1234 SUDO_GID=4321 tresor mount "$work/thin" /mnt --name thin --mkfs "$1" --force --key-file "$work/block-pass" "${@:3}" &&
+		grep -q "^/dev/[^ ]* /mnt $1 " /proc/mounts && cp "$work/data" /mnt/data && cmp /mnt/data "$work/data" &&
+		[ "$(stat -c '%u %g %a' /mnt/data)" = "$2" ] && tresor umount /mnt
+}
+block_fat() {
+	fat vfat '1234 4321 755' && fat exfat '7 4321 700' --options uid=7,umask=077
 }
 block_closed() { # and what was written is what cryptsetup reads
 	put "$(node one)" && tresor close one && stock /dev/ram0 && same /dev/mapper/stock && cryptsetup close stock &&
