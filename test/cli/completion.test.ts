@@ -76,6 +76,10 @@ for (const shell of ["bash", "zsh", "fish"]) {
       ["tresor open --backend only\\t", "<open> <--backend> <only>"],
       ["tresor create x --size only\\t", "<create> <x> <--size> <only>"],
       ["tresor completion z\\t", "<completion> <zsh>"],
+      // cryptsetup's words; src/cli/completion-nodes.test.ts has the rest.
+      ["tresor luksAdd\\t", "<luksAddKey>"],
+      ["tresor luksFormat --ty\\t", "<luksFormat> <--type>"],
+      ["tresor luksAddKey x only-fi\\t", "<luksAddKey> <x> <only-file.img>"],
     ] as const) {
       assert.equal(await called(shell, typed), expected, `${shell}: ${typed}`)
     }

@@ -1,77 +1,7 @@
-/** Completion scripts, generated from the command tree itself. */
-import type { Command, Option } from "commander"
-import { CommanderError } from "commander"
+/** Completion scripts, generated from the command tree itself and from cryptsetup's words. */
+import { type Command, CommanderError } from "commander"
+import { type Node, nodesOf, type Value } from "../completion-nodes.ts"
 import { out } from "../output/output.ts"
-
-/** What a value or an operand is completed with. */
-type Kind = "file" | "folder" | "name" | "none" | readonly string[]
-
-interface Value {
-  readonly title: string
-  readonly kind: Kind
-}
-
-interface Flag {
-  /** "-d", "--key-file" */
-  readonly spellings: readonly string[]
-  readonly text: string
-  /** null: a switch. */
-  readonly value: Value | null
-}
-
-interface Node {
-  /** "key add"; "" for the root. */
-  readonly path: string
-  readonly words: readonly (readonly [string, string])[]
-  readonly flags: readonly Flag[]
-  /** In order. */
-  readonly operands: readonly Value[]
-}
-
-/** By the word between the brackets, which is all that help shows too. */
-const KINDS: Readonly<Record<string, Kind>> = {
-  file: "file",
-  path: "file",
-  dir: "folder",
-  folder: "folder",
-  name: "name",
-}
-
-function value(title: string, choices: readonly string[] | undefined): Value {
-  return { title, kind: choices ?? KINDS[title] ?? "none" }
-}
-
-function flagOf(option: Option): Flag {
-  const placeholder = /<([^>]+)>/.exec(option.flags)?.[1] ?? ""
-  // The name of a volume to be opened is not one of the open volumes.
-  const kind = placeholder === "name" ? { title: "name", kind: "none" as const } : value(placeholder, option.argChoices)
-  return {
-    spellings: [option.short, option.long].filter((flag) => flag !== undefined && flag !== null),
-    text: option.description,
-    value: option.required ? kind : null,
-  }
-}
-
-function nodes(command: Command, path = ""): Node[] {
-  const help = command.createHelp()
-  const children = help.visibleCommands(command)
-  const opens = path === "open"
-  const own: Node = {
-    path,
-    words: children.map((child) => [child.name(), child.description()]),
-    flags: help.visibleOptions(command).map(flagOf),
-    operands: command.registeredArguments.map((argument) => {
-      const found = value(argument.name(), argument.argChoices)
-      return opens && found.kind === "name" ? { ...found, kind: "none" } : found
-    }),
-  }
-  return [
-    own,
-    ...children
-      .filter((child) => child.name() !== "help")
-      .flatMap((child) => nodes(child, `${path} ${child.name()}`.trim())),
-  ]
-}
 
 const quote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
 const LIST = `list --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4`
@@ -252,5 +182,5 @@ export async function completion(shell: string, program: Command): Promise<void>
   const writers: Readonly<Record<string, (all: readonly Node[]) => string>> = { bash, zsh, fish }
   const write = writers[shell]
   if (write === undefined) throw new CommanderError(1, "tresor.shell", shell)
-  out.script(write(nodes(program)))
+  out.script(write(nodesOf(program)))
 }
