@@ -9,6 +9,13 @@ export interface AllOption {
   readonly all?: true
 }
 
+/** Throws USAGE (exit 1) unless there is either a name or --all. */
+export function checkOne(verb: string, name: string | undefined, { all }: AllOption): void {
+  if ((name === undefined) === (all === true)) return
+  const fact = name === undefined ? "no volume is named" : "a name and --all exclude each other"
+  throw new TresorError("USAGE", Exit.badArguments, `Cannot ${verb}: ${fact}; example: tresor ${verb} --all`)
+}
+
 /**
  * Runs `work` for the volume of that name, or for all. One that fails does not keep the others from it: what was
  * thrown last is thrown in the end, and the rest is said before.
@@ -16,13 +23,10 @@ export interface AllOption {
 export async function forEach(
   verb: string,
   name: string | undefined,
-  { all }: AllOption,
+  options: AllOption,
   work: (name: string) => Promise<void>,
 ): Promise<void> {
-  if ((name === undefined) !== (all === true)) {
-    const fact = name === undefined ? "no volume is named" : "a name and --all exclude each other"
-    throw new TresorError("USAGE", Exit.badArguments, `Cannot ${verb}: ${fact}; example: tresor ${verb} --all`)
-  }
+  checkOne(verb, name, options)
   if (name !== undefined) return work(name)
   let failure: unknown = null
   for (const each of liveNames(runtimeRoot())) {

@@ -48,12 +48,19 @@ export interface Whereabouts {
   readonly startedHere?: boolean
 }
 
-/** Unlocks a volume that waits; rejects as the enclave decides. */
-export async function unlockVolume(
+/** A volume that waits, whose enclave is trusted. */
+export interface WaitingVolume {
+  /** Of its store. */
+  readonly path: string
+  /** Rejects as the enclave decides. The passphrase stays the caller's. */
+  unlock(passphrase: Uint8Array): Promise<VolumeStatus>
+}
+
+export async function awaitKey(
   client: VolumeClient,
   options: UnlockWords,
   { host, startedHere = false }: Whereabouts = {},
-): Promise<VolumeStatus> {
+): Promise<WaitingVolume> {
   const contact = await askVolume(client)
   const { status } = contact
   const legacy = options.legacy === true
@@ -64,7 +71,6 @@ export async function unlockVolume(
     { policy: options.policy, startedHere, ...(host === undefined ? {} : { host }) },
     { ...world, ...(legacy && host === undefined ? await keptHere(status.enclave) : {}) },
   )
-  const prompt = `Enter passphrase for ${status.path}`
   const request = {
     keySlot: options.keySlot ?? null,
     // On this machine the header is ours to read; elsewhere the host says what it is.
@@ -74,17 +80,31 @@ export async function unlockVolume(
     tell: world.tell,
   }
   let succession: Succession | null = null
-  return withPassphrase(prompt, { ...options, verify: options.verifyPassphrase === true }, async (passphrase) => {
-    const unlock = () => unlockWith({ client, enclave, status }, passphrase, request)
-    try {
-      return await unlock()
-    } catch (error) {
-      if (legacy || !isSealedElsewhere(error)) throw error
-      succession ??= new (await import("./succession.ts")).Succession(contact, client, options, host)
-      if (!(await succession.helps(passphrase))) throw error
-      return unlock()
-    }
-  })
+  return {
+    path: status.path,
+    async unlock(passphrase) {
+      const unlock = () => unlockWith({ client, enclave, status }, passphrase, request)
+      try {
+        return await unlock()
+      } catch (error) {
+        if (legacy || !isSealedElsewhere(error)) throw error
+        succession ??= new (await import("./succession.ts")).Succession(contact, client, options, host)
+        if (!(await succession.helps(passphrase))) throw error
+        return unlock()
+      }
+    },
+  }
+}
+
+/** Asks for the passphrase of a volume that waits, and unlocks it; rejects as the enclave decides. */
+export async function unlockVolume(
+  client: VolumeClient,
+  options: UnlockWords,
+  whereabouts: Whereabouts = {},
+): Promise<VolumeStatus> {
+  const waiting = await awaitKey(client, options, whereabouts)
+  const how = { ...options, verify: options.verifyPassphrase === true }
+  return withPassphrase(`Enter passphrase for ${waiting.path}`, how, (passphrase) => waiting.unlock(passphrase))
 }
 
 /** A record of 2016's flow is served by the enclave that sealed it, which may be one that is kept here. */

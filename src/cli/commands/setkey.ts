@@ -1,18 +1,29 @@
 /** The passphrase for a volume that waits, here or on another machine. */
 import { pipeline } from "node:stream/promises"
+import { Exit, TresorError } from "../../base/errors.ts"
 import { connectTresord, connectVolume } from "../../control/daemon.ts"
 import { withRemote } from "../../control/remote.ts"
 import { checkName } from "../../control/runtime.ts"
+import { type AllOption, checkOne } from "../every.ts"
 import { err } from "../output/output.ts"
 import { type UnlockWords, unlockVolume } from "../unlock.ts"
 
-interface SetkeyOptions extends UnlockWords {
+interface SetkeyOptions extends UnlockWords, AllOption {
   readonly remote?: string
   readonly rsh: string
   readonly remoteTresor: string
 }
 
-export async function setkey(name: string, options: SetkeyOptions): Promise<void> {
+export async function setkey(name: string | undefined, options: SetkeyOptions): Promise<void> {
+  checkOne("setkey", name, options)
+  if (name === undefined) {
+    const excluded = options.remote !== undefined ? "--remote" : options.legacy === true ? "--legacy" : null
+    if (excluded !== null) {
+      throw new TresorError("USAGE", Exit.badArguments, `Cannot setkey: --all and ${excluded} exclude each other`)
+    }
+    const { unlockAll } = await import("../unlock-all.ts")
+    return unlockAll(options)
+  }
   checkName(name)
   const { remote: host, rsh, remoteTresor: tresor } = options
   if (host === undefined) {

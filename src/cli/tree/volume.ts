@@ -91,6 +91,7 @@ export function volumeCommands(program: TresorCommand): void {
 
   command("metrics", "print the state and counters of open volumes as OpenMetrics text")
     .option("--output <file>", "replace this file instead, for node_exporter's textfile collector")
+    .option("--http", "answer one HTTP request on standard input, as tresor-metrics.socket has it")
     .examples("tresor metrics", "tresor metrics --output /var/lib/prometheus/node-exporter/tresor.prom")
     .runs("metrics", (m) => m.metrics)
 
@@ -102,7 +103,8 @@ export function volumeCommands(program: TresorCommand): void {
     .runs("lock", (m) => m.lock)
 
   command("setkey", "unlock a locked volume")
-    .argument("<name>")
+    .argument("[name]")
+    .option("--all", "every locked volume of this user: each passphrase is tried on all that wait")
     .secrets()
     .verify()
     .slot()
@@ -114,7 +116,7 @@ export function volumeCommands(program: TresorCommand): void {
     .passwordAgent()
     .option("--rsh <command>", "remote shell", "ssh")
     .option("--remote-tresor <command>", "tresor command on the other machine", "tresor")
-    .examples("tresor setkey work", "tresor setkey work --remote root@server")
+    .examples("tresor setkey work", "tresor setkey --all", "tresor setkey work --remote root@server")
     .runs("setkey", (m) => m.setkey)
 
   program
