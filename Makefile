@@ -57,7 +57,7 @@ install:
 	dist/tresor completion fish > $(share)/fish/vendor_completions.d/tresor.fish
 	$(INSTALL) -d $(addprefix $(DESTDIR)$(PREFIX)/lib/,systemd/system udev/rules.d tmpfiles.d)
 	$(MAKE) -s -C generator OUT=$(abspath $(DESTDIR)$(PREFIX)/lib/systemd/system-generators) PREFIX=$(PREFIX)
-	for unit in units/*.service units/*.target; do $(edit) $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/} || exit 1; done
+	for unit in units/*.service units/*.socket units/*.target; do $(edit) $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/} || exit 1; done
 	$(INSTALL) -d $(DESTDIR)$(SYSCONFDIR)/apparmor.d
 	$(edit) units/tresord.apparmor > $(DESTDIR)$(SYSCONFDIR)/apparmor.d/tresord
 	$(data) units/60-tresor.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d

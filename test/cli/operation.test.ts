@@ -1,7 +1,8 @@
 /** What monitoring reads: JSON by its schemas, metrics by other parsers, rates. */
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
-import { readdirSync, readFileSync, statSync } from "node:fs"
+import { once } from "node:events"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { before, test } from "node:test"
 import { alive, Place, root, run, tresorPath, until } from "./harness.ts"
@@ -115,6 +116,46 @@ test("metrics are OpenMetrics, mean the same as Prometheus text, and count what 
   assert.ok(Math.abs(late - Date.now() / 1000) < 600, String(late))
   assert.equal((await run("nbdcopy", [uri("one"), "null:"])).code, 0)
   assert.equal(of(await metrics(), "read_bytes_total", "one"), before + (16 << 20))
+})
+
+test("metrics --http answers curl through a socket that systemd listens on, with the text of metrics", async () => {
+  const socket = place.path("metrics.sock")
+  const command = [
+    "--accept",
+    "--inetd",
+    "--listen",
+    socket,
+    ...["TRESOR_RUNTIME_DIR", "TERM"].flatMap((n) => ["-E", n]),
+  ]
+  const systemd = spawn("systemd-socket-activate", [...command, tresorPath, "metrics", "--http"], {
+    env: { ...process.env, ...place.env },
+    stdio: ["ignore", "ignore", "pipe"],
+  })
+  const left = once(systemd, "exit")
+  try {
+    await until("systemd listens", () => existsSync(socket), 100_000)
+    const curl = (...args: readonly string[]) => run("curl", ["-sS", "--unix-socket", socket, ...args])
+    const got = await curl("-D", place.path("head"), "http://localhost/metrics")
+    assert.equal(got.code, 0, got.stderr)
+    const still = (text: string) => text.replace(/^tresor_volume_(reads|read_bytes).*\n/gm, "")
+    assert.equal(still(got.stdout), still((await place.tresor(["metrics"])).stdout))
+    assert.match(
+      readFileSync(place.path("head"), "utf8"),
+      /^HTTP\/1\.1 200 OK\r\nContent-Type: application\/openmetrics-text/,
+    )
+    assert.match((await curl("-I", "http://localhost/metrics")).stdout, /^HTTP\/1\.1 200 OK/)
+    assert.equal((await curl("-w", "%{http_code}", "-o", "/dev/null", "http://localhost/")).stdout, "404")
+    assert.equal(
+      (await curl("-w", "%{http_code}", "-o", "/dev/null", "-d", "x", "http://localhost/metrics")).stdout,
+      "405",
+    )
+  } finally {
+    systemd.kill()
+    await left
+  }
+  const both = await place.tresor(["metrics", "--http", "--output", place.path("x")])
+  assert.equal(both.code, 1)
+  assert.match(both.stderr, /--http and --output exclude each other/)
 })
 
 test("a label's text cannot leave its quotes", async () => {

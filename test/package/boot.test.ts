@@ -85,6 +85,7 @@ denied /etc/denied.img - noauto,nbd
       symlinkSync("/dev/null", join(tree, "etc/systemd/system", unit))
     mkdirSync(join(tree, "data"))
     installModules(tree, laterKernel(), [
+      "nbd",
       "virtio_pci",
       "virtio_blk",
       "virtio_rng",
@@ -166,6 +167,34 @@ test("the boot goes on from there; the right passphrase mounts the file system o
   assert.match(output, /"state":"unlocked"/)
   assert.match(output, /\/dev\/(ublkb|dm-)/)
   assert.equal((await booted.shell("echo kept > /data/file && sync /data/file")).code, 0)
+})
+
+test("mount(8) opens a file by fstab over the NBD driver, udev knows its link, umount(8) closes it", async () => {
+  const made = await machine!.shell(
+    "cd /srv && printf pass >key && tresor create small.img --size 24M --key-file key --no-recovery --pbkdf pbkdf2 " +
+      "--pbkdf-force-iterations 1000 && tresor mount small.img /mnt --mkfs ext4 --nbd --key-file key && umount /mnt && " +
+      "echo '/srv/small.img /mnt tresor noauto,nbd,noatime,key-file=/srv/key,name=small 0 0' >>/etc/fstab",
+  )
+  assert.equal(made.code, 0, made.output)
+  const { code, output } = await machine!.shell(
+    "mount /mnt && udevadm settle && grep ' /mnt ' /proc/mounts && udevadm info -q symlink $(readlink -f /dev/tresor/small) && " +
+      "umount /mnt && tresor list && ls /dev/tresor",
+  )
+  assert.equal(code, 0, output)
+  assert.match(output, /^\/dev\/nbd0 \/mnt ext4 rw,noatime /m)
+  assert.match(output, /(^| )tresor\/small( |$)/m)
+  assert.doesNotMatch(output, /^small\b/m, "closed, and its link gone")
+})
+
+test("metrics are to be had at the socket that systemd listens on", async () => {
+  const { code, output } = await machine!.shell(
+    "systemctl start tresor-metrics.socket && perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(q(/run/tresor-metrics.sock)) or die $!; " +
+      'print $s "GET /metrics HTTP/1.0\\r\\n\\r\\n"; $s->flush; print while <$s>\'',
+  )
+  assert.equal(code, 0, output)
+  assert.match(output, /^HTTP\/1\.1 200 OK/)
+  assert.match(output, /^tresor_volume_up\{name="data",user="0"\} 1$/m)
+  assert.match(output, /^# EOF$/m)
 })
 
 test("a shutdown unmounts before the volume closes, and leaves a clean file system", async () => {

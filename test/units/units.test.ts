@@ -3,7 +3,7 @@ import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { readFileSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { test } from "node:test"
 import { MESSAGE_IDS } from "../../src/tresord/journal.ts"
 import { Place, root, run, until } from "../cli/harness.ts"
@@ -12,11 +12,16 @@ const place = new Place()
 const unit = join(root, "units/tresor@.service")
 const confined = join(root, "test/units/confined.py")
 
-test("systemd-analyze rates the service's exposure below 3", async () => {
-  const { stdout, stderr } = await run("systemd-analyze", ["security", "--offline=yes", "--no-pager", unit])
-  const [, rating] = /exposure level for \S+: ([\d.]+)/.exec(stdout) ?? []
-  assert.ok(Number(rating) < 3, `${rating} ${stderr}`)
-})
+for (const [file, most] of [
+  [unit, 3],
+  [join(root, "units/tresor-metrics@.service"), 4],
+] as const) {
+  test(`systemd-analyze rates the exposure of ${basename(file)} below ${most}`, async () => {
+    const { stdout, stderr } = await run("systemd-analyze", ["security", "--offline=yes", "--no-pager", file])
+    const [, rating] = /exposure level for \S+: ([\d.]+)/.exec(stdout) ?? []
+    assert.ok(Number(rating) < most, `${rating} ${stderr}`)
+  })
+}
 
 test("the confinement of the next test does refuse", async () => {
   const program = `import os,socket
