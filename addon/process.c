@@ -2,6 +2,7 @@
 /* What the daemon and the command line need of the operating system and Node does not offer. */
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -199,6 +200,15 @@ static napi_value exit_now(napi_env env, napi_callback_info info)
 	_exit(code);
 }
 
+/* trimHeap(): free memory that malloc keeps goes back to the system. */
+static napi_value trim_heap(napi_env env, napi_callback_info info)
+{
+	(void)env;
+	(void)info;
+	malloc_trim(0);
+	return NULL;
+}
+
 void tresor_process_register(napi_env env, napi_value exports)
 {
 	static const napi_property_descriptor functions[] = {
@@ -209,6 +219,7 @@ void tresor_process_register(napi_env env, napi_value exports)
 		{ .utf8name = "peerCredentials", .method = peer_credentials },
 		{ .utf8name = "secretMemoryFault", .method = secret_memory_fault },
 		{ .utf8name = "sendDatagram", .method = send_datagram },
+		{ .utf8name = "trimHeap", .method = trim_heap },
 		{ .utf8name = "unblockSigusr1", .method = unblock_sigusr1 },
 	};
 

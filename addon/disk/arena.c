@@ -23,7 +23,7 @@ bool arena_open(struct arena *arena, uint8_t *memory, size_t size)
 void arena_close(struct arena *arena)
 {
 	if (arena->dirty)
-		explicit_bzero(arena->memory, arena->size);
+		explicit_bzero(arena->memory, arena->reach);
 	free(arena->free);
 	*arena = (struct arena){ 0 };
 }
@@ -43,6 +43,8 @@ static uint8_t *take_of(struct arena *arena, uint32_t piece, uint32_t pages)
 		arena->free[piece] &= ~(mask << at);
 		arena->hint = piece;
 		arena->used += pages;
+		if (arena->reach < (size_t)(piece + 1) * ARENA_PIECE)
+			arena->reach = (size_t)(piece + 1) * ARENA_PIECE;
 		arena->dirty = true;
 		return arena->memory + (size_t)piece * ARENA_PIECE + (size_t)at * ARENA_PAGE;
 	}
@@ -73,16 +75,20 @@ void arena_give(struct arena *arena, uint8_t *memory, size_t length)
 
 	arena->free[page / PAGES] |= mask_of(pages) << page % PAGES;
 	arena->used -= pages;
+	if (arena->hint > page / PAGES)
+		arena->hint = (uint32_t)(page / PAGES);
 }
 
 void arena_wipe(struct arena *arena)
 {
 	if (!arena->dirty)
 		return;
-	for (uint32_t piece = 0; piece < arena->size / ARENA_PIECE; piece++)
+	for (uint32_t piece = 0; piece < arena->reach / ARENA_PIECE; piece++)
 		for (uint32_t at = 0; at < PAGES; at++)
 			if (arena->free[piece] >> at & 1)
 				explicit_bzero(arena->memory + (size_t)piece * ARENA_PIECE + (size_t)at * ARENA_PAGE,
 					       ARENA_PAGE);
 	arena->dirty = arena->used > 0;
+	if (!arena->dirty)
+		arena->reach = 0;
 }

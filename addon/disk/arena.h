@@ -17,7 +17,8 @@ struct arena {
 	uint8_t *memory;
 	size_t size;		/* a multiple of ARENA_PIECE */
 	uint32_t *free;		/* a bit a page, by pieces */
-	uint32_t hint;		/* a piece that may have room */
+	uint32_t hint;		/* a piece that may have room; lower ones are full, or nearly */
+	size_t reach;		/* bytes from the start; what lies behind was not handed out since the last wipe that found all free */
 	uint32_t used;		/* pages */
 	bool dirty;		/* something was handed out since the last wipe */
 };
@@ -26,7 +27,7 @@ struct arena {
 bool arena_open(struct arena *arena, uint8_t *memory, size_t size);
 /* Wipes the memory, which is the caller's again. */
 void arena_close(struct arena *arena);
-/* `length` 1 to ARENA_PIECE; whole pages in one piece. NULL: no room now. */
+/* `length` 1 to ARENA_PIECE; whole pages in one piece, low ones first. NULL: no room now. */
 uint8_t *arena_take(struct arena *arena, size_t length);
 void arena_give(struct arena *arena, uint8_t *memory, size_t length);
 /* Wipes what nobody has. */

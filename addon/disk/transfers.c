@@ -10,6 +10,17 @@
 #include "addon/disk/arena.h"
 #include "addon/io/slab.h"
 
+/*
+ * Of the memory: locked and registered from the start, so that there are always some transfers. The rest is locked as it
+ * is used, and given back once nothing has been under way for a while: most volumes are idle most of the time.
+ */
+#define KEPT		(1u << 20)
+
+/* Linux 5.18. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED	24
+#endif
+
 /* Bytes under way in the queue before lanes have some. */
 #define OWN_SHARE	ARENA_PIECE
 
@@ -181,9 +192,31 @@ void transfers_release(struct transfers *transfers, uint32_t at, uint32_t length
 	arena_give(&transfers->arena, transfers->arena.memory + at, length);
 }
 
+/* Not to be swapped out where the limit of locked memory allows it, from the first use on. */
+static void lock_rest(const struct transfers *transfers)
+{
+	mlock2(transfers->memory + KEPT, TRANSFERS_MEMORY - KEPT, MLOCK_ONFAULT);
+}
+
+/* Wiped pages; zero pages come in their place when they are used again. */
+static void give_back(const struct transfers *transfers, size_t reach)
+{
+	uint8_t *rest = transfers->memory + KEPT;
+
+	if (reach <= KEPT || madvise(rest, reach - KEPT, MADV_DONTNEED_LOCKED) == 0)
+		return;
+	munlock(rest, reach - KEPT);
+	madvise(rest, reach - KEPT, MADV_DONTNEED);
+	lock_rest(transfers);
+}
+
 void transfers_wipe(struct transfers *transfers)
 {
+	const size_t reach = transfers->arena.reach;
+
 	arena_wipe(&transfers->arena);
+	if (transfers->arena.reach == 0)
+		give_back(transfers, reach);
 }
 
 /* ---- life ---- */
@@ -202,14 +235,15 @@ static bool set_up(struct transfers *transfers, struct disk *disk, bool past, ui
 	}
 	transfers->volume->direct = past && disk->direct >= 0;
 	/* Plaintext in flight, not to be swapped out where the limit of locked memory allows it; and the disk writes there. */
-	mlock(transfers->memory, TRANSFERS_MEMORY);
+	mlock(transfers->memory, KEPT);
+	lock_rest(transfers);
 	for (uint32_t i = 0; i < TRANSFERS_MOST; i++) {
 		transfers->transfers[i].next = transfers->unused;
 		transfers->unused = &transfers->transfers[i];
 	}
 	transfers->last_ended = &transfers->ended;
 	options.memory = transfers->arena.memory;
-	options.memory_size = transfers->arena.size;
+	options.memory_size = KEPT;
 	transfers->queue = plain_queue_open(transfers->volume, &options);
 	if (transfers->queue == NULL)
 		return false;

@@ -22,7 +22,7 @@ import { claimName, type RuntimePaths, releaseName } from "../control/runtime.ts
 import { runtimeRoot } from "../control/runtime-root.ts"
 import { ControlServer } from "../control/server.ts"
 import { adoptOwner } from "../enclave/secret-owner.ts"
-import { exitNow, notifySystemd, peerCredentials, unblockSigusr1 } from "../native/addon.ts"
+import { exitNow, notifySystemd, peerCredentials, trimHeap, unblockSigusr1 } from "../native/addon.ts"
 import { refuseTracer } from "../native/hardening.ts"
 import { nbdUri } from "../nbd/uri.ts"
 import { defaultRecord, type LegacyArguments, legacySchema, startLegacy } from "./legacy-start.ts"
@@ -91,6 +91,9 @@ function admit(socket: Socket): boolean {
   const { uid } = peerCredentials(handle.fd)
   return uid === 0 || uid === process.getuid!()
 }
+
+/** When what a start needed is not needed any more: V8 has read its code. */
+const START_MS = 5000
 
 async function main(): Promise<void> {
   const log = startLog()
@@ -203,6 +206,7 @@ async function main(): Promise<void> {
     lifeline?.ready(() => void closeAndExit("the opener went away"))
     notifySystemd(`READY=1\nSTATUS=${opened.status().state}`)
     startWatchdog()
+    setTimeout(trimHeap, START_MS).unref()
   } catch (error) {
     const reason = (error as Error).message
     log.fatal("cannot start", { reason })
