@@ -21,6 +21,8 @@ static napi_value init(napi_env env, napi_value exports)
 	tresor_ublk_register(env, exports);
 	tresor_process_register(env, exports);
 	tresor_passphrase_register(env, exports);
+	tresor_keyring_register(env, exports);
+	tresor_tpm_register(env, exports);
 	return exports;
 }
 

@@ -17,5 +17,7 @@ void tresor_ring_register(napi_env env, napi_value exports);	/* queues of /dev/t
 void tresor_ublk_register(napi_env env, napi_value exports);	/* block devices by the kernel's ublk */
 void tresor_process_register(napi_env env, napi_value exports);	/* prctl, sd_notify, peer credentials, locks */
 void tresor_passphrase_register(napi_env env, napi_value exports);	/* a line from the terminal */
+void tresor_keyring_register(napi_env env, napi_value exports);	/* secrets in the kernel's keyring */
+void tresor_tpm_register(napi_env env, napi_value exports);	/* what a TPM 2.0 seals and unseals */
 
 #endif

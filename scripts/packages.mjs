@@ -26,6 +26,9 @@ function links(compiler, flags, line = "") {
   return works(compiler, ["-x", "c", "-", "-o", "/dev/null", ...flags], program)
 }
 
+/** Whether the loader finds a library. */
+const loads = (library) => works("python3", ["-c", `import ctypes; ctypes.CDLL("${library}")`])
+
 const FUZZED =
   "int LLVMFuzzerTestOneInput(const unsigned char *data, unsigned long size) { return data && size ? 0 : 0; }"
 
@@ -60,6 +63,11 @@ const integration = {
   dmsetup: () => onPath("dmsetup"),
   "python3-jsonschema": () => works("/usr/bin/python3", ["-c", "import jsonschema"]),
   "python3-prometheus-client": () => works("/usr/bin/python3", ["-c", "import prometheus_client.openmetrics.parser"]),
+  swtpm: () => onPath("swtpm"),
+  "tpm2-tools": () => onPath("tpm2_unseal"),
+  // What Tresor loads; the header's declarations are compared with ours.
+  "libtss2-dev": () => links("gcc", ["-ltss2-esys", "-ltss2-mu"], "#include <tss2/tss2_esys.h>"),
+  "libtss2-tcti-swtpm0": () => loads("libtss2-tcti-swtpm.so.0"),
   iproute2: () => onPath("ip", "ss"),
   xfsprogs: () => onPath("mkfs.xfs"),
   "btrfs-progs": () => onPath("mkfs.btrfs"),
@@ -79,7 +87,7 @@ const integration = {
   "qemu-system-common": () => onPath("qemu-storage-daemon"),
   strace: () => onPath("strace"),
   systemd: () => onPath("systemd-analyze"),
-  libseccomp2: () => works("python3", ["-c", 'import ctypes; ctypes.CDLL("libseccomp.so.2")']),
+  libseccomp2: () => loads("libseccomp.so.2"),
   valgrind: () => works("valgrind", ["-q", "true"]),
   zsh: () => onPath("zsh"),
   fish: () => onPath("fish"),

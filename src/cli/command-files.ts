@@ -16,6 +16,7 @@ export const COMMAND_FILES = {
   label: () => import("./commands/label.ts"),
   list: () => import("./commands/list.ts"),
   lock: () => import("./commands/lock.ts"),
+  machine: () => import("./commands/machine.ts"),
   metrics: () => import("./commands/metrics.ts"),
   mount: () => import("./commands/mount.ts"),
   open: () => import("./commands/open.ts"),

@@ -8,6 +8,7 @@ import { proveKeyslot } from "../keyslots/prove.ts"
 import * as library from "../library/keeper.ts"
 import type { Metadata } from "../luks2/metadata.ts"
 import { tampering, tamperingWords } from "../luks2/tampering.ts"
+import { offerPin } from "./machine-pin.ts"
 import { err } from "./output/output.ts"
 import { withClock } from "./progress.ts"
 import { isInteractive, readSecret, type SecretSource } from "./secrets.ts"
@@ -41,8 +42,10 @@ export function warnOfTampering(metadata: Metadata, path: string): void {
   if (found !== null) warn(`${path}: ${tamperingWords(found)}`)
 }
 
-export const withEnclave = <T>(choice: library.EnclaveChoice, work: (keeper: Keeper) => Promise<T>): Promise<T> =>
-  library.withEnclave(choice, atTerminal(), work)
+export async function withEnclave<T>(choice: library.EnclaveChoice, work: (keeper: Keeper) => Promise<T>): Promise<T> {
+  await offerPin(choice.backend)
+  return library.withEnclave(choice, atTerminal(), work)
+}
 
 export function withHeader<T>(
   path: string,
@@ -53,12 +56,13 @@ export function withHeader<T>(
   return library.withHeader({ path, header }, { readOnly, warn }, work)
 }
 
-export function withKeeper<T>(
+export async function withKeeper<T>(
   path: string,
   options: library.EnclaveChoice & { readonly header?: string },
   work: (keeper: VolumeKeeper) => Promise<T>,
   access: { readonly readOnly?: boolean } = {},
 ): Promise<T> {
+  await offerPin(options.backend)
   return library.withKeeper({ path, header: options.header }, options, { ...atTerminal(), warn }, work, access)
 }
 

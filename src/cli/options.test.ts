@@ -3,7 +3,7 @@ import { test } from "node:test"
 import { InvalidArgumentError } from "commander"
 import fc from "fast-check"
 import { formatSize } from "../base/size.ts"
-import { integer, oneOf, parseSize } from "./options.ts"
+import { integer, oneOf, parsePcrs, parseSize } from "./options.ts"
 
 for (const [text, bytes] of [
   ["0", 0n],
@@ -47,6 +47,11 @@ test("integers outside their range are refused", () => {
   const parse = integer(0, 31)
   assert.equal(parse("31"), 31)
   for (const text of ["32", "-1", "1.0", "", " 1", "0x1"]) assert.throws(() => parse(text), InvalidArgumentError)
+})
+
+test("PCRs are numbers from 0 to 23 with + or commas, or none", () => {
+  assert.deepEqual(["7", "7+0", "0,7,7", "none"].map(parsePcrs), [[7], [0, 7], [0, 7], []])
+  for (const text of ["24", "", "7+", "0x7", "sha256:7"]) assert.throws(() => parsePcrs(text), InvalidArgumentError)
 })
 
 test("a refused word names the words there are", () => {

@@ -44,6 +44,14 @@ export function integer(low: number, high: number): (text: string) => number {
 
 export const parseSlot = integer(0, 31)
 
+const pcr = integer(0, 23)
+
+/** PCRs as "7", "0+7" or "0,7", ascending; none of "none". */
+export function parsePcrs(text: string): readonly number[] {
+  if (text === "none") return []
+  return [...new Set(text.split(/[+,]/).map(pcr))].sort((a, b) => a - b)
+}
+
 /** 64 hexadecimal digits, in lower case. */
 export function parseMeasurement(text: string): string {
   if (!/^[0-9a-f]{64}$/i.test(text)) {

@@ -64,12 +64,12 @@ export function checkRecovery({ recoveryKeyFile }: RecoveryOptions): void {
 }
 
 /** The key alone on a line, and why it matters. To the terminal only: a pipe or a log would keep it. */
-function show(key: Uint8Array, qr: boolean): void {
+function show(key: Uint8Array, qr: boolean, { title, notice }: KeyWords): void {
   using terminal = Terminal.open()
   if (terminal === null) throw new TresorError("RECOVERY_NO_TERMINAL", Exit.badArguments, "The terminal is gone")
-  terminal.write("\nThis is the recovery key:\n\n    ")
+  terminal.write(`\n${title}\n\n    `)
   terminal.write(key)
-  terminal.write(`\n\n${qr ? `${qrCode(key)}\n` : ""}${recoveryKeyNotice().join("\n")}\n\n`)
+  terminal.write(`\n\n${qr ? `${qrCode(key)}\n` : ""}${notice.join("\n")}\n\n`)
 }
 
 /** Asks until the key is typed as it was shown; Ctrl-C and end of file give up. */
@@ -83,6 +83,14 @@ async function typedBack(key: Uint8Array, timeout: number | undefined): Promise<
   }
 }
 
+/** What is said of a key that is shown. */
+export interface KeyWords {
+  readonly title: string
+  readonly notice: readonly string[]
+}
+
+const VOLUME_WORDS: KeyWords = { title: "This is the recovery key:", notice: recoveryKeyNotice() }
+
 /**
  * Runs `work` with a new recovery key. `work` calls `deliver` once all is made
  * and nothing is written: when it returns, the key is on stable storage, or on
@@ -93,29 +101,39 @@ export function withRecoveryKey<T>(
   options: RecoveryOptions,
   work: (key: Uint8Array, deliver: () => Promise<void>) => Promise<T>,
 ): Promise<T> {
+  return withSecret(makeRecoveryKey(), (key) =>
+    withDelivery(options, key, VOLUME_WORDS, (deliver) => work(key, deliver)),
+  )
+}
+
+/** The same for a key that there is, which the caller wipes. */
+export function withDelivery<T>(
+  options: RecoveryOptions,
+  key: Uint8Array,
+  words: KeyWords,
+  work: (deliver: () => Promise<void>) => Promise<T>,
+): Promise<T> {
   const file = options.recoveryKeyFile
-  return withSecret(makeRecoveryKey(), async (key) => {
-    if (file === undefined) {
-      return work(key, async () => {
-        show(key, options.qr === true)
-        if (options.confirmRecoveryKey === true) await typedBack(key, options.timeout)
-      })
-    }
-    let written = false
-    const undo = () => {
-      if (written) rmSync(file, { force: true })
-    }
-    return undoneWhenInterrupted(undo, async () => {
-      try {
-        return await work(key, async () => {
-          writeNewFile(file, key, () => {
-            written = true
-          })
-        })
-      } catch (error) {
-        undo()
-        throw error
-      }
+  if (file === undefined) {
+    return work(async () => {
+      show(key, options.qr === true, words)
+      if (options.confirmRecoveryKey === true) await typedBack(key, options.timeout)
     })
+  }
+  let written = false
+  const undo = () => {
+    if (written) rmSync(file, { force: true })
+  }
+  return undoneWhenInterrupted(undo, async () => {
+    try {
+      return await work(async () => {
+        writeNewFile(file, key, () => {
+          written = true
+        })
+      })
+    } catch (error) {
+      undo()
+      throw error
+    }
   })
 }

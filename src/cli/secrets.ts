@@ -168,7 +168,11 @@ function fromFile(path: string, source: SecretSource): Uint8Array {
 export async function readSecret(
   prompt: string,
   source: SecretSource,
-  { verify = false, again = false }: { readonly verify?: boolean; readonly again?: boolean } = {},
+  {
+    verify = false,
+    again = false,
+    what = "passphrase",
+  }: { readonly verify?: boolean; readonly again?: boolean; readonly what?: string } = {},
 ): Promise<Uint8Array> {
   if (source.keyFile !== undefined && source.keyFile !== "-") return fromFile(source.keyFile, source)
   if (source.passwordAgent === true) {
@@ -191,7 +195,7 @@ export async function readSecret(
   }
   const first = await fromTerminal(`${prompt}: `, source.timeout)
   if (!verify) return first
-  const second = await fromTerminal("Verify passphrase: ", source.timeout)
+  const second = await fromTerminal(`Verify ${what}: `, source.timeout)
   const same = Buffer.compare(first, second) === 0
   wipe(second)
   if (same) return first

@@ -16,8 +16,9 @@ import { type ImageFiles, PRODUCT, VECTORS } from "./image/files.ts"
 import { newSha256 } from "./image/keys.ts"
 import { parseSigstruct, SIGSTRUCT_SIZE } from "./image/sigstruct.ts"
 import { type ImageBytes, type KeptImage, keepImage, readKept } from "./kept-images.ts"
-import { readMachineSecret, SECRET_SIZE, secretDir, stateDir } from "./machine-secret.ts"
+import { secretDir, stateDir, takeMachineSecret, takeOrExcuse } from "./machine-secret.ts"
 import { isReleaseSigner } from "./release-signers.ts"
+import { SECRET_SIZE } from "./sealed-secret.ts"
 import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
 import type { EnclaveStart } from "./types.ts"
 import { VectorsClient } from "./vectors.ts"
@@ -54,7 +55,9 @@ export function chooseBackend(wanted: Backend | "auto", machine = thisMachine): 
 
 /**
  * Keeps the image for the time after an upgrade, unless nothing sealed is opened or made.
- * Throws TresorError: NOT_BUILT, TRANSITION_REAL, SGX_<CHECK>, MACHINE_SECRET_REFUSED, ENCLAVE_<STATUS>. */
+ * Throws TresorError: NOT_BUILT, TRANSITION_REAL, SGX_<CHECK>, MACHINE_SECRET_REFUSED, MACHINE_SECRET_LOCKED, TPM_<WHAT>,
+ * ENCLAVE_<STATUS>.
+ */
 export async function openEnclave(options: EnclaveStart): Promise<EnclaveClient> {
   const backend = chooseBackend(options.backend)
   if (backend === "sgx" && (options.transitionCycles ?? 0) > 0) {
@@ -65,7 +68,7 @@ export async function openEnclave(options: EnclaveStart): Promise<EnclaveClient>
     )
   }
   const files = readImage(PRODUCT)
-  const machineSecret = backend === "software" ? secretFor(options) : null
+  const machineSecret = backend === "software" ? await secretFor(options) : null
   const native = load(parse(files), backend, machineSecret, options.transitionCycles)
   const client = await EnclaveClient.start(native, backend, options.cpu)
   if (options.sealsNothing !== true) keep(options.stateDir ?? stateDir(), files)
@@ -84,12 +87,13 @@ function keep(stateDir: string, files: ImageBytes): void {
 /** An image that is kept, for a succession. `null`: it is damaged. Throws as openEnclave and startPredecessor do. */
 export async function openPredecessor(
   image: KeptImage,
-  options: Pick<EnclaveStart, "backend" | "stateDir">,
+  options: Pick<EnclaveStart, "backend" | "stateDir" | "excuse">,
 ): Promise<EnclaveClient | null> {
   const backend = chooseBackend(options.backend)
   const kept = readKept(image)
   if (kept === null) return null
-  return startPredecessor(load(kept, backend, backend === "software" ? secretFor(options) : null), backend, image)
+  const machineSecret = backend === "software" ? await secretFor(options) : null
+  return startPredecessor(load(kept, backend, machineSecret), backend, image)
 }
 
 /** Owns `native` from now on. Throws TresorError PREDECESSOR_VERSION (exit 2), ENCLAVE_<STATUS>. */
@@ -133,9 +137,10 @@ function vectorState(features: number): bigint {
 }
 
 /** The bytes are the caller's, to be wiped. */
-function secretFor({ stateDir, sealsNothing = false }: EnclaveStart): Buffer {
+async function secretFor({ stateDir, sealsNothing = false, excuse }: EnclaveStart): Promise<Buffer> {
+  const directory = stateDir ?? secretDir()
   try {
-    return readMachineSecret(stateDir ?? secretDir())
+    return await (excuse === undefined ? takeMachineSecret(directory) : takeOrExcuse(directory, excuse))
   } catch (error) {
     if (!sealsNothing) throw error
     return randomBytes(SECRET_SIZE)

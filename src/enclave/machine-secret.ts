@@ -1,19 +1,19 @@
 /**
  * The software backend's root secret: 32 bytes from which the emulated EGETKEY
- * derives what a CPU's fuses give on hardware. One file of the machine's, which is
- * root's, and one for each user without root; 0600, made once and never replaced.
+ * derives what a CPU's fuses give on hardware. One of the machine's, which is
+ * root's, and one for each user without root; made once and never replaced. It is in a
+ * file, 0600, or sealed to the TPM (sealed-secret.ts).
  */
-import { hkdfSync, randomBytes } from "node:crypto"
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readSync } from "node:fs"
+import { randomBytes } from "node:crypto"
+import { mkdirSync } from "node:fs"
 import { homedir } from "node:os"
 import { isAbsolute, join, resolve } from "node:path"
-import { Exit, TresorError } from "../base/errors.ts"
+import { TresorError } from "../base/errors.ts"
 import { makeFile } from "../base/replace-file.ts"
 import type { SecretName } from "../luks2/made.ts"
+import { readOwn, refuseSecret } from "./own-file.ts"
+import { idOf, isSealed, plainPath, readSealed, SECRET_SIZE, sealedPath, takeSealed } from "./sealed-secret.ts"
 import { ROOTS, secretOwner, stateOf } from "./secret-owner.ts"
-
-/** Bytes. */
-export const SECRET_SIZE = 32
 
 /** $TRESOR_STATE_DIR; else /var/lib/tresor for root, $XDG_STATE_HOME/tresor for others. */
 export function stateDir(): string {
@@ -30,21 +30,28 @@ export function stateDir(): string {
 /** Where the machine secret is: in stateDir, or for root with the user whose volume it is (secret-owner.ts). */
 export const secretDir = (): string => secretOwner()?.state ?? stateDir()
 
-/** Of a machine secret for `secretName`: what can be told of it without telling anything. */
-const NAME_INFO = "tresor machine secret name"
+/** Its file there, whichever it is. */
+export const secretFile = (directory: string): string =>
+  isSealed(directory) ? sealedPath(directory) : plainPath(directory)
 
 /** Wipes `secret`. */
 function nameOf(secret: Buffer): string {
   try {
-    return Buffer.from(hkdfSync("sha256", secret, "", NAME_INFO, 8)).toString("hex")
+    return idOf(secret)
   } finally {
     secret.fill(0)
   }
 }
 
+/** Of the one in `directory`; `null`: there is none. Throws MACHINE_SECRET_REFUSED. */
+function idIn(directory: string): string | null {
+  const plain = readPlain(directory)
+  return plain === null ? (readSealed(directory)?.id ?? null) : nameOf(plain)
+}
+
 /** The one that this process uses, which is there. Throws MACHINE_SECRET_REFUSED. */
 export const secretName = (): SecretName => ({
-  id: nameOf(readMachineSecret(secretDir())),
+  id: idIn(secretDir()) ?? nameOf(readMachineSecret(secretDir())),
   uid: secretOwner()?.uid ?? process.getuid!(),
 })
 
@@ -54,8 +61,7 @@ export const userName = (uid: number): string => stateOf(uid)?.name ?? `uid ${ui
 /** What lies in a directory: a secret by name, none that may be used, or nobody of us may look. */
 function lookInto(directory: string): string | "none" | "hidden" {
   try {
-    const found = readExisting(join(directory, "machine-secret"))
-    return found === null ? "none" : nameOf(found)
+    return idIn(directory) ?? "none"
   } catch (error) {
     return error instanceof TresorError && (error.cause as NodeJS.ErrnoException | undefined)?.code === "EACCES"
       ? "hidden"
@@ -63,77 +69,81 @@ function lookInto(directory: string): string | "none" | "hidden" {
   }
 }
 
+/** Why this process runs without the machine secret, see `takeOrExcuse`; `null`: it has it. */
+let withheld: TresorError | null = null
+
 /**
  * Why a seal of this machine does not open with the secret in use, and the way out, as clauses; `null`: it was made with
  * that one. `made` is what the token says: good for telling a person where to look.
  */
 export function otherSecret({ id, uid }: SecretName): { readonly fact: string; readonly way: string | null } | null {
   const ours = secretName()
-  if (ours.id === id) return null
+  if (ours.id === id) {
+    return withheld === null ? null : { fact: withheld.message, way: "then close the volume and open it again" }
+  }
   const owner = stateOf(uid)
   const whose = userName(uid)
-  const here = `the one in use is ${ours.id} in ${join(secretDir(), "machine-secret")}`
+  const here = `the one in use is ${ours.id} in ${secretFile(secretDir())}`
   const told = (where: string, way: string | null) => ({
     fact: `it was sealed with the machine secret ${id} of ${whose}${where}, and ${here}`,
     way,
   })
   if (owner === null) return told("", null)
   const seen = lookInto(owner.state)
-  if (seen === id) return told(` (${join(owner.state, "machine-secret")})`, `use TRESOR_STATE_DIR=${owner.state}`)
+  if (seen === id) return told(` (${secretFile(owner.state)})`, `use TRESOR_STATE_DIR=${owner.state}`)
   return seen === "hidden"
     ? told(`, which only ${whose} may read`, `open it as ${whose}, with TRESOR_STATE_DIR=${owner.state}`)
     : told(`, which is not in ${owner.state}`, null)
 }
 
-function refuse(path: string, fact: string, cause?: unknown): TresorError {
-  return new TresorError(
-    "MACHINE_SECRET_REFUSED",
-    Exit.denied,
-    `Cannot use the machine secret ${path}: ${fact}; sealed passphrases depend on it, the recovery key does not`,
-    { cause },
-  )
+/** The file's bytes, the caller's to wipe; `null`: there is none. Throws MACHINE_SECRET_REFUSED. */
+export function readPlain(directory: string): Buffer | null {
+  const path = plainPath(directory)
+  const bytes = readOwn(path, 65_536)
+  if (bytes === null || bytes.length === SECRET_SIZE) return bytes
+  bytes.fill(0)
+  throw refuseSecret(path, `it has ${bytes.length} bytes, not ${SECRET_SIZE}`)
 }
 
-/** The bytes are the caller's, to be wiped. Makes file and directory when there are none; but none of another user's. */
+/**
+ * The one in a file. The bytes are the caller's, to be wiped. Makes file and directory when there are none; but none of
+ * another user's. Throws MACHINE_SECRET_REFUSED.
+ */
 export function readMachineSecret(directory: string): Buffer {
-  const path = join(directory, "machine-secret")
-  const found = readExisting(path)
-  if (found === null && directory === secretOwner()?.state) throw refuse(path, "it is gone")
-  return found ?? make(directory, path)
+  const found = readPlain(directory)
+  if (found === null && directory === secretOwner()?.state) throw refuseSecret(plainPath(directory), "it is gone")
+  return found ?? make(directory)
 }
 
-function readExisting(path: string): Buffer | null {
-  let fd: number
+/** The bytes are the caller's, to be wiped. Throws MACHINE_SECRET_REFUSED, and as takeSealed. */
+export async function takeMachineSecret(directory: string): Promise<Buffer> {
+  const sealed = isSealed(directory) ? readSealed(directory) : null
+  return sealed === null ? readMachineSecret(directory) : takeSealed(directory, sealed)
+}
+
+/**
+ * As takeMachineSecret, to open what is there: where the TPM does not give the secret, `excuse` hears why, and random bytes
+ * take its place. Nothing that was sealed opens then, and recovery keys and portable passphrases do. Nothing may be sealed.
+ */
+export async function takeOrExcuse(directory: string, excuse: (error: TresorError) => void): Promise<Buffer> {
   try {
-    // A FIFO there would hold us.
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    return await takeMachineSecret(directory)
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === "ENOENT") return null
-    throw refuse(path, code === "ELOOP" ? "it is a symbolic link" : `it cannot be read (${code})`, error)
-  }
-  try {
-    const { mode, uid, size } = fstatSync(fd)
-    if (uid !== process.getuid?.() && uid !== 0 && uid !== secretOwner()?.uid)
-      throw refuse(path, "it belongs to another user")
-    if ((mode & 0o077) !== 0) throw refuse(path, `its mode is 0${(mode & 0o777).toString(8)}, not 0600`)
-    const bytes = Buffer.alloc(SECRET_SIZE)
-    if (size !== SECRET_SIZE || readSync(fd, bytes) !== SECRET_SIZE)
-      throw refuse(path, `it has ${size} bytes, not ${SECRET_SIZE}`)
-    return bytes
-  } finally {
-    closeSync(fd)
+    if (!(error instanceof TresorError) || !isSealed(directory)) throw error
+    withheld = error
+    excuse(error)
+    return randomBytes(SECRET_SIZE)
   }
 }
 
 /** Of two makers one wins, and both use what is there then. */
-function make(directory: string, path: string): Buffer {
+function make(directory: string): Buffer {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   const bytes = randomBytes(SECRET_SIZE)
   try {
-    makeFile(path, bytes)
+    makeFile(plainPath(directory), bytes)
   } finally {
     bytes.fill(0)
   }
-  return readExisting(path)!
+  return readPlain(directory)!
 }

@@ -32,8 +32,11 @@ function ownerOf(path: string): SecretOwner | null {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (stat?.isFile() !== true || stat.uid === 0) return null
   const user = stateOf(stat.uid)
-  return user === null || !existsSync(join(user.state, "machine-secret")) ? null : user
+  return user === null || !SECRETS.some((name) => existsSync(join(user.state, name))) ? null : user
 }
+
+/** In a file, or sealed to the TPM. */
+const SECRETS = ["machine-secret", "machine-secret.tpm2"]
 
 /** A user and that user's state directory, which may not exist; `null`: no such user, or one without a home. */
 export function stateOf(uid: number): SecretOwner | null {

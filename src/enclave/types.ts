@@ -5,6 +5,7 @@
  */
 
 import type { Backend, Mode, PassUse, Purpose, Resilience, SealPolicy } from "../abi/enclave.ts"
+import type { TresorError } from "../base/errors.ts"
 import type { Digest, Hash, Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot, Segment } from "../luks2/types.ts"
 import type { FileSectors, MemoryKinds } from "../native/addon.ts"
 import type { NativeDisk } from "../native/disk.ts"
@@ -242,6 +243,11 @@ export interface EnclaveStart {
   readonly stateDir?: string
   /** Nothing sealed is opened or made: where no machine secret can be kept, one for this process will do. */
   readonly sealsNothing?: boolean
+  /**
+   * What is there is opened, and nothing sealed: hears why the TPM does not give the machine secret, and the enclave starts
+   * without it, for recovery keys and portable passphrases.
+   */
+  readonly excuse?: (error: TresorError) => void
   /** CPU feature mask, to force slower paths in tests and benchmarks. */
   readonly cpu?: number
 }

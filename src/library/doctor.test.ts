@@ -36,7 +36,7 @@ function machine(
     signers: new Map([["cd".repeat(32), "Example Ltd"]]),
     formerKeys: [],
     kept: [{ mrenclave: "12".repeat(32), isvSvn: 2, folder: "/state/enclaves/1212", volumes: [] }],
-    secret: () => ({ file: "/var/lib/tresor/machine-secret", disks: ["vda"] }),
+    secret: () => ({ file: "/var/lib/tresor/machine-secret", disks: ["vda"], keeping: "file" }),
     kernel,
   }
   return it

@@ -9,7 +9,7 @@ import { join } from "node:path"
 import { has } from "../base/programs.ts"
 import { formatSize } from "../base/size.ts"
 import type { KeptImage } from "../enclave/kept-images.ts"
-import { stateDir } from "../enclave/machine-secret.ts"
+import { secretFile, stateDir } from "../enclave/machine-secret.ts"
 import { type ReleaseSigners, releaseSigners } from "../enclave/release-signers.ts"
 import { atLeast, LAUNCH_CONTROL_REMEDY, SGX_DEVICE, type SgxMachine, sgxState } from "../enclave/sgx-state.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
@@ -17,7 +17,8 @@ import { disksOf } from "../protection/disks.ts"
 import { files } from "../protection/files.ts"
 import { judge } from "../protection/judge.ts"
 import { readMachine } from "../protection/read.ts"
-import { describeMemory, placeOf, protection, secretRisk } from "../protection/words.ts"
+import { keepingIn } from "../protection/secret.ts"
+import { describeMemory, placeOf, protection, type SecretKeeping, secretRisk } from "../protection/words.ts"
 
 /** "yes": there; "no": absent, something is worse for it; "info": absent or partial, nothing depends on it here. */
 type State = "yes" | "no" | "info"
@@ -37,7 +38,7 @@ export interface Machine extends SgxMachine {
   list(path: string): readonly string[]
   has(program: string): boolean
   /** The machine secret, and the disks it lies on. */
-  secret(): { readonly file: string; readonly disks: readonly string[] }
+  secret(): { readonly file: string; readonly disks: readonly string[]; readonly keeping: SecretKeeping }
   /** Errno of memfd_secret(2); `null`: it works. */
   readonly secretMemoryFault: string | null
   /** Errno of io_uring(7); `null`: it works. */
@@ -56,6 +57,15 @@ export interface KeptFor extends Pick<KeptImage, "mrenclave" | "isvSvn" | "folde
 
 /** What the addon tells. */
 type Asked = "sgxCpu" | "secretMemoryFault" | "ringFault" | "signers" | "formerKeys" | "kept"
+
+/** A sealed one that cannot be read promises nothing. */
+function keepingOrFile(directory: string): SecretKeeping {
+  try {
+    return keepingIn(directory)
+  } catch {
+    return "file"
+  }
+}
 
 const system: Omit<Machine, Asked> = {
   ...files,
@@ -76,8 +86,8 @@ const system: Omit<Machine, Asked> = {
   },
   has,
   secret() {
-    const file = join(stateDir(), "machine-secret")
-    return { file, disks: disksOf(file) }
+    const file = secretFile(stateDir())
+    return { file, disks: disksOf(file), keeping: keepingOrFile(stateDir()) }
   },
   kernel: release(),
 }
@@ -418,7 +428,12 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Doc
       },
     ]
   }
-  const { protected: safe, exposed } = protection(identity.backend, identity.memory, identity.debug)
+  const { protected: safe, exposed } = protection(
+    identity.backend,
+    identity.memory,
+    identity.debug,
+    machine.secret().keeping,
+  )
   const checks: DoctorCheck[] = [
     {
       id: "enclave",
@@ -458,20 +473,34 @@ function enclaveChecks(machine: Machine, identity: EnclaveIdentity | Error): Doc
   return checks
 }
 
+const TPM_DEVICE = "/dev/tpmrm0"
+/** An attribute of four bytes, then 1 for "on". */
+const SECURE_BOOT_VARIABLE = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+const SECURE_BOOT = "; Secure Boot is off here, so PCR 7 keeps no other system out"
+
+const secureBoot = (machine: Machine): boolean => machine.read(SECURE_BOOT_VARIABLE)?.at(-1) === "\u0001"
+
+function secretRemedy(keeping: SecretKeeping, tpm: boolean): string | null {
+  if (keeping === "tpm2-pin") return null
+  if (keeping === "tpm2") return "add a PIN, whose wrong attempts the TPM counts: `tresor machine reseal --pin`"
+  const disk = "keep it on another disk than the volumes (TRESOR_STATE_DIR), or encrypt its disk"
+  return tpm ? `seal it to this machine's TPM: \`tresor machine enroll --tpm2 --pin\`; or ${disk}` : disk
+}
+
 /** What keeps root from the software backend's keys, and where the machine secret is. */
 function rootChecks(machine: Machine, identity: EnclaveIdentity | Error): DoctorCheck[] {
   if (identity instanceof Error || identity.backend === "sgx") return []
   const states = { closed: "yes", narrowed: "info", open: "no" } as const
   const facts = readMachine(machine, Object.values(identity.memory).includes("memfd_secret"))
   const judged = judge(facts).map(({ verdict, ...rest }): DoctorCheck => ({ ...rest, state: states[verdict] }))
-  const { file, disks } = machine.secret()
+  const { file, disks, keeping } = machine.secret()
   const secret: DoctorCheck = {
     id: "machine-secret",
     name: "machine secret",
     state: "info",
     found: placeOf(file, disks),
-    means: secretRisk(null),
-    remedy: "keep it on another disk than the volumes (TRESOR_STATE_DIR), or encrypt its disk",
+    means: `${secretRisk(null, keeping)}${keeping === "file" || secureBoot(machine) ? "" : SECURE_BOOT}`,
+    remedy: secretRemedy(keeping, machine.exists(TPM_DEVICE)),
   }
   return [secret, ...judged]
 }
@@ -550,7 +579,7 @@ async function keptFor(): Promise<readonly KeptFor[]> {
 async function identify(): Promise<EnclaveIdentity | Error> {
   try {
     const { openEnclave } = await import("../enclave/loader.ts")
-    await using enclave = await openEnclave({ backend: "auto" })
+    await using enclave = await openEnclave({ backend: "auto", excuse: () => {} })
     return enclave.identity
   } catch (error) {
     return error as Error

@@ -160,7 +160,11 @@ export async function open(path: string, options: OpenOptions): Promise<OpenVolu
     const owner = {}
     const access = await openHeader(headerPath ?? path, { readOnly, backend, owner, warn })
     checkApart({ path, header: headerPath }, access.segment, access.size)
-    const enclave = await openEnclave({ backend, sealsNothing: !access.sealed })
+    const enclave = await openEnclave({
+      backend,
+      sealsNothing: !access.sealed,
+      excuse: ({ message }) => audience.warn(message),
+    })
     try {
       const trusted = await TrustedEnclave.assess(
         askEnclave(enclave),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { test } from "node:test"
 import fc from "fast-check"
 import { anyText } from "../testing/any-text.ts"
-import { encodeRecoveryKey, normalizeRecoveryKey, recoveryKeyFaults } from "./recovery-key.ts"
+import { decodeRecoveryKey, encodeRecoveryKey, normalizeRecoveryKey, recoveryKeyFaults } from "./recovery-key.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const keys = fc.uint8Array({ minLength: 32, maxLength: 32 })
@@ -47,6 +47,13 @@ test("exactly the groups that are wrong are named", () => {
       assert.equal(recoveryKeyFaults(bytes(typed)).length, way === "other" ? 0 : groups.length)
     }),
   )
+})
+
+test("a canonical text is its 32 bytes again, and nothing else is decoded", () => {
+  fc.assert(fc.property(keys, (key) => assert.deepEqual(decodeRecoveryKey(encodeRecoveryKey(key)), key)))
+  const text = "cccccccc-".repeat(8).slice(0, -1)
+  for (const typed of ["", text.slice(1), `${text}c`, text.toUpperCase(), text.replaceAll("-", " ")])
+    assert.throws(() => decodeRecoveryKey(bytes(typed)), RangeError, typed)
 })
 
 test("whatever has no faults is a key, and whatever is a key has none", () => {

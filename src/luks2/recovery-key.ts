@@ -89,6 +89,21 @@ export function recoveryKeyFaults(typed: Uint8Array, expected: Uint8Array | null
 
 const ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "last"]
 
+/** The 32 bytes of a canonical text, the caller's to wipe. Throws RangeError for anything else. */
+export function decodeRecoveryKey(text: Uint8Array): Uint8Array {
+  const key = new Uint8Array(KEY_SIZE)
+  let at = 0
+  for (const byte of text) {
+    if (byte === DASH) continue
+    const nibble = ALPHABET.indexOf(byte)
+    if (nibble < 0 || at === 2 * KEY_SIZE) throw new RangeError("not a recovery key")
+    key[at >> 1]! |= at % 2 === 0 ? nibble << 4 : nibble
+    at++
+  }
+  if (at !== 2 * KEY_SIZE) throw new RangeError("not a recovery key")
+  return key
+}
+
 /**
  * The canonical text of a key typed in any case, with or without dashes and
  * spaces; `null` if it is not one. The caller wipes both.

@@ -170,4 +170,21 @@ test("the machine secret: where it lies, and what its disk's thief has", () => {
   assert.equal(placeOf("/m", []), "/m")
   assert.match(secretRisk(true), /on the disk of the volume: a thief has both/)
   for (const shared of [false, null]) assert.match(secretRisk(shared), /its disk and the volume's/)
+  for (const shared of [true, null])
+    assert.match(secretRisk(shared, "tpm2"), /of no use without this machine; who has all/)
+  assert.match(secretRisk(true, "tpm2-pin"), /without this machine and the PIN$/)
+})
+
+test("the machine secret: without a PIN, who has the whole machine is never said to be kept out", () => {
+  const memory = { keys: "memfd_secret", stacks: "memfd_secret", heap: "memfd_secret" }
+  const said = (keeping: "file" | "tpm2" | "tpm2-pin") => protection("software", memory, true, keeping)
+  const whole = /a thief of the whole machine/
+  assert.deepEqual(said("file"), protection("software", memory, true))
+  for (const keeping of ["file", "tpm2"] as const) assert.doesNotMatch(said(keeping).protected.join(), whole)
+  assert.match(said("tpm2").exposed.join(), whole)
+  assert.match(said("tpm2").protected.join(), /guessing with stolen disks/)
+  assert.match(said("tpm2-pin").protected.join(), whole)
+  // Root on the running machine has it in any case.
+  for (const keeping of ["file", "tpm2", "tpm2-pin"] as const)
+    assert.match(said(keeping).exposed.join(), /root that traces/)
 })

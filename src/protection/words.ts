@@ -76,8 +76,39 @@ function keptFrom(memory: MemoryKinds): string {
   }
 }
 
-/** `debug`: of the enclave's ATTRIBUTES; every software enclave has it. */
-export function protection(backend: Backend, memory: MemoryKinds, debug: boolean): Protection {
+/** Where a machine secret is: in a file, or sealed to the TPM, with a PIN or without. */
+export type SecretKeeping = "file" | "tpm2" | "tpm2-pin"
+
+const BY_SECRET: Readonly<Record<SecretKeeping, Protection>> = {
+  file: {
+    protected: ["the passphrase, from guessing with a stolen disk that does not hold this machine's secret file"],
+    exposed: [],
+  },
+  tpm2: {
+    protected: ["the passphrase, from guessing with stolen disks: the machine secret is sealed to this machine's TPM"],
+    exposed: [
+      "the passphrase, from guessing by a thief of the whole machine: another system booted with the same PCRs unseals the machine secret; a PIN prevents it",
+    ],
+  },
+  "tpm2-pin": {
+    protected: [
+      "the passphrase, from guessing with stolen disks: the machine secret is sealed to this machine's TPM",
+      "the passphrase, from guessing by a thief of the whole machine that is off: it takes the PIN too, whose wrong attempts the TPM counts",
+    ],
+    exposed: [],
+  },
+}
+
+/** What the place of the machine secret adds, and does not. */
+export const secretProtection = (keeping: SecretKeeping): Protection => BY_SECRET[keeping]
+
+/** `debug`: of the enclave's ATTRIBUTES; every software enclave has it. `secret`: where its machine secret is. */
+export function protection(
+  backend: Backend,
+  memory: MemoryKinds,
+  debug: boolean,
+  secret: SecretKeeping = "file",
+): Protection {
   const always = ["plaintext of the open volume, from root on this machine"]
   if (backend === "sgx" && debug) {
     return {
@@ -98,11 +129,9 @@ export function protection(backend: Backend, memory: MemoryKinds, debug: boolean
     }
   }
   return {
-    protected: [
-      `passphrases and keys, from ${keptFrom(memory)}`,
-      "the passphrase, from guessing with a stolen disk that does not hold this machine's secret file",
-    ],
+    protected: [`passphrases and keys, from ${keptFrom(memory)}`, ...BY_SECRET[secret].protected],
     exposed: [
+      ...BY_SECRET[secret].exposed,
       ...exposedRegions(memory),
       "passphrases and keys, from root that traces (ptrace), probes (uprobes, perf, BPF) or runs code in tresord",
       "passphrases and keys, from the kernel, a hypervisor, DMA and cold boot: this enclave does not run in SGX",
@@ -116,7 +145,10 @@ export function placeOf(path: string, disks: readonly string[]): string {
 }
 
 /** What the machine secret is worth. `shared`: whether the volume lies on the same disk; null: not known. */
-export function secretRisk(shared: boolean | null): string {
+export function secretRisk(shared: boolean | null, keeping: SecretKeeping = "file"): string {
+  if (keeping === "tpm2-pin") return "sealed to the TPM with a PIN: of no use without this machine and the PIN"
+  if (keeping === "tpm2")
+    return "sealed to the TPM: of no use without this machine; who has all of it boots another system with the same PCRs and guesses on"
   return shared === true
     ? "on the disk of the volume: a thief has both, and only the KDF slows guessing of the passphrase"
     : "for a thief of its disk and the volume's, only the KDF slows guessing of the passphrase"

@@ -226,7 +226,10 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     })
     const { segment } = header
     checkApart(options, segment, header.size)
-    const newEnclave = () => openEnclave({ backend, transitionCycles, sealsNothing: !header.sealed })
+    // Keyslots are made by the CLI's enclaves; here, a salt is sealed again only after it was unsealed.
+    const excuse = ({ message }: TresorError) =>
+      warn("runs without the machine secret: only recovery keys and portable passphrases open", { reason: message })
+    const newEnclave = () => openEnclave({ backend, transitionCycles, sealsNothing: !header.sealed, excuse })
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
     // cryptsetup's persistent flag counts as if it were given.
@@ -256,7 +259,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       kept: {
         find(sealer) {
           const image = keptFor(keptPlaces(), sealer)
-          return image === null ? null : { ...image, open: () => openPredecessor(image, { backend }) }
+          return image === null ? null : { ...image, open: () => openPredecessor(image, { backend, excuse }) }
         },
       },
     })

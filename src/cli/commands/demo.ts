@@ -5,7 +5,9 @@ import { join } from "node:path"
 import type { Backend } from "../../abi/enclave.ts"
 import { formatSize } from "../../base/size.ts"
 import { closeVolume } from "../../control/daemon.ts"
+import { secretDir } from "../../enclave/machine-secret.ts"
 import { NbdClient } from "../../nbd/client.ts"
+import { keepingIn } from "../../protection/secret.ts"
 import { protection } from "../../protection/words.ts"
 import { out } from "../output/output.ts"
 import { bold, cyan, dim, green, yellow } from "../output/style.ts"
@@ -98,7 +100,7 @@ export async function demo(options: { readonly backend: Backend | "auto"; readon
     await closeVolume(NAME)
     step("closed: flushed, keys wiped, process ended")
 
-    const safe = protection(volume.enclave.backend, volume.enclave.memory, volume.enclave.debug)
+    const safe = protection(volume.enclave.backend, volume.enclave.memory, volume.enclave.debug, keepingIn(secretDir()))
     say()
     say(bold(`On this machine (backend ${volume.enclave.backend})`))
     for (const line of safe.protected) say(`  ${green("protected")}      ${line}`)

@@ -7,6 +7,7 @@ import { type AskedOptions, checkOptions, daemonOptionsSchema, exportOf } from "
 import { checkName } from "../../control/runtime.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
 import { isNbdUri } from "../../nbd/uri.ts"
+import { offerPin } from "../machine-pin.ts"
 import { err, out } from "../output/output.ts"
 import { summary } from "../summary.ts"
 import { unlockVolume } from "../unlock.ts"
@@ -26,6 +27,7 @@ function absolute(path: string): string {
 export async function openVolume(path: string, name: string, options: OpenWords): Promise<VolumeStatus> {
   checkName(name)
   const header = options.header == null ? null : absolute(options.header)
+  await offerPin(options.backend ?? "auto")
   const starting = startDaemon(checkOptions(daemonOptionsSchema, { ...options, path: absolute(path), name, header }))
   // While it starts.
   rehearse().catch(() => {})

@@ -1,9 +1,7 @@
-import { Exit, TresorError } from "../../base/errors.ts"
 import { visibleLine } from "../../base/visible.ts"
 import { isSealStatus, sealBrief } from "../../enclave/seal-words.ts"
 import { type RecoveryReport, recover as recoverVolume, testRecovery } from "../../keyslots/recover.ts"
 import type { Made } from "../../luks2/made.ts"
-import { normalizeRecoveryKey, recoveryKeyFaults } from "../../luks2/recovery-key.ts"
 import {
   type EnclaveChoice,
   type FreshWords,
@@ -17,8 +15,9 @@ import { isWrongPassphrase } from "../messages.ts"
 import { err, out } from "../output/output.ts"
 import { shade } from "../output/state.ts"
 import { withClock } from "../progress.ts"
-import { isInteractive, readSecret, readShown, type SecretSource, wipe, withSecret } from "../secrets.ts"
+import { isInteractive, type SecretSource, withSecret } from "../secrets.ts"
 import { table } from "../table.ts"
+import { readRecoveryKey } from "../typed-recovery-key.ts"
 import { STRENGTHS } from "./key-list.ts"
 
 export interface RecoverOptions extends EnclaveChoice, FreshWords, NewSecretOptions {
@@ -59,46 +58,17 @@ function tell(report: RecoveryReport, path: string): string {
   return `${said}\n${table(["KEYSLOT", "KIND", "STRENGTH", "OPENS HERE", "WHY"], rows, out.columns)}`
 }
 
-const FORM = "a recovery key has eight groups of eight letters, all of cbdefghijklnrtuv"
-
-/** The text that is the keyslot's passphrase. Throws NO_RECOVERY_KEY (exit 2). */
-function recoveryKey(bytes: Uint8Array): Uint8Array {
-  const key = normalizeRecoveryKey(bytes)
-  if (key !== null) return key
-  throw new TresorError(
-    "NO_RECOVERY_KEY",
-    Exit.denied,
-    `Not a recovery key: ${recoveryKeyFaults(bytes).join("; ")}; ${FORM}`,
-  )
-}
-
-/** Typed, and shown meanwhile; asked for again as long as it has not the form of a recovery key. */
-async function typedKey(prompt: string, timeout: number | undefined): Promise<Uint8Array> {
-  for (;;) {
-    const typed = await readShown(prompt, timeout)
-    try {
-      const key = normalizeRecoveryKey(typed)
-      if (key !== null) return key
-      err.line(`Not a recovery key: ${recoveryKeyFaults(typed).join("; ")}.`)
-    } finally {
-      wipe(typed)
-    }
-  }
-}
-
 /** Calls `attempt` with the recovery key; again, while it is typed and tries are left, after one that opens nothing. */
 async function withTypedKey<T>(
   prompt: string,
   source: SecretSource,
   attempt: (key: Uint8Array) => Promise<T>,
 ): Promise<T> {
-  if (!isInteractive(source))
-    return withSecret(readSecret(prompt, source), (bytes) => withSecret(recoveryKey(bytes), attempt))
   for (let n = 1; ; n++) {
     try {
-      return await withSecret(typedKey(prompt, source.timeout), attempt)
+      return await withSecret(readRecoveryKey(prompt, source), attempt)
     } catch (error) {
-      if (!isWrongPassphrase(error) || n >= TRIES) throw error
+      if (!isWrongPassphrase(error) || n >= TRIES || !isInteractive(source)) throw error
       err.line("No keyslot opens with this recovery key.")
     }
   }

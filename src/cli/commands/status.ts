@@ -1,16 +1,16 @@
 import { statSync } from "node:fs"
-import { join } from "node:path"
 import { formatSize } from "../../base/size.ts"
 import { connectVolume } from "../../control/daemon.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
-import { secretDir, userName } from "../../enclave/machine-secret.ts"
+import { secretDir, secretFile, userName } from "../../enclave/machine-secret.ts"
 import { releaseSigners } from "../../enclave/release-signers.ts"
 import { adoptOwner, secretOwner } from "../../enclave/secret-owner.ts"
 import { disksOf, sameDisk } from "../../protection/disks.ts"
 import { files } from "../../protection/files.ts"
 import { judge } from "../../protection/judge.ts"
 import { readMachine } from "../../protection/read.ts"
-import { describeMemory, placeOf, protection, secretRisk } from "../../protection/words.ts"
+import { keepingIn } from "../../protection/secret.ts"
+import { describeMemory, placeOf, protection, type SecretKeeping, secretRisk } from "../../protection/words.ts"
 import { answers, fateOf } from "../../store/held-path.ts"
 import { nothingOpen } from "../messages.ts"
 import { openVolumes } from "../open-volumes.ts"
@@ -55,16 +55,25 @@ function judgements({ enclave }: VolumeStatus) {
   return judge(readMachine(files, Object.values(enclave.memory).includes("memfd_secret")))
 }
 
+interface SecretPlace {
+  readonly keeping: SecretKeeping
+  readonly words: string
+}
+
 /** Of the software backend, whose seals depend on it; another user's lies where that user keeps it. */
-function secretFile({ enclave, path, pid }: VolumeStatus, silent: readonly string[]): string | null {
+function secretPlace({ enclave, path, pid }: VolumeStatus, silent: readonly string[]): SecretPlace | null {
   const owner = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid
   if (enclave.backend === "sgx" || owner !== process.getuid!() || silent.includes(path)) return null
   // tresord chose by the same rule.
   adoptOwner(path)
-  const file = join(secretDir(), "machine-secret")
+  const file = secretFile(secretDir())
   const disks = disksOf(file)
   const whose = userName(secretOwner()?.uid ?? owner)
-  return `${placeOf(file, disks)}, of ${whose}: ${secretRisk(sameDisk(disks, disksOf(path)))}`
+  const keeping = keepingIn(secretDir())
+  return {
+    keeping,
+    words: `${placeOf(file, disks)}, of ${whose}: ${secretRisk(sameDisk(disks, disksOf(path)), keeping)}`,
+  }
 }
 
 /** What clients have, and for a file what it takes: its header lies in it. */
@@ -108,12 +117,22 @@ function findLost({ opened }: VolumeStatus, silent: readonly string[]) {
 function jsonOf(volume: VolumeStatus, found: Found) {
   const { publicKey, xfrm, ...enclave } = volume.enclave
   const printable = { ...enclave, publicKey: Buffer.from(publicKey).toString("hex"), xfrm: `0x${xfrm.toString(16)}` }
-  const safe = { ...protection(enclave.backend, enclave.memory, enclave.debug), machine: judgements(volume) }
-  return { ...summary(volume), ...volume, enclave: printable, backend: enclave.backend, ...safe, ...found }
+  const keeping = found.machineSecret?.keeping
+  const safe = { ...protection(enclave.backend, enclave.memory, enclave.debug, keeping), machine: judgements(volume) }
+  const machineSecret = found.machineSecret?.words ?? null
+  return {
+    ...summary(volume),
+    ...volume,
+    enclave: printable,
+    backend: enclave.backend,
+    ...safe,
+    ...found,
+    machineSecret,
+  }
 }
 
 interface Found {
-  readonly machineSecret: string | null
+  readonly machineSecret: SecretPlace | null
   readonly lostPaths: ReturnType<typeof findLost>
   readonly silentPaths: readonly string[]
 }
@@ -122,7 +141,7 @@ interface Found {
 async function look(volume: VolumeStatus): Promise<Found> {
   const silentPaths = await findSilent(volume)
   return {
-    machineSecret: secretFile(volume, silentPaths),
+    machineSecret: secretPlace(volume, silentPaths),
     lostPaths: findLost(volume, silentPaths),
     silentPaths,
   }
@@ -151,7 +170,7 @@ export async function status(name: string | undefined, options: { readonly json?
 function print(volume: VolumeStatus, { machineSecret, lostPaths, silentPaths }: Found): void {
   const untold = [...lostPaths.map(({ path }) => path), ...silentPaths]
   const { enclave } = volume
-  const safe = protection(enclave.backend, enclave.memory, enclave.debug)
+  const safe = protection(enclave.backend, enclave.memory, enclave.debug, machineSecret?.keeping)
   const listed = (title: string, lines: readonly string[], worth: Worth) =>
     lines.map((line, i) => [i === 0 ? shade(worth, title) : "", line] as const)
   out.text(
@@ -190,7 +209,7 @@ function print(volume: VolumeStatus, { machineSecret, lostPaths, silentPaths }: 
         ["heap in", inMemory(enclave.memory.heap)],
         ...listed("protected", safe.protected, "good"),
         ...listed("not protected", safe.exposed, "fair"),
-        ...(machineSecret === null ? [] : [["machine secret", machineSecret] as const]),
+        ...(machineSecret === null ? [] : [["machine secret", machineSecret.words] as const]),
         ...judgements(volume).map(
           ({ name, verdict, found, means }) => [shade(VERDICTS[verdict], name), `${found}: ${means}`] as const,
         ),
