@@ -46,7 +46,7 @@ install:
 	ln -sf ../lib/tresor/dist/tresord $(DESTDIR)$(PREFIX)/sbin/tresord
 	$(INSTALL) -d $(DESTDIR)$(MOUNTDIR)
 	for helper in mount.tresor umount.tresor; do $(edit) units/$$helper > $(DESTDIR)$(MOUNTDIR)/$$helper && chmod 0755 $(DESTDIR)$(MOUNTDIR)/$$helper || exit 1; done
-	$(INSTALL) -d $(addprefix $(share)/man/man,1 5 8) $(share)/doc/tresor
+	$(INSTALL) -d $(addprefix $(share)/man/man,1 5 8) $(share)/doc/tresor/examples
 	$(data) docs/man/*.1 $(share)/man/man1
 	$(data) docs/man/*.5 $(share)/man/man5
 	$(data) docs/man/*.8 $(share)/man/man8
@@ -60,6 +60,7 @@ install:
 	for unit in units/*.service units/*.socket units/*.target; do $(edit) $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/} || exit 1; done
 	$(INSTALL) -d $(DESTDIR)$(SYSCONFDIR)/apparmor.d
 	$(edit) units/tresord.apparmor > $(DESTDIR)$(SYSCONFDIR)/apparmor.d/tresord
+	$(data) units/examples/*.conf $(share)/doc/tresor/examples
 	$(data) units/60-tresor.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d
 	$(data) units/tresor.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tresor.conf
 

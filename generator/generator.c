@@ -24,7 +24,8 @@
 #include <unistd.h>
 
 #define DEFAULT_TABLE "/etc/tresortab"
-#define SYSTEM_UNITS  PREFIX "/lib/systemd/system"
+#define STATE "/var/lib/tresor"
+#define SYSTEM_UNITS PREFIX "/lib/systemd/system"
 
 /* systemd unit names are at most 255 bytes; checkName() of src/control/runtime.ts allows 127. */
 #define MOST_NAME 127
@@ -37,7 +38,7 @@ struct entry {
 	const char *grace, *backend, *lease, *lease_duration, *store_timeout;
 	/* "block", "kernel" or NULL for NBD. */
 	const char *export;
-	bool noauto, nofail, locked, netdev, readonly, discard, direct, cache;
+	bool noauto, nofail, locked, netdev, readonly, discard, direct, cache, tpm2;
 };
 
 static const char *table, *directory;
@@ -195,6 +196,7 @@ static bool take_option(struct entry *entry, char *option)
 		{ "noauto", &entry->noauto },	{ "nofail", &entry->nofail },	  { "locked", &entry->locked },
 		{ "_netdev", &entry->netdev },	{ "readonly", &entry->readonly }, { "read-only", &entry->readonly },
 		{ "discard", &entry->discard }, { "direct", &entry->direct },	  { "password-cache", &entry->cache },
+		{ "tpm2", &entry->tpm2 },
 	};
 	const struct {
 		const char *word;
@@ -368,6 +370,12 @@ static void write_server(const struct entry *entry, const char *unit)
 		need(file, entry->device, true);
 	if (entry->header != NULL)
 		need(file, entry->header, false);
+	if (entry->tpm2) {
+		/* tresor-machine.service comes after the device too, once somebody waits for it. */
+		need(file, "/dev/tpmrm0", false);
+		fprintf(file,
+			"AssertPathExists=" STATE "/machine-secret.tpm2\nAssertPathExists=!" STATE "/machine-secret\n");
+	}
 	if (entry->export != NULL) {
 		const char *module = strcmp(entry->export, "block") == 0 ? "ublk_drv" : "tresor";
 

@@ -87,7 +87,7 @@ function keep(stateDir: string, files: ImageBytes): void {
 /** An image that is kept, for a succession. `null`: it is damaged. Throws as openEnclave and startPredecessor do. */
 export async function openPredecessor(
   image: KeptImage,
-  options: Pick<EnclaveStart, "backend" | "stateDir" | "excuse">,
+  options: Pick<EnclaveStart, "backend" | "stateDir">,
 ): Promise<EnclaveClient | null> {
   const backend = chooseBackend(options.backend)
   const kept = readKept(image)

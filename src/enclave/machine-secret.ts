@@ -127,7 +127,9 @@ export async function takeMachineSecret(directory: string): Promise<Buffer> {
  */
 export async function takeOrExcuse(directory: string, excuse: (error: TresorError) => void): Promise<Buffer> {
   try {
-    return await takeMachineSecret(directory)
+    const secret = await takeMachineSecret(directory)
+    withheld = null
+    return secret
   } catch (error) {
     if (!(error instanceof TresorError) || !isSealed(directory)) throw error
     withheld = error

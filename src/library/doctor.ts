@@ -58,15 +58,6 @@ export interface KeptFor extends Pick<KeptImage, "mrenclave" | "isvSvn" | "folde
 /** What the addon tells. */
 type Asked = "sgxCpu" | "secretMemoryFault" | "ringFault" | "signers" | "formerKeys" | "kept"
 
-/** A sealed one that cannot be read promises nothing. */
-function keepingOrFile(directory: string): SecretKeeping {
-  try {
-    return keepingIn(directory)
-  } catch {
-    return "file"
-  }
-}
-
 const system: Omit<Machine, Asked> = {
   ...files,
   accessible(path) {
@@ -87,7 +78,7 @@ const system: Omit<Machine, Asked> = {
   has,
   secret() {
     const file = secretFile(stateDir())
-    return { file, disks: disksOf(file), keeping: keepingOrFile(stateDir()) }
+    return { file, disks: disksOf(file), keeping: keepingIn(stateDir()) }
   },
   kernel: release(),
 }

@@ -109,17 +109,16 @@ function explained(error: NodeJS.ErrnoException): unknown {
         "root or in group tss",
     )
   }
-  if (stage === "another" || (stage === "load" && (rc & LAYER) === 0)) {
-    return fail(
-      "TPM_OTHER",
-      Exit.denied,
-      `The TPM at ${placeWords()} does not have the key that this was sealed under: it was cleared, or is another TPM; ` +
-        RECOVER,
-    )
-  }
   const base = (rc & LAYER) === 0 ? baseOf(rc) : -1
+  if (stage === "another" || (stage === "load" && base === Rc.integrity)) {
+    const fact =
+      stage === "another"
+        ? "does not have the key that this was sealed under: it was cleared, or is another TPM"
+        : "does not take what was sealed: it was altered since"
+    return fail("TPM_OTHER", Exit.denied, `The TPM at ${placeWords()} ${fact}; ${RECOVER}`)
+  }
   if (base === Rc.lockout) return fail("TPM_LOCKOUT", Exit.denied, "The TPM is locked after too many wrong attempts")
-  if (base === Rc.authFail) return fail("TPM_PIN", Exit.denied, "Wrong PIN")
+  if (base === Rc.authFail && stage === "unseal") return fail("TPM_PIN", Exit.denied, "Wrong PIN")
   if (base === Rc.policyFail) return fail("TPM_PCRS", Exit.denied, "The TPM's PCRs are not as they were")
   const owner =
     stage === "primary" && base === Rc.badAuth

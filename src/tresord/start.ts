@@ -227,8 +227,11 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const { segment } = header
     checkApart(options, segment, header.size)
     // Keyslots are made by the CLI's enclaves; here, a salt is sealed again only after it was unsealed.
-    const excuse = ({ message }: TresorError) =>
+    let without = false
+    const excuse = ({ message }: TresorError) => {
+      without = true
       warn("runs without the machine secret: only recovery keys and portable passphrases open", { reason: message })
+    }
     const newEnclave = () => openEnclave({ backend, transitionCycles, sealsNothing: !header.sealed, excuse })
     const enclave = await newEnclave()
     undo.push(() => enclave.close())
@@ -258,8 +261,9 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       openEnclave: newEnclave,
       kept: {
         find(sealer) {
-          const image = keptFor(keptPlaces(), sealer)
-          return image === null ? null : { ...image, open: () => openPredecessor(image, { backend, excuse }) }
+          // An enclave without the secret must be handed nothing: it would seal it to random bytes.
+          const image = without ? null : keptFor(keptPlaces(), sealer)
+          return image === null ? null : { ...image, open: () => openPredecessor(image, { backend }) }
         },
       },
     })

@@ -389,7 +389,19 @@ test("two secrets in one place, two changes at once, and files that others may w
   chmodSync(sealedPath(directory), 0o660)
   await assert.rejects(takeMachineSecret(directory), withCode("MACHINE_SECRET_REFUSED", /mode is 0660/))
   chmodSync(sealedPath(directory), 0o600)
-  // What was sealed for another name is not taken for it.
+  // What was altered is refused by the TPM, and what was sealed for another name is not taken for it.
+  const file = JSON.parse(readFileSync(sealedPath(directory), "utf8"))
+  const altered = {
+    ...file,
+    tpm2: { ...file.tpm2, private: file.tpm2.private.replace(/..$/, (byte: string) => (byte === "00" ? "01" : "00")) },
+  }
+  const before = readFileSync(sealedPath(directory))
+  writeFileSync(sealedPath(directory), JSON.stringify(altered))
+  await assert.rejects(
+    takeMachineSecret(directory),
+    withCode("TPM_OTHER", /it was altered since; .*tresor machine recover/),
+  )
+  writeFileSync(sealedPath(directory), before)
   const text = readFileSync(sealedPath(directory), "utf8")
   writeFileSync(sealedPath(directory), text.replace(idOf(secret), "00".repeat(8)))
   await assert.rejects(takeMachineSecret(directory), withCode("MACHINE_SECRET_REFUSED", /unsealed another/))

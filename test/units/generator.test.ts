@@ -106,6 +106,15 @@ test("a file is written through the unit's read-only view, its file system mount
   assert.doesNotMatch(generate("data /srv/x.img - readonly\n").files.get(SERVER)!, /ReadWritePaths/)
 })
 
+test("tpm2: the TPM is waited for, and a machine secret in a file is refused", () => {
+  const { files, stderr } = generate("data /dev/sda1 - tpm2\n")
+  assert.equal(stderr, "")
+  const secret = "/var/lib/tresor/machine-secret"
+  const wanted = `Requires=dev-tpmrm0.device\nAfter=dev-tpmrm0.device\nAssertPathExists=${secret}.tpm2\nAssertPathExists=!${secret}\n`
+  assert.ok(files.get(SERVER)!.includes(wanted), files.get(SERVER))
+  assert.doesNotMatch(generate("data /dev/sda1 - nofail\n").files.get(SERVER)!, /tpm|Assert/)
+})
+
 for (const [options, wanted] of [
   ["nofail", ["sysinit.target.wants/tresor.target", "tresor.target.wants/tresor-unlock@data.service"]],
   ["noauto", []],

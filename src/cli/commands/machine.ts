@@ -6,7 +6,7 @@ import { forgetSecret, needsPin, plainPath, type SealedSecret, sealedPath } from
 import * as library from "../../library/machine.ts"
 import { decodeRecoveryKey, encodeRecoveryKey } from "../../luks2/recovery-key.ts"
 import { type Protection, secretProtection } from "../../protection/words.ts"
-import { lockoutWords, pcrWords, placeWords } from "../../tpm/tpm.ts"
+import { lockoutWords, pcrWords, placeWords, readTpm } from "../../tpm/tpm.ts"
 import { readNewPin, withPin } from "../machine-pin.ts"
 import { err, out } from "../output/output.ts"
 import { shade, type Worth } from "../output/state.ts"
@@ -92,6 +92,8 @@ export interface EnrollWords extends NewPinWords, RecoveryOptions {
 export async function enroll(options: EnrollWords): Promise<void> {
   const directory = stateDir()
   if (options.recovery) checkRecovery(options)
+  // Before anything is asked.
+  await readTpm(options.pcrs)
   const deliver = (secret: Uint8Array, work: (deliver: () => Promise<void>) => Promise<void>): Promise<void> =>
     options.recovery
       ? withSecret(encodeRecoveryKey(secret), (key) => withDelivery(options, key, KEY_WORDS, work))
