@@ -1,4 +1,4 @@
-/** 32 bytes sealed by a TPM 2.0 to its PCRs and a PIN. docs/decisions/0077. */
+/** 32 bytes sealed by a TPM 2.0 to its PCRs and a PIN. docs/decisions/0078. */
 import { randomBytes } from "node:crypto"
 import { Exit, TresorError } from "../base/errors.ts"
 import { toHex } from "../base/hex.ts"
