@@ -113,6 +113,28 @@ test("a tresord that is killed under load is opened again, and nothing is lost",
   await close()
 })
 
+test("a reencryption under load, killed in between: reads agree with what was written to its end", async () => {
+  await open("--allow-discards")
+  const load = frontend(socket, ["--inflight", "--reconnect", "--depth=16", "--count=40000", "mixed"])
+  const reencrypt = (...words: string[]) =>
+    place.tresor(["reencrypt", "-q", "--key-file", keyFile, "--hotzone-size", "2M", ...words, "work"])
+  const cheap = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+  const first = reencrypt("--throttle", "2", ...cheap)
+  await until("it runs", async () => (await status()).reencryption?.done > 0, 60_000)
+  const { pid } = place.state("work")
+  process.kill(pid, "SIGKILL")
+  await until("it is dead", () => !alive(pid))
+  assert.notEqual((await first).code, 0)
+  await open("--allow-discards")
+  assert.equal((await status()).reencryption.state, "pending")
+  await done(reencrypt("--resume"))
+  const { compared } = JSON.parse(await done(load)) as Mixed
+  assert.ok(compared > 10_000)
+  const { reencryption, counters } = await status()
+  assert.deepEqual([reencryption, counters.errors], [null, 0])
+  await close()
+})
+
 test("a volume in use is not closed, but by force; a second front-end is turned away", async () => {
   await open()
   const load = frontend(socket, ["--depth=4", "--count=100000", "mixed"])

@@ -298,6 +298,82 @@ static void held_while_locked(void)
 	free(data);
 }
 
+static void wait_quiet(struct quiet *quiet)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (unsigned i = 0; i < 30000 && !quiet_reached(quiet); i++)
+		nanosleep(&pause, NULL);
+	CHECK(quiet_reached(quiet));
+}
+
+/* Nobody is told that a key is missing: who has made it quiet wakes the threads. */
+static void held_while_quiet(void)
+{
+	uint8_t *data = pages(SECTOR);
+	uint16_t write, read, across, discard;
+	struct bench bench;
+
+	open_bench(&bench);
+	CHECK_EQUAL(write_seed(0, 0, 0, 8 * SECTOR, 1), 8 * SECTOR);
+	CHECK(quiet_set(&bench.volume->quiet, 2 * SECTOR, 4 * SECTOR));
+	wait_quiet(&bench.volume->quiet);
+	fake_ublk_copied();
+	fill(data, SECTOR, 7);
+	write = fake_ublk_ask(0, UBLK_OP_WRITE, 3 * SECTOR, SECTOR, data);
+	read = fake_ublk_ask(1, UBLK_OP_READ, 2 * SECTOR, SECTOR, NULL);
+	across = fake_ublk_ask(1, UBLK_OP_READ, SECTOR, 4 * SECTOR, NULL);
+	discard = fake_ublk_ask(0, UBLK_OP_DISCARD, 2 * SECTOR, SECTOR, NULL);
+	wait_waiting(&bench, 4);
+	/* All others go on, up to its ends. */
+	CHECK_EQUAL(write_seed(0, 0, SECTOR, SECTOR, 2), SECTOR);
+	CHECK_EQUAL(write_seed(1, 0, 4 * SECTOR, SECTOR, 3), SECTOR);
+	CHECK_EQUAL(ask(0, UBLK_OP_DISCARD, 4 * SECTOR, SECTOR, NULL), 0);
+	CHECK_EQUAL(ask(1, UBLK_OP_FLUSH, 0, 0, NULL), 0);
+	CHECK(!fake_ublk_committed(0, write) && !fake_ublk_committed(1, read) && !fake_ublk_committed(1, across) &&
+	      !fake_ublk_committed(0, discard));
+	CHECK_EQUAL(bench.starved, 0);
+	/* Tried in between, they wait again. */
+	ublk_server_set_mode(bench.server, UBLK_SERVE);
+	wait_waiting(&bench, 4);
+	quiet_clear(&bench.volume->quiet);
+	ublk_server_set_mode(bench.server, UBLK_SERVE);
+	CHECK_EQUAL(fake_ublk_result(0, write), SECTOR);
+	CHECK_EQUAL(fake_ublk_result(1, read), SECTOR);
+	CHECK_EQUAL(fake_ublk_result(1, across), 4 * SECTOR);
+	CHECK_EQUAL(fake_ublk_result(0, discard), 0);
+	check_store(&bench, 3 * SECTOR, SECTOR, 7);
+	check_store(&bench, SECTOR, SECTOR, 2);
+	CHECK(quiet_set(&bench.volume->quiet, 0, SECTOR));
+	wait_quiet(&bench.volume->quiet);
+	quiet_clear(&bench.volume->quiet);
+	close_bench(&bench);
+	free(data);
+}
+
+/* What is under way there is waited for; one that was given up is waited for by the next. */
+static void quiet_counts(void)
+{
+	struct quiet quiet = { 0 };
+	unsigned first, second, third;
+
+	CHECK(quiet_enter(&quiet, 0, SECTOR, &first));
+	CHECK(quiet_set(&quiet, 0, SECTOR));
+	CHECK(!quiet_reached(&quiet));
+	CHECK(!quiet_enter(&quiet, 0, 2 * SECTOR, &second));
+	CHECK(quiet_enter(&quiet, SECTOR, SECTOR, &second));
+	CHECK(!quiet_reached(&quiet));
+	quiet_clear(&quiet);
+	CHECK(quiet_enter(&quiet, 0, SECTOR, &third));
+	CHECK(!quiet_set(&quiet, 0, SECTOR));
+	quiet_leave(&quiet, first);
+	CHECK(quiet_set(&quiet, 0, SECTOR));
+	quiet_leave(&quiet, second);
+	CHECK(!quiet_reached(&quiet));
+	quiet_leave(&quiet, third);
+	CHECK(quiet_reached(&quiet));
+}
+
 static void failed_after_grace(void)
 {
 	struct bench bench;
@@ -580,6 +656,8 @@ const struct test_case ublk_cases[] = {
 	{ "ublk: requests that do not fit end with an errno", refused },
 	{ "ublk: requests wait for the key while the volume is locked, and their data stay in the kernel",
 	  held_while_locked },
+	{ "ublk: requests on a quiet range wait for it, and all others go on", held_while_quiet },
+	{ "a range is quiet when all that was under way has ended", quiet_counts },
 	{ "ublk: requests end with EIO once no key came in time", failed_after_grace },
 	{ "ublk: a lost enclave is told once, and requests go on with the next", enclave_lost },
 	{ "ublk: a write whose enclave died inside is encrypted again", enclave_lost_inside },
