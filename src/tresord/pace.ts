@@ -1,5 +1,4 @@
-/** How fast a reencryption goes beside the requests of users: it yields to them, and keeps to a limit. */
-import { setTimeout as delay } from "node:timers/promises"
+/** How fast a reencryption goes beside the requests of users: it yields to them, and keeps to a limit. Pure. */
 
 /**
  * After a zone during which users had requests, so many times as long as the zone took: they have the disk for themselves
@@ -14,15 +13,13 @@ export interface PaceOptions {
   readonly throttle: number
   /** Requests of users, ever. */
   readonly requests: () => number
-  /** Ends a wait. */
-  readonly signal: AbortSignal
+  /** Milliseconds. */
+  readonly now: () => number
+  readonly wait: (ms: number) => Promise<void>
 }
 
 /** Called before each zone with the position; resolves when it may begin. */
-export function paceOf(
-  { throttle, requests, signal }: PaceOptions,
-  now: () => number = () => performance.now(),
-): (position: number) => Promise<void> {
+export function paceOf({ throttle, requests, now, wait }: PaceOptions): (position: number) => Promise<void> {
   let first: { readonly position: number; readonly at: number } | null = null
   let last: { readonly requests: number; readonly at: number } | null = null
   return async (position) => {
@@ -31,8 +28,8 @@ export function paceOf(
     const due = throttle === 0 ? 0 : ((position - first.position) / throttle) * 1000 - (at - first.at)
     const used = last !== null && requests() !== last.requests
     const yields = used ? Math.min((at - last!.at) * YIELD, YIELD_MS) : 0
-    const wait = Math.max(due, yields)
-    if (wait > 0) await delay(wait, undefined, { signal }).catch(() => {})
+    const ms = Math.max(due, yields)
+    if (ms > 0) await wait(ms)
     last = { requests: requests(), at: now() }
   }
 }

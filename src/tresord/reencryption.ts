@@ -1,6 +1,7 @@
 /**
  * The reencryption of the volume that is served: which keys open it, the pass beside its requests, and where it is.
  */
+import { setTimeout as delay } from "node:timers/promises"
 import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
@@ -188,7 +189,8 @@ export class Reencryption {
     const { name, volume, requests, warn } = this.#parts
     const { total } = pass
     let at = position
-    const pace = paceOf({ throttle, requests, signal })
+    const wait = (ms: number) => delay(ms, undefined, { signal }).catch(() => {})
+    const pace = paceOf({ throttle, requests, now: () => performance.now(), wait })
     try {
       const { done, dropped } = await convertInUse(pass, position, volume, {
         hotZone,
