@@ -77,6 +77,8 @@ const integration = {
   fuse3: () => onPath("fusermount3"),
   gdb: () => onPath("gdb", "gcore"),
   "libnbd-bin": () => onPath("nbdinfo", "nbdcopy"),
+  libvirt0: () => existsSync("/usr/share/libvirt/schemas/domain.rng"),
+  "libxml2-utils": () => onPath("xmllint"),
   nbdfuse: () => onPath("nbdfuse"),
   nbdkit: () =>
     works("nbdkit", ["--version"]) &&

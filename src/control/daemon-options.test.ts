@@ -28,6 +28,9 @@ const defaults = {
   leaseDuration: 60,
   storeTimeout: 60,
   transitionCycles: 0,
+  socket: null,
+  socketGroup: null,
+  socketMode: "0600",
 }
 
 test("words of a command line become the object that the opener sends", () => {
@@ -56,6 +59,8 @@ test("words of a command line become the object that the opener sends", () => {
     leaseDuration: 6,
     storeTimeout: 2,
   })
+  assert.equal(read("--socket-mode", "0660", "disk.img", "work").socketMode, "0660")
+  assert.throws(() => read("--socket-mode", "0666", "disk.img", "work"), /--socket-mode 0666 is not a mode/)
   assert.equal(read("--io-threads", "6", "disk.img", "work").ioThreads, 6)
   assert.throws(
     () => read("--io-threads", "7", "disk.img", "work"),

@@ -45,6 +45,15 @@ export const daemonOptionsSchema = v.object({
   kernel: v.optional(v.boolean(), false),
   /** A disk of virtual machines instead of NBD. */
   vhostUser: v.optional(v.boolean(), false),
+  /** NBD and vhost-user: path of the socket, elsewhere than in the runtime directory. */
+  socket: v.optional(v.nullable(v.string()), null),
+  /** Group of that socket; `null`: as the system makes it. */
+  socketGroup: v.optional(v.nullable(v.string()), null),
+  /** Whoever may connect reads and writes the volume: not everybody. */
+  socketMode: v.optional(
+    v.picklist(["0600", "0660"], ({ input }) => `${input} is not a mode for the socket; use 0600 or 0660`),
+    "0600",
+  ),
   /** Path of a detached header. */
   header: v.optional(v.nullable(v.string()), null),
   /** Seconds I/O waits while locked; `null`: for ever. */

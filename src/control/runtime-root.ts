@@ -7,6 +7,7 @@ import {
   constants,
   existsSync,
   fstatSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -115,6 +116,23 @@ export function openRoot(root: string, owner = process.getuid!()): number | null
     if (error instanceof TresorError) throw error
     throw refuse(root, `it changed during the check (${(error as NodeJS.ErrnoException).code})`)
   }
+}
+
+/** Why somebody else could exchange what lies in a directory, whose path has no links; `null`: nobody can. */
+export function exchangeableIn(directory: string): string | null {
+  let at = "/"
+  let stat = lstatSync(at)
+  for (const name of directory.split("/").filter((part) => part !== "")) {
+    const next = join(at, name)
+    const child = lstatSync(next)
+    const fault = exchangeable(stat, at, child)
+    if (fault !== null) return fault
+    at = next
+    stat = child
+  }
+  // A sticky one is no help: the name is free for others when we have gone.
+  if (mine(stat) && (stat.mode & 0o022) !== 0) return `others can write to ${at}`
+  return mine(stat) ? null : `${at} belongs to user ${stat.uid}`
 }
 
 /** Throws RUNTIME_NOT_PRIVATE; false: there is no such directory. For those who go on by path: nobody can exchange it. */

@@ -24,7 +24,7 @@ import { flock } from "../native/addon.ts"
 import { checkRoot, openRoot, prepareRoot, readPrivate } from "./runtime-root.ts"
 
 /** sockaddr_un.sun_path, less its NUL. */
-const SOCKET_PATH_LIMIT = 107
+export const SOCKET_PATH_LIMIT = 107
 
 const stateSchema = v.object({
   version: v.literal(1),

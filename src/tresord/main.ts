@@ -7,6 +7,7 @@
  */
 import { renameSync } from "node:fs"
 import type { Socket } from "node:net"
+import { resolve } from "node:path"
 import * as v from "valibot"
 import { Exit, TresorError } from "../base/errors.ts"
 import { VERSION } from "../base/version.ts"
@@ -21,6 +22,7 @@ import {
 import { claimName, type RuntimePaths, releaseName } from "../control/runtime.ts"
 import { runtimeRoot } from "../control/runtime-root.ts"
 import { ControlServer } from "../control/server.ts"
+import { preparePlace, type SocketPlace } from "../control/socket-place.ts"
 import { adoptOwner } from "../enclave/secret-owner.ts"
 import { exitNow, notifySystemd, peerCredentials, trimHeap, unblockSigusr1 } from "../native/addon.ts"
 import { refuseTracer } from "../native/hardening.ts"
@@ -67,18 +69,37 @@ function readArguments(words: readonly string[], sent: unknown): Arguments {
     : { ...checkOptions(daemonOptionsSchema, given), legacy, logFile }
 }
 
-/** Where the plaintext is reached. */
-function placeOf(options: DaemonOptions, paths: RuntimePaths): { readonly socket: string; readonly uri: string } {
-  switch (exportOf(options)) {
-    case "block":
-      return { socket: "", uri: `/dev/tresor/${options.name}` }
-    case "kernel":
-      return { socket: "", uri: `/dev/mapper/${options.name}` }
-    case "vhost-user":
-      return { socket: paths.vhost, uri: paths.vhost }
-    default:
-      return { socket: paths.nbd, uri: nbdUri(paths.nbd) }
+/** Where the socket of NBD or vhost-user is to be. */
+function socketPlace({ path, socket, socketGroup, socketMode }: DaemonOptions, own: string): Promise<SocketPlace> {
+  if (socket !== null) {
+    return preparePlace({ path: resolve(socket), group: socketGroup, mode: Number.parseInt(socketMode, 8) })
   }
+  if (socketGroup === null && socketMode === "0600") return Promise.resolve({ path: own, gid: null, mode: 0o600 })
+  throw new TresorError(
+    "USAGE",
+    Exit.badArguments,
+    `Cannot open ${path}: --socket-group and --socket-mode need --socket; others cannot enter the runtime directory`,
+  )
+}
+
+/** Where the plaintext is reached. */
+async function placeOf(
+  options: DaemonOptions,
+  paths: RuntimePaths,
+): Promise<{ readonly socket: SocketPlace | null; readonly uri: string }> {
+  const way = exportOf(options)
+  if (way === "block" || way === "kernel") {
+    if (options.socket === null) {
+      return { socket: null, uri: way === "block" ? `/dev/tresor/${options.name}` : `/dev/mapper/${options.name}` }
+    }
+    throw new TresorError(
+      "USAGE",
+      Exit.badArguments,
+      `Cannot open ${options.path}: --socket and --${way} exclude each other; a block device has no socket`,
+    )
+  }
+  const socket = await socketPlace(options, way === "nbd" ? paths.nbd : paths.vhost)
+  return { socket, uri: way === "nbd" ? nbdUri(socket.path) : socket.path }
 }
 
 /** A session, or the legacy service. */
@@ -127,7 +148,7 @@ async function main(): Promise<void> {
         })
       : await startSession({
           ...options,
-          ...placeOf(options, paths),
+          ...(await placeOf(options, paths)),
           warn,
         })
     session = opened

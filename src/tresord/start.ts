@@ -1,9 +1,9 @@
 /** Puts a session together: store, header, enclave, NBD service; undone in reverse when one of them fails. */
-import { chmodSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { Exit, TresorError } from "../base/errors.ts"
 import { type DaemonOptions, exportOf } from "../control/daemon-options.ts"
 import { ioThreadsFor } from "../control/option-limits.ts"
+import { listenAt, type SocketPlace } from "../control/socket-place.ts"
 import { keptFor, keptPlaces } from "../enclave/kept-images.ts"
 import { chooseBackend, openEnclave, openPredecessor } from "../enclave/loader.ts"
 import { serveNbd } from "../export/server.ts"
@@ -22,9 +22,10 @@ import type { Volume } from "../volume/volume.ts"
 import type { Reencryption } from "./reencryption.ts"
 import { Session, type SessionParts } from "./session.ts"
 
-export interface SessionOptions extends DaemonOptions {
+export interface SessionOptions extends Omit<DaemonOptions, "socket"> {
   readonly uri: string
-  readonly socket: string
+  /** `null`: it is exported without one. */
+  readonly socket: SocketPlace | null
   readonly warn: SessionParts["warn"]
 }
 
@@ -87,16 +88,19 @@ async function openPlain(options: Asked, segment: Segment, undo: Undo): Promise<
 
 async function overNbd(options: Asked, segment: Segment, undo: Undo): Promise<Served> {
   const volume = await openPlain(options, segment, undo)
-  const server = await serveNbd({ path: options.socket, volume })
-  undo.push(() => server.close())
-  // The directory is 0700 already; the mode keeps the promise when it is moved.
-  chmodSync(options.socket, 0o600)
+  const place = options.socket!
+  const server = await listenAt(place, async () => {
+    const made = await serveNbd({ path: place.path, volume })
+    undo.push(() => made.close())
+    return made
+  })
   return { volume, stopServing: () => server.close(), clients: () => server }
 }
 
 /** Its threads read and write the store themselves, so that it is one they can. */
 async function toMachines(options: Asked, uuid: string, segment: Segment, undo: Undo): Promise<Served> {
-  const { path, socket, warn } = options
+  const { path, warn } = options
+  const place = options.socket!
   const volume = await openPlain(options, segment, undo)
   const disk = volume.storeDisk
   if (disk === null) {
@@ -107,9 +111,11 @@ async function toMachines(options: Asked, uuid: string, segment: Segment, undo: 
     )
   }
   const { serveVhost } = await import("../vhost/server.ts")
-  const server = await serveVhost({ path: socket, volume, disk, uuid, warn })
-  undo.push(() => server.close())
-  chmodSync(socket, 0o600)
+  const server = await listenAt(place, async () => {
+    const made = await serveVhost({ path: place.path, volume, disk, uuid, warn })
+    undo.push(() => made.close())
+    return made
+  })
   return {
     volume,
     stopServing: () => server.close(),
@@ -249,6 +255,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     if (header.reencrypts) await reencryption?.look()
     return new Session({
       ...options,
+      socket: options.socket?.path ?? "",
       export: exportOf(options),
       ...served,
       lease,

@@ -28,7 +28,9 @@ export async function openVolume(path: string, name: string, options: OpenWords)
   checkName(name)
   const header = options.header == null ? null : absolute(options.header)
   await offerPin(options.backend ?? "auto")
-  const starting = startDaemon(checkOptions(daemonOptionsSchema, { ...options, path: absolute(path), name, header }))
+  const socket = options.socket == null ? null : resolve(options.socket)
+  const asked = { ...options, path: absolute(path), name, header, socket }
+  const starting = startDaemon(checkOptions(daemonOptionsSchema, asked))
   // While it starts.
   rehearse().catch(() => {})
   await using daemon = await starting

@@ -59,6 +59,9 @@ export function volumeCommands(program: TresorCommand): void {
     .option("--block", "make it a block device, /dev/tresor/NAME (root; Linux 6.5 or newer)")
     .option("--vhost-user", "serve it to a virtual machine as a vhost-user-blk disk instead")
     .option("--kernel", "map it as /dev/mapper/NAME through tresor.ko")
+    .option("--socket <file>", "NBD and vhost-user: serve on this socket, for clients of other users")
+    .option("--socket-group <group>", "group of that socket")
+    .option("--socket-mode <mode>", "mode of that socket: 0600 (default) or 0660")
     .option(
       "--transition-cycles <n>",
       "software backend: burn this many cycles per entry and exit, to model SGX (typical: 14000)",
