@@ -35,6 +35,8 @@ static napi_value keep(napi_env env, napi_callback_info info)
 	if (!js_arguments(env, info, 2, argv, NULL) || !js_get_bytes(env, argv[1], &bytes, &size) || size > KEY_MOST ||
 	    (name = js_get_text(env, argv[0], &length)) == NULL)
 		return js_throw_arguments(env, "keyring");
+	/* A service's session has no link to the user's keyring: without one of our own, its keys are not ours to set up. */
+	syscall(SYS_keyctl, KEYCTL_LINK, KEY_SPEC_USER_KEYRING, KEY_SPEC_PROCESS_KEYRING);
 	key = syscall(SYS_add_key, KEY_TYPE, name, bytes, size, KEY_SPEC_USER_KEYRING);
 	free(name);
 	if (key < 0 || syscall(SYS_keyctl, KEYCTL_SETPERM, key, KEY_PERMISSIONS) < 0)

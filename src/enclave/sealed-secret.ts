@@ -126,9 +126,20 @@ export function keptSecret({ id }: Pick<SealedSecret, "id">): Buffer | null {
   return null
 }
 
-/** Into the keyring. Throws the system's errors. */
-export const keepSecret = ({ id }: Pick<SealedSecret, "id">, secret: Uint8Array): void =>
-  keyringKeep(keyName(id), secret)
+/** Into the keyring. Throws MACHINE_SECRET_LOCKED (exit 2) where there is none to use. */
+export function keepSecret({ id }: Pick<SealedSecret, "id">, secret: Uint8Array): void {
+  try {
+    keyringKeep(keyName(id), secret)
+  } catch (error) {
+    throw new TresorError(
+      "MACHINE_SECRET_LOCKED",
+      Exit.denied,
+      `Cannot keep the unsealed machine secret in the kernel's keyring (${(error as NodeJS.ErrnoException).code}): add_key(2) is ` +
+        "refused, as in many containers; run it outside, or seal the secret without a PIN",
+      { cause: error },
+    )
+  }
+}
 
 /** Out of the keyring; false: it was not there. */
 export const forgetSecret = ({ id }: Pick<SealedSecret, "id">): boolean => keyringForget(keyName(id))

@@ -110,7 +110,7 @@ function keep(sealed: SealedSecret, secret: Buffer): void {
   try {
     keepSecret(sealed, secret)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === undefined) throw error
+    if (!(error instanceof TresorError)) throw error
   }
 }
 
@@ -239,7 +239,7 @@ async function backToFile(directory: string, secret: Buffer, at: At): Promise<vo
   if (id !== null) forgetSecret({ id })
 }
 
-/** Into the keyring until the machine goes down. Throws as unsealSecret, and the system's errors. */
+/** Into the keyring until the machine goes down. Throws as unsealSecret and keepSecret. */
 export async function unlock(directory: string, pin: Uint8Array): Promise<void> {
   const sealed = sealedIn(directory)
   await withBytes(await unsealSecret(sealed, pin), async (secret) => keepSecret(sealed, secret))

@@ -112,14 +112,25 @@ test("open asks for the PIN once, again after a wrong one, and then for the pass
 test("what makes keyslots stops without the PIN, and the volume's recovery key opens it all the same", async () => {
   await place.tresor(["machine", "lock"])
   const fresh = place.file("fresh", "another")
-  const words = ["--new-key-file", fresh, ...KDF]
-  const added = await place.tresor(["key", "add", volume.path, "--key-file", volumesKey, ...words])
+  const fresher = ["--new-key-file", fresh, ...KDF]
+  const added = await place.tresor(["key", "add", volume.path, "--key-file", volumesKey, ...fresher])
   assert.equal(added.code, 2)
   assert.match(added.stderr, /`tresor machine unlock` asks for it\n$/)
   assert.equal((await opens(volumesKey)).code, 0)
   const pin = place.file("pin", "1234")
-  assert.equal((await place.tresor(["machine", "unlock", "--pin-file", pin])).code, 0)
-  assert.equal((await place.tresor(["key", "add", volume.path, "--key-file", volumesKey, ...words])).code, 0)
+  const refusing = [join(root, "test/units/refusing.py"), "add_key", "EPERM", join(root, "tresor")]
+  const refused = await run("/usr/bin/python3", [...refusing, "machine", "unlock", "--pin-file", pin], {
+    env: place.env,
+  })
+  assert.equal(refused.code, 2)
+  assert.match(refused.stderr, /in the kernel's keyring \(EPERM\): add_key\(2\) is refused/)
+  // As a service of systemd: its session's keyring has no link to the user's.
+  const service = "import ctypes, os, sys; ctypes.CDLL(None).syscall(250, 1, None); os.execv(sys.argv[1], sys.argv[1:])"
+  const words = [join(root, "tresor"), "machine", "unlock", "--pin-file", pin]
+  const unlocked = await run("python3", ["-c", service, ...words], { env: place.env })
+  assert.equal(unlocked.code, 0, unlocked.stderr)
+  assert.equal((await status()).tpm2.unlocked, true)
+  assert.equal((await place.tresor(["key", "add", volume.path, "--key-file", volumesKey, ...fresher])).code, 0)
   assert.equal((await opens(fresh)).code, 0)
 })
 

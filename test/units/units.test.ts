@@ -4,11 +4,14 @@ import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { readFileSync } from "node:fs"
 import { basename, join } from "node:path"
-import { test } from "node:test"
+import { after, test } from "node:test"
 import { MESSAGE_IDS } from "../../src/tresord/journal.ts"
 import { Place, root, run, until } from "../cli/harness.ts"
+import { Swtpm } from "../tpm/swtpm.ts"
 
 const place = new Place()
+const tpm = new Swtpm(place.folder)
+after(() => tpm.stop())
 const unit = join(root, "units/tresor@.service")
 const confined = join(root, "test/units/confined.py")
 
@@ -44,6 +47,12 @@ async function unconfinedMemory(): Promise<unknown> {
 
 test("tresord serves, locks, unlocks and closes under the unit's filter, families and capabilities", async () => {
   const { path, keyFile } = await place.volume("disk.img")
+  // Its machine secret is in root's keyring, as after a boot with a PIN.
+  const enrolled = await place.tresor(
+    ["machine", "enroll", "--tpm2", "--no-recovery", "--new-pin-file", place.file("pin", "1234")],
+    { env: tpm.env },
+  )
+  assert.equal(enrolled.code, 0, enrolled.stderr)
   const words = [confined, unit, join(root, "dist/tresord"), "--", path, "unit"]
   const child = spawn("/usr/bin/python3", words, {
     env: { ...process.env, ...place.env },
