@@ -1,6 +1,6 @@
 /** The test command itself: what is missing is named, and nothing runs for ever. */
 import assert from "node:assert/strict"
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { after, test } from "node:test"
@@ -33,6 +33,27 @@ test("a clang without its runtime is found out, and the package named with clang
     *) exec REAL "$@" ;;
   esac`
   assert.deepEqual(await lacking("clang", script), ["libclang-rt-19-dev"])
+})
+
+test("a tool that is in another package there is asked for by that package; a style that cannot be checked is no lack", async () => {
+  const bin = mkdtempSync(join(folder, "bin-"))
+  const tool = (name: string, script: string) =>
+    writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+  const none = "clang-format-14|nbdfuse"
+  tool("apt-cache", `case "$2" in ${none}) c='(none)' ;; *) c=1.0 ;; esac; echo "  Candidate: $c"`)
+  tool("apt-get", `echo "$@" >>${join(bin, "asked")}`)
+  tool("clang-format-14", "exit 1")
+  const program = `import { ensurePackages, lackingPackages } from ${JSON.stringify(join(root, "scripts/packages.mjs"))}
+    const lacking = lackingPackages(["unit"])
+    process.getuid = () => 0
+    console.log(JSON.stringify({ lacking, ensured: ensurePackages(["integration"]) }))`
+  const env = { PATH: `${bin}:/bin-of-nothing`, CI: undefined }
+  const { stdout, stderr } = await run(process.execPath, ["--input-type=module", "-e", program], { env })
+  assert.ok(!stdout.includes('"clang-format-14"'), stdout)
+  assert.match(stdout, /"ensured":false/)
+  const asked = readFileSync(join(bin, "asked"), "utf8")
+  for (const text of [asked, stderr]) assert.match(text, /install [^\n]*libnbd-bin/)
+  assert.doesNotMatch(asked + stderr, /nbdfuse|clang-format/)
 })
 
 test("the SGX machine is made of the installed version's source, else of the newest 7.2 that Debian still has", () => {
