@@ -71,6 +71,8 @@ const unit = {
   "cryptsetup-bin": () => onPath("cryptsetup"),
   e2fsprogs: () => onPath("mkfs.ext4"),
   fdisk: () => onPath("sfdisk"),
+  // In Debian 12 it is in util-linux, which every system has.
+  "util-linux-extra": () => onPath("fincore"),
 }
 
 const integration = {
