@@ -198,7 +198,7 @@ async function attach(request: MountRequest, built: Built): Promise<Mounted> {
 }
 
 /** /dev/tresor/NAME, as of a volume opened with --block. The mount works without it too: the name may be taken. */
-function link({ name }: MountRequest, device: string, built: Built): void {
+function linkDevice({ name }: MountRequest, device: string, built: Built): void {
   try {
     checkLink(name)
     makeLink(name, device)
@@ -265,7 +265,7 @@ export async function mountVolume(request: MountRequest): Promise<Mounted> {
       return { through: "file", device: await attachFuse(request, request.directory, request.name) }
     }
     const attached = await attach(request, built)
-    if (request.device === null) link(request, attached.device, built)
+    if (request.device === null) linkDevice(request, attached.device, built)
     await mountFilesystem(request, attached.device, built)
     return attached
   } catch (error) {

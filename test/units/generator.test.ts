@@ -1,9 +1,19 @@
 /** tresor-generator: /etc/tresortab to units, as systemd reads them. */
 import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
-import { chmodSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { before, test } from "node:test"
+import { openAll } from "../../src/cli/open-all.ts"
 import { Place, root } from "../cli/harness.ts"
 
 const place = new Place()
@@ -191,4 +201,41 @@ test("systemd takes the units, and finds no cycle with a file system of fstab on
   const file = join(made.folder, SERVER)
   writeFileSync(file, readFileSync(file, "utf8").replace("[Unit]", "[Unit]\nAfter=local-fs.target"))
   assert.match(verify(made, fstab), /ordering cycle/)
+})
+
+test("open --all starts the units of what a boot opens, in one command, and names them when that fails", async () => {
+  const { folder } = generate(
+    "data /data.img none\nkey /key.img /k nofail\nlater /later.img none noauto\nfar nbd://host/x none\nlast /last.img none locked\n",
+  )
+  const called = place.path("called")
+  const stub = (name: string, status: number) => {
+    const path = place.file(name, `#!/bin/sh\necho "$@" >${called}\nexit ${status}\n`)
+    chmodSync(path, 0o755)
+    return path
+  }
+  await openAll(folder, stub("systemctl", 0))
+  const expected = ["tresor-unlock@data", "tresor-unlock@far", "tresor-unlock@key", "tresor@last"]
+  const named = expected.map((unit) => `${unit}.service`).join(" ")
+  assert.equal(readFileSync(called, "utf8"), `start -- ${named}\n`)
+  await assert.rejects(openAll(folder, stub("failing", 5)), {
+    code: "OPEN_ALL",
+    exitCode: 4,
+    message: `Cannot open all volumes of /etc/tresortab: systemctl exited with 5; \`systemctl status ${named}\` says why`,
+  })
+  await assert.rejects(openAll(folder, place.path("none")), { code: "OPEN_ALL", message: /exited with 127/ })
+  await assert.rejects(openAll(place.path("nothing")), { code: "NO_SYSTEMD", exitCode: 4 })
+  rmSync(called)
+  await openAll(generate(null).folder, stub("systemctl", 0))
+  assert.equal(existsSync(called), false, "no volumes, nothing to start")
+})
+
+test("open wants a path or --all", async () => {
+  for (const [words, fact] of [
+    [["open"], /no file or device is named/],
+    [["open", "disk.img", "--all"], /a path and --all exclude each other/],
+  ] as const) {
+    const { code, stderr } = await place.tresor(words)
+    assert.equal(code, 1)
+    assert.match(stderr, fact)
+  }
 })

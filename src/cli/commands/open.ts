@@ -45,7 +45,16 @@ export async function openVolume(path: string, name: string, options: OpenWords)
 const usage = (path: string, fact: string): TresorError =>
   new TresorError("USAGE", Exit.badArguments, `Cannot open ${path}: ${fact}`)
 
-export async function open(path: string, name: string | undefined, options: OpenWords): Promise<void> {
+interface OpenAll extends OpenWords {
+  readonly all?: true
+}
+
+export async function open(path: string | undefined, name: string | undefined, options: OpenAll): Promise<void> {
+  if ((path === undefined) !== (options.all === true)) {
+    const fact = path === undefined ? "no file or device is named" : "a path and --all exclude each other"
+    throw new TresorError("USAGE", Exit.badArguments, `Cannot open: ${fact}; example: tresor open disk.img work`)
+  }
+  if (path === undefined) return (await import("../open-all.ts")).openAll()
   if (options.testPassphrase === true) return testPassphrase(path, options)
   if (name === undefined) throw usage(path, "a name for it is missing; example: tresor open disk.img work")
   if (options.persistent === true && (options.readonly === true || options.locked === true)) {

@@ -45,8 +45,9 @@ export function volumeCommands(program: TresorCommand): void {
     .runs("create", (m) => m.create)
 
   command("open", "unlock a volume and serve it over NBD")
-    .argument("<path>", "file, block device or NBD URI")
+    .argument("[path]", "file, block device or NBD URI")
     .argument("[name]", "name for the open volume")
+    .option("--all", "the volumes of /etc/tresortab that are opened at boot (root; systemd)")
     .option("--test-passphrase", "only test the passphrase; open nothing")
     .secrets()
     .verify()

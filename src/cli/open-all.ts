@@ -1,0 +1,48 @@
+/** `open --all`: the volumes of /etc/tresortab that are opened at boot, by the units that tresor-generator made of it. */
+import { spawn } from "node:child_process"
+import { existsSync, readdirSync } from "node:fs"
+import { join } from "node:path"
+import { Exit, TresorError } from "../base/errors.ts"
+import { SYSTEM_PATH } from "../base/programs.ts"
+
+/** What starts them at boot; the second those that need the network. */
+const TARGETS = ["tresor.target", "remote-fs.target"]
+const OURS = /^tresor(-unlock)?@.+\.service$/
+
+/** Units of the volumes, those with noauto left out, as a boot does. `folder`: where generators write. */
+function units(folder: string): string[] {
+  const folders = TARGETS.flatMap((target) => ["requires", "wants"].map((kind) => join(folder, `${target}.${kind}`)))
+  return folders
+    .filter((each) => existsSync(each))
+    .flatMap((each) => readdirSync(each))
+    .filter((unit) => OURS.test(unit))
+    .sort()
+}
+
+/**
+ * Starts all that are not open, and waits; systemd asks for passphrases on this terminal, once for volumes with
+ * password-cache. Throws NO_SYSTEMD, OPEN_ALL (exit 4).
+ */
+export async function openAll(folder = "/run/systemd/generator", command = "systemctl"): Promise<void> {
+  if (!existsSync(folder)) {
+    throw new TresorError(
+      "NO_SYSTEMD",
+      Exit.wrongDevice,
+      "Cannot open the volumes of /etc/tresortab: systemd, which does that, does not run here; open them one by one",
+    )
+  }
+  const found = units(folder)
+  if (found.length === 0) return
+  const env = { ...process.env, PATH: `${process.env["PATH"] ?? ""}:${SYSTEM_PATH}` }
+  const child = spawn(command, ["start", "--", ...found], { stdio: "inherit", env })
+  const code = await new Promise<number>((resolve) => {
+    child.on("error", () => resolve(127))
+    child.on("close", (status) => resolve(status ?? 128))
+  })
+  if (code === 0) return
+  throw new TresorError(
+    "OPEN_ALL",
+    Exit.wrongDevice,
+    `Cannot open all volumes of /etc/tresortab: systemctl exited with ${code}; \`systemctl status ${found.join(" ")}\` says why`,
+  )
+}
