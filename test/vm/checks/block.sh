@@ -66,6 +66,23 @@ block_killed() { # twice in a row; the filesystem stays mounted
 	wait $load && cp "$work/data" /mnt/after && sync /mnt/after && echo 3 >/proc/sys/vm/drop_caches &&
 		verified_load --verify_only --verify_fatal=1 >/dev/null && cmp /mnt/data "$work/data" && cmp /mnt/after "$work/data"
 }
+in_pass() { tresor status one --json | json '["reencryption"]["state"]' 2>/dev/null | grep -q running; }
+block_reencrypted() { # mounted and written to; killed in the pass
+	local load first
+	rm /mnt/load
+	written_load &
+	load=$!
+	tresor reencrypt one -q --key-file "$work/block-pass" --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --throttle 1 \
+		--hotzone-size 4M &
+	first=$!
+	until in_pass; do kill -0 $first || { echo "it ended too early"; return 1; }; done
+	kill -9 "$(daemon_of one)"
+	wait $first
+	open_block /dev/ram0 one 2>"$work/pending" && grep 'is pending' "$work/pending" && wait $load &&
+		tresor reencrypt --resume one --key-file "$work/block-pass" && echo 3 >/proc/sys/vm/drop_caches &&
+		verified_load --verify_only --verify_fatal=1 >/dev/null && cmp /mnt/data "$work/data" &&
+		[ "$(cryptsetup luksDump /dev/ram0 | grep -c 'luks2$')" = 1 ] && ! cryptsetup luksDump /dev/ram0 | grep Requirements
+}
 completed() { awk '{ print $1 + $5 }' "/sys/class/block/$(basename "$(readlink -f "$(node one)")")/stat"; }
 block_frozen() { # in the cgroup freezer for seconds, under load
 	local group=/sys/fs/cgroup/frozen load pid before
@@ -155,6 +172,7 @@ check "block: ext4, random churn against a model, fsck clean" ext4_churn "$(node
 check "block: close of a mounted device is refused, exit 5" block_close_refused
 check "block: lock lets I/O wait, setkey resumes it" block_lock
 check "block: kill -9 of tresord under load, open again, twice: the mount lives, fio verify is clean" block_killed
+check "block: reencrypted while mounted and written to, tresord killed in the pass" block_reencrypted
 check "block: frozen by its cgroup under load, and thawed" block_frozen
 check "block: writeback under memory pressure and in a memory cgroup" block_pressure
 check "block: discards and zeroes reach the store" block_discards
