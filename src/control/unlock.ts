@@ -149,7 +149,7 @@ export async function unlockWith(
     const { checkRemoteHeader } = await import("../attest/remote-header.ts")
     remember = await checkRemoteHeader(header, { name: status.name, host, tell })
   }
-  if (status.reencryption !== null) {
+  const byBoth = async () => {
     if (keySlot !== null) throw needsBoth(status.name)
     const volume = await enterWith(
       { client, enclave, status },
@@ -160,9 +160,19 @@ export async function unlockWith(
     remember()
     return volume
   }
+  if (status.reencryption !== null) return byBoth()
   const decide = async (parameters: Uint8Array): Promise<Asked> =>
     legacy ? legacyOf(status, parameters) : unlockOf(status, parameters, { keySlot, unsealed }, check)
-  const { context, bytes } = await enclave.sealFor(legacy ? "legacy" : "unlock", decide, { existing: passphrase })
+  const sealed = await enclave
+    .sealFor(legacy ? "legacy" : "unlock", decide, { existing: passphrase })
+    .catch(async (error: unknown) => {
+      // One was begun while the volume was open, and its command ended before the tresord was told.
+      const pending = error instanceof TresorError && error.code === "LUKS2_REQUIREMENTS"
+      if (pending && (await client.status()).reencryption !== null) return null
+      throw error
+    })
+  if (sealed === null) return byBoth()
+  const { context, bytes } = sealed
   const { volume } = await client.call("Unlock", {
     uuid: context.uuid,
     slot: context.slot,

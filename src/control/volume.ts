@@ -278,7 +278,7 @@ export const volumeSchema = v.object({
   server: v.nullable(serverSchema),
   lease: v.nullable(leaseSchema),
   device: v.nullable(v.string()),
-  reencryption: v.nullable(reencryptionSchema),
+  reencryption: v.optional(v.nullable(reencryptionSchema), null),
   counters: v.record(v.string(), count),
 })
 

@@ -7,16 +7,12 @@ import { IoError } from "../base/io-error.ts"
 import type { VolumeHandle } from "../enclave/types.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import { areasOf } from "../header/side.ts"
-import { luksKeyslot } from "../keyslots/draft.ts"
-import { type FreshKeyslot, freshParameters } from "../keyslots/parts.ts"
-import { areaSize } from "../luks2/areas.ts"
-import type { LuksHeader } from "../luks2/metadata.ts"
 import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
-import type { Kdf, Segment } from "../luks2/types.ts"
 import { enclaveHeader } from "../luks2/volume-header.ts"
 import { Crash, CrashingStore } from "../testing/crashing-store.ts"
 import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
 import { runs } from "../testing/runs.ts"
+import { makeSmall, portable, SMALL_OFFSET } from "../testing/small-volume.ts"
 import { Volume } from "../volume/volume.ts"
 import { convertInUse, endUse, type InUse, prepareUse } from "./in-use.ts"
 import { describePass, enterPass, resumePass } from "./resume.ts"
@@ -24,62 +20,21 @@ import type { Ended, Pass } from "./run.ts"
 import { type NewKey, startPass } from "./start.ts"
 import { isUnprobed, probeAt } from "./zones.ts"
 
-const UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
-const HEADER_SIZE = 16384
-const DATA_OFFSET = 1 << 20
+const DATA_OFFSET = SMALL_OFFSET
 const SECTOR = 512
 const SECTORS = 64
 const VOLUME = SECTORS * SECTOR
 const ZONE = 8 * SECTOR
-const KDF: Kdf = { type: "pbkdf2", hash: "sha256", iterations: 1000 }
 const SECRET = new TextEncoder().encode("a passphrase")
-const PORTABLE: FreshKeyslot = { type: "portable", secret: SECRET, slot: null, kdf: KDF }
+const PORTABLE = portable(SECRET)
 
 const enclave = new FakeEnclave()
 const keeperOf = (store: HeaderStore) => ({ enclave, seal: enclave.seal, store, path: "disk.img" })
 
 /** A small volume of zeros, with one keyslot. */
 async function image(): Promise<{ readonly bytes: Uint8Array; readonly key: Uint8Array }> {
-  const segment: Segment = {
-    cipher: "aes-xts-plain64",
-    sectorSize: SECTOR,
-    keySize: 32,
-    offset: BigInt(DATA_OFFSET),
-    size: null,
-    ivTweak: 0n,
-  }
-  const area = { offset: BigInt(2 * HEADER_SIZE), size: areaSize(32) }
-  const fresh = freshParameters(PORTABLE, 0, 32, area)
-  const wanted = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
-  const asked = { purpose: "create", ...wanted, fresh, policy: "mrsigner" } as const
-  const made = await enclave.create(await enclave.seal(asked, { fresh: SECRET }), wanted, fresh, "mrsigner")
-  const { offset, size, ivTweak, cipher } = segment
-  const header: LuksHeader = {
-    uuid: UUID,
-    label: "",
-    subsystem: "",
-    sequenceId: 1n,
-    headerSize: HEADER_SIZE,
-    metadata: {
-      keyslots: new Map([[0, luksKeyslot(fresh, made.keyslot)]]),
-      segments: new Map([
-        [
-          0,
-          { type: "crypt", offset, size, ivTweak, encryption: cipher, sectorSize: SECTOR, integrity: false, flags: [] },
-        ],
-      ]),
-      digests: new Map([[0, { type: "pbkdf2", ...made.digest, keyslots: [0], segments: [0] }]]),
-      tokens: new Map(),
-      config: {
-        jsonSize: BigInt(HEADER_SIZE - 4096),
-        keyslotsSize: BigInt(DATA_OFFSET - 2 * HEADER_SIZE),
-        flags: [],
-        requirements: [],
-      },
-    },
-  }
   const device = new CrashingStore(DATA_OFFSET + VOLUME)
-  const store = await HeaderStore.format(device, header, [{ offset: area.offset, bytes: made.keyslot.area }])
+  const store = await makeSmall(enclave, enclave.seal, device, SECRET, { keySize: 32, sectorSize: SECTOR })
   const key = await keyOf(store)
   await device.write(DATA_OFFSET, fakeCipher(key, 0, new Uint8Array(VOLUME)))
   return { bytes: device.bytes, key }

@@ -211,10 +211,15 @@ export class Reencryption {
     }
   }
 
-  /** Resolves when nothing of it runs: at the end of its zone. */
-  async pause(): Promise<void> {
-    this.#run?.abort.abort()
-    await this.#run?.ended
+  /** Resolves when nothing of it runs, at the end of its zone; or after so long, where a disk hangs. */
+  async pause(ms = Number.POSITIVE_INFINITY): Promise<void> {
+    const run = this.#run
+    if (run === null) return
+    run.abort.abort()
+    const late = new AbortController()
+    const limit = Number.isFinite(ms) ? [delay(ms, undefined, { signal: late.signal }).catch(() => {})] : []
+    await Promise.race([run.ended, ...limit])
+    late.abort()
   }
 
   /** Before the keys are wiped and after the last request: the header is bound to the data again. */

@@ -181,7 +181,11 @@ export class Session implements DaemonVolume {
     }
     if (purpose === "legacy") throw onlyUnlocks(this.#parts.name)
     if ((purpose === "succeed") !== (predecessor !== null)) throw notOfPredecessor(this.#parts.name)
-    const header = await this.#parts.header.read()
+    const header = await this.#parts.header.read().catch(async (error: unknown) => {
+      // A reencryption may have been begun that nobody told us of, since the command for it was killed.
+      await this.#parts.reencryption?.look()
+      throw error
+    })
     const { answer: nonce, enclave } = await this.#ask(predecessor, (enclave) => enclave.challenge(purpose))
     this.#shown = { nonce, header }
     return { nonce, parameters: encodePublicHeader(publicHeader(header)), enclave }
@@ -321,7 +325,7 @@ export class Session implements DaemonVolume {
    */
   async lock(): Promise<void> {
     const { volume, warn, reencryption } = this.#parts
-    await reencryption?.pause()
+    await reencryption?.pause(PAUSE_MS)
     try {
       await volume.lock()
     } catch (error) {
@@ -388,7 +392,7 @@ export class Session implements DaemonVolume {
       const { stopServing, volume, lease, reencryption } = this.#parts
       let clean = false
       try {
-        await reencryption?.pause()
+        await reencryption?.pause(PAUSE_MS)
         const drained = stopServing()
         // I/O that waits for a key would wait forever, and the drain with it.
         if (volume.state !== "ready") await volume.close()
@@ -418,6 +422,9 @@ function wipe(enclave: Enclave, handle: VolumeHandle): void {
     if (!(error instanceof TresorError && error.code === "ENCLAVE_HANDLE")) throw error
   }
 }
+
+/** What keys are held for a zone to end; one that a disk keeps longer is recovered with the next passphrase. */
+const PAUSE_MS = 5000
 
 /** A client that was told to detach is gone within that time. */
 const LEAVING_MS = 1000

@@ -197,7 +197,7 @@ test("tresord killed in the pass under load, again and again: nothing acknowledg
   let uri = await opened(path, "killed")
   const whole = await content(uri)
   let command = begin("--throttle", "6", "killed")
-  for (const share of [0.1, 0.3, 0.5, 0.7]) {
+  for (const share of [0.1, 0.4, 0.7]) {
     await running("killed", share)
     const load = new Load(whole, uri, false)
     await until("the load runs", () => load.requests > 20, WAIT)
@@ -205,7 +205,12 @@ test("tresord killed in the pass under load, again and again: nothing acknowledg
     await load.cut(() => process.kill(pid, "SIGKILL"))
     await until("it is gone", () => !alive(pid), WAIT)
     assert.notEqual((await command).code, 0)
-    uri = await opened(path, "killed")
+    const again = await place.tresor(["open", path, "killed", "--key-file", keyFile, "--json"])
+    assert.match(
+      again.stderr,
+      /^The reencryption of killed is pending: .* of 20 MiB are under the new key; .* goes on\.$/m,
+    )
+    uri = JSON.parse(again.stdout).socket
     const { state, reencryption } = await statusOf("killed")
     assert.deepEqual([state, reencryption?.state], ["unlocked", "pending"])
     load.settle(await content(uri))
@@ -245,6 +250,14 @@ test("it is paused by --pause, lock, close and SIGTERM, and stock cryptsetup end
     /^tresor: error: Reencryption of paused paused: .*`tresor reencrypt --resume paused` goes on$/m,
   )
   await load.stop()
+  assert.match(
+    await ours("status", "paused"),
+    /^reencryption: +paused, [\d.]+ MiB of 20 MiB under the new key; `tresor reencrypt --resume paused` goes on$/m,
+  )
+  assert.match(await ours("list"), /^paused +unlocked, reencryption pending \d+ % /m)
+  const metrics = await ours("metrics")
+  assert.match(metrics, /^tresor_volume_reencryption_running\{name="paused",user="\d+"\} 0$/m)
+  assert.match(metrics, /^tresor_volume_reencryption_done_bytes\{name="paused",user="\d+"\} \d+$/m)
   // Both keys at once.
   assert.ok(load.model.equals(await content(uri)))
 
@@ -321,6 +334,15 @@ test("a passphrase starts it, and what cannot be done while it is open is refuse
   )
   await refused(1, /no reencryption is pending/, "--resume", "--key-file", keyFile, path)
   await refused(1, /no reencryption is pending/, "--pause", "refused")
+  await ours("close", "refused")
+  await opened(path, "refused", "--readonly")
+  await refused(
+    4,
+    /Cannot reencrypt refused while it is open: it is open read-only; close it first/,
+    "--key-file",
+    keyFile,
+    "refused",
+  )
   await ours("close", "refused")
   await refused(1, /it is not open/, "--pause", path)
 })

@@ -89,6 +89,18 @@ function stopped(name: string, reason: string): TresorError {
   )
 }
 
+/** Throws REENCRYPT_UNFIT (exit 4) before anything is written. */
+function checkChangeable({ name, export: way, readonly }: VolumeStatus): void {
+  const fact =
+    way === "kernel" ? "the kernel reads and writes its ciphertext" : readonly ? "it is open read-only" : null
+  if (fact === null) return
+  throw new TresorError(
+    "REENCRYPT_UNFIT",
+    Exit.wrongDevice,
+    `Cannot reencrypt ${name} while it is open: ${fact}; close it first`,
+  )
+}
+
 async function reencryptOpen(name: string, options: ReencryptOptions): Promise<void> {
   using client = await connectVolume(name)
   if (options.pause === true) {
@@ -102,6 +114,7 @@ async function reencryptOpen(name: string, options: ReencryptOptions): Promise<v
   }
   const contact = await askVolume(client)
   const { status } = contact
+  checkChangeable(status)
   const place = { path: status.path, header: headerOf(status, options.header) }
   const begun = await withOpenReencryption(place, options, { ...atTerminal(), warn }, async (volume) => {
     if (isPending(volume.store.header)) {

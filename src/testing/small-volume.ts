@@ -1,0 +1,64 @@
+/** A small LUKS2 volume with one portable keyslot, as cryptsetup would have made it; for tests only. */
+import type { Enclave } from "../enclave/types.ts"
+import { HeaderStore } from "../header/header-store.ts"
+import { luksKeyslot } from "../keyslots/draft.ts"
+import { type FreshKeyslot, freshParameters, type Seal } from "../keyslots/parts.ts"
+import { areaSize } from "../luks2/areas.ts"
+import type { LuksHeader } from "../luks2/metadata.ts"
+import type { Segment } from "../luks2/types.ts"
+import type { Store } from "../store/store.ts"
+
+export const SMALL_UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
+/** Bytes: where its data begin; they end with the store. */
+export const SMALL_OFFSET = 1 << 20
+const HEADER_SIZE = 16384
+
+export function portable(secret: Uint8Array): FreshKeyslot {
+  return { type: "portable", secret, slot: null, kdf: { type: "pbkdf2", hash: "sha256", iterations: 1000 } }
+}
+
+/** Writes its header to a store. */
+export async function makeSmall(
+  enclave: Enclave,
+  seal: Seal,
+  store: Store,
+  secret: Uint8Array,
+  { keySize, sectorSize }: Pick<Segment, "keySize" | "sectorSize">,
+): Promise<HeaderStore> {
+  const segment: Segment = {
+    cipher: "aes-xts-plain64",
+    sectorSize,
+    keySize,
+    offset: BigInt(SMALL_OFFSET),
+    size: null,
+    ivTweak: 0n,
+  }
+  const area = { offset: BigInt(2 * HEADER_SIZE), size: areaSize(keySize) }
+  const fresh = freshParameters(portable(secret), 0, keySize, area)
+  const wanted = { uuid: SMALL_UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
+  const asked = { purpose: "create", ...wanted, fresh, policy: "mrsigner" } as const
+  const made = await enclave.create(await seal(asked, { fresh: secret }), wanted, fresh, "mrsigner")
+  const { offset, size, ivTweak, cipher: encryption } = segment
+  const header: LuksHeader = {
+    uuid: SMALL_UUID,
+    label: "",
+    subsystem: "",
+    sequenceId: 1n,
+    headerSize: HEADER_SIZE,
+    metadata: {
+      keyslots: new Map([[0, luksKeyslot(fresh, made.keyslot)]]),
+      segments: new Map([
+        [0, { type: "crypt", offset, size, ivTweak, encryption, sectorSize, integrity: false, flags: [] }],
+      ]),
+      digests: new Map([[0, { type: "pbkdf2", ...made.digest, keyslots: [0], segments: [0] }]]),
+      tokens: new Map(),
+      config: {
+        jsonSize: BigInt(HEADER_SIZE - 4096),
+        keyslotsSize: BigInt(SMALL_OFFSET - 2 * HEADER_SIZE),
+        flags: [],
+        requirements: [],
+      },
+    },
+  }
+  return HeaderStore.format(store, header, [{ offset: area.offset, bytes: made.keyslot.area }])
+}
