@@ -110,7 +110,7 @@ enum tresor_hash {
 	TRESOR_SHA384 = 4,
 	TRESOR_SHA512 = 5
 };
-enum tresor_cipher { TRESOR_AES_XTS_PLAIN64 = 1 };
+enum tresor_cipher { TRESOR_LINEAR = 0 /* plaintext: on one side of a pass only */, TRESOR_AES_XTS_PLAIN64 = 1 };
 enum tresor_policy { TRESOR_POLICY_MRENCLAVE = 1, TRESOR_POLICY_MRSIGNER = 2 };	/* KEYPOLICY bits */
 enum tresor_mode { TRESOR_XTS = 1, TRESOR_CBC = 2, TRESOR_CTR = 3, TRESOR_ECB = 4, TRESOR_CBC_ESSIV = 5 };
 
@@ -156,7 +156,7 @@ struct tresor_head {
  * without mode and key size: each has a key of its own, and a passphrase may come
  * before the mapping it is for. REENCRYPT: over
  *   "tresor reencrypt v1" (19 bytes, no NUL)
- *   the digest above of the header with the old key, and of the one with the new
+ *   the digest above of the header with the old key, and of the one with the new, where there is one
  *   struct tresor_pass, struct tresor_progress, u32 start, u32 vouched
  * A request with another digest is E_MESSAGE.
  */
@@ -524,15 +524,21 @@ struct tresor_inherit {
 };
 
 /*
- * Reencryption (LUKS2: mode "reencrypt", direction "forward", no shift of data) with both keys in here: ciphertext
- * comes in and goes out. REENCRYPT proves a passphrase on a keyslot of each key; what it makes is a pass, which
- * CLOSE wipes. Of a pass, a hot zone at its position is opened (ZONE), converted (CONVERT) and closed (ZONE), and so
- * on to the end. Each state has a MAC, which the header stores: HMAC-SHA256(K, struct tresor_progress), where
+ * Reencryption with both keys in here: ciphertext comes in and goes out. REENCRYPT proves a passphrase on a keyslot of
+ * each key; what it makes is a pass, which CLOSE wipes. Of a pass, a hot zone at its position is opened (ZONE),
+ * converted (CONVERT) and closed (ZONE), and so on to the end. Each state has a MAC, which the header stores:
+ * HMAC-SHA256(K, struct tresor_progress), where
  * K = HKDF-SHA256(old key || new key, info = "tresor reencrypt v1" || struct tresor_pass).
+ *
+ * In the modes ENCRYPT and DECRYPT one side is plaintext, a segment with cipher TRESOR_LINEAR, sector_size 512 and
+ * key_size 0; it has no digest (all zero), no keyslots and no MACs, and the other side's key is the only one. The
+ * direction is LUKS2's for the mode: a pass is forward, but ENCRYPT with a shift of data and DECRYPT are backward.
  */
-enum tresor_resilience { TRESOR_JOURNAL = 1, TRESOR_CHECKSUM = 2 };	/* LUKS2's, of SHA-256 */
+enum tresor_pass_mode { TRESOR_REENCRYPT = 1, TRESOR_ENCRYPT = 2, TRESOR_DECRYPT = 3 };
+/* LUKS2's; checksums are of SHA-256. DATASHIFT goes with ENCRYPT alone. */
+enum tresor_resilience { TRESOR_JOURNAL = 1, TRESOR_CHECKSUM = 2, TRESOR_DATASHIFT = 3 };
 
-/* What stays while it lasts. Both segments lie at one place, and their iv_tweak is 0. */
+/* What stays while it lasts. Both segments lie at one place, but for the shift, and their iv_tweak is 0. */
 struct tresor_pass {
 	char uuid[40];
 	struct tresor_segment previous;
@@ -543,11 +549,17 @@ struct tresor_pass {
 	uint32_t block;		/* TRESOR_CHECKSUM: bytes with one hash; else 0 */
 	uint64_t area_offset;	/* on disk, of the keyslot of type reencrypt */
 	uint64_t area_size;
+	uint32_t mode;		/* enum tresor_pass_mode */
+	uint32_t reserved;
+	uint64_t shift;		/* TRESOR_DATASHIFT: bytes from previous.offset to final.offset; else 0 */
+	/* The same: where the plaintext is kept that the header displaced, linear; else all zero. */
+	struct tresor_segment moved;
 };
 
 struct tresor_progress {
-	uint64_t position;	/* bytes under the new key, from the volume's start on */
-	uint64_t hot;		/* bytes behind them that are being converted; 0: none */
+	uint64_t
+		position;	/* bytes from the volume's start: forward, those before it are converted; backward, those behind it */
+	uint64_t hot;		/* bytes next to them that are being converted; 0: none */
 	uint8_t probe[32];	/* the host's, of what comes behind those: a header of another time does not fit the data */
 };
 
@@ -556,7 +568,7 @@ struct tresor_reencrypt {
 	struct tresor_message
 		message;	/* REENCRYPT, both slots TRESOR_ANY_SLOT: one passphrase opens a keyslot of each key */
 	uint64_t pass;		/* address: struct tresor_pass */
-	struct tresor_progress progress;	/* start: position and hot 0 */
+	struct tresor_progress progress;	/* start: hot 0, and position 0 or, backward, the volume's end */
 	struct tresor_digest
 		verification;	/* LUKS2's, over keys and metadata. start: out, with hash, iterations, sizes in */
 	uint8_t mac[32];	/* of progress; start: ignored. out also when it was vouched for */
@@ -632,7 +644,7 @@ _Static_assert(sizeof(struct tresor_assist) == 16, "abi");
 _Static_assert(sizeof(struct tresor_handover) == 192, "abi");
 _Static_assert(sizeof(struct tresor_bequeath) == 504, "abi");
 _Static_assert(sizeof(struct tresor_inherit) == 32, "abi");
-_Static_assert(sizeof(struct tresor_pass) == 432, "abi");
+_Static_assert(sizeof(struct tresor_pass) == 488, "abi");
 _Static_assert(sizeof(struct tresor_progress) == 48, "abi");
 _Static_assert(sizeof(struct tresor_reencrypt) == 464, "abi");
 _Static_assert(sizeof(struct tresor_zone) == 96, "abi");

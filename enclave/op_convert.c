@@ -65,12 +65,18 @@ uint32_t tresor_op_zone(struct tresor_zone *request)
 	status = TRESOR_E_REQUEST;
 	hot = pass->end - pass->start;
 	if ((request->hot != 0 && (hot != 0 || !(pass->use & TRESOR_PASS_ZONES))) ||
-	    request->hot % sector_of(pass) != 0 || request->hot > pass->size - pass->end)
+	    request->hot % sector_of(pass) != 0 ||
+	    request->hot > (pass->backward ? pass->start : pass->size - pass->end))
 		goto out;
-	__atomic_store_n(&pass->start, pass->end, __ATOMIC_RELEASE);
-	__atomic_store_n(&pass->end, pass->end + request->hot, __ATOMIC_RELEASE);
+	if (pass->backward) {	/* serves no SECTORS */
+		pass->end = pass->start;
+		pass->start -= request->hot;
+	} else {
+		__atomic_store_n(&pass->start, pass->end, __ATOMIC_RELEASE);
+		__atomic_store_n(&pass->end, pass->end + request->hot, __ATOMIC_RELEASE);
+	}
 	pass->next = pass->start;
-	progress.position = pass->start;
+	progress.position = pass->backward ? pass->end : pass->start;
 	progress.hot = request->hot;
 	memcpy(progress.probe, request->probe, sizeof(progress.probe));
 	tresor_pass_mac(pass->mac_key, &progress, request->mac);
@@ -95,11 +101,18 @@ static bool range_valid(const struct tresor_range *range, const struct tresor_pa
 	return true;
 }
 
-/* The plaintext is on this stack, a chunk of it at a time. */
+/* The plaintext is on this stack, a chunk of it at a time; where the host's is asked for, it is the host's. */
 static void convert(const struct tresor_pass_keys *pass, const struct tresor_range *range)
 {
+	bool decrypts = pass->mode == TRESOR_DECRYPT;
 	uint8_t plain[CHUNK];
 
+	if (pass->mode != TRESOR_REENCRYPT) {
+		xts_sectors(decrypts ? &pass->old : &pass->fresh, decrypts, (const void *)range->in,
+			    (void *)range->out, range->sector, range->length,
+			    decrypts ? pass->old_sector : pass->new_sector);
+		return;
+	}
 	for (uint32_t at = 0; at < range->length; at += CHUNK) {
 		uint32_t size = range->length - at < CHUNK ? range->length - at : CHUNK;
 		uint64_t sector = range->sector + at / 512;

@@ -16,39 +16,87 @@
 static const char label[] = "tresor reencrypt v1";
 #define LABEL_SIZE	(sizeof(label) - 1)
 
-/* Old and new key one after the other, as both KDFs below want them. */
+/* Old and new key one after the other, as both KDFs below want them; in modes with plaintext there is one. */
 struct keys {
 	uint8_t bytes[2 * TRESOR_KEY_MAX];
 	uint32_t size;
 };
 
+static bool is_plain(const struct tresor_segment *segment)
+{
+	return segment->cipher == TRESOR_LINEAR;
+}
+
+/* Encryption makes room from the end on, and decryption is its reverse. */
+static bool is_backward(const struct tresor_pass *pass)
+{
+	return pass->mode == TRESOR_DECRYPT || pass->shift != 0;
+}
+
+static uint32_t check_side(const struct tresor_segment *segment, const struct tresor_digest *digest, bool plain)
+{
+	if (!plain)
+		return tresor_luks_check(segment, digest);
+	return is_plain(segment) && segment->sector_size == 512 && segment->key_size == 0 && segment->dynamic <= 1 ?
+		       TRESOR_OK :
+		       TRESOR_E_UNSUPPORTED;
+}
+
+/* What is on disk so that a zone can be converted again. */
+static bool resilience_valid(const struct tresor_pass *pass, uint32_t sector)
+{
+	const struct tresor_segment *moved = &pass->moved;
+
+	switch (pass->resilience) {
+	case TRESOR_CHECKSUM:
+		return pass->shift == 0 && pass->block >= sector && pass->block % sector == 0;
+	case TRESOR_JOURNAL:
+		return pass->shift == 0 && pass->block == 0;
+	case TRESOR_DATASHIFT:
+		return pass->mode == TRESOR_ENCRYPT && pass->block == 0 && pass->shift != 0 &&
+		       pass->shift % sector == 0 && is_plain(moved) && !moved->dynamic;
+	}
+	return false;
+}
+
+static bool progress_valid(const struct tresor_reencrypt *request, const struct tresor_pass *pass, uint32_t sector)
+{
+	const struct tresor_progress *progress = &request->progress;
+	uint64_t size = pass->previous.dynamic ? UINT64_MAX : pass->previous.size;
+
+	if (progress->position % sector != 0 || progress->hot % sector != 0 || progress->position > size ||
+	    progress->hot > (is_backward(pass) ? progress->position : size - progress->position))
+		return false;
+	if (!request->start)
+		return true;
+	return progress->hot == 0 &&
+	       (is_backward(pass) ? pass->previous.dynamic || progress->position == size : progress->position == 0);
+}
+
 static uint32_t check(const struct tresor_reencrypt *request, const struct tresor_pass *pass)
 {
 	const struct tresor_segment *old = &pass->previous, *new = &pass->final;
 	const struct tresor_context *context = &request->message.context;
-	const struct tresor_progress *progress = &request->progress;
 	uint32_t sector = old->sector_size > new->sector_size ? old->sector_size : new->sector_size;
-	uint32_t status = tresor_luks_check(old, &pass->old_digest);
-	uint64_t end;
+	uint32_t status;
 
+	if (pass->mode < TRESOR_REENCRYPT || pass->mode > TRESOR_DECRYPT || pass->reserved != 0)
+		return TRESOR_E_REQUEST;
+	status = check_side(old, &pass->old_digest, pass->mode == TRESOR_ENCRYPT);
 	if (status == TRESOR_OK)
-		status = tresor_luks_check(new, &pass->new_digest);
+		status = check_side(new, &pass->new_digest, pass->mode == TRESOR_DECRYPT);
 	if (status == TRESOR_OK)
-		status = tresor_luks_check(new, &request->verification);
+		status = tresor_luks_check(is_plain(new) ? old : new, &request->verification);
 	if (status != TRESOR_OK)
 		return status;
-	if (old->offset != new->offset || old->size != new->size || old->iv_tweak != 0 || new->iv_tweak != 0)
-		return TRESOR_E_UNSUPPORTED;
-	if ((pass->resilience != TRESOR_CHECKSUM || pass->block < sector || pass->block % sector != 0) &&
-	    (pass->resilience != TRESOR_JOURNAL || pass->block != 0))
+	if (new->offset - old->offset != pass->shift || old->iv_tweak != 0 || new->iv_tweak != 0 ||
+	    (pass->shift == 0 && old->size != new->size) || !resilience_valid(pass, sector) ||
+	    (pass->mode != TRESOR_REENCRYPT && (request->use & TRESOR_PASS_SECTORS)))
 		return TRESOR_E_UNSUPPORTED;
 	if (request->use == 0 || request->use > (TRESOR_PASS_ZONES | TRESOR_PASS_SECTORS) || request->reserved != 0 ||
 	    request->start > 1 || request->vouched > 1 || request->start + request->vouched > 1 ||
 	    context->slot != TRESOR_ANY_SLOT || context->fresh_slot != TRESOR_ANY_SLOT ||
-	    memcmp(pass->uuid, context->uuid, sizeof(pass->uuid)) != 0 ||
-	    progress->position % sector != 0 || progress->hot % sector != 0 ||
-	    __builtin_add_overflow(progress->position, progress->hot, &end) ||
-	    (!old->dynamic && end > old->size) || (request->start && end != 0))
+	    memcmp(pass->uuid, context->uuid, sizeof(pass->uuid)) != 0 || !progress_valid(request, pass, sector))
 		return TRESOR_E_REQUEST;
 	return TRESOR_OK;
 }
@@ -70,30 +118,41 @@ static uint8_t *put_number(uint8_t *at, uint64_t value, uint32_t size)
 
 static uint8_t *put_segment(uint8_t *at, const struct tresor_segment *segment)
 {
-	at = put_number(TEXT(at, "crypt"), segment->offset, 8);
+	at = is_plain(segment) ? TEXT(at, "linear") : TEXT(at, "crypt");
+	at = put_number(at, segment->offset, 8);
 	at = segment->dynamic ? TEXT(at, "dynamic") : put_number(at, segment->size, 8);
+	if (is_plain(segment))
+		return at;
 	at = TEXT(put_number(at, segment->iv_tweak, 8), "aes-xts-plain64");
 	return put_number(at, segment->sector_size, 4);
 }
 
 /*
- * LUKS2's verification digest (cryptsetup, lib/luks2/luks2_reencrypt_digest.c: the fields and their order), for
- * this mode and direction alone: nothing made here lets another program decrypt a volume in place.
+ * LUKS2's verification digest (cryptsetup, lib/luks2/luks2_reencrypt_digest.c: the fields and their order). It is of
+ * the mode that the client's sealed request names, and of its direction: nothing made here lets another program
+ * decrypt a volume in place whose owner did not ask for that.
  */
 static uint32_t verification(const struct tresor_pass *pass, const struct keys *keys,
 			     struct tresor_digest *digest, bool make)
 {
-	uint8_t input[2 + sizeof(keys->bytes) + 192];
+	uint8_t input[2 + sizeof(keys->bytes) + 224];
 	uint8_t computed[HASH_SIZE_MAX];
 	uint8_t *at = put(TEXT(input, "v2"), keys->bytes, keys->size);
 	uint32_t status = TRESOR_OK;
 
-	at = TEXT(at, "reencryptforward");
-	at = pass->block ? TEXT(at, "checksum") : TEXT(at, "journal");
+	at = pass->mode == TRESOR_REENCRYPT ? TEXT(at, "reencrypt") :
+	     pass->mode == TRESOR_ENCRYPT   ? TEXT(at, "encrypt") :
+					      TEXT(at, "decrypt");
+	at = is_backward(pass) ? TEXT(at, "backward") : TEXT(at, "forward");
+	at = pass->shift ? TEXT(at, "datashift") : pass->block ? TEXT(at, "checksum") : TEXT(at, "journal");
 	at = put_number(put_number(at, pass->area_offset, 8), pass->area_size, 8);
 	if (pass->block)
 		at = put_number(TEXT(at, "sha256"), pass->block, 4);
+	if (pass->shift)
+		at = put_number(at, pass->shift, 8);
 	at = put_segment(put_segment(at, &pass->previous), &pass->final);
+	if (pass->shift)
+		at = put_segment(at, &pass->moved);
 	if (make) {
 		status = tresor_luks_make_digest(digest, input, (uint32_t)(at - input));
 	} else {
@@ -117,14 +176,19 @@ static uint32_t publish(const struct tresor_pass *asked, const struct tresor_ree
 		return TRESOR_E_BUSY;
 	pass = &volume->key.pass;
 	volume->mode = TRESOR_PASS;
-	xts_expand(&pass->old, keys->bytes, asked->previous.key_size);
-	xts_expand(&pass->fresh, keys->bytes + asked->previous.key_size, asked->final.key_size);
+	/* key_size of plaintext is 0 */
+	if (asked->mode != TRESOR_ENCRYPT)
+		xts_expand(&pass->old, keys->bytes, asked->previous.key_size);
+	if (asked->mode != TRESOR_DECRYPT)
+		xts_expand(&pass->fresh, keys->bytes + asked->previous.key_size, asked->final.key_size);
+	pass->mode = asked->mode;
+	pass->backward = is_backward(asked);
 	pass->old_sector = asked->previous.sector_size;
 	pass->new_sector = asked->final.sector_size;
 	memcpy(pass->mac_key, mac_key, sizeof(pass->mac_key));
 	pass->size = asked->final.dynamic ? UINT64_MAX : asked->final.size;
 	pass->use = request->use;
-	pass->start = request->progress.position;
+	pass->start = request->progress.position - (pass->backward ? request->progress.hot : 0);
 	pass->end = pass->start + request->progress.hot;
 	pass->next = pass->start;
 	if (pass->use & TRESOR_PASS_SECTORS) {
@@ -194,6 +258,12 @@ uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request)
 	hash_init(&hash, TRESOR_SHA256);
 	hash_update(&hash, label, LABEL_SIZE);
 	for (uint32_t i = 0; i < 2; i++) {
+		status = TRESOR_E_REQUEST;
+		if (is_plain(headers[i].segment)) {
+			if (headers[i].count != 0 || macs[i] != 0)
+				goto out;
+			continue;
+		}
 		headers[i].uuid = pass.uuid;
 		status = tresor_luks_read_keyslots(keyslots[i], headers[i].count, &request->message.context,
 						   &headers[i].keyslots);
@@ -214,6 +284,8 @@ uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request)
 	hash_final(&hash, digest);
 	status = tresor_message_open(&request->message, TRESOR_PURPOSE_REENCRYPT, digest, &secrets);
 	for (uint32_t i = 0; status == TRESOR_OK && i < 2; i++) {
+		if (is_plain(headers[i].segment))
+			continue;
 		status = tresor_luks_open(&headers[i], secrets.existing, secrets.existing_size, key, &opening);
 		request->seal_status = opening.seal_status;
 		request->needed_kib = opening.needed_kib;
@@ -234,7 +306,7 @@ uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request)
 		goto out;
 	/* Every sector would be what it was, or, in sectors of another size, share its tweaks with it. */
 	status = TRESOR_E_UNSUPPORTED;
-	if (pass.previous.key_size == pass.final.key_size &&
+	if (pass.mode == TRESOR_REENCRYPT && pass.previous.key_size == pass.final.key_size &&
 	    ct_equal(keys.bytes, keys.bytes + pass.previous.key_size, pass.final.key_size))
 		goto out;
 	status = begin(request, &pass, &keys);

@@ -16,10 +16,12 @@
 
 #define TRESOR_PASS	6u	/* beyond enum tresor_mode: no operation but those of a pass takes it */
 
-/* Both keys of a reencryption, and how far it is. Who has set busy may change what follows the sizes. */
+/* The keys of a reencryption, and how far it is. Who has set busy may change what follows the size. */
 struct tresor_pass_keys {
-	struct xts_key old;
-	struct xts_key fresh;
+	struct xts_key old;	/* unless mode is TRESOR_ENCRYPT */
+	struct xts_key fresh;	/* unless mode is TRESOR_DECRYPT */
+	uint32_t mode;		/* enum tresor_pass_mode */
+	uint32_t backward;
 	uint32_t old_sector;
 	uint32_t new_sector;
 	uint8_t mac_key[32];

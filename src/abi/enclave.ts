@@ -78,7 +78,8 @@ export const KdfType = { pbkdf2: 1, argon2i: 2, argon2id: 3 } as const
 export const HashType = { sha1: 1, sha224: 2, sha256: 3, sha384: 4, sha512: 5 } as const
 export const CipherType = { "aes-xts-plain64": 1 } as const
 export const SealPolicy = { mrenclave: 1, mrsigner: 2 } as const
-export const Resilience = { journal: 1, checksum: 2 } as const
+export const PassMode = { reencrypt: 1, encrypt: 2, decrypt: 3 } as const
+export const Resilience = { journal: 1, checksum: 2, datashift: 3 } as const
 /** TRESOR_PASS_*: what the handle of a pass is for. */
 export const PassUse = { convert: 1, serve: 2, both: 3 } as const
 /** TRESOR_CHANGED_* */
@@ -377,6 +378,10 @@ export const pass = struct("tresor_pass", {
   block: "u32",
   area_offset: "u64",
   area_size: "u64",
+  mode: "u32",
+  reserved: "u32",
+  shift: "u64",
+  moved: segment,
 })
 
 export const progress = struct("tresor_progress", { position: "u64", hot: "u64", probe: 32 })

@@ -194,6 +194,7 @@ export const ERROR_CODES = {
   REENCRYPT_FOREIGN: "a pending reencryption is of a kind only cryptsetup finishes",
   REENCRYPT_INVALID: "the metadata of a pending reencryption is damaged",
   REENCRYPT_NONE: "no reencryption is pending",
+  REENCRYPT_OPTIONS: "options of a reencryption that do not go together",
   REENCRYPT_PAUSED: "a reencryption was interrupted and can be resumed",
   REENCRYPT_PENDING: "a reencryption is pending, which rules out what was asked",
   REENCRYPT_ROLLED_BACK: "the header of a reencryption is of another time than its data",

@@ -100,7 +100,7 @@ export async function enterWith(
       ...header,
       keyslots: admitted(header.keyslots, { slot: null, unsealed }),
     })
-    const pass = { ...shown, previous: tried(shown.previous), final: tried(shown.final) }
+    const pass = { ...shown, previous: tried(shown.previous), final: tried(shown.final), moved: null }
     // A host that says there is no MAC would have its enclave check none.
     if (!vouched && !shown.hasMac && (shown.previous.authenticated || shown.final.authenticated)) throw noMac(name)
     const mac = vouched || !shown.hasMac ? null : new Uint8Array()

@@ -12,6 +12,7 @@ import {
   freshDigestFields,
   freshKeyslotFields,
   kdfFields,
+  keyed,
   keyslotFields,
   passFields,
   progressFields,
@@ -109,16 +110,15 @@ const triesUnsealed = ({ keyslots }: PublicHeader): boolean =>
 
 async function ofPass(pass: AskedPass<Header | PublicHeader>): Promise<RequestBinding> {
   const { progress, resumed } = pass
-  const [previous, final] = [shown(pass.previous), shown(pass.final)]
+  const headers = keyed(pass).map(shown)
   const request = await sha256(PASS_LABEL, [
-    await ofHeader("reencrypt", previous),
-    await ofHeader("reencrypt", final),
+    ...(await Promise.all(headers.map((header) => ofHeader("reencrypt", header)))),
     bytesOf(abi.pass, passFields(pass)),
     bytesOf(abi.progress, progressFields(progress)),
     words(resumed === null ? 1 : 0, resumed?.mac === null ? 1 : 0, abi.PassUse[pass.use]),
   ])
-  const unsealed = triesUnsealed(previous) || triesUnsealed(final)
-  return { purpose: "reencrypt", uuid: previous.uuid, slot: null, freshSlot: null, unsealed, request }
+  const unsealed = headers.some(triesUnsealed)
+  return { purpose: "reencrypt", uuid: headers[0]!.uuid, slot: null, freshSlot: null, unsealed, request }
 }
 
 /** What a sealed request for this is bound to. */

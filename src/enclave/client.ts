@@ -16,7 +16,9 @@ import {
   decodeMacs,
   digestFields,
   freshDigestFields,
+  isPlain,
   kdfFields,
+  keyed,
   passFields,
   progressFields,
   SEALED_SIZE,
@@ -217,10 +219,12 @@ export class EnclaveClient extends Session implements Enclave {
 
   async reencrypt(sealed: SealedRequest, pass: Pass): Promise<BegunPass> {
     const { previous, final, progress, resumed } = pass
-    const room = headerRoom(previous) + headerRoom(final) + Request.sizeOf(sealed.bytes.length, abi.pass.size)
+    const rooms = keyed(pass).map(headerRoom)
+    const room = rooms.reduce((sum, each) => sum + each, Request.sizeOf(sealed.bytes.length, abi.pass.size))
     const request = new Request(abi.reencrypt, room, addressOf)
     const message = placeMessage(request, sealed)
-    const [old, fresh] = [placeHeader(request, previous), placeHeader(request, final)]
+    const old = isPlain(previous) ? null : placeHeader(request, previous)
+    const fresh = isPlain(final) ? null : placeHeader(request, final)
     const fixed = request.reserve(abi.pass.size)
     encode(abi.pass, passFields(pass), fixed.bytes)
     const bytes = request.fill(abi.Op.reencrypt, {
@@ -229,17 +233,17 @@ export class EnclaveClient extends Session implements Enclave {
       progress: progressFields(progress),
       verification: resumed === null ? freshDigestFields(VERIFICATION) : digestFields(resumed.verification),
       ...(resumed?.mac != null && { mac: resumed.mac }),
-      old_keyslots: old.fields.keyslots,
-      new_keyslots: fresh.fields.keyslots,
-      old_macs: old.macs?.address ?? 0n,
-      new_macs: fresh.macs?.address ?? 0n,
-      old_count: old.fields.count,
-      new_count: fresh.fields.count,
+      old_keyslots: old?.fields.keyslots ?? 0n,
+      new_keyslots: fresh?.fields.keyslots ?? 0n,
+      old_macs: old?.macs?.address ?? 0n,
+      new_macs: fresh?.macs?.address ?? 0n,
+      old_count: old?.fields.count ?? 0,
+      new_count: fresh?.fields.count ?? 0,
       start: resumed === null ? 1 : 0,
       vouched: resumed?.mac === null ? 1 : 0,
       use: abi.PassUse[pass.use],
     })
-    const status = await this.derive(bytes, Math.max(old.lanes, fresh.lanes))
+    const status = await this.derive(bytes, Math.max(old?.lanes ?? 0, fresh?.lanes ?? 0))
     const { changed, seal_status, needed_kib, handle, verification, mac } = request.result()
     judgePass(status, { changed, seal_status, needed_kib })
     return {

@@ -12,7 +12,7 @@ import type {
   PublicKeyslot,
   Segment,
 } from "../luks2/types.ts"
-import type { AskedPass, Pass, PassProgress, SealPolicy } from "./types.ts"
+import type { AskedPass, Pass, PassProgress, Plain, SealPolicy } from "./types.ts"
 
 const SALT_SIZE = 32
 export const SEALED_SIZE = abi.sealedSalt.size
@@ -85,23 +85,38 @@ export function freshKeyslotFields(slot: KeyslotParameters): Encodable<typeof ab
   }
 }
 
-export function passFields({
-  previous,
-  final,
-  area,
-}: Pick<Pass<Header | PublicHeader>, "previous" | "final" | "area">): Encodable<typeof abi.pass> {
+export const isPlain = (side: object): side is Plain => "plain" in side
+
+function plainFields({ offset, size }: Plain["plain"]): Encodable<typeof abi.segment> {
+  return { cipher: 0, sector_size: 512, dynamic: size === null ? 1 : 0, offset, size: size ?? 0n }
+}
+
+export function passFields(
+  pass: Pick<Pass<Header | PublicHeader>, "previous" | "final" | "moved" | "area">,
+): Encodable<typeof abi.pass> {
+  const { previous, final, moved, area } = pass
+  const segment = (side: typeof previous) => (isPlain(side) ? plainFields(side.plain) : segmentFields(side.segment))
+  const digest = (side: typeof previous) => (isPlain(side) ? {} : digestFields(side.digest))
+  const place = (side: typeof previous) => (isPlain(side) ? side.plain : side.segment).offset
   return {
-    uuid: new TextEncoder().encode(previous.uuid),
-    previous: segmentFields(previous.segment),
-    final: segmentFields(final.segment),
-    old_digest: digestFields(previous.digest),
-    new_digest: digestFields(final.digest),
+    uuid: new TextEncoder().encode(keyed(pass)[0]!.uuid),
+    previous: segment(previous),
+    final: segment(final),
+    old_digest: digest(previous),
+    new_digest: digest(final),
+    mode: abi.PassMode[isPlain(previous) ? "encrypt" : isPlain(final) ? "decrypt" : "reencrypt"],
+    shift: moved === null ? 0n : place(final) - place(previous),
+    moved: moved === null ? {} : plainFields(moved),
     resilience: abi.Resilience[area.resilience],
     block: area.block,
     area_offset: area.offset,
     area_size: area.size,
   }
 }
+
+/** The sides of a pass that have a key: one or both, the old one first. */
+export const keyed = <H extends object>({ previous, final }: Pick<Pass<H>, "previous" | "final">): readonly H[] =>
+  [previous, final].filter((side): side is H => !isPlain(side))
 
 export function progressFields({ position, hot, probe }: PassProgress): Encodable<typeof abi.progress> {
   return { position, hot, probe }
@@ -163,8 +178,10 @@ export function encodePublicHeader(header: PublicHeader): Uint8Array {
   return bytes
 }
 
-/** A pass to be resumed, less what its client decides: what the handle is for, and whether it vouches. */
-export interface ShownPass extends Pick<AskedPass<PublicHeader>, "previous" | "final" | "area" | "progress"> {
+/** A pass from key to key to be resumed, less what its client decides: what the handle is for, and whether it vouches. */
+export interface ShownPass extends Pick<AskedPass<PublicHeader>, "area" | "progress"> {
+  readonly previous: PublicHeader
+  readonly final: PublicHeader
   /** Its state has a MAC. */
   readonly hasMac: boolean
 }
@@ -180,7 +197,7 @@ export function encodePass({ previous, final, area, progress, hasMac }: ShownPas
   view.setUint32(4, before.length, true)
   bytes.set(before, 8)
   bytes.set(after, 8 + before.length)
-  encode(abi.pass, passFields({ previous, final, area }), bytes.subarray(at, at + abi.pass.size))
+  encode(abi.pass, passFields({ previous, final, moved: null, area }), bytes.subarray(at, at + abi.pass.size))
   encode(abi.progress, progressFields(progress), bytes.subarray(at + abi.pass.size))
   return bytes
 }

@@ -7,6 +7,7 @@ import { createEnclave } from "../native/addon.ts"
 import { decryptXts, volumeKeyOf } from "../testing/luks.ts"
 import { passphrase, SLOT, seal, startImage, UUID } from "../testing/real-image.ts"
 import { EnclaveError } from "./error.ts"
+import { isPlain, keyed } from "./marshal.ts"
 import type { BegunPass, Pass, PassProgress } from "./types.ts"
 
 const client = await startImage(createEnclave, "software")
@@ -61,7 +62,9 @@ function encryptXts(key: Uint8Array, sectorSize: number, first: bigint, input: U
 
 const previous = await volume(0)
 const final = await volume(1, { sectorSize: 4096, keySize: 32 })
-const started: Pass = { previous, final, area: AREA, progress: NOTHING, use: "convert", resumed: null }
+/** Of one key after the other. */
+type Keys = Pass & { readonly previous: Header; readonly final: Header }
+const started: Keys = { previous, final, moved: null, area: AREA, progress: NOTHING, use: "convert", resumed: null }
 
 test("a pass turns ciphertext of the old key into that of the new, with other sectors and another key size", async () => {
   const { handle } = await begin(started)
@@ -197,42 +200,119 @@ const be = (value: bigint | number, size: 4 | 8): Buffer => {
   return bytes.subarray(8 - size)
 }
 
-function verificationOf({ previous, final, area }: Pass, { salt, iterations }: Digest): Buffer {
-  const segment = ({ offset, size, ivTweak, cipher, sectorSize }: Segment) =>
-    Buffer.concat([
-      Buffer.from("crypt"),
-      be(offset, 8),
-      size === null ? Buffer.from("dynamic") : be(size, 8),
-      be(ivTweak, 8),
-      Buffer.from(cipher),
-      be(sectorSize, 4),
-    ])
+type Side = Pass["previous"]
+
+function segmentOf(side: Side): Buffer {
+  const plain = isPlain(side)
+  const { offset, size } = plain ? side.plain : side.segment
+  return Buffer.concat([
+    Buffer.from(plain ? "linear" : "crypt"),
+    be(offset, 8),
+    size === null ? Buffer.from("dynamic") : be(size, 8),
+    ...(plain ? [] : [be(side.segment.ivTweak, 8), Buffer.from(side.segment.cipher), be(side.segment.sectorSize, 4)]),
+  ])
+}
+
+/** `kind`: mode and direction. */
+function verificationOf(pass: Pass, kind: string, { salt, iterations }: Digest): Buffer {
+  const { previous, final, moved, area } = pass
   const input = Buffer.concat([
     Buffer.from("v2"),
-    keyOf(previous),
-    keyOf(final),
-    Buffer.from(`reencryptforward${area.resilience}`),
+    ...keyed(pass).map(keyOf),
+    Buffer.from(`${kind}${area.resilience}`),
     be(area.offset, 8),
     be(area.size, 8),
     ...(area.resilience === "checksum" ? [Buffer.from("sha256"), be(area.block, 4)] : []),
-    segment(previous.segment),
-    segment(final.segment),
+    ...(moved === null ? [] : [be(moved.size, 8)]),
+    segmentOf(previous),
+    segmentOf(final),
+    ...(moved === null ? [] : [segmentOf({ plain: moved })]),
   ])
   return pbkdf2Sync(input, salt, iterations, 32, "sha256")
 }
 
-test("the verification digest is LUKS2's, in both kinds of resilience and with a fixed size", async () => {
+/** The pass's other side is plaintext. */
+const plainAt = (offset: bigint, size: bigint | null) => ({ plain: { offset, size } })
+const inPlace = await volume(2, { offset: 0n })
+const encrypts: Pass = { ...started, previous: plainAt(0n, null), final: inPlace }
+const decrypts: Pass = { ...started, previous: inPlace, final: plainAt(0n, null) }
+const TOTAL = 1n << 20n
+const SHIFT = 65536n
+const shifts: Pass = {
+  ...started,
+  previous: plainAt(0n, TOTAL),
+  final: await volume(3, { offset: SHIFT }),
+  moved: { offset: TOTAL + SHIFT, size: SHIFT },
+  area: { ...AREA, resilience: "datashift", block: 0, size: 4096n },
+  progress: { ...NOTHING, position: TOTAL },
+}
+
+test("the verification digest is LUKS2's, in each mode, kind of resilience and with a fixed size", async () => {
   const fixed = { size: 1n << 20n }
-  const passes: Pass[] = [
-    started,
-    { ...started, area: { ...AREA, resilience: "journal", block: 0 } },
-    { ...started, previous: await volume(0, fixed), final: await volume(1, fixed) },
+  const journal = { ...AREA, resilience: "journal", block: 0 } as const
+  const passes: readonly (readonly [string, Pass])[] = [
+    ["reencryptforward", started],
+    ["reencryptforward", { ...started, area: journal }],
+    ["reencryptforward", { ...started, previous: await volume(0, fixed), final: await volume(1, fixed) }],
+    ["encryptforward", encrypts],
+    ["encryptforward", { ...encrypts, area: journal }],
+    ["encryptbackward", shifts],
+    ["decryptbackward", { ...decrypts, progress: { ...NOTHING, position: TOTAL } }],
   ]
-  for (const pass of passes) {
+  for (const [kind, pass] of passes) {
     const { handle, verification } = await begin(pass)
-    assert.deepEqual(Buffer.from(verification.digest), verificationOf(pass, verification))
+    assert.deepEqual(Buffer.from(verification.digest), verificationOf(pass, kind, verification))
     client.closeVolume(handle)
   }
+})
+
+test("an encryption takes plaintext and returns ciphertext, a decryption the reverse, from the end on", async () => {
+  const text = randomBytes(16384)
+  const output = new Uint8Array(text.length)
+  const forward = await begin(encrypts)
+  client.zone(forward.handle, 16384n, NOTHING.probe)
+  await client.convert(forward.handle, [{ input: new Uint8Array(text), output, sector: 0n }])
+  assert.deepEqual(decryptXts(keyOf(inPlace), 512, 0n, output), text)
+  client.zone(forward.handle, 0n, NOTHING.probe)
+  client.closeVolume(forward.handle)
+
+  const back = await begin({ ...decrypts, progress: { ...NOTHING, position: 32768n } })
+  const cipher = new Uint8Array(encryptXts(keyOf(inPlace), 512, 32n, text))
+  client.zone(back.handle, 16384n, NOTHING.probe)
+  await assert.rejects(client.convert(back.handle, [{ input: cipher, output, sector: 0n }]), refused("request"))
+  await client.convert(back.handle, [{ input: cipher, output, sector: 32n }])
+  assert.deepEqual(Buffer.from(output), text)
+  await assert.rejects(client.convert(back.handle, [{ input: cipher, output, sector: 32n }]), refused("request"))
+  const mac = client.zone(back.handle, 0n, NOTHING.probe)
+  client.zone(back.handle, 16384n, NOTHING.probe)
+  await assert.rejects(client.convert(back.handle, [{ input: cipher, output, sector: 32n }]), refused("request"))
+  client.closeVolume(back.handle)
+  const { verification } = back
+  const resumed = { ...decrypts, progress: { ...NOTHING, position: 16384n }, resumed: { verification, mac } }
+  const { handle } = await begin(resumed)
+  assert.throws(() => client.zone(handle, 16384n + 512n, NOTHING.probe), refused("request"), "before the start")
+  client.closeVolume(handle)
+  await assert.rejects(begin({ ...resumed, progress: { ...NOTHING, position: 32768n } }), refused("header"))
+})
+
+test("nobody decrypts by a request to encrypt or to reencrypt, nor by one for another direction or shift", async () => {
+  const asked = (pass: Pass) => seal(client, { purpose: "reencrypt", pass }, { existing: passphrase })
+  const end = { ...decrypts, progress: { ...NOTHING, position: TOTAL } }
+  for (const pass of [encrypts, started]) {
+    await assert.rejects(client.reencrypt(await asked(pass), end), refused("message"))
+  }
+  const unlocks = await seal(client, { purpose: "unlock", header: inPlace, slot: null }, { existing: passphrase })
+  await assert.rejects(client.reencrypt(unlocks, end), refused("message"))
+  await assert.rejects(begin(end, Buffer.from("wrong")), refused("passphrase"))
+  const { moved, area } = shifts
+  await assert.rejects(begin({ ...end, moved, area }), refused("unsupported"), "a decryption with a shift")
+  await assert.rejects(begin({ ...shifts, area: AREA }), refused("unsupported"), "a shift with checksums")
+  await assert.rejects(begin({ ...shifts, moved: null }), refused("unsupported"), "a shift without its place")
+  await assert.rejects(begin({ ...encrypts, area }), refused("unsupported"), "no shift and its resilience")
+  await assert.rejects(begin({ ...encrypts, previous: plainAt(512n, null) }), refused("unsupported"), "elsewhere")
+  await assert.rejects(begin({ ...encrypts, previous: plainAt(0n, TOTAL) }), refused("unsupported"), "another size")
+  await assert.rejects(begin({ ...shifts, progress: NOTHING }), refused("request"), "from the start")
+  await assert.rejects(begin({ ...encrypts, progress: { ...NOTHING, position: 4096n } }), refused("request"))
 })
 
 test("a pass is resumed where its MAC says, and nowhere else", async () => {

@@ -99,20 +99,30 @@ export interface PassArea {
   readonly size: bigint
 }
 
-/** How far a reencryption is; bytes from the volume's start on. */
+/**
+ * How far a reencryption is; bytes from the volume's start on. What is before the position is converted; in a pass that
+ * is backward, what is behind it.
+ */
 export interface PassProgress {
   readonly position: bigint
-  /** Bytes behind the position that are being converted; 0: none. */
+  /** Bytes next to those that are being converted; 0: none. */
   readonly hot: bigint
-  /** SHA-256 of the ciphertext behind those, 32 zero bytes at the end. */
+  /** SHA-256 of what comes after those, 32 zero bytes at the end. */
   readonly probe: Uint8Array
 }
 
-/** A reencryption to be started or resumed. */
-export interface Pass<H = Header> {
+/** LUKS2's segment of type linear; bytes. `null`: as long as the device. */
+export interface Plain {
+  readonly plain: { readonly offset: bigint; readonly size: bigint | null }
+}
+
+/** A reencryption to be started or resumed; of plaintext it is an encryption, to plaintext a decryption. */
+export interface Pass<H extends object = Header> {
   /** Before and after: segment, digest and keyslots of either key. One passphrase opens a keyslot of each. */
-  readonly previous: H
-  readonly final: H
+  readonly previous: H | Plain
+  readonly final: H | Plain
+  /** Resilience "datashift": where the plaintext is that the header displaced. */
+  readonly moved: { readonly offset: bigint; readonly size: bigint } | null
   readonly area: PassArea
   readonly progress: PassProgress
   /**
@@ -129,7 +139,7 @@ export interface Pass<H = Header> {
 }
 
 /** What a client names of a pass in its sealed request. */
-export type AskedPass<H> = Omit<Pass<H>, "resumed"> & {
+export type AskedPass<H extends object> = Omit<Pass<H>, "resumed"> & {
   readonly resumed: Pick<NonNullable<Pass["resumed"]>, "mac"> | null
 }
 

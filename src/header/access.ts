@@ -13,13 +13,14 @@ import { type HeaderStoreOptions, openForHeader } from "./open.ts"
 import { areasOf, sideHeader } from "./side.ts"
 
 /**
- * What is served of the volume; in a reencryption that Tresor takes on, in sectors of the larger size. Throws
+ * What is served of the volume; in a reencryption from key to key that Tresor takes on, in sectors of the larger size. Throws
  * LUKS2_REQUIREMENTS (exit 4) of any other, and of one whose data are all under the new key.
  */
 async function servedSegment(store: HeaderStore, reencryption: Reencryption): Promise<Segment> {
   const { header } = store
   const where = positionOf(header.metadata, reencryption)
-  if (foreignKind(reencryption) !== null || typeof where === "string" || where.done) throw unmet(header)
+  const serves = reencryption.mode === "reencrypt" && foreignKind(reencryption) === null
+  if (!serves || typeof where === "string" || where.done) throw unmet(header)
   const { segment } = await sideHeader(store, reencryption, "old")
   const sectorSize = Math.max(reencryption.previous.sectorSize, reencryption.final.sectorSize)
   return { ...segment, sectorSize: sectorSize as Segment["sectorSize"] }

@@ -23,3 +23,17 @@ export async function readBytes(store: Store, offset: number, length: number): P
   }
   return bytes
 }
+
+/** Most that crypto.getRandomValues gives at once. */
+const RANDOM_CHUNK = 65536
+
+/** Random bytes over what nobody is to find again. Not flushed. */
+export async function overwrite(
+  store: Store,
+  { offset, size }: { readonly offset: bigint; readonly size: bigint },
+): Promise<void> {
+  for (let at = 0n; at < size; at += BigInt(RANDOM_CHUNK)) {
+    const length = Math.min(RANDOM_CHUNK, Number(size - at))
+    await store.write(Number(offset + at), crypto.getRandomValues(new Uint8Array(length)))
+  }
+}

@@ -12,7 +12,7 @@ import { checkTampering } from "../luks2/tampering.ts"
 import { unmet } from "../luks2/volume-header.ts"
 import { signatureOn } from "../store/signature.ts"
 import type { Store } from "../store/store.ts"
-import { readBytes } from "./bytes.ts"
+import { overwrite, readBytes } from "./bytes.ts"
 import { type FoundCopies, readCopies } from "./copies.ts"
 
 export interface AreaWrite {
@@ -36,9 +36,6 @@ export interface UpdateOptions {
   /** `change` goes on with the reencryption that the header requires. */
   readonly reencrypts?: boolean
 }
-
-/** Most that crypto.getRandomValues gives at once. */
-const RANDOM_CHUNK = 65536
 
 export class HeaderStore {
   readonly #device: Store
@@ -174,12 +171,7 @@ export class HeaderStore {
 
   async #wipeAreas(areas: NonNullable<HeaderChange["wipeAreas"]>): Promise<void> {
     if (areas.length === 0) return
-    for (const { offset, size } of areas) {
-      for (let at = 0n; at < size; at += BigInt(RANDOM_CHUNK)) {
-        const length = Math.min(RANDOM_CHUNK, Number(size - at))
-        await this.#device.write(Number(offset + at), crypto.getRandomValues(new Uint8Array(length)))
-      }
-    }
+    for (const area of areas) await overwrite(this.#device, area)
     await this.#device.flush()
   }
 }

@@ -35,6 +35,8 @@ export interface NewVolume {
   /** Detached header: data starts at 0. */
   readonly detached: boolean
   readonly headerSize: number
+  /** Bytes before the data; default: DATA_OFFSET. */
+  readonly dataOffset?: bigint
 }
 
 export interface MadeVolume {
@@ -94,7 +96,7 @@ function segmentOf(volume: NewVolume): Segment {
     cipher: CIPHER,
     sectorSize: volume.sectorSize,
     keySize: volume.keySize,
-    offset: volume.detached ? 0n : DATA_OFFSET,
+    offset: volume.detached ? 0n : (volume.dataOffset ?? DATA_OFFSET),
     size: null,
     ivTweak: 0n,
   }
@@ -111,7 +113,7 @@ function emptyMetadata(volume: NewVolume, digest: Digest): Metadata {
     tokens: new Map(),
     config: {
       jsonSize: BigInt(volume.headerSize - BINARY_HEADER),
-      keyslotsSize: DATA_OFFSET - 2n * BigInt(volume.headerSize),
+      keyslotsSize: (volume.dataOffset ?? DATA_OFFSET) - 2n * BigInt(volume.headerSize),
       flags: [],
       requirements: [],
     },

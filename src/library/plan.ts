@@ -71,7 +71,7 @@ function chooseSectorSize({ sectorSize, size }: Target): NewVolume["sectorSize"]
 }
 
 /** Throws HEADER_IN_DATA (exit 4): the first write to the volume would destroy its header. */
-function checkApart(path: string, header: string): void {
+export function checkApart(path: string, header: string): void {
   const place = (each: string) => ({ path: each, offset: 0n, size: null })
   if (!isSamePath(path, header) && !overlap(place(path), { ...place(header), size: DATA_OFFSET })) return
   throw new TresorError(

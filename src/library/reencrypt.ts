@@ -9,11 +9,12 @@ import { formatSize } from "../base/size.ts"
 import { checkNotOpen } from "../control/in-use.ts"
 import { checkApart } from "../header/apart.ts"
 import { openForHeader } from "../header/open.ts"
-import type { VolumeKeeper } from "../keyslots/parts.ts"
+import type { Proof, VolumeKeeper } from "../keyslots/parts.ts"
 import { keyslotsArea } from "../luks2/areas.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
-import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
+import { converted, positionOf, reencryptionOf } from "../luks2/reencryption.ts"
 import { isNbdUri } from "../nbd/uri.ts"
+import { startDecryption as startPlain } from "../reencrypt/decrypt.ts"
 import { resumePass } from "../reencrypt/resume.ts"
 import { type Ended, type PassPlace, volumeSize } from "../reencrypt/run.ts"
 import { type NewKey, startPass } from "../reencrypt/start.ts"
@@ -32,6 +33,18 @@ export const HOT_ZONE = 64 << 20
 
 function unfit(path: string, fact: string): TresorError {
   return new TresorError("REENCRYPT_UNFIT", Exit.wrongDevice, `Cannot reencrypt ${path}: ${fact}`)
+}
+
+/** The data of a volume, or what is to be one, which nobody else has meanwhile. Throws STORE_BUSY, REENCRYPT_UNFIT. */
+export async function openToReencrypt(path: string): Promise<FileStore> {
+  const data = await openData(path)
+  try {
+    await checkSpace(path)
+    return data
+  } catch (error) {
+    await data.close()
+    throw error
+  }
 }
 
 async function openData(path: string): Promise<FileStore> {
@@ -74,23 +87,30 @@ export async function withReencryption<T>(
 ): Promise<T> {
   const { path } = place
   checkNotOpen(path, "reencrypt")
-  const data = await openData(path)
+  const data = await openToReencrypt(path)
   try {
-    await checkSpace(path)
     return await withKeeper(place, choice, audience, async (keeper) => {
       const { header } = keeper.store
-      const segment = reencryptionOf(header.metadata)?.previous ?? header.metadata.segments.get(0)
+      const segment = reencryptionOf(header.metadata)?.final ?? header.metadata.segments.get(0)
       // A detached header alone would be encrypted as data.
       if (segment !== undefined) checkApart({ path, header: place.header ?? null }, segment, keyslotsArea(header).end)
-      const unlock = await lockReencryption(header.uuid, path)
-      try {
-        return await work({ ...keeper, place: { store: keeper.store, data, path } })
-      } finally {
-        await unlock()
-      }
+      return lockedForReencryption({ ...keeper, place: { store: keeper.store, data, path } }, work)
     })
   } finally {
     await data.close()
+  }
+}
+
+/** Under cryptsetup's lock of a reencryption. Throws REENCRYPT_BUSY (exit 5). */
+export async function lockedForReencryption<T>(
+  volume: Reencrypting,
+  work: (volume: Reencrypting) => Promise<T>,
+): Promise<T> {
+  const unlock = await lockReencryption(volume.store.header.uuid, volume.path)
+  try {
+    return await work(volume)
+  } finally {
+    await unlock()
   }
 }
 
@@ -130,12 +150,12 @@ export async function startReencryption(
   const start = () => startPass(volume, volume.place, proof, key, beforeWriting)
   if (volume.place.inUse !== true) return start()
   // The tresord of the volume takes it for what follows.
-  const unlock = await lockReencryption(volume.store.header.uuid, volume.path)
-  try {
-    await start()
-  } finally {
-    await unlock()
-  }
+  await lockedForReencryption(volume, start)
+}
+
+/** Begins to make the volume plaintext; nothing is converted yet. Throws REENCRYPT_UNFIT (exit 4). `secret` stays the caller's. */
+export function startDecryption(volume: Reencrypting, proof: Proof, resilience: "checksum" | "journal"): Promise<void> {
+  return startPlain(volume, volume.place, proof, resilience)
 }
 
 export interface RunWords {
@@ -145,28 +165,35 @@ export interface RunWords {
   /** Bytes in a second at most; 0: as fast as it goes. */
   readonly throttle: number
   readonly stop: () => boolean
-  /** Bytes that are under the new key, of all there are. */
+  /** Bytes that are converted, of all there are. */
   readonly progress: (done: number, total: number) => void
 }
 
-/** How far the pass that `volume` is in has come: bytes under the new key, of all. */
+/** How far the pass that `volume` is in has come: bytes that are converted, of all. */
 export function progressOf({ store, place }: Reencrypting): { readonly done: number; readonly total: number } {
   const { metadata } = store.header
   const pending = reencryptionOf(metadata)
-  const where = pending === null ? "none" : positionOf(metadata, pending)
-  const total = pending === null ? 0 : Math.max(0, volumeSize(place.data, pending))
-  return { done: typeof where === "string" ? 0 : where.done ? total : Number(where.position), total }
+  if (pending === null) return { done: 0, total: 0 }
+  const total = Math.max(0, volumeSize(place.data, pending))
+  const where = positionOf(metadata, pending, BigInt(total))
+  if (typeof where === "string") return { done: 0, total }
+  return { done: where.done ? total : Number(converted(pending, where.position, BigInt(total))), total }
 }
+
+/** What a pending pass does: "reencrypt", or with plaintext on one side "encrypt" and "decrypt"; `null`: none is pending. */
+export const pendingMode = ({ metadata }: LuksHeader): string | null => reencryptionOf(metadata)?.mode ?? null
 
 /** Goes on to the end, or until it is to stop. Throws REENCRYPT_STOPPED (exit 4) for I/O errors: it can go on later. */
 export async function runReencryption(volume: Reencrypting, options: RunWords): Promise<Ended> {
   const { throttle, progress: tell } = options
   const { done: first, total } = progressOf(volume)
   const began = performance.now()
+  const pass = reencryptionOf(volume.store.header.metadata)
   const progress = async (position: number) => {
-    tell(position, total)
+    const done = pass === null ? position : Number(converted(pass, BigInt(position), BigInt(total)))
+    tell(done, total)
     if (throttle === 0) return
-    const due = ((position - first) / throttle) * 1000 - (performance.now() - began)
+    const due = ((done - first) / throttle) * 1000 - (performance.now() - began)
     if (due > 0) await delay(due)
   }
   // cryptsetup's bound, and each zone takes twice its size.

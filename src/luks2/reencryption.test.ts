@@ -7,8 +7,10 @@ import type { LuksDigest, LuksHeader, LuksKeyslot, LuksSegment, Metadata } from 
 import { parseMetadata } from "./parse.ts"
 import {
   begun,
+  converted,
   ended,
   foreignKind,
+  isBackward,
   placed,
   positionOf,
   reencryptionOf,
@@ -88,7 +90,9 @@ function entered(fixed: boolean, total: bigint, type: "checksum" | "journal"): M
   const { slot, offset, size } = roomForPass(headerOf(metadata))!
   const final = { ...metadata.segments.get(0)!, sectorSize: 4096 }
   const area = { type, offset, size, block: 4096 }
-  return begun(metadata, { slot, area, final, newDigest: 1, verification: digest([], []) }, total)
+  const previous = metadata.segments.get(0)!
+  const keys = { oldDigest: 0, newDigest: 1, verification: digest([], []) }
+  return begun(metadata, { slot, mode: "reencrypt", area, previous, final, moved: null, ...keys }, total)
 }
 
 const UNIT = 4096n
@@ -126,6 +130,96 @@ test("each position is a valid header, and is read back from it", () => {
     }),
     { numRuns: runs(1000, 200) },
   )
+})
+
+const LINEAR: LuksSegment = {
+  type: "linear",
+  offset: 0n,
+  size: null,
+  ivTweak: 0n,
+  encryption: "",
+  sectorSize: 512,
+  integrity: false,
+  flags: [],
+}
+const SHIFT = OFFSET
+
+/** To or from plaintext, with one key; `shift`: the data move. */
+function plainEntered(mode: "encrypt" | "decrypt", shift: bigint, total: bigint): Metadata {
+  const base = volume(null)
+  const crypt: LuksSegment = { ...base.segments.get(0)!, offset: shift, sectorSize: 4096 }
+  const metadata: Metadata = {
+    ...base,
+    keyslots: new Map([[0, keyslot(0, 64)]]),
+    digests: new Map([[0, digest([0], [0])]]),
+    segments: new Map([[0, crypt]]),
+  }
+  const plain = shift === 0n ? LINEAR : { ...LINEAR, size: total }
+  const { slot, offset, size } = roomForPass(headerOf(metadata))!
+  const encrypts = mode === "encrypt"
+  return begun(
+    metadata,
+    {
+      slot,
+      mode,
+      area: { type: shift === 0n ? "checksum" : "datashift", offset, size, block: 4096 },
+      previous: encrypts ? plain : crypt,
+      final: encrypts ? crypt : plain,
+      moved: shift === 0n ? null : { ...LINEAR, offset: total + shift, size: shift },
+      oldDigest: encrypts ? null : 0,
+      newDigest: encrypts ? 0 : null,
+      verification: digest([], []),
+    },
+    total,
+  )
+}
+
+test("each position of an encryption or a decryption is a valid header, and is read back from it", () => {
+  const kinds = fc.constantFrom(["encrypt", 0n], ["encrypt", SHIFT], ["decrypt", 0n]) as fc.Arbitrary<
+    readonly ["encrypt" | "decrypt", bigint]
+  >
+  fc.assert(
+    fc.property(places, kinds, ({ zones, ...at }, [mode, shift]) => {
+      const total = zones * UNIT + shift
+      const begins = reread(plainEntered(mode, shift, total))
+      const found = reencryptionOf(begins)!
+      assert.equal(foreignKind(found), null)
+      const backward = isBackward(found)
+      assert.equal(backward, mode === "decrypt" || shift > 0n)
+      const first = { position: backward ? total : 0n, hot: 0n, done: false }
+      assert.deepEqual(positionOf(begins, found, total), first)
+      const hot = at.hot * UNIT
+      const position = backward ? total - at.position * UNIT : at.position * UNIT
+      // No zone reaches into what was moved.
+      const where = { position, hot: position - hot < shift && backward ? position - shift : hot }
+      const metadata = reread(placed(begins, found, where, total))
+      const again = reencryptionOf(metadata)!
+      assert.deepEqual(positionOf(metadata, again, total), { ...where, done: false })
+      assert.equal(converted(again, where.position, total), at.position * UNIT)
+      const after = reread(ended({ ...metadata, ...(mode === "decrypt" ? { keyslots: new Map() } : {}) }, again))
+      assert.deepEqual([...after.segments.values()], [found.final])
+      assert.equal(after.digests.size, mode === "decrypt" ? 0 : 1)
+    }),
+    { numRuns: runs(1000, 200) },
+  )
+})
+
+test("a segment that claims more than was moved, or a digest for plaintext, is refused", () => {
+  const total = 64n * UNIT + SHIFT
+  const begins = plainEntered("encrypt", SHIFT, total)
+  const found = reencryptionOf(begins)!
+  const changed = (number: number, changes: Partial<LuksSegment>) => {
+    const segments = new Map(begins.segments)
+    segments.set(number, { ...segments.get(number)!, ...changes })
+    return positionOf({ ...begins, segments }, found, total)
+  }
+  assert.match(String(changed(0, { size: SHIFT + UNIT })), /longer than what was moved/)
+  assert.match(String(changed(1, { offset: SHIFT + UNIT })), /not at its place/)
+  assert.match(String(changed(1, { size: UNIT })), /not as long as the volume/)
+  assert.match(String(changed(1, { flags: ["in-reencryption"] })), /marked wrongly/)
+  const digests = new Map(begins.digests)
+  digests.set(0, { ...digests.get(0)!, segments: [0, 3] })
+  assert.match(String(positionOf({ ...begins, digests }, found, total)), /no digest names segment 0/)
 })
 
 test("everything under the new key is told by the digest of segment 0, whether or not cryptsetup had ended", () => {
@@ -185,9 +279,16 @@ test("kinds that only cryptsetup finishes are named", () => {
   const found = reencryptionOf(entered(false, 64n * UNIT, "checksum"))!
   const kind = (changes: object) => foreignKind({ ...found, ...changes })
   assert.match(kind({ requirement: "online-reencrypt" })!, /requires online-reencrypt/)
-  assert.match(kind({ mode: "decrypt" })!, /mode is "decrypt"/)
+  assert.match(kind({ mode: "decrypt" })!, /it is to decrypt, and its segments say otherwise/)
   assert.match(kind({ direction: "backward" })!, /direction is backward/)
   assert.match(kind({ area: { ...found.area, type: "none" } })!, /resilience is none/)
   assert.match(kind({ area: { ...found.area, hash: "sha1" } })!, /checksums are of sha1/)
   assert.match(kind({ final: { ...found.final, offset: 8n << 20n } })!, /moves the data/)
+  const shifts = reencryptionOf(plainEntered("encrypt", SHIFT, 64n * UNIT + SHIFT))!
+  const other = (changes: object) => foreignKind({ ...shifts, ...changes })
+  assert.match(other({ moved: null })!, /moves the data/)
+  assert.match(other({ moved: { ...shifts.moved!, offset: 0n } })!, /moves the data/)
+  assert.match(other({ direction: "forward" })!, /direction is forward/)
+  assert.match(other({ area: { ...shifts.area, shift: 4096n } })!, /moves the data/)
+  assert.match(other({ previous: shifts.final })!, /segments say otherwise/)
 })

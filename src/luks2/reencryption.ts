@@ -25,6 +25,7 @@ export const PASS_TOKEN = "tresor-reencrypt"
 
 const PREVIOUS = "backup-previous"
 const FINAL = "backup-final"
+const MOVED = "backup-moved-segment"
 const HOT = "in-reencryption"
 
 export interface ReencryptArea {
@@ -34,12 +35,14 @@ export interface ReencryptArea {
   /** Absent in areas of another type. */
   readonly hash: string | null
   readonly sectorSize: number | null
+  /** Bytes by which the data move; 0n in areas of another type. */
+  readonly shift: bigint
 }
 
 /** What our token says of the state that is in the header. */
 export interface PassState {
   readonly mac: Uint8Array
-  /** SHA-256 of ciphertext behind what is converted. */
+  /** SHA-256 of a sector next to what is converted, still as it was. */
   readonly probe: Uint8Array
   /** Bytes of the volume when it began. */
   readonly size: bigint
@@ -56,6 +59,8 @@ export interface Reencryption {
   /** Without their flags. */
   readonly previous: LuksSegment
   readonly final: LuksSegment
+  /** Where the start of the data is that the header displaced; `null`: nothing moves. */
+  readonly moved: LuksSegment | null
   /** Numbers of digests; `null`: none, as of plaintext. */
   readonly oldDigest: number | null
   readonly newDigest: number | null
@@ -107,6 +112,8 @@ export function reencryptionOf(metadata: Metadata): Reencryption | null {
   const { type, offset, size } = keyslot.area
   const hash = member(keyslot.area, "hash")
   const sectorSize = member(keyslot.area, "sector_size")
+  const shift = member(keyslot.area, "shift_size")
+  const moved = flagged(MOVED)
   return {
     slot,
     requirement,
@@ -118,9 +125,11 @@ export function reencryptionOf(metadata: Metadata): Reencryption | null {
       size,
       hash: typeof hash === "string" ? hash : null,
       sectorSize: typeof sectorSize === "number" ? sectorSize : null,
+      shift: typeof shift === "string" ? BigInt(shift) : 0n,
     },
     previous: withoutFlags(previous[1]),
     final: withoutFlags(final[1]),
+    moved: moved === undefined ? null : withoutFlags(moved[1]),
     oldDigest: numberOf(digests, previous[0]),
     newDigest: numberOf(digests, final[0]),
     verification: [...digests].find(([, each]) => each.keyslots.includes(slot))?.[0] ?? null,
@@ -128,100 +137,177 @@ export function reencryptionOf(metadata: Metadata): Reencryption | null {
   }
 }
 
-/** Where it is, in bytes from the volume's start; the rest is as before. */
+/**
+ * Where it is, in bytes from the volume's start: what is before the position is converted, or, when the direction is
+ * backward, what is behind it; the rest is as before.
+ */
 export interface Position {
   readonly position: bigint
-  /** Being converted; 0: nothing is. */
+  /** Next to what is converted: being converted; 0: nothing is. */
   readonly hot: bigint
-  /** Everything is under the new key. */
+  /** Everything is converted. */
   readonly done: boolean
 }
 
+export const isBackward = ({ direction }: Pick<Reencryption, "direction">): boolean => direction === "backward"
+
+/** The position when the hot zone is converted too. */
+export const behindZone = (pass: Pick<Reencryption, "direction">, { position, hot }: Omit<Position, "done">): bigint =>
+  isBackward(pass) ? position - hot : position + hot
+
+/** Bytes that are converted, of `total`. */
+export const converted = (pass: Pick<Reencryption, "direction">, position: bigint, total: bigint): bigint =>
+  isBackward(pass) ? total - position : position
+
+/** Whether a kind is one that Tresor takes on: at one place or with a shift, in the direction that cryptsetup gives it. */
+function foreignMove({ mode, direction, area, previous, final, moved }: Reencryption): string | null {
+  const shifts = area.type === "datashift"
+  const plain = { encrypt: previous, decrypt: final }[mode]
+  if (plain !== undefined && plain.type !== "linear") return `it is to ${mode}, and its segments say otherwise`
+  if (direction !== (shifts || mode === "decrypt" ? "backward" : "forward")) return `its direction is ${direction}`
+  if (!shifts) {
+    return previous.offset !== final.offset || previous.size !== final.size || moved !== null
+      ? "it moves the data"
+      : null
+  }
+  const fits =
+    mode === "encrypt" &&
+    moved?.type === "linear" &&
+    moved.size === area.shift &&
+    previous.offset === 0n &&
+    previous.size !== null &&
+    previous.size >= area.shift &&
+    moved.offset >= previous.size + area.shift &&
+    final.offset === area.shift &&
+    final.size === null
+  return fits ? null : "it moves the data"
+}
+
 /**
- * Why a reencryption is not one that Tresor takes on, as one clause; `null`:
- * one key after another, forward, at its place, with a journal or checksums of SHA-256.
+ * Why a reencryption is not one that Tresor takes on, as one clause; `null`: one key after another, or to or from
+ * plaintext, at its place with a journal or checksums of SHA-256, or encryption with a shift of the data.
  */
-export function foreignKind({ requirement, mode, direction, area, previous, final }: Reencryption): string | null {
+export function foreignKind(reencryption: Reencryption): string | null {
+  const { requirement, area } = reencryption
   if (requirement !== REQUIREMENT) return `it requires ${requirement}`
-  if (mode !== "reencrypt") return `its mode is "${mode}"`
-  if (direction !== "forward") return `its direction is ${direction}`
-  if (area.type !== "checksum" && area.type !== "journal") return `its resilience is ${area.type}`
+  if (!["checksum", "journal", "datashift"].includes(area.type)) return `its resilience is ${area.type}`
   if (area.type === "checksum" && area.hash !== "sha256") return `its checksums are of ${area.hash ?? "no hash"}`
-  return previous.offset !== final.offset || previous.size !== final.size ? "it moves the data" : null
+  return foreignMove(reencryption)
+}
+
+/** Where the data that start `at` bytes from the volume's start are before they are converted, in bytes of the device. */
+export function placeBefore({ previous, moved }: Pick<Reencryption, "previous" | "moved">, at: bigint): bigint {
+  return moved !== null && at < moved.size! ? moved.offset + at : previous.offset + at
+}
+
+const tweak = ({ type }: LuksSegment, at: bigint): bigint => (type === "crypt" ? at / 512n : 0n)
+
+/** 0: converted, 1: hot, 2: as before; `null`: none of them. Plaintext has no digest. */
+function stageOf(
+  { digests }: Metadata,
+  { mode, oldDigest, newDigest }: Reencryption,
+  [number, { type, flags }]: readonly [number, LuksSegment],
+): 0 | 1 | 2 | null {
+  const named = (digest: number | null) => digest !== null && digests.get(digest)?.segments.includes(number) === true
+  const [old, fresh] = [named(oldDigest), named(newDigest)]
+  if (type === "linear") {
+    if (old || fresh) return null
+    return mode === "encrypt" ? 2 : mode === "decrypt" ? (flags.includes(HOT) ? 1 : 0) : null
+  }
+  if (mode === "encrypt") return fresh ? (flags.includes(HOT) ? 1 : 0) : null
+  return fresh ? (old ? 1 : 0) : old ? 2 : null
 }
 
 /**
  * Reads the position from the segments, of which each is before, hot or after by its digest; that is what counts, not
  * how many there are (cryptsetup takes one segment under the new key for one that has not begun, and destroys the data).
- * A string: why the segments say nothing.
+ * A string: why the segments say nothing. `total`: bytes of the volume; it is the position of a reencryption that is to
+ * go backward from the end of a volume whose size follows the device.
  */
-export function positionOf(
-  metadata: Metadata,
-  { previous, final, oldDigest, newDigest }: Reencryption,
-): Position | string {
+export function positionOf(metadata: Metadata, reencryption: Reencryption, total = 0n): Position | string {
+  const { previous, final, moved } = reencryption
+  const backward = isBackward(reencryption)
   const regular = [...metadata.segments].filter(([, segment]) => !isBackup(segment)).sort(([a], [b]) => a - b)
-  const named = (digest: number | null, segment: number) =>
-    digest !== null && metadata.digests.get(digest)?.segments.includes(segment) === true
-  let [at, position, hot] = [0n, 0n, 0n]
-  let stage = 0
+  let [at, hot] = [0n, 0n]
+  let [before, after] = [0n, 0n]
+  let last: 0 | 1 | 2 | null = null
   for (const [number, segment] of regular) {
-    const [old, fresh] = [named(oldDigest, number), named(newDigest, number)]
-    const here = fresh ? (old ? 1 : 0) : old ? 2 : null
+    const here = stageOf(metadata, reencryption, [number, segment])
     if (here === null) return `no digest names segment ${number}`
-    if (here < stage || (here === 1 && stage === 1)) return `segment ${number} is out of order`
+    if (last !== null && (backward ? here > last : here < last)) return `segment ${number} is out of order`
+    if (here === 1 && last === 1) return `segment ${number} is out of order`
     if ((here === 1) !== segment.flags.includes(HOT)) return `segment ${number} is marked wrongly`
-    stage = here
+    last = here
     const kind = here === 2 ? previous : final
     if (segment.encryption !== kind.encryption || segment.sectorSize !== kind.sectorSize)
       return `segment ${number} is of neither kind`
-    if (segment.offset !== final.offset + at || segment.ivTweak !== at / 512n)
+    const place = here === 2 ? placeBefore(reencryption, at) : final.offset + at
+    if (segment.offset !== place || segment.ivTweak !== tweak(segment, at))
       return `segment ${number} is not at its place`
-    const last = number === regular.at(-1)![0]
+    if (moved !== null && here === 2 && at < moved.size! && (segment.size === null || at + segment.size > moved.size!))
+      return `segment ${number} is longer than what was moved`
     if (segment.size === null) {
       if (here === 1) return "the segment under way has no size"
-      // Under the new key: nothing is left. Under the old: whatever remains.
-      if (here === 0) return { position: at, hot: 0n, done: true }
-      return { position, hot, done: false }
+      // Converted: nothing is left before it, or all of this is behind the position. As before: whatever remains.
+      if (here === 0) return { position: before + hot, hot, done: before + hot === 0n }
+      return backward ? { position: total, hot: 0n, done: false } : { position: after, hot, done: false }
     }
     at += segment.size
-    if (here === 0) position = at
+    if (here === 0) after += segment.size
     if (here === 1) hot = segment.size
-    if (last && final.size !== null && at !== final.size) return "its segments are not as long as the volume"
+    if (here === 2) before += segment.size
   }
-  if (final.size === null && stage === 0) return "its last segment has a size"
-  return { position, hot, done: stage === 0 }
+  const size = moved === null ? final.size : previous.size
+  if (size !== null && at !== size) return "its segments are not as long as the volume"
+  if (backward) return { position: before + hot, hot, done: before + hot === 0n }
+  if (size === null && last === 0) return "its last segment has a size"
+  return { position: after, hot, done: last === 0 }
 }
 
 /** Segments and digests of a position. `total`: bytes of the volume. Backups come last, as everywhere. */
 export function placed(
   metadata: Metadata,
-  { previous, final, oldDigest, newDigest }: Reencryption,
+  reencryption: Pick<Reencryption, "previous" | "final" | "moved" | "direction" | "oldDigest" | "newDigest">,
   { position, hot }: Pick<Position, "position" | "hot">,
   total: bigint,
 ): Metadata {
-  if (oldDigest === null || newDigest === null) throw new RangeError("a reencryption of one key")
+  const { previous, final, moved, oldDigest, newDigest } = reencryption
   const segments: LuksSegment[] = []
   const [old, fresh]: [number[], number[]] = [[], []]
   const add = (segment: LuksSegment, ...owners: number[][]) => {
-    for (const owner of owners) owner.push(segments.length)
+    if (segment.type === "crypt") for (const owner of owners) owner.push(segments.length)
     segments.push(segment)
   }
-  const part = (kind: LuksSegment, at: bigint, size: bigint | null, flags: readonly string[] = []): LuksSegment => ({
-    ...kind,
-    offset: kind.offset + at,
-    size,
-    ivTweak: at / 512n,
-    flags,
-  })
-  const rest = position + hot
-  if (position > 0n) add(part(final, 0n, position), fresh)
-  if (hot > 0n) add(part(final, position, hot, [HOT]), old, fresh)
-  if (rest < total) add(part(previous, rest, previous.size === null ? null : total - rest), old)
+  // The last one follows the device as it did, unless the data move in it.
+  const sized = (kind: LuksSegment, from: bigint, to: bigint) =>
+    to === total && kind.size === null && moved === null ? null : to - from
+  const before = (from: bigint, to: bigint) => {
+    if (from >= to) return
+    const head = moved === null || from >= moved.size! ? to : moved.size! < to ? moved.size! : to
+    const part = { offset: placeBefore(reencryption, from), ivTweak: tweak(previous, from), flags: [] }
+    add({ ...previous, ...part, size: head < to ? head - from : sized(previous, from, to) }, old)
+    before(head, to)
+  }
+  const after = (from: bigint, to: bigint, size: bigint | null, flags: readonly string[], ...owners: number[][]) => {
+    if (from < to) add({ ...final, offset: final.offset + from, ivTweak: tweak(final, from), size, flags }, ...owners)
+  }
+  const rest = behindZone(reencryption, { position, hot })
+  if (isBackward(reencryption)) {
+    before(0n, rest)
+    after(rest, position, hot, [HOT], old, fresh)
+    after(position, total, sized(final, position, total), [], fresh)
+  } else {
+    after(0n, position, position, [], fresh)
+    after(position, rest, hot, [HOT], old, fresh)
+    before(rest, total)
+  }
   add({ ...previous, flags: [PREVIOUS] }, old)
   add({ ...final, flags: [FINAL] }, fresh)
+  if (moved !== null) add({ ...moved, flags: [MOVED] }, old)
   const digests = new Map(metadata.digests)
-  digests.set(oldDigest, { ...digests.get(oldDigest)!, segments: old })
-  digests.set(newDigest, { ...digests.get(newDigest)!, segments: fresh })
+  for (const [number, owned] of [[oldDigest, old] as const, [newDigest, fresh] as const]) {
+    if (number !== null) digests.set(number, { ...digests.get(number)!, segments: owned })
+  }
   return { ...metadata, segments: new Map(segments.entries()), digests }
 }
 
@@ -272,17 +358,30 @@ export function roomForPass(
 
 export interface NewPass {
   readonly slot: number
+  readonly mode: "reencrypt" | "encrypt" | "decrypt"
   readonly area: {
-    readonly type: "checksum" | "journal"
+    readonly type: "checksum" | "journal" | "datashift"
     readonly offset: bigint
     readonly size: bigint
     readonly block: number
   }
-  /** The segment there will be. */
+  /** As it is, and as there will be; without flags. */
+  readonly previous: LuksSegment
   readonly final: LuksSegment
-  readonly newDigest: number
+  /** "datashift": where what the header displaces is kept. */
+  readonly moved: LuksSegment | null
+  /** `null`: of plaintext. */
+  readonly oldDigest: number | null
+  readonly newDigest: number | null
   readonly verification: Pick<LuksDigest, "hash" | "iterations" | "salt" | "digest">
 }
+
+/** cryptsetup's: decryption is the reverse of encryption, and a shift needs the room at the end first. */
+export const directionOf = ({ mode, moved }: Pick<NewPass, "mode" | "moved">): "forward" | "backward" =>
+  mode === "decrypt" || moved !== null ? "backward" : "forward"
+
+/** Of the digest that names segment 0. */
+export const digestOfData = ({ digests }: Metadata): number | null => numberOf(digests, 0)
 
 /** The first free number. */
 export function freeDigest({ digests }: Metadata): number {
@@ -291,15 +390,22 @@ export function freeDigest({ digests }: Metadata): number {
   return number
 }
 
-/** A header of one segment, in which keyslots and digest of the new key are already, enters reencryption. */
-export function begun(
-  metadata: Metadata,
-  { slot, area, final, newDigest, verification }: NewPass,
-  total: bigint,
-): Metadata {
-  const oldDigest = numberOf(metadata.digests, 0)
-  const previous = metadata.segments.get(0)
-  if (oldDigest === null || previous === undefined) throw new RangeError("a header without its segment")
+const quoted = (value: string | bigint): string => `"${value}"`
+
+/** Of the area, beside its place. */
+function areaFields({ type, block }: NewPass["area"], moved: LuksSegment | null): ReadonlyMap<string, string> {
+  if (type === "journal") return new Map()
+  if (type === "datashift") return new Map([["shift_size", quoted(moved!.size!)]])
+  return new Map([
+    ["hash", '"sha256"'],
+    ["sector_size", String(block)],
+  ])
+}
+
+/** A header in which keyslots and digest of the new key are already enters reencryption. `total`: bytes of the volume. */
+export function begun(metadata: Metadata, pass: NewPass, total: bigint): Metadata {
+  const { slot, mode, area, moved, verification } = pass
+  const direction = directionOf(pass)
   const keyslot: ForeignKeyslot = {
     type: REENCRYPT,
     foreign: true,
@@ -309,18 +415,11 @@ export function begun(
       size: area.size,
       encryption: null,
       keySize: null,
-      ...(area.type === "checksum"
-        ? {
-            [extra]: new Map([
-              ["hash", '"sha256"'],
-              ["sector_size", String(area.block)],
-            ]),
-          }
-        : {}),
+      [extra]: areaFields(area, moved),
     },
     [extra]: new Map([
-      ["mode", '"reencrypt"'],
-      ["direction", '"forward"'],
+      ["mode", quoted(mode)],
+      ["direction", quoted(direction)],
       ["key_size", "1"],
       ["priority", "0"],
     ]),
@@ -333,19 +432,18 @@ export function begun(
   }
   const digest: LuksDigest = { ...verification, type: "pbkdf2", keyslots: [slot], segments: [] }
   const digests = new Map([...entered.digests, [freeDigest(entered), digest]])
-  const pass = { previous, final, oldDigest, newDigest } as Reencryption
-  return placed({ ...entered, digests }, pass, { position: 0n, hot: 0n }, total)
+  const position = direction === "backward" ? total : 0n
+  return placed({ ...entered, digests }, { ...pass, direction }, { position, hot: 0n }, total)
 }
 
 /**
- * The header when all is under the new key: neither the keyslot of type reencrypt nor what it required is left. Keyslots
+ * The header when all is converted: neither the keyslot of type reencrypt nor what it required is left. Keyslots
  * of the old key are the caller's to drop, before.
  */
 export function ended(
   metadata: Metadata,
   { slot, final, oldDigest, newDigest, verification, requirement }: Reencryption,
 ): Metadata {
-  if (newDigest === null) throw new RangeError("a reencryption without its new key")
   const { otherRequirements, ...config } = metadata.config
   const requirements = config.requirements.filter((each) => each !== requirement)
   const others = otherRequirements?.[extra]?.size ?? 0
@@ -353,7 +451,7 @@ export function ended(
   keyslots.delete(slot)
   const digests = new Map(metadata.digests)
   for (const number of [oldDigest, verification]) if (number !== null) digests.delete(number)
-  digests.set(newDigest, { ...digests.get(newDigest)!, segments: [0] })
+  if (newDigest !== null) digests.set(newDigest, { ...digests.get(newDigest)!, segments: [0] })
   return {
     ...metadata,
     keyslots,
@@ -402,10 +500,13 @@ export function taken(area: ForeignKeyslot["area"]): ForeignKeyslot {
 /** "forward, checksum, 43 % done" for people; `total`: bytes of the volume, when known. */
 export function reencryptionWords(metadata: Metadata, reencryption: Reencryption, total: bigint | null): string {
   const { mode, direction, area } = reencryption
-  const where = positionOf(metadata, reencryption)
+  const where = positionOf(metadata, reencryption, total ?? 0n)
   const kind = `${mode === "reencrypt" ? "" : `${mode}, `}${direction}, resilience ${area.type}`
   if (typeof where === "string") return kind
-  if (where.done) return `${kind}, all data under the new key`
-  const share = total === null || total === 0n ? `${where.position} bytes` : `${(where.position * 100n) / total} %`
+  if (where.done) return `${kind}, all data ${mode === "reencrypt" ? "under the new key" : `${mode}ed`}`
+  const size = reencryption.moved === null ? total : reencryption.previous.size
+  if (size === null && isBackward(reencryption)) return kind
+  const done = converted(reencryption, where.position, size ?? 0n)
+  const share = size === null || size === 0n ? `${done} bytes` : `${(done * 100n) / size} %`
   return `${kind}, ${share} done${where.hot > 0n ? ", interrupted in a zone" : ""}`
 }

@@ -369,7 +369,8 @@ test("a signal pauses it between two zones, and a volume that was closed is boun
   await opened.volume.write(0, plain)
   await opened.volume.flush()
   const store = await HeaderStore.open(device)
-  const probed = { data: device, offset: DATA_OFFSET, total: VOLUME, sector: SECTOR }
+  const before = (at: number) => DATA_OFFSET + at
+  const probed = { data: device, before, backward: false, total: VOLUME, sector: SECTOR }
   await endUse({ ...opened.pass!, store }, await probeAt(probed, 2 * ZONE))
   await close(opened)
   assert.deepEqual((await state()).probe, await probeAt(probed, 2 * ZONE))

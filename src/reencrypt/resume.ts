@@ -1,14 +1,27 @@
 /** A reencryption that was begun, by us or by cryptsetup, goes on: its header, its data and a passphrase agree first. */
 import { Exit, TresorError } from "../base/errors.ts"
-import type { PassArea, Pass as PassRequest, SealedRequest, VolumeHandle } from "../enclave/types.ts"
+import { isPlain, keyed } from "../enclave/marshal.ts"
+import type { PassArea, Pass as PassRequest, Plain, SealedRequest, VolumeHandle } from "../enclave/types.ts"
+import type { HeaderStore } from "../header/header-store.ts"
 import { sideHeader } from "../header/side.ts"
 import type { VolumeKeeper } from "../keyslots/parts.ts"
 import { explainUnlock } from "../keyslots/seal-status.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
-import { foreignKind, type Position, positionOf, type Reencryption } from "../luks2/reencryption.ts"
+import { behindZone, foreignKind, type Position, positionOf, type Reencryption } from "../luks2/reencryption.ts"
 import { isHash } from "../luks2/tampering.ts"
 import type { Digest, Header } from "../luks2/types.ts"
-import { type Ended, endPass, type PassPlace, pendingIn, type RunOptions, runPass, volumeSize } from "./run.ts"
+import { keyedSide, plainOf } from "./enter.ts"
+import {
+  type Ended,
+  endPass,
+  type PassPlace,
+  pendingIn,
+  placesOf,
+  type RunOptions,
+  resilienceOf,
+  runPass,
+  volumeSize,
+} from "./run.ts"
 import { isUnprobed, type Probed, probeAt } from "./zones.ts"
 
 export interface ResumeOptions extends RunOptions {
@@ -39,6 +52,16 @@ function rolledBack(path: string): TresorError {
   )
 }
 
+/** A side with its keyslots; plaintext has none. */
+async function sideOfPass(
+  store: HeaderStore,
+  reencryption: Reencryption,
+  side: "old" | "new",
+): Promise<Header | Plain> {
+  const segment = side === "old" ? reencryption.previous : reencryption.final
+  return segment.type === "linear" ? plainOf(segment) : sideHeader(store, reencryption, side)
+}
+
 /** LUKS2's digest over both keys and the metadata. */
 function verificationOf({ metadata }: LuksHeader, { verification }: Reencryption): Digest | null {
   const found = verification === null ? undefined : metadata.digests.get(verification)
@@ -48,12 +71,11 @@ function verificationOf({ metadata }: LuksHeader, { verification }: Reencryption
 }
 
 export function areaOf({ area }: Reencryption): PassArea {
-  const resilience = area.type === "journal" ? "journal" : "checksum"
-  return { resilience, block: area.sectorSize ?? 0, offset: area.offset, size: area.size }
+  return { resilience: resilienceOf(area), block: area.sectorSize ?? 0, offset: area.offset, size: area.size }
 }
 
-/** The new key opens with the passphrase: what the old one opened may go. */
-async function proveNew({ enclave, seal, path }: VolumeKeeper, header: Header, secret: Uint8Array): Promise<void> {
+/** A key opens with the passphrase: the new one, before what the old one opened goes, or the one that a decryption had. */
+async function prove({ enclave, seal, path }: VolumeKeeper, header: Header, secret: Uint8Array): Promise<void> {
   const sealed = await seal({ purpose: "unlock", header, slot: null }, { existing: secret })
   const { handle } = await enclave.unlock(sealed, header).catch((error: unknown) => {
     throw explainUnlock(error, header, enclave.identity, path)
@@ -72,13 +94,15 @@ function macOf(path: string, { state }: Reencryption, headers: readonly Header[]
 /** Throws REENCRYPT_UNFIT, REENCRYPT_ROLLED_BACK; returns the probe. */
 async function checkData(
   { path }: PassPlace,
-  { state }: Reencryption,
-  { position, hot }: Position,
+  reencryption: Reencryption,
+  where: Position,
   probed: Probed,
   vouched: boolean,
 ): Promise<Uint8Array> {
+  const { state } = reencryption
   const { total } = probed
-  if (total < 0 || position + hot > BigInt(total)) {
+  const then = behindZone(reencryption, where)
+  if (total < 0 || then < 0n || then > BigInt(total) || where.position > BigInt(total)) {
     throw refused(path, "it ends before the data that are converted; it was made smaller", "REENCRYPT_UNFIT")
   }
   if (state !== null && !vouched && state.size !== BigInt(total)) {
@@ -86,7 +110,7 @@ async function checkData(
     throw refused(path, fact, "REENCRYPT_UNFIT")
   }
   if (state !== null && !vouched && isUnprobed(state.probe)) return state.probe
-  const probe = await probeAt(probed, Number(position + hot))
+  const probe = await probeAt(probed, Number(then))
   if (state !== null && !vouched && Buffer.compare(probe, state.probe) !== 0) throw rolledBack(path)
   return probe
 }
@@ -101,13 +125,14 @@ export interface Described {
 }
 
 /** The kind is one that Tresor takes on, and its segments say where it is. Throws REENCRYPT_FOREIGN, REENCRYPT_INVALID (exit 4). */
-function placeOf(header: LuksHeader, reencryption: Reencryption, path: string): Position {
+function placeOf({ path, data }: PassPlace, header: LuksHeader, reencryption: Reencryption): Position {
   const kind = foreignKind(reencryption)
   if (kind !== null) {
     const fact = `${kind}, which Tresor does not support; \`cryptsetup reencrypt --resume-only\` finishes it`
     throw refused(path, fact, "REENCRYPT_FOREIGN")
   }
-  const where = positionOf(header.metadata, reencryption)
+  const total = Math.max(0, volumeSize(data, reencryption))
+  const where = positionOf(header.metadata, reencryption, BigInt(total))
   if (typeof where === "string") throw refused(path, `${where}; restore a header backup`, "REENCRYPT_INVALID")
   return where
 }
@@ -121,16 +146,16 @@ export async function describePass(place: PassPlace, vouched: boolean): Promise<
   const { store, path, data } = place
   const { header } = store
   const reencryption = pendingIn(header, path)
-  const where = placeOf(header, reencryption, path)
+  const where = placeOf(place, header, reencryption)
   if (where.done) {
     const fact = "all data are under the new key; close the volume, `tresor reencrypt --resume` of its path ends it"
     throw refused(path, fact, "REENCRYPT_INVALID")
   }
-  const final = await sideHeader(store, reencryption, "new")
-  const previous = await sideHeader(store, reencryption, "old")
+  const { moved } = reencryption
+  const previous = await sideOfPass(store, reencryption, "old")
+  const final = await sideOfPass(store, reencryption, "new")
   const total = volumeSize(data, reencryption)
-  const sector = Math.max(reencryption.previous.sectorSize, reencryption.final.sectorSize)
-  const probed = { data, offset: Number(reencryption.previous.offset), total, sector }
+  const probed = { data, total, ...placesOf(reencryption) }
   const probe = await checkData(place, reencryption, where, probed, vouched)
   const verification = verificationOf(header, reencryption)
   if (verification === null) {
@@ -139,11 +164,21 @@ export async function describePass(place: PassPlace, vouched: boolean): Promise<
   const pass = {
     previous,
     final,
+    moved: moved === null ? null : { offset: moved.offset, size: moved.size! },
     area: areaOf(reencryption),
     progress: { position: where.position, hot: where.hot, probe },
-    resumed: { verification, mac: macOf(path, reencryption, [previous, final], vouched) },
+    resumed: { verification, mac: macOf(path, reencryption, keyed({ previous, final }), vouched) },
   }
   return { pass, reencryption, sequenceId: header.sequenceId, total }
+}
+
+/** Both sides of a pass from key to key, as a volume in use is in. Throws REENCRYPT_FOREIGN (exit 4) of any other. */
+export function bothKeys(
+  { previous, final }: Pick<PassRequest, "previous" | "final">,
+  path: string,
+): { readonly previous: Header; readonly final: Header } {
+  if (!isPlain(previous) && !isPlain(final)) return { previous, final }
+  throw refused(path, "one side of it is plaintext; close the volume first", "REENCRYPT_FOREIGN")
 }
 
 /** The enclave's pass by a sealed request for it. Throws as the enclave decides. */
@@ -153,7 +188,7 @@ export async function enterPass(
   sealed: SealedRequest,
 ): Promise<VolumeHandle> {
   const { handle } = await enclave.reencrypt(sealed, pass).catch((error: unknown) => {
-    throw explainUnlock(error, pass.previous, enclave.identity, path)
+    throw explainUnlock(error, keyedSide(pass), enclave.identity, path)
   })
   return handle
 }
@@ -164,11 +199,11 @@ export async function resumePass(keeper: VolumeKeeper, place: PassPlace, options
   const { secret, vouched } = options
   const header = await store.reload()
   const pending = pendingIn(header, path)
-  if (placeOf(header, pending, path).done) {
-    const final = await sideHeader(store, pending, "new")
+  if (placeOf(place, header, pending).done) {
     // Tresor never writes this state; cryptsetup does, and may be cut off in it.
-    if (!vouched && (pending.state !== null || final.macs !== null)) throw unauthenticated(path)
-    await proveNew(keeper, final, secret)
+    const left = await sideHeader(store, pending, pending.final.type === "linear" ? "old" : "new")
+    if (!vouched && (pending.state !== null || left.macs !== null)) throw unauthenticated(path)
+    if (left.keyslots.length > 0) await prove(keeper, left, secret)
     return { done: true, dropped: await endPass(place, pending) }
   }
   const { pass, ...described } = await describePass(place, vouched)

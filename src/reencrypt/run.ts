@@ -1,12 +1,22 @@
 /** A pass that is proved, from where its header says to the end. */
 import { Exit, TresorError } from "../base/errors.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
+import { overwrite } from "../header/bytes.ts"
 import type { HeaderStore } from "../header/header-store.ts"
 import { dropKeyslot } from "../keyslots/metadata-edit.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
-import { ended, placed, positionOf, type Reencryption, reencryptionOf, withState } from "../luks2/reencryption.ts"
+import {
+  ended,
+  isBackward,
+  placeBefore,
+  placed,
+  positionOf,
+  type Reencryption,
+  reencryptionOf,
+  withState,
+} from "../luks2/reencryption.ts"
 import type { Store } from "../store/store.ts"
-import { convertZones, type PassHeader, type Running, recoverZone, type Zones, zoneSize } from "./zones.ts"
+import { convertZones, isEnd, type PassHeader, type Running, recoverZone, type Zones, zoneSize } from "./zones.ts"
 
 export interface PassPlace {
   readonly store: HeaderStore
@@ -31,11 +41,30 @@ export interface Pass extends PassPlace {
   readonly total: number
 }
 
-/** Bytes of the volume on `data`, in whole sectors. */
-export function volumeSize(data: Store, { previous }: Pick<Reencryption, "previous">): number {
+/** Bytes of the volume on `data`, in whole sectors of either size; less than 0: it ends before them. */
+export function volumeSize(
+  data: Pick<Store, "size">,
+  { previous, final, moved }: Pick<Reencryption, "previous" | "final" | "moved">,
+): number {
   const room = data.size - Number(previous.offset)
-  const size = previous.size === null ? room - (room % previous.sectorSize) : Number(previous.size)
-  return size <= room ? size : -1
+  const size =
+    previous.size === null ? room - (room % Math.max(previous.sectorSize, final.sectorSize)) : Number(previous.size)
+  const ends = moved === null ? size : Number(moved.offset + moved.size!)
+  return ends <= room ? size : -1
+}
+
+/** Where the volume's bytes are, before and after. */
+export function placesOf(
+  reencryption: Pick<Reencryption, "previous" | "final" | "moved" | "direction">,
+): Pick<Zones, "before" | "after" | "moved" | "backward" | "sector"> {
+  const { previous, final, moved } = reencryption
+  return {
+    before: (at) => Number(placeBefore(reencryption, BigInt(at))),
+    after: (at) => Number(final.offset) + at,
+    moved: Number(moved?.size ?? 0n),
+    backward: isBackward(reencryption),
+    sector: Math.max(previous.sectorSize, final.sectorSize),
+  }
 }
 
 export function changed(path: string): TresorError {
@@ -90,16 +119,18 @@ export class PassStore implements PassHeader {
   }
 }
 
+export const resilienceOf = ({ type }: Reencryption["area"]): Zones["resilience"] =>
+  type === "journal" || type === "datashift" ? type : "checksum"
+
 /** What is converted, by the enclave. */
 export function zonesOf(pass: Pass, header: PassHeader, hotZone: number): Zones {
   const { enclave, handle, data, total, reencryption } = pass
-  const { area, previous, final } = reencryption
+  const { area } = reencryption
   return {
     data,
-    offset: Number(previous.offset),
+    ...placesOf(reencryption),
     total,
-    sector: Math.max(previous.sectorSize, final.sectorSize),
-    resilience: area.type === "journal" ? "journal" : "checksum",
+    resilience: resilienceOf(area),
     block: area.sectorSize ?? 0,
     areaSize: Number(area.size),
     most: hotZone,
@@ -130,6 +161,13 @@ export async function finish(
   return old
 }
 
+/** The plaintext that a header displaced is not left where it was kept. */
+async function wipeMoved({ data, reencryption: { moved } }: Pick<Pass, "data" | "reencryption">): Promise<void> {
+  if (moved === null) return
+  await overwrite(data, { offset: moved.offset, size: moved.size! })
+  await data.flush()
+}
+
 export interface Ended {
   readonly done: boolean
   /** Keyslots of the old key, which are gone. */
@@ -152,21 +190,21 @@ export function checkZones(zones: Zones, path: string): void {
  */
 export async function runPass(pass: Pass, options: RunOptions): Promise<Ended> {
   const { store, reencryption, path, total } = pass
-  const where = positionOf(store.header.metadata, reencryption)
+  const where = positionOf(store.header.metadata, reencryption, BigInt(total))
   if (typeof where === "string") throw new RangeError(where)
   const header = new PassStore(pass)
   const zones = zonesOf(pass, header, options.hotZone)
   checkZones(zones, path)
   let position = Number(where.position)
   if (where.hot > 0n) {
-    await recoverZone(zones, position, Number(where.hot))
-    position += Number(where.hot)
+    position = await recoverZone(zones, position, Number(where.hot))
     await options.progress(position)
   }
-  const whole = position === total || (await convertZones(zones, position, options))
-  return whole
-    ? { done: true, dropped: await finish(header, reencryption, store.header) }
-    : { done: false, dropped: [] }
+  const whole = isEnd(zones, position) || (await convertZones(zones, position, options))
+  if (!whole) return { done: false, dropped: [] }
+  const dropped = await finish(header, reencryption, store.header)
+  await wipeMoved(pass)
+  return { done: true, dropped }
 }
 
 /**
@@ -177,7 +215,9 @@ export async function endPass(place: PassPlace, reencryption: Reencryption): Pro
   const { store } = place
   const { header } = store
   const pass = { ...place, reencryption, sequenceId: header.sequenceId } as Pass
-  return finish(new PassStore(pass), reencryption, header)
+  const dropped = await finish(new PassStore(pass), reencryption, header)
+  await wipeMoved(pass)
+  return dropped
 }
 
 /** The reencryption a header is in. Throws REENCRYPT_NONE (exit 1). */

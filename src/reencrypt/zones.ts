@@ -5,7 +5,9 @@
  * header that says it is hot, that header before the first new sector, and all
  * new sectors before the header behind them. The last zone has no header
  * behind it: its hot header is followed by the one that ends it all.
- * What is read, kept and written is ciphertext.
+ * With a shift of the data each zone is written behind itself, so that it is
+ * whole where it was until the header behind it: nothing else is kept of it.
+ * What is read, kept and written is ciphertext, but where one side is plaintext.
  */
 import { hash } from "node:crypto"
 import { checksums } from "../native/checksums.ts"
@@ -42,23 +44,28 @@ export interface PassHeader {
 
 export interface Zones {
   readonly data: Store
-  /** Bytes in the store where the volume begins, and how many it has. */
-  readonly offset: number
+  /** Bytes of the volume. */
   readonly total: number
+  /** Where in the store what begins `at` bytes from the volume's start is, before and after. */
+  readonly before: (at: number) => number
+  readonly after: (at: number) => number
+  /** Bytes at the volume's start that are elsewhere than the rest, before: no zone begins in them and ends behind. */
+  readonly moved: number
+  readonly backward: boolean
   /** The larger of both sector sizes. */
   readonly sector: number
-  readonly resilience: "checksum" | "journal"
+  readonly resilience: "checksum" | "journal" | "datashift"
   /** Bytes with one checksum. */
   readonly block: number
   readonly areaSize: number
-  /** Most bytes of a zone that are wanted; twice that is the memory it takes. */
+  /** Most bytes of a zone that are wanted, but with a shift, which is its size; twice that is the memory it takes. */
   readonly most: number
   readonly header: PassHeader
   readonly converter: Converter
 }
 
 /** Where a probe is taken. */
-export type Probed = Pick<Zones, "data" | "offset" | "total" | "sector">
+export type Probed = Pick<Zones, "data" | "total" | "before" | "backward" | "sector">
 
 export interface Running {
   /** Asked between zones. */
@@ -68,7 +75,8 @@ export interface Running {
 }
 
 /** Bytes of a zone; 0: the area has no room for one. */
-export function zoneSize({ resilience, block, areaSize, most, sector }: Zones): number {
+export function zoneSize({ resilience, block, areaSize, most, sector, moved }: Zones): number {
+  if (resilience === "datashift") return moved
   const unit = resilience === "checksum" ? block : sector
   const holds = resilience === "checksum" ? Math.floor(areaSize / CHECKSUM) * block : areaSize
   const size = Math.min(holds, Math.max(most, unit))
@@ -82,11 +90,25 @@ export function zoneSize({ resilience, block, areaSize, most, sector }: Zones): 
 export const UNPROBED = new Uint8Array(CHECKSUM)
 export const isUnprobed = (probe: Uint8Array): boolean => probe.every((byte) => byte === 0)
 
-/** SHA-256 of the first sector from `at` on, which is old ciphertext as long as the position is right. */
-export async function probeAt({ data, offset, total, sector }: Probed, at: number): Promise<Uint8Array> {
-  if (at >= total) return UNPROBED
+/** The zone next to the position, in bytes from the volume's start; empty at the end. */
+function zoneAt({ total, backward, moved }: Zones, position: number, size: number): { from: number; to: number } {
+  if (!backward) return { from: position, to: Math.min(total, position + size) }
+  return { from: Math.max(position > moved ? moved : 0, position - size), to: position }
+}
+
+/** The position when a zone is converted, and whether nothing is left then. */
+const behind = ({ backward }: Zones, { from, to }: { from: number; to: number }): number => (backward ? from : to)
+export const isEnd = ({ total, backward }: Zones, position: number): boolean => position === (backward ? 0 : total)
+
+/** SHA-256 of the next sector at the position, which is as it was before as long as the position is right. */
+export async function probeAt(
+  { data, total, before, backward, sector }: Probed,
+  position: number,
+): Promise<Uint8Array> {
+  const at = backward ? position - sector : position
+  if (at < 0 || at >= total) return UNPROBED
   const bytes = new Uint8Array(Math.min(sector, total - at))
-  await data.read(offset + at, bytes)
+  await data.read(before(at), bytes)
   return digest(bytes)
 }
 
@@ -126,24 +148,25 @@ class Under {
 
 /** Reads a zone; its checksums, when they are wanted, while more is read. */
 export async function readZone(
-  { data, offset, resilience, block }: Zones,
+  { data, before, resilience, block }: Zones,
   at: number,
   into: Uint8Array,
-): Promise<Uint8Array> {
-  if (resilience === "journal") {
+): Promise<Uint8Array | null> {
+  const place = before(at)
+  if (resilience !== "checksum") {
     const under = new Under()
     for (const part of pieces(into.length)) {
-      await under.add(data.read(offset + at + part.at, into.subarray(part.at, part.at + part.size)))
+      await under.add(data.read(place + part.at, into.subarray(part.at, part.at + part.size)))
     }
     await under.all()
-    return into
+    return resilience === "journal" ? into : null
   }
   const sums = new Uint8Array(Math.ceil(into.length / block) * CHECKSUM)
   const under = new Under()
   for (const part of pieces(into.length, Math.ceil(PIECE / block) * block)) {
     const bytes = into.subarray(part.at, part.at + part.size)
     const read = async () => {
-      await data.read(offset + at + part.at, bytes)
+      await data.read(place + part.at, bytes)
       sums.set(await checksums(bytes, block), (part.at / block) * CHECKSUM)
     }
     await under.add(read())
@@ -156,47 +179,51 @@ export async function readZone(
 export interface OldZone {
   readonly at: number
   readonly bytes: Uint8Array
-  readonly area: Uint8Array
+  readonly area: Uint8Array | null
 }
 
 /**
  * Converts from `position` to the end, or until it is to stop, which leaves the header between two zones. Returns whether
- * all data are under the new key, on stable storage; the header still has the last zone hot then.
+ * all data are converted, on stable storage; the header still has the last zone hot then.
  */
 export async function convertZones(zones: Zones, position: number, { stop, progress }: Running): Promise<boolean> {
-  const { total, converter, header } = zones
-  const most = Math.min(zoneSize(zones), total - position)
+  const { total, converter, header, backward } = zones
+  const most = Math.min(zoneSize(zones), backward ? position : total - position)
   const memories = [new Uint8Array(new ArrayBuffer(most)), new Uint8Array(new ArrayBuffer(most))]
-  const read = async (at: number, turn: number): Promise<OldZone> => {
-    const bytes = memories[turn % 2]!.subarray(0, Math.min(most, total - at))
-    return { at, bytes, area: await readZone(zones, at, bytes) }
+  const read = async (place: number, turn: number): Promise<OldZone> => {
+    const { from, to } = zoneAt(zones, place, most)
+    const bytes = memories[turn % 2]!.subarray(0, to - from)
+    return { at: from, bytes, area: await readZone(zones, from, bytes) }
   }
   let next = read(position, 0)
   for (let turn = 1; ; turn++) {
     const zone = await next
     if (stop()) return false
-    const end = zone.at + zone.bytes.length
-    const probe = await probeAt(zones, end)
-    const mac = converter.zone(BigInt(zone.bytes.length), probe)
-    await header.write({ position: zone.at, hot: zone.bytes.length }, { mac, probe }, zone.area)
-    next = end < total ? read(end, turn) : next
+    const hot = zone.bytes.length
+    const at = backward ? zone.at + hot : zone.at
+    const then = behind(zones, { from: zone.at, to: zone.at + hot })
+    const end = isEnd(zones, then)
+    const probe = await probeAt(zones, then)
+    const mac = converter.zone(BigInt(hot), probe)
+    await header.write({ position: at, hot }, { mac, probe }, zone.area)
+    next = end ? next : read(then, turn)
     // Its error is thrown where it is awaited, should this zone end well.
     next.catch(() => {})
     try {
       await convertZone(zones, zone)
       const closed = converter.zone(0n, probe)
-      if (end < total) await header.write({ position: end, hot: 0 }, { mac: closed, probe }, null)
+      if (!end) await header.write({ position: then, hot: 0 }, { mac: closed, probe }, null)
     } catch (error) {
       await next.catch(() => {})
       throw error
     }
-    await progress(end)
-    if (end === total) return true
+    await progress(then)
+    if (end) return true
   }
 }
 
 /** On stable storage when it returns. */
-export async function convertZone({ data, offset, converter }: Zones, { at, bytes }: OldZone): Promise<void> {
+export async function convertZone({ data, after, converter }: Zones, { at, bytes }: OldZone): Promise<void> {
   const under = new Under()
   for (const part of pieces(bytes.length)) {
     const piece = bytes.subarray(part.at, part.at + part.size)
@@ -206,7 +233,7 @@ export async function convertZone({ data, offset, converter }: Zones, { at, byte
       await under.all()
       throw error
     }
-    await under.add(data.write(offset + at + part.at, piece))
+    await under.add(data.write(after(at) + part.at, piece))
   }
   await under.all()
   await data.flush()
@@ -214,36 +241,40 @@ export async function convertZone({ data, offset, converter }: Zones, { at, byte
 
 /**
  * A zone that was cut off: what is still old of it becomes new. With checksums a block whose bytes are as before is old,
- * every other was written; with a journal all of it is written again. It may be cut off itself, and done again.
+ * every other was written; with a journal or a shift all of it is written again. It may be cut off itself, and done
+ * again. Returns the position behind it.
  */
-export async function recoverZone(zones: Zones, position: number, hot: number): Promise<void> {
-  const { data, offset, total, block, resilience, header, converter } = zones
+export async function recoverZone(zones: Zones, position: number, hot: number): Promise<number> {
+  const { data, backward, before, after, block, resilience, header, converter } = zones
+  const from = backward ? position - hot : position
   const unit = resilience === "checksum" ? Math.ceil(PIECE / block) * block : PIECE
   const sums =
     resilience === "checksum" ? await header.readArea(Math.ceil(hot / block) * CHECKSUM, 0) : new Uint8Array(0)
   for (const part of pieces(hot, unit)) {
-    const at = position + part.at
+    const at = from + part.at
     let old: { readonly bytes: Uint8Array; readonly at: number }[]
     if (resilience === "journal") {
       old = [{ bytes: await header.readArea(part.size, part.at), at }]
+    } else if (resilience === "datashift") {
+      const bytes = new Uint8Array(new ArrayBuffer(part.size))
+      await data.read(before(from) + part.at, bytes)
+      old = [{ bytes, at }]
     } else {
       const bytes = new Uint8Array(new ArrayBuffer(part.size))
-      await data.read(offset + at, bytes)
+      await data.read(before(from) + part.at, bytes)
       const now = await checksums(bytes, block)
       const runs = oldBlocks(now, sums.subarray((part.at / block) * CHECKSUM), block, part.size)
-      old = runs.map(({ from, to }) => ({
-        bytes: bytes.subarray(from, to),
-        at: at + from,
-      }))
+      old = runs.map((run) => ({ bytes: bytes.subarray(run.from, run.to), at: at + run.from }))
     }
     for (let index = 0; index < old.length; index += RANGES) await converter.convert(old.slice(index, index + RANGES))
-    for (const { bytes, at: to } of old) await data.write(offset + to, bytes)
+    for (const { bytes, at: to } of old) await data.write(after(from) + to - from, bytes)
   }
   await data.flush()
-  const end = position + hot
-  const probe = await probeAt(zones, end)
+  const then = behind(zones, { from, to: from + hot })
+  const probe = await probeAt(zones, then)
   const mac = converter.zone(0n, probe)
-  if (end < total) await header.write({ position: end, hot: 0 }, { mac, probe }, null)
+  if (!isEnd(zones, then)) await header.write({ position: then, hot: 0 }, { mac, probe }, null)
+  return then
 }
 
 /** Runs of blocks whose checksums are as they were. `size`: bytes of all. */

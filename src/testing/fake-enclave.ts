@@ -8,6 +8,7 @@ import { createHash, randomBytes } from "node:crypto"
 import { sealedSalt } from "../abi/enclave.ts"
 import { type Asked, bindingOf } from "../enclave/asked.ts"
 import { EnclaveError, type StatusName } from "../enclave/error.ts"
+import { isPlain, keyed } from "../enclave/marshal.ts"
 import type {
   Authenticated,
   BegunPass,
@@ -60,8 +61,10 @@ const CHECKSUM_END = CHECKSUM + sealedSalt.fields.checksum
 
 interface FakePass {
   readonly use: Pass["use"]
-  readonly old: Uint8Array
-  readonly fresh: Uint8Array
+  /** `null`: plaintext. */
+  readonly old: Uint8Array | null
+  readonly fresh: Uint8Array | null
+  readonly backward: boolean
   position: bigint
   hot: bigint
   next: bigint
@@ -309,16 +312,18 @@ export class FakeEnclave implements Enclave {
   }
 
   async reencrypt(sealed: SealedRequest, pass: Pass): Promise<BegunPass> {
-    const { previous, final, progress, resumed } = pass
+    const { previous, final, moved, progress, resumed } = pass
     const { existing } = await this.#secrets(sealed, { purpose: "reencrypt", pass })
     const sides = [previous, final].map((header) => {
+      if (isPlain(header)) return null
       const { key, slot } = this.#open(header, null, existing)
       if (this.#compare(header, key).segmentChanged || this.#macsMissing(header, slot)) throw new EnclaveError("header")
       return key
     })
     const [old, fresh] = [sides[0]!, sides[1]!]
-    if (same(old, fresh)) throw new EnclaveError("unsupported")
-    const fixed = hash("pass", old, fresh, previous.uuid, text([previous.segment, final.segment, pass.area]))
+    if (old !== null && fresh !== null && same(old, fresh)) throw new EnclaveError("unsupported")
+    const shown = [previous, final].map((side) => (isPlain(side) ? side : side.segment))
+    const fixed = hash("pass", old ?? "", fresh ?? "", keyed(pass)[0]!.uuid, text([shown, moved, pass.area]))
     const salt = resumed?.verification.salt ?? new Uint8Array(randomBytes(32))
     const verification: Digest = { hash: "sha256", iterations: 1000, salt, digest: hash("verification", fixed, salt) }
     const macOf = (state: PassProgress) => hash("state", fixed, text(state))
@@ -326,9 +331,11 @@ export class FakeEnclave implements Enclave {
     if (resumed !== null && !same(resumed.verification.digest, verification.digest)) throw passChanged()
     if (resumed !== null && resumed.mac !== null && !same(resumed.mac, mac)) throw passChanged()
     const handle = this.#next++ as VolumeHandle
-    this.#handles.set(handle, fresh)
+    this.#handles.set(handle, fresh ?? old!)
     const { position, hot } = progress
-    this.#passes.set(handle, { use: pass.use, old, fresh, position, hot, next: position, macOf })
+    const backward = fresh === null || moved !== null
+    const next = backward ? position - hot : position
+    this.#passes.set(handle, { use: pass.use, old, fresh, backward, position, hot, next, macOf })
     return { handle, verification, mac }
   }
 
@@ -336,9 +343,10 @@ export class FakeEnclave implements Enclave {
     const pass = this.#passes.get(handle)
     if (pass === undefined) throw new EnclaveError("handle")
     if (hot !== 0n && (pass.hot !== 0n || pass.use === "serve")) throw new EnclaveError("request")
-    pass.position += pass.hot
+    pass.position += pass.backward ? -pass.hot : pass.hot
     pass.hot = hot
-    pass.next = pass.position
+    pass.next = pass.backward ? pass.position - hot : pass.position
+    if (pass.next < 0n) throw new EnclaveError("request")
     return pass.macOf({ position: pass.position, hot, probe })
   }
 
@@ -348,10 +356,11 @@ export class FakeEnclave implements Enclave {
     for (const { input, output, sector } of ranges) {
       const at = sector * 512n
       const end = at + BigInt(input.length)
-      if (at < pass.next || end > pass.position + pass.hot) throw new EnclaveError("request")
+      if (at < pass.next || end > (pass.backward ? pass.position : pass.position + pass.hot))
+        throw new EnclaveError("request")
       pass.next = end
-      const plain = fakeCipher(pass.old, Number(at), input)
-      output.set(fakeCipher(pass.fresh, Number(at), plain))
+      const plain = pass.old === null ? input : fakeCipher(pass.old, Number(at), input)
+      output.set(pass.fresh === null ? plain : fakeCipher(pass.fresh, Number(at), plain))
     }
   }
 
@@ -383,7 +392,7 @@ export class FakeEnclave implements Enclave {
       if (hot > 0 && at < position + hot && end > position) throw new EnclaveError("request")
       const fresh = Math.min(Math.max(position - at, 0), input.length)
       output.set(fakeCipher(key, at, input.subarray(0, fresh)))
-      if (fresh < input.length) output.set(fakeCipher(pass!.old, at + fresh, input.subarray(fresh)), fresh)
+      if (fresh < input.length) output.set(fakeCipher(pass!.old!, at + fresh, input.subarray(fresh)), fresh)
     }
   }
   blocks = unused

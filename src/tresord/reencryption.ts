@@ -13,8 +13,8 @@ import type { HeaderStore } from "../header/header-store.ts"
 import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
 import type { Header } from "../luks2/types.ts"
 import { convertInUse, endUse, type InUse, prepareUse } from "../reencrypt/in-use.ts"
-import { describePass, enterPass } from "../reencrypt/resume.ts"
-import { type Pass, type PassPlace, volumeSize } from "../reencrypt/run.ts"
+import { bothKeys, describePass, enterPass } from "../reencrypt/resume.ts"
+import { type Pass, type PassPlace, placesOf, volumeSize } from "../reencrypt/run.ts"
 import { probeAt } from "../reencrypt/zones.ts"
 import { lockReencryption } from "../store/header-lock.ts"
 import { paceOf } from "./pace.ts"
@@ -85,7 +85,8 @@ export class Reencryption {
   describe(vouched: boolean): Promise<Uint8Array> {
     return this.#parts.header.use(async (store) => {
       const { pass } = await describePass(this.#place(store), vouched)
-      const [previous, final] = [publicHeader(pass.previous), publicHeader(pass.final)]
+      const keys = bothKeys(pass, this.#parts.path)
+      const [previous, final] = [publicHeader(keys.previous), publicHeader(keys.final)]
       return encodePass({ ...pass, previous, final, hasMac: pass.resumed?.mac != null })
     })
   }
@@ -161,13 +162,14 @@ export class Reencryption {
 
   /** The request that its client sealed. Throws HEADER_RACED (exit 4) for any other. */
   async #asked(
-    { previous, final, ...pass }: Omit<PassRequest, "use">,
+    pass: Omit<PassRequest, "use">,
     { uuid, unsealed, goOn, nonce, request, message }: VolumeInput<"Reencrypt">,
   ): Promise<{ readonly sealed: SealedRequest; readonly pass: PassRequest }> {
     const tried = (header: Header): Header => ({
       ...header,
       keyslots: admitted(header.keyslots, { slot: null, unsealed }),
     })
+    const { previous, final } = bothKeys(pass, this.#parts.path)
     const asked: PassRequest = {
       ...pass,
       previous: tried(previous),
@@ -231,9 +233,7 @@ export class Reencryption {
       await volume.ciphertext.flush()
       await this.#parts.header.use(async (store) => {
         const { reencryption, total } = served
-        const { previous, final } = reencryption
-        const sector = Math.max(previous.sectorSize, final.sectorSize)
-        const probed = { data: served.data, offset: Number(previous.offset), total, sector }
+        const probed = { data: served.data, total, ...placesOf(reencryption) }
         await endUse({ ...served, store }, await probeAt(probed, this.#status!.done))
       })
     } catch (error) {

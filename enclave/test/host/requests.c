@@ -223,7 +223,8 @@ static void plant_pass(struct tresor_reencrypt *request)
 	keyslot->flags = TRESOR_KEYSLOT_TRY;
 	*pass = (struct tresor_pass){ .uuid = UUID, .previous = volume.made.segment, .final = volume.renewed.segment,
 		.old_digest = volume.made.digest, .new_digest = volume.renewed.digest,
-		.resilience = TRESOR_CHECKSUM, .block = 512, .area_offset = 1 << 20, .area_size = 1 << 20 };
+		.resilience = TRESOR_CHECKSUM, .block = 512, .area_offset = 1 << 20, .area_size = 1 << 20,
+		.mode = TRESOR_REENCRYPT };
 	request->pass = (uint64_t)pass;
 	request->old_keyslots = plant_keyslots();
 	request->new_keyslots = (uint64_t)keyslot;

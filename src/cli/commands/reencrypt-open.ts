@@ -16,7 +16,15 @@ import { out } from "../output/output.ts"
 import { rateBar } from "../progress.ts"
 import { atTerminal } from "../trust.ts"
 import { withPassphrase } from "../unlock.ts"
-import { begin, checkResumable, nonePending, paused, type ReencryptOptions, reencryptClosed } from "./reencrypt.ts"
+import {
+  begin,
+  checkMode,
+  checkResumable,
+  nonePending,
+  paused,
+  type ReencryptOptions,
+  reencryptClosed,
+} from "./reencrypt.ts"
 
 /** Between looks how far it is. */
 const LOOK_MS = 500
@@ -140,7 +148,11 @@ async function reencryptOpen(name: string, options: ReencryptOptions): Promise<v
 /** A name that is open, or a path: then whether it is open is looked at. */
 export async function reencrypt(what: string, options: ReencryptOptions): Promise<void> {
   const name = isOpen(what) ? what : openAs(what)
-  if (name !== null) return reencryptOpen(name, options)
+  const inPlace = options.encrypt === true || options.decrypt === true
+  if (name !== null && !inPlace) {
+    checkMode(what, options)
+    return reencryptOpen(name, options)
+  }
   if (options.pause !== true) return reencryptClosed(what, options)
   throw new TresorError(
     "NOT_OPEN",

@@ -1,50 +1,40 @@
-/** `tresor reencrypt`: a new volume key for a volume that is closed. */
+/** `tresor reencrypt`: a new volume key for a volume that is closed, or none (--decrypt). */
 import { Exit, TresorError } from "../../base/errors.ts"
 import { formatSize } from "../../base/size.ts"
-import type { FreshKeyslot } from "../../keyslots/parts.ts"
+import type { FreshKeyslot, Proof } from "../../keyslots/parts.ts"
 import { proveKeyslot } from "../../keyslots/prove.ts"
 import { nameSlots } from "../../keyslots/seal-status.ts"
 import { slotStrengths } from "../../keyslots/strength.ts"
+import { isBegun } from "../../library/encrypt.ts"
 import {
   HOT_ZONE,
-  isPending,
   type NewKey,
+  pendingMode,
   progressOf,
   type Reencrypting,
   runReencryption,
+  startDecryption,
   startReencryption,
   withReencryption,
 } from "../../library/reencrypt.ts"
 import { confirm } from "../confirm.ts"
-import {
-  type EnclaveChoice,
-  type ExistingOptions,
-  type FreshWords,
-  freshKeyslot,
-  warn,
-  withExisting,
-} from "../keeper.ts"
+import { type ExistingOptions, freshKeyslot, warn, withExisting } from "../keeper.ts"
 import { err, out } from "../output/output.ts"
 import { rateBar, startClock } from "../progress.ts"
-import { checkRecovery, type RecoveryOptions, withRecoveryKey } from "../recovery-key.ts"
+import { checkRecovery, withRecoveryKey } from "../recovery-key.ts"
 import { isInteractive, readSecret, wipe } from "../secrets.ts"
 import { atTerminal } from "../trust.ts"
 import { withPassphrase } from "../unlock.ts"
+import { type EncryptOptions, encrypt, mendHeader } from "./encrypt.ts"
 
-export interface ReencryptOptions extends EnclaveChoice, ExistingOptions, FreshWords, RecoveryOptions {
-  readonly header?: string
-  readonly batchMode?: true
+export interface ReencryptOptions extends EncryptOptions, ExistingOptions {
+  readonly encrypt?: true
+  readonly decrypt?: true
   readonly resume?: true
   /** Of an open volume. */
   readonly pause?: true
   readonly authenticate?: true
-  readonly resilience?: "checksum" | "journal"
   readonly hotzoneSize?: bigint
-  readonly sectorSize?: 512 | 1024 | 2048 | 4096
-  /** Bits. */
-  readonly keySize?: 256 | 512
-  readonly carryKeyFile?: readonly string[]
-  readonly recovery: boolean
   readonly progressFrequency?: number
   /** MB in a second. */
   readonly throttle?: number
@@ -162,17 +152,43 @@ export async function begin(
   }
 }
 
+async function beginDecryption(volume: Reencrypting, options: ReencryptOptions, proof: Proof): Promise<void> {
+  const { path } = volume
+  const given = [options.sectorSize, options.keySize, options.carryKeyFile].some((each) => each !== undefined)
+  if (given) {
+    throw new TresorError(
+      "REENCRYPT_OPTIONS",
+      Exit.badArguments,
+      `Cannot decrypt ${path}: there will be no key; leave --sector-size, --key-size and --carry-key-file out`,
+    )
+  }
+  if (options.batchMode !== true) {
+    await confirm(
+      `This decrypts ${path} in place: whoever reads it afterwards reads your data. All its keyslots and tokens are destroyed.`,
+    )
+  }
+  await startDecryption(volume, proof, options.resilience ?? "checksum")
+}
+
 /** Options of a new key mean nothing to one that is being moved to. Throws REENCRYPT_PENDING (exit 1). */
 export function checkResumable(path: string, options: ReencryptOptions): void {
   const given = [options.sectorSize, options.keySize, options.resilience, options.carryKeyFile].some(
     (each) => each !== undefined,
   )
-  if (!given) return
+  // The same command as that which began goes on.
+  if (!given || options.encrypt === true || options.decrypt === true) return
   throw new TresorError(
     "REENCRYPT_PENDING",
     Exit.badArguments,
     `Cannot begin a reencryption of ${path}: one is pending, and its key, resilience and keyslots are chosen; resume it with --resume`,
   )
+}
+
+/** What is said of data that are converted, by the mode of the pass. */
+const CONVERTED: Readonly<Record<string, string>> = {
+  reencrypt: "under the new volume key",
+  encrypt: "encrypted",
+  decrypt: "decrypted",
 }
 
 async function run(volume: Reencrypting, options: ReencryptOptions, secret: Uint8Array): Promise<void> {
@@ -183,9 +199,11 @@ async function run(volume: Reencrypting, options: ReencryptOptions, secret: Uint
   }
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
   for (const signal of signals) process.on(signal, stop)
+  const mode = pendingMode(volume.store.header) ?? "reencrypt"
+  const converted = CONVERTED[mode]!
   const { total, done: first } = progressOf(volume)
   try {
-    using bar = rateBar("Reencrypting", { total, first, everySeconds: options.progressFrequency ?? null })
+    using bar = rateBar(`${sentence(mode)}ing`, { total, first, everySeconds: options.progressFrequency ?? null })
     const { done, dropped } = await runReencryption(volume, {
       secret,
       vouched: options.authenticate === true,
@@ -195,23 +213,36 @@ async function run(volume: Reencrypting, options: ReencryptOptions, secret: Uint
       progress: (position) => bar.update(position),
     })
     bar.stop()
-    if (!done) throw paused(path, progressOf(volume))
+    if (!done) throw paused(path, { ...progressOf(volume), converted }, options.header)
     const gone =
       dropped.length === 0
         ? ""
         : ` ${sentence(nameSlots(dropped))} of the old key ${dropped.length === 1 ? "is" : "are"} destroyed.`
-    out.line(`All data of ${path} are under the new volume key.${gone}`)
+    out.line(`All data of ${path} are ${converted}.${gone}`)
   } finally {
     for (const signal of signals) process.off(signal, stop)
   }
 }
 
-export function paused(path: string, { done, total }: { readonly done: number; readonly total: number }): TresorError {
+interface Paused {
+  /** Bytes. */
+  readonly done: number
+  readonly total: number
+  /** "encrypted". */
+  readonly converted?: string
+}
+
+export function paused(
+  path: string,
+  { done, total, converted = CONVERTED["reencrypt"]! }: Paused,
+  header?: string,
+): TresorError {
+  const words = header === undefined ? path : `--header ${header} ${path}`
   return new TresorError(
     "REENCRYPT_PAUSED",
     Exit.badArguments,
-    `Reencryption of ${path} paused: ${formatSize(done)} of ${formatSize(total)} are under the new key; ` +
-      `\`tresor reencrypt --resume ${path}\` goes on`,
+    `Reencryption of ${path} paused: ${formatSize(done)} of ${formatSize(total)} are ${converted}; ` +
+      `\`tresor reencrypt --resume ${words}\` goes on`,
   )
 }
 
@@ -223,19 +254,44 @@ export function nonePending(what: string): TresorError {
   )
 }
 
+/** Options that contradict each other, or the mode of what is pending. Throws REENCRYPT_OPTIONS (exit 1). */
+export function checkMode(path: string, options: ReencryptOptions, pending: string | null = null): void {
+  const wanted = options.encrypt === true ? "encrypt" : options.decrypt === true ? "decrypt" : null
+  const fact =
+    options.encrypt === true && options.decrypt === true
+      ? "--encrypt and --decrypt are opposites; leave one of them out"
+      : options.reduceDeviceSize !== undefined && options.encrypt !== true
+        ? "--reduce-device-size makes room for a header; it goes with --encrypt"
+        : options.encrypt !== true && (options.verifyPassphrase === true || options.portable === true)
+          ? "-y and --portable are for a new passphrase; they go with --encrypt"
+          : wanted !== null && pending !== null && wanted !== pending
+            ? `it is being ${pending}ed; resume that with --resume alone`
+            : null
+  if (fact === null) return
+  throw new TresorError("REENCRYPT_OPTIONS", Exit.badArguments, `Cannot reencrypt ${path}: ${fact}`)
+}
+
 export async function reencryptClosed(path: string, options: ReencryptOptions): Promise<void> {
   const place = { path, header: options.header }
+  checkMode(path, options)
+  if (options.encrypt === true) {
+    await mendHeader(path, options)
+    if (options.resume !== true && !(await isBegun(place))) {
+      return encrypt(path, options, (volume, secret) => run(volume, options, secret))
+    }
+  }
   await withReencryption(place, options, { ...atTerminal(), warn }, async (volume) => {
-    const pending = isPending(volume.store.header)
-    if (pending) {
+    const pending = pendingMode(volume.store.header)
+    checkMode(path, options, pending)
+    if (pending !== null) {
       checkResumable(path, options)
       await withPassphrase(`Enter passphrase for ${path}`, options, (secret) => run(volume, options, secret))
     } else if (options.resume === true || options.authenticate === true) {
       throw nonePending(path)
     } else {
       await withExisting(volume, options, `Enter any existing passphrase for ${path}`, async ({ secret, slot }) => {
-        const proved = slot ?? (await proveKeyslot(volume, { secret, slot: null }))
-        await begin(volume, options, secret, proved)
+        if (options.decrypt === true) await beginDecryption(volume, options, { secret, slot })
+        else await begin(volume, options, secret, slot ?? (await proveKeyslot(volume, { secret, slot: null })))
         await run(volume, options, secret)
       })
     }

@@ -21,7 +21,6 @@ const NO_INTEGRITY = refused(
 )
 const NO_QUEUES = refused("it tunes dm-crypt, which serves no sectors here; leave it out")
 const LUKS1_ONLY = refused("it is for LUKS1; leave it out")
-const NOT_IN_PLACE = refused("data are not encrypted in place; `tresor create` makes a volume to copy them into")
 const OTHER_FORMAT = refused("Tresor opens LUKS2 only; use cryptsetup for other formats")
 const PLAIN = refused("it is for plain dm-crypt, and Tresor opens LUKS2 only; use cryptsetup")
 const NO_TOKEN_CHOICE = refused("Tresor asks for a passphrase and finds its own tokens; leave it out")
@@ -47,7 +46,7 @@ export const OPTIONS: Readonly<Record<string, CryptsetupOption>> = {
   ),
   debug: flag(DEBUG),
   "debug-json": flag(DEBUG),
-  decrypt: flag(refused("encryption is not removed in place; copy the data")),
+  decrypt: flag(as("decrypt")),
   deferred: flag(as("deferred")),
   "device-size": valued(
     "BYTES",
@@ -61,7 +60,7 @@ export const OPTIONS: Readonly<Record<string, CryptsetupOption>> = {
   "dump-json-metadata": flag(as("dump-json-metadata")),
   "dump-master-key": flag(NEVER_LEAVES),
   "dump-volume-key": flag(NEVER_LEAVES),
-  encrypt: flag(NOT_IN_PLACE),
+  encrypt: flag(as("encrypt")),
   "external-tokens-path": valued("DIR", refused("Tresor loads no plug-ins; leave it out")),
   "force-offline-reencrypt": flag(kept("a closed volume is reencrypted offline, an open one in use")),
   "force-password": flag(kept("the quality of a passphrase is not judged")),
@@ -109,7 +108,7 @@ export const OPTIONS: Readonly<Record<string, CryptsetupOption>> = {
   "luks2-keyslots-size": valued("BYTES", refused("new headers have one layout, of 16 MiB; leave it out")),
   "luks2-metadata-size": valued("BYTES", refused("new headers have one layout, of 16 MiB; leave it out")),
   "master-key-file": valued("FILE", NEVER_LEAVES),
-  new: flag(NOT_IN_PLACE, "N"),
+  new: flag(as("encrypt"), "N"),
   "new-key-slot": valued("N", as("new-key-slot")),
   "new-keyfile": valued("FILE", as("new-key-file")),
   "new-keyfile-offset": valued("BYTES", as("new-keyfile-offset")),
@@ -129,7 +128,7 @@ export const OPTIONS: Readonly<Record<string, CryptsetupOption>> = {
   "progress-frequency": valued("SECONDS", as("progress-frequency")),
   "progress-json": flag(refused("progress is for people; leave it out, or use --progress-frequency")),
   readonly: flag(as("readonly"), "r"),
-  "reduce-device-size": valued("BYTES", NOT_IN_PLACE),
+  "reduce-device-size": valued("BYTES", as("reduce-device-size")),
   refresh: flag(refused("options of an open volume do not change; close it and open it with others")),
   resilience: valued("TYPE", as("resilience")),
   "resilience-hash": valued(

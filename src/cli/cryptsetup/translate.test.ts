@@ -60,6 +60,15 @@ for (const [theirs, expected] of [
     "reencrypt disk.img --resume-only --hotzone-size 16M --force-offline-reencrypt -d key",
     "reencrypt --resume --hotzone-size=16M -d key disk.img",
   ],
+  [
+    "reencrypt --encrypt disk.img --reduce-device-size 32M --type luks2",
+    "reencrypt --encrypt --reduce-device-size=32M disk.img",
+  ],
+  ["reencrypt -N disk.img --header head", "reencrypt --encrypt --header=head disk.img"],
+  [
+    "reencrypt --decrypt --header head disk.img --force-offline-reencrypt",
+    "reencrypt --decrypt --header=head disk.img",
+  ],
   ["repair disk.img", "check --repair disk.img"],
   ["token --token-id 3 export disk.img", "token export --token-id=3 disk.img"],
   ["token add --unbound --key-description a disk.img -q", "token add --unbound --key-description=a disk.img"],

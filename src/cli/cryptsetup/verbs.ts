@@ -140,12 +140,12 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       ...["hotzone-size", "init-only", "keep-key", "key-size", "key-slot", "tries", "timeout", "type"],
       ...["progress-frequency", "progress-json", "reduce-device-size", "resilience", "resilience-hash", "resume-only"],
       ...["sector-size", "use-directio", "use-random", "use-urandom", "use-fsync", "uuid", "volume-key-file"],
-      ...["write-log", "new"],
+      ...["write-log", "new", "verify-passphrase"],
     ],
-    except: { uuid: refused("a volume keeps its UUID; leave it out") },
+    except: { uuid: refused("a volume keeps its UUID, and a new one has one of its own; leave it out") },
     remark:
       "Only closed volumes. Keyslots whose passphrase is not given go, and the recovery key is replaced by a new one. " +
-      "Resilience is checksum or journal.",
+      "Resilience is checksum or journal. --decrypt takes a detached header that exists.",
   },
   erase: {
     to: "wipe",

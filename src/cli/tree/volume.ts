@@ -160,6 +160,13 @@ export function volumeCommands(program: TresorCommand): void {
 
   command("reencrypt", "move a volume's data to a new volume key, made in the enclave")
     .argument("<path|name>", "file or block device, or name of an open volume")
+    .option("--encrypt", "encrypt plaintext in place: make a volume of it")
+    .option("--decrypt", "decrypt in place a volume with a detached header")
+    .option(
+      "--reduce-device-size <size>",
+      "with --encrypt: this much of the end is unused; half is for the header",
+      parseSize,
+    )
     .option("--resume", "go on with a pending reencryption; do not begin one")
     .option("--pause", "pause the reencryption of an open volume at the end of a zone")
     .option("--authenticate", "vouch for what another program made of a pending reencryption")
@@ -192,10 +199,16 @@ export function volumeCommands(program: TresorCommand): void {
     .pbkdf()
     .sealPolicy()
     .recoveryKey()
-    .option("--no-recovery", "replace no recovery key: the old one opens the volume no longer")
+    .option("--no-recovery", "make no recovery key: an old one opens the volume no longer")
+    .option("--portable", "with --encrypt: make a keyslot without sealed salt, which cryptsetup can open too")
+    .verify("with --encrypt: ask for the new passphrase twice, also in batch mode")
     .header()
     .enclave()
     .batch()
-    .examples("tresor reencrypt disk.img", "tresor reencrypt --resume disk.img")
+    .examples(
+      "tresor reencrypt disk.img",
+      "tresor reencrypt --resume disk.img",
+      "tresor reencrypt --encrypt --reduce-device-size 32M disk.img",
+    )
     .runs("reencrypt", (m) => m.reencrypt)
 }

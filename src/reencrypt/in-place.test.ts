@@ -1,0 +1,248 @@
+/** Power failures while plaintext becomes a volume in place, or a volume plaintext: nothing is lost, and it goes on to its end. */
+import assert from "node:assert/strict"
+import { randomBytes } from "node:crypto"
+import { test } from "node:test"
+import fc from "fast-check"
+import { HeaderStore } from "../header/header-store.ts"
+import { makeVolume, type NewVolume } from "../keyslots/create.ts"
+import { Draft } from "../keyslots/draft.ts"
+import type { FreshKeyslot, VolumeKeeper } from "../keyslots/parts.ts"
+import { reencryptionOf } from "../luks2/reencryption.ts"
+import type { Kdf } from "../luks2/types.ts"
+import { checkRange, type Store } from "../store/store.ts"
+import { Crash, CrashingStore } from "../testing/crashing-store.ts"
+import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
+import { runs } from "../testing/runs.ts"
+import { startDecryption } from "./decrypt.ts"
+import { displace, mendDisplaced } from "./displace.ts"
+import { makeEncryption } from "./encrypt.ts"
+import { resumePass } from "./resume.ts"
+
+const KDF: Kdf = { type: "pbkdf2", hash: "sha256", iterations: 1000 }
+const SECRET = new TextEncoder().encode("a passphrase")
+const SHIFT = 384 << 10
+/** Three zones with a shift, of which one is shorter than the others. */
+const PLAIN = 3 * SHIFT - 4096
+/** Beside a detached header; six zones. */
+const SMALL = 48 << 10
+const ZONE = 8 << 10
+const NEVER = { stop: () => false, progress: async () => {}, hotZone: ZONE, secret: SECRET, vouched: false }
+
+const KEYSLOTS: Readonly<Record<"portable" | "tresor", readonly [FreshKeyslot, ...FreshKeyslot[]]>> = {
+  portable: [{ type: "portable", secret: SECRET, slot: null, kdf: KDF }],
+  tresor: [{ type: "tresor", secret: SECRET, slot: null, kdf: KDF, policy: "mrsigner" }],
+}
+
+const enclave = new FakeEnclave()
+const keeper = { enclave, seal: enclave.seal, path: "disk.img" }
+const plain = new Uint8Array(randomBytes(PLAIN))
+const small = plain.slice(0, SMALL)
+
+const volumeOf = (shift: number): NewVolume => ({
+  uuid: "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11",
+  label: "",
+  sectorSize: 512,
+  keySize: 32,
+  detached: shift === 0,
+  headerSize: 16384,
+  dataOffset: BigInt(shift || SHIFT),
+})
+
+/** A part of a device: header and data of one that crashes at once. */
+class Part implements Store {
+  readonly path = "part"
+  readonly readOnly = false
+  readonly discards = false
+  readonly fd = null
+  readonly size: number
+  readonly #device: CrashingStore
+  readonly #from: number
+
+  constructor(device: CrashingStore, from: number, size: number) {
+    this.#device = device
+    this.#from = from
+    this.size = size
+  }
+
+  async read(offset: number, into: Uint8Array): Promise<void> {
+    checkRange(this.size, offset, into.length)
+    await this.#device.read(this.#from + offset, into)
+  }
+
+  async write(offset: number, from: Uint8Array): Promise<void> {
+    checkRange(this.size, offset, from.length)
+    await this.#device.write(this.#from + offset, from)
+  }
+
+  flush = (): Promise<void> => this.#device.flush()
+  discard = async (): Promise<void> => {}
+  refresh = async (): Promise<number> => this.size
+  locked = <T>(_: "shared" | "exclusive", work: () => Promise<T>): Promise<T> => work()
+  close = async (): Promise<void> => {}
+}
+
+const ENDS = SHIFT
+const headerOf = (device: CrashingStore) => new Part(device, 0, ENDS)
+const dataOf = (device: CrashingStore) => new Part(device, ENDS, device.size - ENDS)
+const dataBytes = (device: CrashingStore) => device.bytes.slice(ENDS)
+
+async function keyOf(device: Store): Promise<Uint8Array> {
+  const store = await HeaderStore.open(device)
+  const header = (await Draft.read(store, store.header, "disk.img")).enclaveHeader(() => true)
+  const asked = { purpose: "unlock", header, slot: null } as const
+  const { handle } = await enclave.unlock(await enclave.seal(asked, { existing: SECRET }), header)
+  const key = enclave.keyOf(handle)
+  enclave.closeVolume(handle)
+  return key
+}
+
+const hasHeader = (device: Store): Promise<boolean> =>
+  HeaderStore.open(device).then(
+    () => true,
+    () => false,
+  )
+
+const pendingIn = async (device: Store) => reencryptionOf((await HeaderStore.open(device)).header.metadata)
+
+async function keeperOf(device: Store): Promise<VolumeKeeper> {
+  return { ...keeper, store: await HeaderStore.open(device) }
+}
+
+async function resume(header: Store, data: Store, options: Partial<typeof NEVER> = {}) {
+  const volume = await keeperOf(header)
+  return resumePass(volume, { store: volume.store, data, path: "disk.img" }, { ...NEVER, ...options })
+}
+
+interface Kind {
+  /** Before: plaintext, or a volume. */
+  readonly make: () => Promise<Uint8Array>
+  readonly begin: (device: CrashingStore) => Promise<void>
+  /** Where the header and the data are. */
+  readonly parts: (device: CrashingStore) => { readonly header: Store; readonly data: Store }
+  readonly isWhole: (device: CrashingStore) => Promise<boolean>
+}
+
+function encryption(keyslots: "portable" | "tresor", resilience: "checksum" | "journal"): Kind {
+  return {
+    make: async () => new Uint8Array(Buffer.concat([new Uint8Array(ENDS), small])),
+    begin: async (device) => {
+      if (await hasHeader(headerOf(device))) return
+      const wanted = { volume: volumeOf(0), keyslots: KEYSLOTS[keyslots], resilience }
+      const { header, areas } = await makeEncryption(keeper, "disk.img", dataOf(device), wanted)
+      await HeaderStore.format(headerOf(device), header, areas)
+    },
+    parts: (device) => ({ header: headerOf(device), data: dataOf(device) }),
+    isWhole: async (device) => {
+      const text = fakeCipher(await keyOf(headerOf(device)), 0, dataBytes(device))
+      return Buffer.compare(text, small) === 0
+    },
+  }
+}
+
+const shifted: Kind = {
+  make: async () => new Uint8Array(Buffer.concat([plain, randomBytes(2 * SHIFT)])),
+  begin: async (device) => {
+    if ((await mendDisplaced(device, SHIFT)) || (await hasHeader(device))) return
+    const wanted = { volume: volumeOf(SHIFT), keyslots: KEYSLOTS.tresor, resilience: "checksum" } as const
+    await displace(device, await makeEncryption(keeper, "disk.img", device, wanted), SHIFT)
+  },
+  parts: (device) => ({ header: device, data: device }),
+  isWhole: async (device) => {
+    const text = fakeCipher(await keyOf(device), 0, device.bytes.slice(SHIFT, SHIFT + PLAIN))
+    return Buffer.compare(text, plain) === 0
+  },
+}
+
+function decryption(keyslots: "portable" | "tresor", resilience: "checksum" | "journal"): Kind {
+  return {
+    make: async () => {
+      const device = new CrashingStore(ENDS + SMALL)
+      const { header, areas } = await makeVolume(keeper, volumeOf(0), KEYSLOTS[keyslots], "disk.img")
+      await HeaderStore.format(headerOf(device), header, areas)
+      await dataOf(device).write(0, fakeCipher(await keyOf(headerOf(device)), 0, small))
+      return device.bytes
+    },
+    begin: async (device) => {
+      const volume = await keeperOf(headerOf(device))
+      if (reencryptionOf(volume.store.header.metadata) !== null) return
+      const place = { store: volume.store, data: dataOf(device), path: "disk.img" }
+      await startDecryption(volume, place, { secret: SECRET, slot: null }, resilience)
+    },
+    parts: (device) => ({ header: headerOf(device), data: dataOf(device) }),
+    isWhole: async (device) => {
+      const { metadata } = (await HeaderStore.open(headerOf(device))).header
+      assert.deepEqual([metadata.keyslots.size, metadata.digests.size, metadata.tokens.size], [0, 0, 0])
+      return Buffer.compare(dataBytes(device), small) === 0
+    },
+  }
+}
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  "encryption with a detached header, checksum": encryption("tresor", "checksum"),
+  "encryption with a detached header, journal": encryption("portable", "journal"),
+  "encryption with a shift of the data": shifted,
+  "decryption, checksum": decryption("tresor", "checksum"),
+  "decryption, journal": decryption("portable", "journal"),
+}
+
+/** The end is a header of one segment, in which nothing speaks of a reencryption. */
+async function isEnded({ parts }: Kind, device: CrashingStore): Promise<boolean> {
+  const { header } = parts(device)
+  if (!(await hasHeader(header))) return false
+  const { metadata } = (await HeaderStore.open(header)).header
+  const type = metadata.segments.get(0)!.type
+  return (
+    reencryptionOf(metadata) === null &&
+    metadata.segments.size === 1 &&
+    (type === "linear" || metadata.keyslots.size > 0)
+  )
+}
+
+/** The command, given again until it ends. Whether it ended. */
+async function run(kind: Kind, device: CrashingStore): Promise<boolean> {
+  try {
+    await kind.begin(device)
+    const { header, data } = kind.parts(device)
+    if ((await pendingIn(header)) !== null) assert.ok((await resume(header, data)).done)
+    return true
+  } catch (error) {
+    if (error instanceof Crash) return false
+    throw error
+  }
+}
+
+/** A decryption begins with a volume, which has a header without a reencryption as well. */
+const mayBeDone = async (kind: Kind, device: CrashingStore): Promise<boolean> =>
+  (await isEnded(kind, device)) && (await kind.isWhole(device).catch(() => false))
+
+for (const [name, kind] of Object.entries(KINDS)) {
+  test(`${name}: cut off anywhere, it loses nothing and goes on when the command is repeated`, async () => {
+    const bytes = await kind.make()
+    const whole = new CrashingStore(bytes.slice())
+    assert.ok(await run(kind, whole))
+    assert.ok(await kind.isWhole(whole))
+    const { steps } = whole
+    assert.ok(steps > 20, `${steps} steps`)
+    const cut = fc.record({ step: fc.nat(steps - 1), seed: fc.nat(), keeps: fc.constantFrom(0, 0.1, 0.5, 0.9, 1) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(cut, { minLength: 1, maxLength: 3 }), async (cuts) => {
+        let device = new CrashingStore(bytes.slice())
+        for (const { step, seed, keeps } of cuts) {
+          device.crashAt(step)
+          if (await run(kind, device)) break
+          let state = seed
+          device = device.afterCrash(() => {
+            state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
+            return state / 0x7fffffff < keeps
+          })
+          if (await mayBeDone(kind, device)) break
+        }
+        if (!(await mayBeDone(kind, device))) assert.ok(await run(kind, device))
+        assert.ok(await kind.isWhole(device), "the plaintext is another")
+        assert.ok(await isEnded(kind, device))
+      }),
+      { numRuns: runs(40, 8) },
+    )
+    assert.equal(enclave.open, 0)
+  })
+}
