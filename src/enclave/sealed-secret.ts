@@ -43,7 +43,7 @@ const MOST_BYTES = 65_536
 const bytes = v.pipe(
   v.string(),
   v.maxLength(4096),
-  v.hexadecimal(),
+  v.regex(/^(?:[0-9a-f]{2})+$/),
   v.transform((text) => fromHex(text)!),
 )
 const digest = v.pipe(
@@ -103,8 +103,8 @@ export function readSealed(directory: string): SealedSecret | null {
   if (text === null) return null
   try {
     const { id, tpm2 } = v.parse(schema, parseJson(text.toString("utf8")))
-    const pcrs = new Map(Object.entries(tpm2.pcrs).map(([pcr, value]) => [Number(pcr), value] as const))
-    return { id, tpm2: { ...tpm2, pcrs } }
+    const { bank, pcrs, ...rest } = tpm2
+    return { id, tpm2: { ...rest, pcrs: new Map(Object.entries(pcrs).map(([pcr, value]) => [Number(pcr), value])) } }
   } catch (error) {
     throw refuseSecret(
       path,
