@@ -62,6 +62,8 @@ test("files are renamed and linked into place here only, or by what owns a priva
     "control/runtime.ts",
     // In /dev, which is root's: a link.
     "block/link.ts",
+    // In the state directory, root's with mode 0700.
+    "library/machine.ts",
     // tresord's log, made with O_EXCL in the runtime root.
     "tresord/main.ts",
   ])

@@ -62,7 +62,7 @@ test("open --json prints the object of the contract", async () => {
     readonly: true,
   })
   const listed = JSON.parse((await place.tresor(["list", "--json"])).stdout)
-  assert.deepEqual(listed, [{ ...object, pid, state: "unlocked", path, user: process.getuid!() }])
+  assert.deepEqual(listed, [{ ...object, pid, state: "unlocked", reencryption: null, path, user: process.getuid!() }])
   await place.tresor(["close", "work"])
   assert.equal((await place.tresor(["list"])).stdout, "No volumes are open.\n")
 })
