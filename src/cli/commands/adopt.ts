@@ -3,6 +3,7 @@ import { adopt as adoptVolume, checkAdoptable, hasRecoveryKey } from "../../keys
 import type { FreshKeyslot } from "../../keyslots/parts.ts"
 import { releasePlan, release as releaseVolume } from "../../keyslots/release.ts"
 import { nameSlots } from "../../keyslots/seal-status.ts"
+import { ask } from "../confirm.ts"
 import {
   type EnclaveChoice,
   type ExistingOptions,
@@ -17,8 +18,9 @@ import {
 import { out } from "../output/output.ts"
 import { startClock, withClock } from "../progress.ts"
 import { checkRecovery, type RecoveryOptions, withRecoveryKey } from "../recovery-key.ts"
-import { withSecret } from "../secrets.ts"
+import { isInteractive, withSecret } from "../secrets.ts"
 import { withPassphrase } from "../unlock.ts"
+import { reencrypt } from "./reencrypt-open.ts"
 
 export interface ReleaseOptions extends EnclaveChoice, ExistingOptions {
   readonly header?: string
@@ -61,6 +63,16 @@ export async function adopt(path: string, options: AdoptOptions): Promise<void> 
       }),
     )
   })
+  await offerReencryption(path, options)
+}
+
+/** Asks a person at a terminal, and nobody else; a reencryption asks for all it needs itself. */
+async function offerReencryption(path: string, options: AdoptOptions): Promise<void> {
+  if (options.batchMode === true || !isInteractive(options)) return
+  const answer = await ask("Reencrypt it now? Its recovery key is replaced by another one then. (yes/no): ")
+  if (answer.trim().toLowerCase() !== "yes") return
+  const { newKeyFile: _, recoveryKeyFile: __, keySlot: ___, ...rest } = options
+  await reencrypt(path, rest)
 }
 
 export async function release(path: string, options: ReleaseOptions): Promise<void> {
