@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { after, before, test } from "node:test"
 import { Swtpm } from "../tpm/swtpm.ts"
-import { Place, type Result, root, run } from "./harness.ts"
+import { Place, type Result, root, run, until } from "./harness.ts"
 
 const place = new Place()
 const tpm = new Swtpm(place.folder)
@@ -163,6 +163,30 @@ test("when firmware changed a PCR, open says which, and the machine's recovery k
   assert.equal(recovered.code, 0, recovered.stdout)
   assert.equal((await opens()).code, 0)
   assert.equal((await status()).tpm2.pin, true)
+})
+
+test("unlock asks systemd's password agents for the PIN, as tresor-machine.service does, again after a wrong one", async () => {
+  await place.tresor(["machine", "lock"])
+  const unlocking = place.tresor(["machine", "unlock", "--password-agent"])
+  for (const pin of ["1234", "5678"]) {
+    let question = ""
+    await until(
+      "it asks",
+      async () => {
+        const words = ["-ls", "^Message=Enter PIN of this machine's TPM for Tresor$", "-r", "/run/systemd/ask-password"]
+        question = (await run("grep", words)).stdout.split("\n")[0]!
+        return question !== ""
+      },
+      60_000,
+    )
+    const [, socket = ""] = /^Socket=(.*)$/m.exec(readFileSync(question, "utf8")) ?? []
+    assert.equal((await run("/lib/systemd/systemd-reply-password", ["1", socket], { input: pin })).code, 0)
+    await until("the question is over", () => !existsSync(question), 60_000)
+  }
+  const { code, stderr } = await unlocking
+  assert.equal(code, 0, stderr)
+  assert.match(stderr, /^Wrong PIN: the TPM counts \d of 3 wrong attempts/)
+  assert.equal((await status()).tpm2.unlocked, true)
 })
 
 test("reseal takes the PIN away and unenroll the TPM; doctor and status say what is left", async () => {
