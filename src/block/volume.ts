@@ -240,6 +240,11 @@ export class BlockVolume {
     this.#volume.lock()
   }
 
+  /** While locked: what waits in the kernel ends in EIO. */
+  fail(): void {
+    this.#volume.fail()
+  }
+
   /** After the store has grown; the new size in bytes. */
   resize(): Promise<number> {
     return this.#queue(async () => {

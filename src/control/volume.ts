@@ -173,8 +173,9 @@ method Reencrypt(
 # The reencryption that runs pauses at the end of its zone; the reply comes then.
 method Pause() -> (volume: Volume)
 
-# Wipes the keys; I/O waits until Unlock.
-method Lock() -> ()
+# Wipes the keys; I/O waits until Unlock. wiped: there were any. ifRemoved: only if the block device with the data is gone
+# from the machine; I/O ends in EIO then, since that device will not come back.
+method Lock(ifRemoved: ?bool) -> (wiped: bool)
 
 # Takes the backing store's new size over.
 method Resize() -> (size: int)
@@ -351,7 +352,10 @@ export const volumeMethods = {
     output: v.object({ volume: volumeSchema }),
   },
   Pause: { input: v.strictObject({}), output: v.object({ volume: volumeSchema }) },
-  Lock: { input: v.strictObject({}), output: v.object({}) },
+  Lock: {
+    input: v.strictObject({ ifRemoved: v.optional(v.nullable(v.boolean()), null) }),
+    output: v.object({ wiped: v.boolean() }),
+  },
   Resize: { input: v.strictObject({}), output: v.object({ size: count }) },
   Close: {
     input: v.strictObject({

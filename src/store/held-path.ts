@@ -4,6 +4,8 @@
  */
 import { spawn } from "node:child_process"
 import { closeSync, fstatSync, openSync, statSync } from "node:fs"
+import { deviceNumber } from "../base/device-number.ts"
+import { deviceFolder } from "./block-device.ts"
 
 /** Linux; Node does not name it. Neither reads, writes, nor counts as one who does. */
 const O_PATH = 0o10000000
@@ -17,13 +19,25 @@ function identityOf(stat: { dev: bigint; ino: bigint; rdev: bigint; isBlockDevic
 export class HeldPath {
   readonly path: string
   readonly identity: string
+  readonly #sys: string
   readonly #fd: number
+  /** Number of the block device with the bytes; `null`: a file system on none, or on several. */
+  readonly #device: string | null
 
   /** Throws Node's errors. */
-  constructor(path: string) {
+  constructor(path: string, sys = "/sys") {
     this.path = path
     this.#fd = openSync(path, O_PATH)
-    this.identity = identityOf(fstatSync(this.#fd, { bigint: true }))
+    const stat = fstatSync(this.#fd, { bigint: true })
+    this.identity = identityOf(stat)
+    const device = deviceNumber(stat.isBlockDevice() ? stat.rdev : stat.dev)
+    this.#sys = sys
+    this.#device = deviceFolder(device, sys) === null ? null : device
+  }
+
+  /** The machine has that block device no more: it was unplugged, or the server that had it is gone. */
+  get removed(): boolean {
+    return this.#device !== null && deviceFolder(this.#device, this.#sys) === null
   }
 
   /** A path of this process only, and until `close`. */

@@ -288,6 +288,10 @@ export class LegacyService implements DaemonVolume {
     throw this.#never("lock", "remove its mappings with cryptsetup instead, each takes its key along")
   }
 
+  async lockIfRemoved(): Promise<boolean> {
+    return false
+  }
+
   async resize(): Promise<number> {
     throw this.#never("resize", "cryptsetup resize does that to a mapping")
   }

@@ -18,6 +18,7 @@ after(() => rmSync(folder, { recursive: true }))
 /** A volume that remembers what it was asked. */
 class Recorder implements DaemonVolume {
   state: VolumeStatus["state"] = "locked"
+  removed = false
   backend: VolumeStatus["enclave"]["backend"] = "software"
   readonly asked: unknown[] = []
   readonly #waiting = new Set<() => void>()
@@ -112,6 +113,11 @@ class Recorder implements DaemonVolume {
     this.asked.push("pause")
   }
 
+  async lockIfRemoved() {
+    if (this.removed) this.state = "failed"
+    return this.removed
+  }
+
   async lock() {
     this.state = "locked"
   }
@@ -153,6 +159,22 @@ test("a status survives the wire, 64-bit XFRM and bytes too", async () => {
   await server.close()
 })
 
+test("lock says whether there were keys; ifRemoved locks only without the device", async () => {
+  const { volume, client, server } = await serve()
+  assert.deepEqual(await client.call("Lock"), { wiped: false })
+  volume.state = "unlocked"
+  assert.deepEqual(await client.call("Lock", { ifRemoved: true }), { wiped: false })
+  assert.equal(volume.state, "unlocked")
+  volume.removed = true
+  assert.deepEqual(await client.call("Lock", { ifRemoved: true }), { wiped: true })
+  assert.equal(volume.state, "failed")
+  volume.state = "unlocked"
+  assert.deepEqual(await client.call("Lock"), { wiped: true })
+  assert.equal(volume.state, "locked")
+  client[Symbol.dispose]()
+  await server.close()
+})
+
 test("unlock passes bytes on; the enclave's no arrives with its code and exit code", async () => {
   const { client, volume, server } = await serve()
   const base64 = (byte: number, length: number) => Buffer.alloc(length, byte).toString("base64")
@@ -184,6 +206,7 @@ for (const [what, method, parameters, field] of [
   ["no word on unsealed keyslots", "Unlock", { ...unlock, unsealed: undefined }, "unsealed"],
   ["a uuid of 40 letters", "Unlock", { ...unlock, uuid: "x".repeat(40) }, "uuid"],
   ["the purpose create", "Challenge", { purpose: "create" }, "purpose"],
+  ["a word for yes", "Lock", { ifRemoved: "yes" }, "ifRemoved"],
   ["an unknown parameter", "Lock", { force: true }, "force"],
 ] as const) {
   test(`${method} with ${what} is refused and named, and the volume is not asked`, async () => {

@@ -53,6 +53,8 @@ export interface DaemonVolume {
   /** Resolves when no reencryption runs. */
   pause(): Promise<void>
   lock(): Promise<void>
+  /** `lock`, and I/O ends in EIO, if the block device with the data is gone; false: it is there. */
+  lockIfRemoved(): Promise<boolean>
   /** Bytes. */
   resize(): Promise<number>
   /** Resolves at the next change of state; rejects when `signal` is aborted. */
@@ -166,9 +168,11 @@ export function volumeInterface(
         await volume.pause()
         return { volume: wireStatus(volume.status()) }
       }),
-      Lock: checked("Lock", async () => {
+      Lock: checked("Lock", async ({ ifRemoved }) => {
+        const wiped = volume.status().state === "unlocked"
+        if (ifRemoved === true) return { wiped: (await volume.lockIfRemoved()) && wiped }
         await volume.lock()
-        return {}
+        return { wiped }
       }),
       Resize: checked("Resize", async () => ({ size: await volume.resize() })),
       Close: checked("Close", async (how) => {

@@ -167,6 +167,29 @@ test("it starts locked, unlocks, tells who changed keyslots, locks with the hand
   assert.equal(enclaves[0]!.closed, 1)
 })
 
+test("without the device of the data the keys are wiped, and what waited and comes ends in errors", async () => {
+  const at = (path: string, removed: boolean) => ({ path, identity: "device 1", removed, close() {} })
+  const data = { ...at("/disk.img", false), removed: false }
+  const { session, volume, enclaves, warnings } = make({ held: [at("/apart.hdr", true), data] })
+  await session.unlock(await request(1))
+  // A detached header may lie on a stick that is put away.
+  assert.equal(await session.lockIfRemoved(), false)
+  assert.equal(session.status().state, "unlocked")
+
+  data.removed = true
+  assert.equal(await session.lockIfRemoved(), true)
+  assert.deepEqual([session.status().state, enclaves[0]!.open.size], ["failed", 0])
+  assert.deepEqual(warnings.slice(-1), ["the device with the data was removed"])
+  await assert.rejects(volume.read(0, 4096), { code: "EIO" })
+
+  await session.unlock(await request(1))
+  await session.lock()
+  const waits = assert.rejects(volume.read(0, 4096), { code: "EIO" })
+  assert.equal(await session.lockIfRemoved(), true)
+  await waits
+  await session.close()
+})
+
 test("lock destroys an enclave that does not wipe its key, says so, and the next passphrase starts another", async () => {
   const { session, enclaves, warnings } = make()
   await session.unlock(await request(1))

@@ -42,6 +42,8 @@ export interface PlainVolume {
   readonly device?: string | null
   unlock(enclave: Enclave, handle: VolumeHandle): void | Promise<void>
   lock(): void | Promise<void>
+  /** While locked: I/O that waits, and all that comes, ends in EIO until the next unlock. */
+  fail?(): void
   /** Its enclave may be lost: notices now what the next I/O would. */
   lost?(): void
   resize(): Promise<number>
@@ -66,7 +68,7 @@ export interface SessionParts {
   /** On the store; given back with the session. */
   readonly lease?: Pick<Lease, "status" | "onChange" | "release"> | null
   /** Data and detached header, unless they are NBD exports; closed with the session. */
-  readonly held?: readonly Pick<HeldPath, "path" | "identity" | "close">[]
+  readonly held?: readonly Pick<HeldPath, "path" | "identity" | "removed" | "close">[]
   readonly cipher: string
   readonly keySize: number
   /** Modelled cost of an entry and exit; 0: none. */
@@ -334,6 +336,15 @@ export class Session implements DaemonVolume {
       await volume.lock()
     }
     if (!this.#enclave.alive) await this.#enclave.close()
+  }
+
+  async lockIfRemoved(): Promise<boolean> {
+    const { path, held = [], volume, warn } = this.#parts
+    if (!held.some((each) => each.path === path && each.removed)) return false
+    await this.lock()
+    volume.fail?.()
+    warn("the device with the data was removed", { path })
+    return true
   }
 
   async resize(): Promise<number> {

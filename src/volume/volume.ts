@@ -192,6 +192,13 @@ export class Volume {
     if (this.#state === "ready" || this.#state === "locked") this.#wait()
   }
 
+  /** While locked: I/O that waits, and all that comes, ends in EIO until the next unlock. */
+  fail(): void {
+    if (this.#state !== "locked") return
+    if (this.#grace !== null) clearTimeout(this.#grace)
+    this.#become("failed")
+  }
+
   /** When the key went with its enclave, in a suspend or a crash: as the next I/O would find. */
   lost(): void {
     if (this.#key === null || this.#key.enclave.alive) return
