@@ -15,6 +15,8 @@ export interface AgentQuestion {
   readonly cache: boolean
   /** An answer was wrong: what is cached may be it. */
   readonly again: boolean
+  /** Withdraws the question. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Words for systemd-ask-password. It caches what is typed, unchecked; only a first question may take what it has. */
@@ -44,7 +46,14 @@ const NEWLINE = 10
 /** The bytes are the caller's, to be wiped. */
 export async function askAgents(question: AgentQuestion, command = "systemd-ask-password"): Promise<Uint8Array> {
   const env = { ...process.env, PATH: `${process.env["PATH"] ?? ""}:${SYSTEM_PATH}` }
-  const child = spawn(command, wordsFor(question), { stdio: ["ignore", "pipe", "pipe"], env })
+  const { signal } = question
+  signal?.throwIfAborted()
+  // Its end by SIGTERM takes the question away from the agents.
+  const child = spawn(command, wordsFor(question), {
+    stdio: ["ignore", "pipe", "pipe"],
+    env,
+    ...(signal && { signal }),
+  })
   const chunks: Buffer[] = []
   let said = ""
   child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk))

@@ -29,6 +29,8 @@ export interface SecretSource {
   readonly passwordAgent?: true
   /** Share the answer with other questions of ours. */
   readonly passwordCache?: true
+  /** Withdraws the agents' question. */
+  readonly signal?: AbortSignal
 }
 
 export function wipe(...buffers: readonly (Uint8Array | undefined | null)[]): void {
@@ -177,7 +179,8 @@ export async function readSecret(
   if (source.keyFile !== undefined && source.keyFile !== "-") return fromFile(source.keyFile, source)
   if (source.passwordAgent === true) {
     const { askAgents } = await import("./password-agent.ts")
-    return askAgents({ prompt, timeout: source.timeout, cache: source.passwordCache === true, again })
+    const { timeout, signal } = source
+    return askAgents({ prompt, timeout, cache: source.passwordCache === true, again, signal })
   }
   if (!isatty(0)) {
     const size = exactSize(source)

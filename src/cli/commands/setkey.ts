@@ -2,6 +2,7 @@
 import { pipeline } from "node:stream/promises"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { connectTresord, connectVolume } from "../../control/daemon.ts"
+import { notOpen } from "../../control/find.ts"
 import { withRemote } from "../../control/remote.ts"
 import { checkName } from "../../control/runtime.ts"
 import { type AllOption, checkOne } from "../every.ts"
@@ -28,11 +29,38 @@ export async function setkey(name: string | undefined, options: SetkeyOptions): 
   const { remote: host, rsh, remoteTresor: tresor } = options
   if (host === undefined) {
     using client = await connectVolume(name)
-    await unlockVolume(client, options)
+    if (options.passwordAgent === true && options.keyFile === undefined && options.legacy !== true)
+      await whileLocked(name, (signal) => unlockVolume(client, { ...options, signal }))
+    else await unlockVolume(client, options)
     return
   }
   const said = (text: string) => err.text(text.replaceAll("\r\n", "\n"))
   await withRemote(name, { host, rsh, tresor, said }, (client) => unlockVolume(client, options, { host }))
+}
+
+/**
+ * `ask` is told when its question is idle: somebody unlocked the volume from a terminal or another machine, which is as
+ * good as an answer, or it was closed, which rejects.
+ */
+async function whileLocked(name: string, ask: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
+  using watched = await connectVolume(name)
+  const idle = new AbortController()
+  let ended: unknown = null
+  const watching = (async () => {
+    for await (const { state } of watched.watch()) if (state === "unlocked") return
+    throw notOpen(name)
+  })()
+  watching
+    .catch((error: unknown) => {
+      ended = error
+    })
+    .finally(() => idle.abort())
+  try {
+    await ask(idle.signal)
+  } catch (error) {
+    if (!idle.signal.aborted) throw error
+    if (ended !== null) throw ended
+  }
 }
 
 /** The far end of --remote: bytes only, nothing of them is looked at. */
