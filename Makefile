@@ -3,7 +3,8 @@
 #   make                                       builds what is stale
 #   make install [DESTDIR=] [PREFIX=/usr/local] [SYSCONFDIR=/etc] [MOUNTDIR=/usr/sbin]
 #                                              the programs, man pages, completions, units, udev rules; mount(8)'s helpers
-#                                              lie where it looks for them, whatever PREFIX is
+#                                              lie where it looks for them, whatever PREFIX is; needs
+#                                              libsystemd's header (Debian: libsystemd-dev)
 #   make install-module-source [DESTDIR=] [PREFIX=/usr]
 #                                              PREFIX/src/tresor-VERSION for DKMS, and the module's udev rule
 #   make package                               Debian packages in build/
@@ -56,6 +57,7 @@ install:
 	dist/tresor completion zsh > $(share)/zsh/vendor-completions/_tresor
 	dist/tresor completion fish > $(share)/fish/vendor_completions.d/tresor.fish
 	$(INSTALL) -d $(addprefix $(DESTDIR)$(PREFIX)/lib/,systemd/system udev/rules.d tmpfiles.d)
+	$(MAKE) -s -B -C lock OUT=$(abspath $(home))
 	$(MAKE) -s -C generator OUT=$(abspath $(DESTDIR)$(PREFIX)/lib/systemd/system-generators) PREFIX=$(PREFIX)
 	for unit in units/*.service units/*.socket units/*.target; do $(edit) $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/} || exit 1; done
 	$(INSTALL) -d $(DESTDIR)$(SYSCONFDIR)/apparmor.d

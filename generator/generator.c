@@ -5,9 +5,10 @@
  *   tresor-generator NORMAL-DIR EARLY-DIR LATE-DIR
  *
  * Each line NAME DEVICE KEY-FILE OPTIONS makes drop-ins of tresor@NAME.service,
- * which serves the volume, and of tresor-unlock@NAME.service, which brings its
- * passphrase; and links that start them, in the order that systemd keeps for
- * crypttab(5). It runs at boot before anything is mounted but /, and at each
+ * which serves the volume, of tresor-unlock@NAME.service, which brings its
+ * passphrase, and of tresor-ask@NAME.service, which brings it again after
+ * tresor-lock.service locked the volume; and links that start the first two, in
+ * the order that systemd keeps for crypttab(5). It runs at boot before anything is mounted but /, and at each
  * daemon-reload: in C, since Node would cost each of them 50 ms.
  *
  * A line with a mistake makes no unit, and is named in the kernel's log: a
@@ -406,6 +407,30 @@ static void write_server(const struct entry *entry, const char *unit)
 	finish(file);
 }
 
+static void write_setkey(FILE *file, const struct entry *entry)
+{
+	fprintf(file, "ExecStart=" PREFIX "/bin/tresor setkey");
+	if (entry->key_file == NULL)
+		fprintf(file, " --password-agent");
+	flag(file, "--password-cache", entry->cache && entry->key_file == NULL);
+	word(file, "--key-file", entry->key_file);
+	word(file, "--keyfile-size", entry->keyfile_size);
+	word(file, "--keyfile-offset", entry->keyfile_offset);
+	word(file, "--policy", entry->policy);
+	word(file, "--tries", entry->tries);
+	word(file, "--timeout", entry->timeout);
+	fprintf(file, " -- %s\n", quoted(entry->name));
+}
+
+static void write_ask(const struct entry *entry)
+{
+	FILE *file = drop_in(text("tresor-ask@%s.service", entry->name));
+
+	fprintf(file, "[Unit]\nSourcePath=%s\n[Service]\nExecStart=\n", table);
+	write_setkey(file, entry);
+	finish(file);
+}
+
 static void write_unlock(const struct entry *entry, const char *unit, const char *device)
 {
 	FILE *file = drop_in(unit);
@@ -421,17 +446,8 @@ static void write_unlock(const struct entry *entry, const char *unit, const char
 		fprintf(file, "Wants=blockdev@%s.target\nBefore=blockdev@%s.target\n", device, device);
 	if (!entry->nofail && !entry->noauto)
 		fprintf(file, "Before=%s\n", before);
-	fprintf(file, "[Service]\nExecStart=" PREFIX "/bin/tresor setkey");
-	if (entry->key_file == NULL)
-		fprintf(file, " --password-agent");
-	flag(file, "--password-cache", entry->cache && entry->key_file == NULL);
-	word(file, "--key-file", entry->key_file);
-	word(file, "--keyfile-size", entry->keyfile_size);
-	word(file, "--keyfile-offset", entry->keyfile_offset);
-	word(file, "--policy", entry->policy);
-	word(file, "--tries", entry->tries);
-	word(file, "--timeout", entry->timeout);
-	fprintf(file, " -- %s\n", quoted(entry->name));
+	fprintf(file, "[Service]\n");
+	write_setkey(file, entry);
 	finish(file);
 }
 
@@ -448,6 +464,7 @@ static void write_entry(const struct entry *entry)
 			text("/dev/%s/%s", strcmp(entry->export, "kernel") == 0 ? "mapper" : "tresor", entry->name));
 	write_server(entry, server);
 	write_unlock(entry, unlock, device);
+	write_ask(entry);
 	if (device != NULL) {
 		char *unit = text("%s.device", device);
 		FILE *file = drop_in(unit);

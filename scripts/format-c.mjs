@@ -23,7 +23,7 @@ import { root } from "./runtime.mjs"
  * kernel's own, whose macros that look like loops and qualifiers clang-format
  * has to be told one by one.
  */
-const folders = ["abi", "addon", "bench/vhost", "generator", "launcher", "test"]
+const folders = ["abi", "addon", "bench/vhost", "generator", "launcher", "lock", "test"]
 
 /** What clang-format would put in place of which bytes: white space both. */
 function replacementsOf(file) {

@@ -178,6 +178,6 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
     new URL("../docs/cryptsetup.md", import.meta.url),
     cryptsetupPage(await buildProgram("", ["completion"])),
   )
-  for (const name of ["tresor.1", "tresortab.5", "tresord.8", "mount.tresor.8"])
+  for (const name of ["tresor.1", "tresortab.5", "tresord.8", "mount.tresor.8", "tresor-lock.service.8"])
     writeFileSync(page(name), roff(await markdown(name)))
 }

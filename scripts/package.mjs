@@ -119,7 +119,9 @@ function libraries(stage) {
   const folder = join(stages, "shlibdeps")
   mkdirSync(join(folder, "debian"), { recursive: true })
   writeFileSync(join(folder, "debian/control"), "Source: tresor\n\nPackage: tresor\nArchitecture: amd64\n")
-  const programs = ["dist/node", "addon/build/Release/tresor.node"].map((path) => join(stage, "usr/lib/tresor", path))
+  const programs = ["dist/node", "addon/build/Release/tresor.node", "tresor-lock"].map((path) =>
+    join(stage, "usr/lib/tresor", path),
+  )
   const found = run("dpkg-shlibdeps", ["-O", ...programs], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] })
   return found.trim().replace(/^shlibs:Depends=/, "")
 }

@@ -78,6 +78,11 @@ const unit = {
 const integration = {
   ...unit,
   dmsetup: () => onPath("dmsetup"),
+  // Unlocks volumes without Tresor.
+  "clevis-luks": () => onPath("clevis-luks-bind"),
+  tang: () => existsSync("/usr/libexec/tangd"),
+  socat: () => onPath("socat"),
+  curl: () => onPath("curl"),
   "python3-jsonschema": () => works("/usr/bin/python3", ["-c", "import jsonschema"]),
   "python3-prometheus-client": () => works("/usr/bin/python3", ["-c", "import prometheus_client.openmetrics.parser"]),
   swtpm: () => onPath("swtpm"),
@@ -147,6 +152,9 @@ const packaging = {
   "libnbd-bin": () => onPath("nbdcopy"),
   e2fsprogs: () => onPath("mke2fs", "dumpe2fs"),
   "dpkg-dev": () => onPath("dpkg-shlibdeps", "dpkg-deb"),
+  "dbus-daemon": () => onPath("dbus-daemon"),
+  "openssh-client": () => onPath("ssh", "ssh-keygen"),
+  "libsystemd-dev": () => links("gcc", ["-lsystemd"], "#include <systemd/sd-bus.h>"),
   fakeroot: () => onPath("fakeroot"),
   lintian: () => onPath("lintian"),
   debootstrap: () => onPath("debootstrap"),

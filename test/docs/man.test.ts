@@ -21,7 +21,7 @@ const shown = (page: string) =>
     .replace(/.[\b]/g, "")
     .replace(/[\u2010\u2011\u2212]/g, "-")
 
-const PAGES = ["tresor.1", "tresortab.5", "tresord.8", "mount.tresor.8"]
+const PAGES = ["tresor.1", "tresortab.5", "tresord.8", "mount.tresor.8", "tresor-lock.service.8"]
 
 for (const page of PAGES) {
   test(`docs/man/${page} is what \`npm run man\` makes of its Markdown and the command tree`, async () => {

@@ -102,8 +102,16 @@ export class BootMachine {
     line.on("error", () => {})
   }
 
-  /** `disks`: /dev/vda first; what was flushed to them stays when the power is cut. */
-  static async start(directory: string, kernel: Kernel, disks: readonly string[]): Promise<BootMachine> {
+  /**
+   * `disks`: /dev/vda first; what was flushed to them stays when the power is cut. `ssh`: a port of this machine that leads
+   * to the machine's ssh; it reaches nothing else.
+   */
+  static async start(
+    directory: string,
+    kernel: Kernel,
+    disks: readonly string[],
+    ssh: number | null = null,
+  ): Promise<BootMachine> {
     mkdirSync(directory, { recursive: true })
     const path = join(directory, "line.sock")
     rmSync(path, { force: true })
@@ -123,6 +131,8 @@ export class BootMachine {
       "console=ttyS0 quiet loglevel=4 panic=-1 root=/dev/vda rw mitigations=off secretmem.enable=1 systemd.default_device_timeout_sec=600",
       ...["-serial", `file:${console}`, "-serial", `unix:${path}`, "-device", "virtio-rng-pci"],
       ...drives,
+      ...(ssh === null ? [] : ["-netdev", `user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:${ssh}-:22`]),
+      ...(ssh === null ? [] : ["-device", "virtio-net-pci,netdev=net"]),
     ]
     const qemu = spawn("qemu-system-x86_64", words, { stdio: ["ignore", "ignore", "inherit"] })
     const [line] = (await once(server, "connection")) as [Socket]

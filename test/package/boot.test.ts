@@ -1,10 +1,11 @@
 /**
  * An installed Debian that boots with volumes in /etc/tresortab and file systems on them in /etc/fstab: systemd as init,
- * passphrases by password agents, a power cut.
+ * passphrases by password agents and from another machine, keys that go when the user does, a power cut.
  */
 import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { createServer } from "node:net"
 import { join } from "node:path"
 import { after, before, test } from "node:test"
 import { Place, run } from "../cli/harness.ts"
@@ -13,11 +14,17 @@ import { BootMachine, installModules, SHELL_UNIT } from "./boot-machine.ts"
 import { builtPackages } from "./packages.ts"
 import { Root } from "./root.ts"
 
-const PACKAGES = "systemd-sysv dbus udev kmod libpam-systemd e2fsprogs nbd-client cryptsetup-bin apparmor".split(" ")
+const PACKAGES =
+  "systemd-sysv dbus udev kmod libpam-systemd e2fsprogs nbd-client cryptsetup-bin apparmor openssh-server".split(" ")
 const PASSPHRASE = "correct horse"
 
 const place = new Place()
-const images = { root: place.path("root.img"), data: place.path("data.img") }
+const images = {
+  root: place.path("root.img"),
+  data: place.path("data.img"),
+  net: place.path("net.img"),
+  stick: place.path("stick.img"),
+}
 let machine: BootMachine | null = null
 
 async function createVolume(path: string, size: string, state: string): Promise<void> {
@@ -28,18 +35,19 @@ async function createVolume(path: string, size: string, state: string): Promise<
   assert.equal(made.code, 0, made.stderr)
 }
 
-/** On the disk before it was encrypted: an empty ext4. */
-async function makeVolume(state: string): Promise<void> {
-  await createVolume(images.data, "96M", state)
-  execFileSync("mkfs.ext4", ["-q", "-b", "4096", place.path("plain.img"), "64M"])
-  await withData(state, async (uri) => {
+/** With an empty ext4. */
+async function makeVolume(path: string, size: number, state: string): Promise<void> {
+  await createVolume(path, `${size + 32}M`, state)
+  execFileSync("mkfs.ext4", ["-q", "-F", "-b", "4096", place.path("plain.img"), `${size}M`])
+  await withVolume(path, state, async (uri) => {
     const copied = await run("nbdcopy", [place.path("plain.img"), uri])
     assert.equal(copied.code, 0, copied.stderr)
   })
+  rmSync(place.path("plain.img"))
 }
 
-async function withData(state: string, work: (uri: string) => Promise<void>): Promise<void> {
-  const opened = await place.tresor(["open", images.data, "data", "--key-file", place.path("key"), "--json"], {
+async function withVolume(path: string, state: string, work: (uri: string) => Promise<void>): Promise<void> {
+  const opened = await place.tresor(["open", path, "data", "--key-file", place.path("key"), "--json"], {
     env: { TRESOR_STATE_DIR: state },
   })
   assert.equal(opened.code, 0, opened.stderr)
@@ -62,7 +70,7 @@ before(async () => {
       mkdirSync(join(tree, path, ".."), { recursive: true })
       writeFileSync(join(tree, path), text)
     }
-    put("etc/fstab", "/dev/tresor/data /data ext4 defaults 0 2\n")
+    put("etc/fstab", "/dev/tresor/data /data ext4 defaults 0 2\n/dev/tresor/net /net ext4 _netdev 0 0\n")
     put("etc/keys/file", PASSPHRASE)
     put("etc/denied.img", "")
     put(
@@ -71,8 +79,15 @@ before(async () => {
 gone UUID=00-00 none nofail,x-systemd.device-timeout=5s
 file /srv/file.img /etc/keys/file nofail
 denied /etc/denied.img - noauto,nbd
+net /dev/vdc none _netdev
 `,
     )
+    const address = "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+    put("etc/systemd/network/any.network", address)
+    put("etc/systemd/system/tresor-lock.service.d/test.conf", "[Service]\nEnvironment=TRESOR_LOCK_OPTIONS=--idle=1\n")
+    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", place.path("ssh-key")])
+    put("root/.ssh/authorized_keys", readFileSync(place.path("ssh-key.pub"), "utf8"))
+    put("root/.hushlogin", "")
     put("etc/systemd/system/test-shell.service", SHELL_UNIT)
     put("etc/systemd/system.conf.d/test.conf", "[Manager]\nDefaultDeviceTimeoutSec=600s\nDefaultTimeoutStartSec=600s\n")
     put("etc/machine-id", "")
@@ -83,19 +98,27 @@ denied /etc/denied.img - noauto,nbd
     )
     for (const unit of ["apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_reap.service", "fstrim.timer"])
       symlinkSync("/dev/null", join(tree, "etc/systemd/system", unit))
-    mkdirSync(join(tree, "data"))
+    for (const unit of ["systemd-networkd.service", "systemd-networkd-wait-online.service"]) {
+      const target = unit.includes("wait") ? "network-online.target.wants" : "multi-user.target.wants"
+      mkdirSync(join(tree, "etc/systemd/system", target), { recursive: true })
+      symlinkSync(join("/lib/systemd/system", unit), join(tree, "etc/systemd/system", target, unit))
+    }
+    for (const folder of ["data", "net", "stick"]) mkdirSync(join(tree, folder))
     installModules(tree, laterKernel(), [
       "nbd",
       "virtio_pci",
       "virtio_blk",
       "virtio_rng",
+      "virtio_net",
       "ext4",
       "ublk_drv",
       "dm_mod",
       "autofs4",
     ])
     // The machine secret that the disk's keyslot is sealed with is the machine's.
-    await makeVolume(join(tree, "var/lib/tresor"))
+    await makeVolume(images.data, 64, join(tree, "var/lib/tresor"))
+    await makeVolume(images.net, 16, join(tree, "var/lib/tresor"))
+    await makeVolume(images.stick, 16, join(tree, "var/lib/tresor"))
     await createVolume(join(tree, "srv/file.img"), "32M", join(tree, "var/lib/tresor"))
     execFileSync("cp", ["-a", join(tree, "var/lib/tresor"), place.path("machine")])
     execFileSync("mke2fs", ["-q", "-t", "ext4", "-d", tree, images.root, "900M"])
@@ -105,15 +128,18 @@ denied /etc/denied.img - noauto,nbd
 })
 after(() => machine?.cutPower())
 
-const start = async (name: string) => {
-  machine = await BootMachine.start(place.path(name), laterKernel(), [images.root, images.data])
+const start = async (name: string, ssh: number | null = null) => {
+  const disks = [images.root, images.data, images.net, images.stick]
+  machine = await BootMachine.start(place.path(name), laterKernel(), disks, ssh)
   return machine
 }
 
-/** One question of a password agent that is open, answered; `null`: it is dismissed. */
-async function answer(to: BootMachine, passphrase: string): Promise<string> {
-  const ask = "ls /run/systemd/ask-password/ask.* 2>/dev/null | head -1 | grep ."
-  const question = (await to.until(ask, 120)).trim()
+const questionFor = (device: string) =>
+  `grep -ls 'Message=.* ${device}$' /run/systemd/ask-password/ask.* | head -1 | grep .`
+
+/** The question of a password agent for that device, answered. */
+async function answer(to: BootMachine, passphrase: string, device = "/dev/vdb"): Promise<string> {
+  const question = (await to.until(questionFor(device), 120)).trim()
   const reply = `f=${question}; grep ^Message= $f; printf '%s' '${passphrase}' | /lib/systemd/systemd-reply-password 1 $(sed -n s/^Socket=//p $f)`
   const { code, output } = await to.shell(reply)
   assert.equal(code, 0, output)
@@ -126,7 +152,7 @@ test("a wrong passphrase is asked for again, three times; then the boot stops, a
   for (let n = 0; n < 3; n++) assert.match(await answer(booting, `wrong ${n}`), /Message=.*passphrase for \/dev\/vdb/)
   await booting.until("systemctl is-failed tresor-unlock@data.service", 120)
   const { output } = await booting.shell("journalctl -b -o cat -u tresor-unlock@data.service")
-  assert.match(output, /No key available with this passphrase\./)
+  assert.equal(output.match(/No key available with this passphrase\./g)?.length, 3)
   await booting.until("systemctl is-failed data.mount || systemctl is-active emergency.service", 240)
 })
 
@@ -181,7 +207,7 @@ test("mount(8) opens a file by fstab over the NBD driver, udev knows its link, u
       "umount /mnt && tresor list && ls /dev/tresor",
   )
   assert.equal(code, 0, output)
-  assert.match(output, /^\/dev\/nbd0 \/mnt ext4 rw,noatime /m)
+  assert.match(output, /^\/dev\/nbd0 \/mnt ext4 rw,noatime[ ,]/m)
   assert.match(output, /(^| )tresor\/small( |$)/m)
   assert.doesNotMatch(output, /^small\b/m, "closed, and its link gone")
 })
@@ -197,10 +223,96 @@ test("metrics are to be had at the socket that systemd listens on", async () => 
   assert.match(output, /^# EOF$/m)
 })
 
-test("a shutdown unmounts before the volume closes, and leaves a clean file system", async () => {
-  await machine!.shell("systemctl poweroff --no-block")
+/** As its tresord tells systemd. */
+const stateIs = (name: string, state: string) => `test $(systemctl show -P StatusText tresor@${name}) = ${state}`
+
+/** Read past every cache, in the background: /run/NAME says how it ended. */
+const read = (device: string, name: string) =>
+  `rm -f /run/${name}; (dd if=${device} of=/dev/null bs=4096 count=1 iflag=direct >/dev/null 2>&1; echo $? >/run/${name}) &`
+
+/** A graphical session of a person, whose desktop is a sleeping process. */
+const SESSION = `systemd-run -q --unit=person -p PAMName=login -p User=root --setenv=XDG_SESSION_TYPE=x11 \
+  --setenv=XDG_SESSION_CLASS=user sleep infinity`
+
+test("tresor-lock: a locked session wipes the keys and I/O waits; unlocked again, an agent asks, and it goes on", async () => {
+  const to = machine!
+  await to.until("systemctl is-active systemd-logind.service", 240)
+  const started = await to.shell(
+    `systemctl start tresor-lock.service && ${SESSION}; systemctl status tresor-lock.service`,
+  )
+  assert.equal(started.code, 0, started.output)
+  const session = (await to.until("loginctl list-sessions --no-legend | awk '{ print $1 }' | grep .", 60)).trim()
+  assert.equal((await to.shell(`loginctl lock-session ${session}`)).code, 0)
+  await to.until(stateIs("data", "locked"), 60)
+  await to.shell(read("/dev/tresor/data", "read"))
+  // Only with the key would it have ended.
+  await to.until("grep -qsx dd /proc/[0-9]*/comm", 60)
+  assert.notEqual((await to.shell("test -e /run/read")).code, 0)
+  await to.shell(`loginctl unlock-session ${session}`)
+  await answer(to, PASSPHRASE)
+  await to.until("test -e /run/read", 60)
+  assert.equal((await to.shell("cat /run/read")).output, "0\n")
+  const { output } = await to.shell("journalctl -b -o cat TRESOR_VOLUME=data _COMM=tresor-lock")
+  assert.equal(output, "data: locked, since a session was locked\n")
+  // It has a key file, and needs no answer.
+  await to.until(stateIs("file", "unlocked"), 60)
+})
+
+test("tresor-lock: the keys go when all sessions are idle, and are asked for when one is not", async () => {
+  const to = machine!
+  const hint = (idle: boolean) =>
+    to.shell(
+      `busctl call org.freedesktop.login1 $(busctl call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager GetSession s $(loginctl list-sessions --no-legend | awk '{ print $1 }') | cut -d'"' -f2) org.freedesktop.login1.Session SetIdleHint b ${idle}`,
+    )
+  const idle = await hint(true)
+  assert.equal(idle.code, 0, idle.output)
+  for (const name of ["data", "file"]) await to.until(stateIs(name, "locked"), 60)
+  await hint(false)
+  await to.until(stateIs("file", "unlocked"), 60)
+  await to.until(questionFor("/dev/vdb"), 60)
+})
+
+test("tresor-lock: logind lets the machine sleep once the keys are wiped; awake again, they are brought", async () => {
+  const to = machine!
+  // The kernel freezes all tasks, waits for five seconds, and is awake again.
+  const slept = await to.shell("echo freezer > /sys/power/pm_test && systemctl suspend")
+  assert.equal(slept.code, 0, slept.output)
+  await to.until("dmesg | grep 'PM: suspend exit'", 120)
+  await to.until(stateIs("file", "unlocked"), 60)
+  await answer(to, PASSPHRASE)
+  await to.until(stateIs("data", "unlocked"), 60)
+  const { output } = await to.shell("journalctl -b -o cat | grep -E 'goes to sleep|PM: suspend entry'")
+  assert.match(output, /^file: locked, since the machine goes to sleep\nPM: suspend entry/)
+})
+
+test("tresor-lock: a device that is pulled out takes the keys along, and its I/O ends in errors", async () => {
+  const to = machine!
+  const opened = await to.shell(
+    "tresor open /dev/vdd stick --block --key-file /etc/keys/file && mount /dev/tresor/stick /stick && touch /stick/x && sync -f /stick",
+  )
+  assert.equal(opened.code, 0, opened.output)
+  await to.shell("echo 1 > $(realpath /sys/block/vdd/device/..)/remove")
+  await to.until("tresor status stick --json | grep -q state...failed", 60)
+  await to.shell(read("/dev/tresor/stick", "stick.read"))
+  await to.until("grep -q 1 /run/stick.read", 60)
+  const closed = await to.shell("umount /stick && tresor close stick")
+  assert.match(closed.output, /Closed stick and wiped its keys, but data may be lost/)
+  const others = await to.shell("tresor list")
+  assert.doesNotMatch(others.output, /stick/)
+  assert.match(others.output, /^data +unlocked/m)
+  // systemd closes what tresortab names.
+  await to.shell("echo 1 > $(realpath /sys/block/vdc/device/..)/remove")
+  await to.until("! systemctl is-active tresor@net.service", 60)
+})
+
+test("a reboot during writes unmounts before the volume closes, and leaves a clean file system", async () => {
+  const writer = "while :; do dd if=/dev/zero of=/data/busy bs=64k count=200 conv=fdatasync; done"
+  assert.equal((await machine!.shell(`systemd-run -q --unit=writer bash -c '${writer}'`)).code, 0)
+  await machine!.until("test -s /data/busy", 60)
+  // -no-reboot: the machine ends where it would start again.
+  await machine!.shell("systemctl reboot --no-block")
   await machine!.ended(400)
-  await withData(place.path("machine"), async (uri) => {
+  await withVolume(images.data, place.path("machine"), async (uri) => {
     const copied = await run("nbdcopy", [uri, place.path("after.img")])
     assert.equal(copied.code, 0, copied.stderr)
   })
@@ -211,9 +323,41 @@ test("a shutdown unmounts before the volume closes, and leaves a clean file syst
   assert.equal(checked.code, 0, checked.stdout)
 })
 
-test("after a power cut during writes the next boot asks once and mounts what was durable", async () => {
-  const booting = await start("second")
+/** A port that nobody listens at now. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1")
+  await new Promise((resolve) => server.once("listening", resolve))
+  const { port } = server.address() as { readonly port: number }
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+test("a machine that waits at boot is unlocked from another one by ssh: the question ends, and the mount is done", async () => {
+  const port = await freePort()
+  const booting = await start("second", port)
   await answer(booting, PASSPHRASE)
+  await booting.until(questionFor("/dev/vdc"), 240)
+  const ssh = `ssh -p ${port} -i ${place.path("ssh-key")} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR`
+  const policy = place.path("policy.json")
+  assert.equal((await place.tresor(["attest", "policy", "init", "--testing", "--out", policy])).code, 0)
+  await booting.until("systemctl is-active ssh.service", 240)
+  const words = ["setkey", "net", "--remote", "root@127.0.0.1", "--rsh", ssh, "--policy", policy]
+  const unlocked = await place.tresor([...words, "--key-file", place.path("key")])
+  assert.equal(unlocked.code, 0, unlocked.stderr)
+  await booting.until("mountpoint -q /net", 120)
+  await booting.until("systemctl is-active multi-user.target", 240)
+  await booting.until("! ls /run/systemd/ask-password/ask.*", 60)
+  const journal = await booting.shell(
+    "journalctl -b -o cat TRESOR_VOLUME=net; journalctl -b -o cat -u tresor-unlock@net",
+  )
+  assert.match(
+    journal.output,
+    /^net: ready: path \/dev\/vdc, [^\n]*\nnet: state: unlocked\nStarting tresor-unlock@net[^\n]*\nFinished tresor-unlock@net[^\n]*\n$/,
+  )
+})
+
+test("after a power cut during writes the next boot asks once and mounts what was durable", async () => {
+  const booting = machine!
   await booting.until("mountpoint -q /data", 300)
   await booting.until("systemctl is-active multi-user.target", 300)
   const writes =

@@ -113,6 +113,11 @@ test("a file is written through the unit's read-only view, its file system mount
   )
   assert.match(server, /^ReadWritePaths="\/srv\/a%%b\\"c'\.img"\nReadWritePaths="\/boot\/h\.img"$/m)
   assert.match(good.files.get(UNLOCK)!, /setkey --key-file "\/etc\/keys\/\$\$x" --keyfile-size "32" -- "data"$/m)
+  // What asks again after a lock has the same words, in the place of its template's.
+  assert.equal(
+    good.files.get("tresor-ask@data.service.d/tresortab.conf")!.split("\n").slice(3).join("\n"),
+    `[Service]\nExecStart=\n${/^ExecStart=.*\n/m.exec(good.files.get(UNLOCK)!)![0]}`,
+  )
   assert.doesNotMatch(generate("data /srv/x.img - readonly\n").files.get(SERVER)!, /ReadWritePaths/)
 })
 
@@ -138,6 +143,9 @@ for (const [options, wanted] of [
     const [device, ...others] = paths
     assert.match(device!, /^dev-tresor-data\.device\.requires\/tresor(-unlock)?@data\.service$/)
     assert.deepEqual(others, wanted)
+    // The question waits for the network, and neither it nor sshd for an answer.
+    const online = /^Wants=network-online\.target\nAfter=remote-fs-pre\.target network-online\.target$/m
+    assert.equal(online.test(made.files.get(SERVER)!), options.includes("_netdev"))
     assert.equal(/^Before=(tresor|remote-fs)\.target$/m.test(made.files.get(UNLOCK)!), !/nofail|noauto/.test(options))
   })
 
