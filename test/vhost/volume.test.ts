@@ -119,7 +119,7 @@ test("a reencryption under load, killed in between: reads agree with what was wr
   const reencrypt = (...words: string[]) =>
     place.tresor(["reencrypt", "-q", "--key-file", keyFile, "--hotzone-size", "2M", ...words, "work"])
   const cheap = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
-  const first = reencrypt("--throttle", "2", ...cheap)
+  const first = reencrypt("--throttle", "1", ...cheap)
   await until("it runs", async () => (await status()).reencryption?.done > 0, 60_000)
   const { pid } = place.state("work")
   process.kill(pid, "SIGKILL")
