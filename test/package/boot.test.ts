@@ -200,11 +200,13 @@ test("mount(8) opens a file by fstab over the NBD driver, udev knows its link, u
     "cd /srv && printf pass >key && tresor create small.img --size 24M --key-file key --no-recovery --pbkdf pbkdf2 " +
       "--pbkdf-force-iterations 1000 && tresor mount small.img /mnt --mkfs ext4 --nbd --key-file key && umount /mnt && " +
       "echo '/srv/small.img /mnt tresor noauto,nbd,noatime,key-file=/srv/key,name=small 0 0' >>/etc/fstab",
+    600,
   )
   assert.equal(made.code, 0, made.output)
   const { code, output } = await machine!.shell(
     "mount /mnt && udevadm settle && grep ' /mnt ' /proc/mounts && udevadm info -q symlink $(readlink -f /dev/tresor/small) && " +
       "umount /mnt && tresor list && ls /dev/tresor",
+    600,
   )
   assert.equal(code, 0, output)
   assert.match(output, /^\/dev\/nbd0 \/mnt ext4 rw,noatime[ ,]/m)
@@ -216,6 +218,7 @@ test("metrics are to be had at the socket that systemd listens on", async () => 
   const { code, output } = await machine!.shell(
     "systemctl start tresor-metrics.socket && perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(q(/run/tresor-metrics.sock)) or die $!; " +
       'print $s "GET /metrics HTTP/1.0\\r\\n\\r\\n"; $s->flush; print while <$s>\'',
+    600,
   )
   assert.equal(code, 0, output)
   assert.match(output, /^HTTP\/1\.1 200 OK/)
