@@ -66,6 +66,9 @@ enum tresor_op {
 	TRESOR_OP_REENCRYPT	= 16,	/* sealed passphrase, a keyslot of the old key and one of the new -> pass */
 	TRESOR_OP_ZONE		= 17,	/* open or close the pass's hot zone, and authenticate that */
 	TRESOR_OP_CONVERT	= 18,	/* ranges of the hot zone: old ciphertext -> new ciphertext */
+	TRESOR_OP_APPROVE	= 19,	/* sealed passphrase -> the enclave that may take an open volume over */
+	TRESOR_OP_YIELD		= 20,	/* an open volume's key, for an enclave that may take it over */
+	TRESOR_OP_TAKE_OVER	= 21,	/* what another enclave yielded -> handle */
 };
 
 enum tresor_status {
@@ -88,6 +91,7 @@ enum tresor_status {
 	TRESOR_E_SEAL_BACKEND	= 20,	/* sealed under other attributes (software <-> sgx) */
 	TRESOR_E_SEAL_MACHINE	= 21,	/* everything named agrees: another machine */
 	TRESOR_E_SUCCESSOR	= 22,	/* the successor's report: forged, of another CPU or enclave, or of another kind */
+	TRESOR_E_APPROVAL	= 23,	/* YIELD: genuine, but no enclave that may take this volume over */
 };
 
 /* What a sealed request may be used for; part of its associated data. */
@@ -99,6 +103,8 @@ enum tresor_purpose {
 	TRESOR_PURPOSE_LEGACY	= 5,
 	TRESOR_PURPOSE_SUCCEED	= 6,
 	TRESOR_PURPOSE_REENCRYPT = 7,
+	TRESOR_PURPOSE_APPROVE	= 8,
+	TRESOR_PURPOSE_TAKE_OVER = 9,	/* no sealed request: the nonce of one takeover */
 };
 
 enum tresor_kdf_type { TRESOR_KDF_PBKDF2 = 1, TRESOR_KDF_ARGON2I = 2, TRESOR_KDF_ARGON2ID = 3 };
@@ -137,8 +143,8 @@ struct tresor_head {
  * bytes on the wire = enc(32) || ciphertext || tag(16)
  * plaintext = u32 existing_size, u32 fresh_size, existing, fresh
  * The sizes make up the whole message but for 56 bytes.
- * CREATE carries fresh; UNLOCK, AUTHENTICATE, LEGACY, SUCCEED and REENCRYPT carry existing; ENROL
- * carries both. An absent secret has size 0; ENROL and CREATE accept an empty
+ * CREATE carries fresh; UNLOCK, AUTHENTICATE, LEGACY, SUCCEED, REENCRYPT and APPROVE carry existing;
+ * ENROL carries both. An absent secret has size 0; ENROL and CREATE accept an empty
  * fresh passphrase no more than cryptsetup does (size >= 1).
  *
  * The client decides what is done with its passphrase, so the context names the
@@ -148,9 +154,9 @@ struct tresor_head {
  *   struct tresor_segment, struct tresor_digest
  *   struct tresor_keyslot[count], as given but for area and sealed, which are 0
  *   struct tresor_keyslot fresh, the same and salt 0, all zero when none is written
- *   SUCCEED alone: the successor's MRENCLAVE, 32 bytes
- * CREATE: count and macs are 0, digest's salt and digest are zero. UNLOCK and
- * AUTHENTICATE: policy is 0. LEGACY: over
+ *   SUCCEED and APPROVE: the successor's MRENCLAVE, 32 bytes
+ * CREATE: count and macs are 0, digest's salt and digest are zero. UNLOCK,
+ * AUTHENTICATE and APPROVE: policy is 0. LEGACY: over
  *   "tresor legacy v2" (16 bytes, no NUL)
  *   u32 make, u32 policy, struct tresor_kdf
  * without mode and key size: each has a key of its own, and a passphrase may come
@@ -524,6 +530,69 @@ struct tresor_inherit {
 };
 
 /*
+ * Takeover: another start of an enclave goes on with an open volume, without its passphrase. The host starts the
+ * successor on the same machine, whose challenge (purpose TAKE_OVER) is the nonce of its REPORT. The predecessor
+ * yields the key to the public key in that REPORT, if it was made on this CPU for the predecessor, has the same
+ * ISVPRODID and class of attributes and no lower ISVSVN, and is
+ *   - of the predecessor's own MRENCLAVE, or
+ *   - of the MRENCLAVE that the owner approved for this volume: a sealed request (APPROVE) that opens a keyslot of it, or
+ *   - of the same MRSIGNER, where the keyslot that opened is sealed by policy mrsigner.
+ * The successor uses up the nonce and checks the header with the key, as UNLOCK does: digest, and the segment's MAC.
+ * It asks for no proof of the sender: a key that is not the volume's does not have its digest.
+ */
+struct tresor_approve {
+	struct tresor_head head;
+	struct tresor_message message;	/* APPROVE */
+	struct tresor_segment segment;
+	struct tresor_digest digest;
+	uint64_t keyslots;	/* as in tresor_unlock */
+	uint32_t count;
+	uint32_t handle;	/* E_HANDLE unless it has the key that the keyslot holds */
+	uint64_t macs;		/* as in tresor_unlock; E_HEADER when it is missing or the segment's differs */
+	uint8_t successor[32];	/* MRENCLAVE; in place of one approved before */
+	uint32_t slot;		/* out: the keyslot that opened */
+	uint32_t seal_status;	/* out always */
+	uint32_t needed_kib;	/* out always, as in tresor_unlock */
+	uint32_t macs_missing;	/* as in tresor_unlock */
+	uint32_t segment_changed;	/* out also with E_HEADER */
+	uint32_t reserved;
+};
+
+struct tresor_yielded {
+	uint32_t version;	/* 1 */
+	uint32_t policy;	/* of the seal of the keyslot that opened; 0: not sealed */
+	uint32_t key_size;
+	uint32_t reserved;
+	uint8_t successor[32];	/* MRENCLAVE */
+	uint8_t nonce[32];
+	/* HPKE as in a sealed request; info = "tresor takeover v1" (18 bytes, no NUL), aad = every byte before. */
+	uint8_t key[112];	/* enc(32) || ciphertext(64) || tag(16); the volume key, zeros behind it */
+};
+
+struct tresor_yield {
+	struct tresor_head head;
+	uint32_t handle;
+	uint32_t reserved;
+	uint64_t report;	/* address: REPORT, 432 bytes: TRESOR_OP_REPORT of the successor, with us as its target */
+	uint64_t yielded;	/* address, out: struct tresor_yielded */
+	uint8_t public_key[32];	/* the successor's */
+	uint8_t nonce[32];	/* of its REPORT */
+};
+
+struct tresor_take_over {
+	struct tresor_head head;
+	char uuid[40];
+	struct tresor_segment segment;
+	struct tresor_digest digest;
+	uint64_t yielded;	/* address: struct tresor_yielded */
+	uint64_t macs;		/* address of struct tresor_macs, or 0: not sealed, and not authenticated */
+	uint32_t handle;	/* out */
+	uint32_t macs_missing;	/* out also with E_HEADER: 1: it is sealed and macs is 0 */
+	uint32_t segment_changed;	/* out also with E_HEADER */
+	uint32_t reserved;
+};
+
+/*
  * Reencryption with both keys in here: ciphertext comes in and goes out. REENCRYPT proves a passphrase on a keyslot of
  * each key; what it makes is a pass, which CLOSE wipes. Of a pass, a hot zone at its position is opened (ZONE),
  * converted (CONVERT) and closed (ZONE), and so on to the end. Each state has a MAC, which the header stores:
@@ -644,6 +713,10 @@ _Static_assert(sizeof(struct tresor_assist) == 16, "abi");
 _Static_assert(sizeof(struct tresor_handover) == 192, "abi");
 _Static_assert(sizeof(struct tresor_bequeath) == 504, "abi");
 _Static_assert(sizeof(struct tresor_inherit) == 32, "abi");
+_Static_assert(sizeof(struct tresor_approve) == 424, "abi");
+_Static_assert(sizeof(struct tresor_yielded) == 192, "abi");
+_Static_assert(sizeof(struct tresor_yield) == 104, "abi");
+_Static_assert(sizeof(struct tresor_take_over) == 272, "abi");
 _Static_assert(sizeof(struct tresor_pass) == 488, "abi");
 _Static_assert(sizeof(struct tresor_progress) == 48, "abi");
 _Static_assert(sizeof(struct tresor_reencrypt) == 464, "abi");

@@ -189,6 +189,38 @@ static napi_value peer_credentials(napi_env env, napi_callback_info info)
 	return result;
 }
 
+/* socketPair(): [fd, fd], connected stream sockets; closed when another program is executed. */
+static napi_value socket_pair(napi_env env, napi_callback_info info)
+{
+	napi_value result, number;
+	int fds[2];
+
+	(void)info;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+		return js_throw_errno(env, errno, "cannot make sockets");
+	napi_create_array_with_length(env, 2, &result);
+	for (uint32_t i = 0; i < 2; i++) {
+		napi_create_int32(env, fds[i], &number);
+		napi_set_element(env, result, i, number);
+	}
+	return result;
+}
+
+/* duplicate(fd): fd; closed when another program is executed */
+static napi_value duplicate(napi_env env, napi_callback_info info)
+{
+	napi_value argv[1], result;
+	int32_t fd;
+
+	if (!js_arguments(env, info, 1, argv, NULL) || !js_get_int32(env, argv[0], &fd))
+		return throw_arguments(env);
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return js_throw_errno(env, errno, "cannot duplicate a descriptor");
+	napi_create_int32(env, fd, &result);
+	return result;
+}
+
 /* exitNow(code): Node's own exit waits for a thread that runs a KDF, for minutes if need be. */
 static napi_value exit_now(napi_env env, napi_callback_info info)
 {
@@ -212,6 +244,7 @@ static napi_value trim_heap(napi_env env, napi_callback_info info)
 void tresor_process_register(napi_env env, napi_value exports)
 {
 	static const napi_property_descriptor functions[] = {
+		{ .utf8name = "duplicate", .method = duplicate },
 		{ .utf8name = "exitNow", .method = exit_now },
 		{ .utf8name = "flock", .method = lock_file },
 		{ .utf8name = "hardenProcess", .method = harden_process },
@@ -219,6 +252,7 @@ void tresor_process_register(napi_env env, napi_value exports)
 		{ .utf8name = "peerCredentials", .method = peer_credentials },
 		{ .utf8name = "secretMemoryFault", .method = secret_memory_fault },
 		{ .utf8name = "sendDatagram", .method = send_datagram },
+		{ .utf8name = "socketPair", .method = socket_pair },
 		{ .utf8name = "trimHeap", .method = trim_heap },
 		{ .utf8name = "unblockSigusr1", .method = unblock_sigusr1 },
 	};

@@ -17,11 +17,13 @@ const uint8_t *tresor_channel_public(void);	/* 32 bytes */
 bool tresor_channel_open(const void *aad, size_t aad_size, const uint8_t *message, size_t size, uint8_t *out)
 	__attribute__((warn_unused_result));
 
-/* The same with the info of a handover: what the predecessor sealed to this key. */
-bool tresor_channel_inherit(const void *aad, size_t aad_size, const uint8_t *message, size_t size, uint8_t *out)
-	__attribute__((warn_unused_result));
+/* What one enclave gives another; each has an info of its own: struct tresor_handover, struct tresor_yielded. */
+enum tresor_handed { TRESOR_HANDOVER, TRESOR_TAKEOVER };
+/* The same with that info: what the predecessor sealed to this key. */
+bool tresor_channel_inherit(enum tresor_handed handed, const void *aad, size_t aad_size, const uint8_t *message,
+			    size_t size, uint8_t *out) __attribute__((warn_unused_result));
 /* The other end of that: `in` for the successor that has public_key. False: a bad key, or no random bytes. */
-bool tresor_channel_bequeath(const uint8_t public_key[32], const void *aad, size_t aad_size, const uint8_t *in,
-			     size_t size, uint8_t *message) __attribute__((warn_unused_result));
+bool tresor_channel_bequeath(enum tresor_handed handed, const uint8_t public_key[32], const void *aad,
+			     size_t aad_size, const uint8_t *in, size_t size, uint8_t *message) __attribute__((warn_unused_result));
 
 #endif

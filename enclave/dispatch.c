@@ -21,6 +21,9 @@ uint32_t tresor_size_of(uint32_t op)
 	case TRESOR_OP_REENCRYPT:	return sizeof(struct tresor_reencrypt);
 	case TRESOR_OP_ZONE:		return sizeof(struct tresor_zone);
 	case TRESOR_OP_CONVERT:		return sizeof(struct tresor_convert);
+	case TRESOR_OP_APPROVE:		return sizeof(struct tresor_approve);
+	case TRESOR_OP_YIELD:		return sizeof(struct tresor_yield);
+	case TRESOR_OP_TAKE_OVER:	return sizeof(struct tresor_take_over);
 	default:			return 0;
 	}
 }
@@ -43,6 +46,9 @@ uint32_t tresor_dispatch(union tresor_request *request, void *scratch)
 	case TRESOR_OP_REENCRYPT:	return tresor_op_reencrypt(&request->reencrypt);
 	case TRESOR_OP_ZONE:		return tresor_op_zone(&request->zone);
 	case TRESOR_OP_CONVERT:		return tresor_op_convert(&request->convert, scratch);
+	case TRESOR_OP_APPROVE:		return tresor_op_approve(&request->approve);
+	case TRESOR_OP_YIELD:		return tresor_op_yield(&request->yield);
+	case TRESOR_OP_TAKE_OVER:	return tresor_op_take_over(&request->take_over);
 	default:			return tresor_op_assist(&request->assist);
 	}
 }

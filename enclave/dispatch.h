@@ -29,6 +29,9 @@ union tresor_request {
 	struct tresor_reencrypt reencrypt;
 	struct tresor_zone zone;
 	struct tresor_convert convert;
+	struct tresor_approve approve;
+	struct tresor_yield yield;
+	struct tresor_take_over take_over;
 };
 
 /* Of the operation's struct; 0: there is no such operation. */

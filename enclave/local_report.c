@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "local_report.h"
+#include "boundary.h"
+#include "enclave.h"
 #include "enclu.h"
 #include "mem.h"
+#include "seal.h"
+#include "state.h"
 #include "crypto/cmac.h"
 #include "crypto/ct.h"
 #include "crypto/hash.h"
@@ -38,4 +42,19 @@ bool tresor_local_report_genuine(const struct sgx_report *report)
 	WIPE(key);
 	WIPE(mac);
 	return genuine;
+}
+
+uint32_t tresor_local_report_read(uint64_t address, const uint8_t public_key[32], const uint8_t nonce[32],
+				  struct sgx_report *report)
+{
+	struct sgx_report_data data;
+
+	if (!tresor_boundary_read(report, address, sizeof(*report)))
+		return TRESOR_E_REQUEST;
+	tresor_local_report_data(public_key, nonce, &data);
+	if (!tresor_local_report_genuine(report) ||
+	    memcmp(report->report_data, data.bytes, sizeof(data.bytes)) != 0 ||
+	    report->isv_prod_id != tresor_identity.isv_prod_id || !tresor_seal_same_class(report->attributes[0]))
+		return TRESOR_E_SUCCESSOR;
+	return TRESOR_OK;
 }

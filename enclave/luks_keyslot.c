@@ -132,14 +132,24 @@ static void open_area(const struct tresor_keyslot *keyslot, const uint8_t *area_
 	WIPE(xts);
 }
 
+bool tresor_luks_digest_holds(const struct tresor_digest *digest, const uint8_t *volume_key, uint32_t key_size)
+{
+	uint8_t computed[HASH_SIZE_MAX];
+	bool same;
+
+	pbkdf2(digest->hash, volume_key, key_size, digest->salt, digest->salt_size, digest->iterations, computed,
+	       digest->digest_size);
+	same = ct_equal(computed, digest->digest, digest->digest_size);
+	WIPE(computed);
+	return same;
+}
+
 static uint32_t try_keyslot(const struct tresor_header *header, const struct tresor_keyslot *keyslot,
 			    const uint8_t *pass, uint32_t pass_size, uint8_t *volume_key,
 			    struct tresor_opening *opening)
 {
-	const struct tresor_digest *digest = header->digest;
 	struct tresor_sealed_salt sealed;
 	uint8_t area_key[TRESOR_KEY_MAX];
-	uint8_t computed[HASH_SIZE_MAX];
 	uint8_t *area = NULL;
 	uint32_t status;
 
@@ -171,17 +181,13 @@ static uint32_t try_keyslot(const struct tresor_header *header, const struct tre
 		goto out;
 	open_area(keyslot, area_key, area, volume_key);
 
-	pbkdf2(digest->hash, volume_key, keyslot->key_size, digest->salt, digest->salt_size,
-	       digest->iterations, computed, digest->digest_size);
-	status = ct_equal(computed, digest->digest, digest->digest_size) ? TRESOR_OK :
-									   TRESOR_E_PASSPHRASE;
+	status = tresor_luks_digest_holds(header->digest, volume_key, keyslot->key_size) ? TRESOR_OK : TRESOR_E_PASSPHRASE;
 out:
 	if (area)
 		tresor_heap_free_from(area);
 	if (status != TRESOR_OK)
 		wipe(volume_key, TRESOR_KEY_MAX);
 	WIPE(area_key);
-	WIPE(computed);
 	return status;
 }
 

@@ -32,6 +32,9 @@ struct tresor_opening {
 	uint8_t salt[TRESOR_SEALED_SALT_SIZE];	/* that salt; the caller wipes it */
 };
 
+/* Whether this is the key that the digest was made of. */
+bool tresor_luks_digest_holds(const struct tresor_digest *digest, const uint8_t *volume_key, uint32_t key_size);
+
 /*
  * Tries the passphrase on every keyslot that asks for it, in order. E_PASSPHRASE
  * when one or more were tried and none opened; when none could be tried: the

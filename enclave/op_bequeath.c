@@ -25,19 +25,14 @@ static uint32_t check(const struct tresor_bequeath *request)
 /* Whether the enclave with this public key is what the user named, here and now. */
 static uint32_t check_successor(const struct tresor_bequeath *request)
 {
-	const struct tresor_identity *self = &tresor_identity;
-	struct sgx_report_data data;
 	struct sgx_report report;
+	uint32_t status = tresor_local_report_read(request->report, request->public_key, request->nonce, &report);
 
-	if (!tresor_boundary_read(&report, request->report, sizeof(report)))
-		return TRESOR_E_REQUEST;
-	tresor_local_report_data(request->public_key, request->nonce, &data);
-	if (!tresor_local_report_genuine(&report) ||
-	    memcmp(report.report_data, data.bytes, sizeof(data.bytes)) != 0 ||
-	    memcmp(report.mrenclave, request->successor, sizeof(report.mrenclave)) != 0 ||
-	    report.isv_prod_id != self->isv_prod_id || !tresor_seal_same_class(report.attributes[0]))
+	if (status != TRESOR_OK)
+		return status;
+	if (memcmp(report.mrenclave, request->successor, sizeof(report.mrenclave)) != 0)
 		return TRESOR_E_SUCCESSOR;
-	if (report.isv_svn < self->isv_svn && !(request->message.context.flags & TRESOR_ADMIT_DOWNGRADE))
+	if (report.isv_svn < tresor_identity.isv_svn && !(request->message.context.flags & TRESOR_ADMIT_DOWNGRADE))
 		return TRESOR_E_SEAL_VERSION;
 	return TRESOR_OK;
 }
@@ -51,7 +46,7 @@ static uint32_t hand_over(const struct tresor_bequeath *request, const struct tr
 
 	memcpy(handover.uuid, header->uuid, sizeof(handover.uuid));
 	memcpy(handover.successor, request->successor, sizeof(handover.successor));
-	if (!tresor_channel_bequeath(request->public_key, &handover, __builtin_offsetof(struct tresor_handover, salt),
+	if (!tresor_channel_bequeath(TRESOR_HANDOVER, request->public_key, &handover, __builtin_offsetof(struct tresor_handover, salt),
 				     opening->salt, sizeof(opening->salt), handover.salt))
 		return TRESOR_E_RANDOM;
 	return tresor_boundary_write(request->handover, &handover, sizeof(handover)) ? TRESOR_OK : TRESOR_E_REQUEST;

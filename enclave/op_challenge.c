@@ -8,7 +8,7 @@ uint32_t tresor_op_challenge(struct tresor_challenge *request)
 	uint8_t nonce[32];
 	uint32_t status;
 
-	if (request->purpose < TRESOR_PURPOSE_CREATE || request->purpose > TRESOR_PURPOSE_REENCRYPT ||
+	if (request->purpose < TRESOR_PURPOSE_CREATE || request->purpose > TRESOR_PURPOSE_TAKE_OVER ||
 	    request->reserved != 0)
 		return TRESOR_E_REQUEST;
 	if (!random_bytes(nonce, sizeof(nonce)))

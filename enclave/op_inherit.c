@@ -30,7 +30,7 @@ uint32_t tresor_op_inherit(struct tresor_inherit *request)
 	    !tresor_boundary_outside(request->sealed_out, sizeof(sealed)))
 		return TRESOR_E_REQUEST;
 	if (memcmp(handover.successor, tresor_identity.mrenclave, sizeof(handover.successor)) != 0 ||
-	    !tresor_channel_inherit(&handover, SALT, handover.salt, sizeof(handover.salt), salt))
+	    !tresor_channel_inherit(TRESOR_HANDOVER, &handover, SALT, handover.salt, sizeof(handover.salt), salt))
 		return TRESOR_E_MESSAGE;
 	status = tresor_seal_make(&sealed, salt, handover.policy, handover.uuid, handover.slot, &handover.kdf);
 	WIPE(salt);

@@ -26,22 +26,6 @@ static uint32_t check(const struct tresor_unlock *request)
 	return TRESOR_OK;
 }
 
-static uint32_t publish(const struct tresor_segment *segment, const uint8_t *volume_key,
-			uint32_t *handle)
-{
-	struct tresor_volume *volume = tresor_volumes_claim();
-
-	if (!volume)
-		return TRESOR_E_BUSY;
-	volume->mode = TRESOR_XTS;
-	volume->sector_size = segment->sector_size;
-	volume->iv_tweak = segment->iv_tweak;
-	volume->sectors = segment->dynamic ? UINT64_MAX : segment->size / 512;
-	xts_expand(&volume->key.xts, volume_key, segment->key_size);
-	*handle = tresor_volumes_publish(volume);
-	return TRESOR_OK;
-}
-
 /* The caller gets the salt sealed for today's enclave and microcode, under the policy it had, to write to the token. */
 static uint32_t reseal(const struct tresor_unlock *request, const struct tresor_header *header,
 		       const struct tresor_opening *opening)
@@ -100,7 +84,7 @@ uint32_t tresor_op_unlock(struct tresor_unlock *request)
 		resealed = true;
 	}
 	if (asked.purpose == TRESOR_PURPOSE_UNLOCK) {
-		status = publish(&request->segment, volume_key, &handle);
+		status = tresor_volumes_open(&request->segment, volume_key, opening->policy, &handle);
 	} else {
 		/* The passphrase vouches for the header as it is now. */
 		tresor_header_authenticate(&header, volume_key, &opened.macs);

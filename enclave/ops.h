@@ -23,6 +23,9 @@ uint32_t tresor_op_blocks(struct tresor_blocks *request, struct tresor_block *sc
 uint32_t tresor_op_assist(struct tresor_assist *request);
 uint32_t tresor_op_bequeath(struct tresor_bequeath *request);
 uint32_t tresor_op_inherit(struct tresor_inherit *request);
+uint32_t tresor_op_approve(struct tresor_approve *request);
+uint32_t tresor_op_yield(struct tresor_yield *request);
+uint32_t tresor_op_take_over(struct tresor_take_over *request);
 uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request);
 uint32_t tresor_op_zone(struct tresor_zone *request);
 uint32_t tresor_op_convert(struct tresor_convert *request, struct tresor_range *scratch);

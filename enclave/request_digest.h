@@ -11,7 +11,8 @@
  * compared with what the client asked for.
  */
 
-/* A request about a header. fresh: NULL when no keyslot is written; successor: SUCCEED's MRENCLAVE, else NULL. */
+/* A request about a header. fresh: NULL when no keyslot is written; successor: the MRENCLAVE that SUCCEED
+ * or APPROVE names, else NULL. */
 void tresor_request_digest(const struct tresor_header *header, uint32_t purpose, uint32_t policy,
 			   bool macs, const struct tresor_keyslot *fresh, const uint8_t *successor,
 			   uint8_t digest[32]);

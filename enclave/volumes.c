@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "volumes.h"
 #include "enclave.h"
+#include "mem.h"
+#include "crypto/ct.h"
 #include "crypto/wipe.h"
 
 /*
@@ -84,6 +86,40 @@ void tresor_volumes_put(const struct tresor_volume *volume)
 	/* CLOSING and no reader: nobody but this thread can see the volume. */
 	if ((uint32_t)word == CLOSING)
 		empty(&slots[i].volume);
+}
+
+uint32_t tresor_volumes_open(const struct tresor_segment *segment, const uint8_t *volume_key, uint32_t policy,
+			     uint32_t *handle)
+{
+	struct tresor_volume *volume = tresor_volumes_claim();
+
+	if (!volume)
+		return TRESOR_E_BUSY;
+	volume->mode = TRESOR_XTS;
+	volume->sector_size = segment->sector_size;
+	volume->iv_tweak = segment->iv_tweak;
+	volume->sectors = segment->dynamic ? UINT64_MAX : segment->size / 512;
+	volume->policy = policy;
+	volume->secret_size = segment->key_size;
+	memcpy(volume->secret, volume_key, segment->key_size);
+	xts_expand(&volume->key.xts, volume_key, segment->key_size);
+	*handle = tresor_volumes_publish(volume);
+	return TRESOR_OK;
+}
+
+bool tresor_volumes_approve(uint32_t handle, const uint8_t *volume_key, uint32_t key_size,
+			    const uint8_t mrenclave[32])
+{
+	const struct tresor_volume *volume = tresor_volumes_get(handle);
+	bool same;
+
+	if (!volume)
+		return false;
+	same = volume->secret_size == key_size && ct_equal(volume->secret, volume_key, key_size);
+	if (same)
+		memcpy(slots[index_of(volume)].volume.approved, mrenclave, 32);
+	tresor_volumes_put(volume);
+	return same;
 }
 
 bool tresor_volumes_close(uint32_t handle)

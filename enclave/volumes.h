@@ -42,6 +42,11 @@ struct tresor_volume {
 	uint32_t sector_size;	/* LUKS2 volumes; 0 for legacy ones, which BLOCKS alone serves, and passes that only convert */
 	uint64_t iv_tweak;
 	uint64_t sectors;	/* 512-byte units, UINT64_MAX when dynamic */
+	/* Of a LUKS2 volume, for a takeover. */
+	uint32_t policy;	/* of the seal of the keyslot that opened; 0: it has none */
+	uint32_t secret_size;
+	uint8_t secret[TRESOR_KEY_MAX];	/* the volume key, zeros behind it */
+	uint8_t approved[32];	/* MRENCLAVE that the owner named, or zeros; for the heap's tenant, while others read the rest */
 	union {
 		struct xts_key xts;
 		struct {
@@ -59,6 +64,13 @@ void tresor_pass_mac(const uint8_t key[32], const struct tresor_progress *progre
 struct tresor_volume *tresor_volumes_claim(void);
 /* From here on it is read-only and its handle good. Never 0. */
 uint32_t tresor_volumes_publish(struct tresor_volume *volume);
+
+/* The same for a LUKS2 volume, whose key is segment->key_size bytes. E_BUSY: all are in use. */
+uint32_t tresor_volumes_open(const struct tresor_segment *segment, const uint8_t *volume_key, uint32_t policy,
+			     uint32_t *handle);
+/* For the heap's tenant. False: no such handle, or another key. */
+bool tresor_volumes_approve(uint32_t handle, const uint8_t *volume_key, uint32_t key_size,
+			    const uint8_t mrenclave[32]);
 
 /* NULL: no such handle. What get returned stays whole until put. */
 const struct tresor_volume *tresor_volumes_get(uint32_t handle);

@@ -15,6 +15,7 @@
  *   channel.sendWith(at, length, fd)	bytes accepted, with a descriptor; -errno
  *   channel.lend(buffer)			memory of another's to send from, until the close
  *   channel.poll(events)		1 readable, 2 writable: onEvent(events) once each time it is so
+ *   channel.descriptor()		its fd, which stays the channel's; -1: closed
  *   channel.hungUp()			the peer has closed both directions
  *   channel.forget(at, length)		gives whole pages inside the range back to the system
  *   channel.close()
@@ -362,6 +363,13 @@ static napi_value channel_forget(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+static napi_value channel_descriptor(napi_env env, napi_callback_info info)
+{
+	struct channel *channel = channel_of(env, info, 0, NULL);
+
+	return channel ? number(env, channel->fd) : NULL;
+}
+
 static napi_value channel_hung_up(napi_env env, napi_callback_info info)
 {
 	struct channel *channel = channel_of(env, info, 0, NULL);
@@ -445,6 +453,7 @@ static napi_value create_channel(napi_env env, napi_callback_info info)
 		{ "sendWith", NULL, channel_send_with, NULL, NULL, NULL, napi_default, NULL },
 		{ "lend", NULL, channel_lend, NULL, NULL, NULL, napi_default, NULL },
 		{ "poll", NULL, channel_poll, NULL, NULL, NULL, napi_default, NULL },
+		{ "descriptor", NULL, channel_descriptor, NULL, NULL, NULL, napi_default, NULL },
 		{ "hungUp", NULL, channel_hung_up, NULL, NULL, NULL, napi_default, NULL },
 		{ "forget", NULL, channel_forget, NULL, NULL, NULL, napi_default, NULL },
 		{ "close", NULL, channel_close_method, NULL, NULL, NULL, napi_default, NULL },

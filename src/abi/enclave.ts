@@ -41,6 +41,9 @@ export const Op = {
   reencrypt: 16,
   zone: 17,
   convert: 18,
+  approve: 19,
+  yield: 20,
+  take_over: 21,
 } as const
 
 export const Status = {
@@ -63,6 +66,7 @@ export const Status = {
   seal_backend: 20,
   seal_machine: 21,
   successor: 22,
+  approval: 23,
 } as const
 
 export const Purpose = {
@@ -73,6 +77,8 @@ export const Purpose = {
   legacy: 5,
   succeed: 6,
   reencrypt: 7,
+  approve: 8,
+  take_over: 9,
 } as const
 export const KdfType = { pbkdf2: 1, argon2i: 2, argon2id: 3 } as const
 export const HashType = { sha1: 1, sha224: 2, sha256: 3, sha384: 4, sha512: 5 } as const
@@ -367,6 +373,57 @@ export const bequeath = struct("tresor_bequeath", {
 })
 
 export const inherit = struct("tresor_inherit", { head, handover: "u64", sealed_out: "u64" })
+
+export const approve = struct("tresor_approve", {
+  head,
+  message,
+  segment,
+  digest,
+  keyslots: "u64",
+  count: "u32",
+  handle: "u32",
+  macs: "u64",
+  successor: 32,
+  slot: "u32",
+  seal_status: "u32",
+  needed_kib: "u32",
+  macs_missing: "u32",
+  segment_changed: "u32",
+  reserved: "u32",
+})
+
+export const yielded = struct("tresor_yielded", {
+  version: "u32",
+  policy: "u32",
+  key_size: "u32",
+  reserved: "u32",
+  successor: 32,
+  nonce: 32,
+  key: 112,
+})
+
+export const yieldKey = struct("tresor_yield", {
+  head,
+  handle: "u32",
+  reserved: "u32",
+  report: "u64",
+  yielded: "u64",
+  public_key: 32,
+  nonce: 32,
+})
+
+export const takeOver = struct("tresor_take_over", {
+  head,
+  uuid: 40,
+  segment,
+  digest,
+  yielded: "u64",
+  macs: "u64",
+  handle: "u32",
+  macs_missing: "u32",
+  segment_changed: "u32",
+  reserved: "u32",
+})
 
 export const pass = struct("tresor_pass", {
   uuid: 40,

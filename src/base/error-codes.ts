@@ -51,6 +51,7 @@ export const ERROR_CODES = {
   DAEMON_START: "the tresord could not start",
   DEVICE_TOO_SMALL: "the header does not fit on the device",
   DM_FAILED: "dmsetup failed",
+  ENCLAVE_APPROVAL: "the enclave that shall take an open volume over has not been approved by its owner",
   ENCLAVE_BUSY: "another key derivation runs",
   ENCLAVE_CHANGED: "the enclave was replaced between two calls",
   ENCLAVE_DEAD: "a self-test failed; the enclave serves nothing",
@@ -270,6 +271,8 @@ export const ERROR_CODES = {
   TRANSITION_REAL: "cost of entries is modelled with the software backend only",
   UMOUNT_BUSY: "the mount is in use",
   UMOUNT_PARTLY: "a mount could be undone in part only",
+  UPGRADE_FAILED: "another tresord did not take the volume over, which is served as before",
+  UPGRADE_UNSUPPORTED: "a volume of this kind cannot be taken over",
   USAGE: "wrong arguments",
   UUID_BOUND: "Tresor passphrases are sealed to the UUID",
   UUID_DIFFERS: "the backup is of another volume",
@@ -278,6 +281,7 @@ export const ERROR_CODES = {
   VOLUME_IN_USE: "the volume is in use",
   VOLUME_KEY_DIFFERS: "a header backup is of another volume key than the data",
   VOLUME_LOCKED: "the volume is locked",
+  VOLUME_UPGRADED: "another tresord has just taken the volume over",
 } as const
 
 /** AESM_N: aesmd refused with its error number N. */

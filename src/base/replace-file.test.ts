@@ -64,6 +64,8 @@ test("files are renamed and linked into place here only, or by what owns a priva
     "block/link.ts",
     // In the state directory, root's with mode 0700.
     "library/machine.ts",
+    // A socket that is listened on: into the name's directory, or one of its caller's.
+    "native/listener.ts",
     // tresord's log, made with O_EXCL in the runtime root.
     "tresord/main.ts",
   ])

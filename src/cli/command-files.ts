@@ -27,5 +27,6 @@ export const COMMAND_FILES = {
   setkey: () => import("./commands/setkey.ts"),
   status: () => import("./commands/status.ts"),
   token: () => import("./commands/token.ts"),
+  upgrade: () => import("./commands/upgrade.ts"),
   wipe: () => import("./commands/wipe.ts"),
 } as const

@@ -107,8 +107,8 @@ export async function unlockVolume(
   return withPassphrase(`Enter passphrase for ${waiting.path}`, how, (passphrase) => waiting.unlock(passphrase))
 }
 
-/** A record of 2016's flow is served by the enclave that sealed it, which may be one that is kept here. */
-async function keptHere({ mrenclave }: VolumeStatus["enclave"]) {
+/** An enclave that runs may be of another version, whose image is kept here. */
+export async function keptHere({ mrenclave }: VolumeStatus["enclave"]) {
   const { keptImages, keptPlaces } = await import("../enclave/kept-images.ts")
   return keptImages(keptPlaces()).some((image) => image.mrenclave === mrenclave) ? { own: { mrenclave } } : {}
 }

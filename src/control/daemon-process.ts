@@ -17,7 +17,7 @@ export interface DaemonProcess {
 }
 
 /** tresord as a program of this build, or of the sources when those run; program first. */
-function command(): [string, ...string[]] {
+export function daemonCommand(): [string, ...string[]] {
   const here = import.meta.url
   if (here.endsWith(".ts")) return [process.execPath, fileURLToPath(new URL("../tresord/main.ts", here))]
   return [fileURLToPath(new URL("./tresord", here))]
@@ -36,7 +36,7 @@ export function spawnDaemon(): DaemonProcess {
   const log = join(root, `.log-${process.pid}-${Date.now()}`)
   const fd = openSync(log, "wx", 0o600)
   try {
-    const [program, ...words] = command()
+    const [program, ...words] = daemonCommand()
     const child = spawn(program, [...words, "--lifeline", "--log-file", log], {
       stdio: ["ignore", fd, fd, "pipe"],
       detached: true,
@@ -57,6 +57,25 @@ export function spawnDaemon(): DaemonProcess {
   } finally {
     closeSync(fd)
   }
+}
+
+/**
+ * One that takes a volume over from this process, as `--take-over` tells it. It stays when we end; where we are a
+ * service's main process it is of the same service. `channel`: the descriptor of its end, which it finds as 4.
+ */
+export function spawnSuccessor(
+  [program, ...words]: readonly string[],
+  channel: number,
+): Pick<DaemonProcess, "child" | "lifeline" | "firstLine"> {
+  const { WATCHDOG_PID: _, ...env } = process.env
+  const child = spawn(program!, [...words, "--lifeline", "--take-over"], {
+    stdio: ["ignore", "inherit", "inherit", "pipe", channel],
+    detached: true,
+    cwd: "/",
+    env,
+  })
+  const lifeline = child.stdio[3] as Socket
+  return { child, lifeline, firstLine: readFirstLine(child, lifeline) }
 }
 
 /** The one launch.ts started, until a command takes it. */

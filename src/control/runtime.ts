@@ -172,6 +172,12 @@ export function storeIdentity(path: string): string {
   return stat.isBlockDevice() ? `block ${stat.rdev}` : `file ${stat.dev} ${stat.ino}`
 }
 
+const thisProcess = () => ({ pid: process.pid, startTime: processStart(process.pid)!, bootId: bootId() })
+
+function writeState(path: string, state: State): void {
+  writeFileSync(path, `${JSON.stringify(state)}\n`, { mode: 0o600, flag: "wx" })
+}
+
 /** Runs `work` while no other process changes the runtime directory. */
 function locked<T>(root: string, work: () => T): T {
   const fd = openSync(join(root, ".lock"), constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
@@ -218,21 +224,31 @@ export function claimName(
     }
     if (found !== null) rmSync(paths.directory, { recursive: true, force: true })
     const made = mkdtempSync(join(root, ".new-"))
-    const state: State = {
+    writeState(join(made, "state.json"), {
       version: 1,
       name,
-      pid: process.pid,
-      startTime: processStart(process.pid)!,
-      bootId: bootId(),
+      ...thisProcess(),
       path,
       store,
       ...(header === null ? {} : { header: storeIdentity(header) }),
       readonly,
-    }
-    writeFileSync(join(made, "state.json"), `${JSON.stringify(state)}\n`, { mode: 0o600, flag: "wx" })
+    })
     renameSync(made, paths.directory)
   })
   return paths
+}
+
+/** The name of another process, which gives the volume to this one, or gets it back. Throws when there is none. */
+export function takeName(root: string, name: string): void {
+  const { directory, state } = runtimePaths(root, name)
+  locked(root, () => {
+    const found = readState(root, name)
+    if (found === null || found === "damaged") throw new Error(`the runtime directory of ${name} is gone`)
+    const made = join(directory, ".state.json")
+    rmSync(made, { force: true })
+    writeState(made, { ...found, ...thisProcess() })
+    renameSync(made, state)
+  })
 }
 
 /** Removes what claimName made, unless somebody else owns it by now. */

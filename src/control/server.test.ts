@@ -19,7 +19,7 @@ let released = 0
 async function serve(more: Partial<ServerOptions> = {}): Promise<{ server: ControlServer; path: string }> {
   const path = join(folder, `${++sockets}.sock`)
   const server = await ControlServer.listen({
-    listen: path,
+    listen: { path },
     info: { vendor: "Tresor", product: "test", version: "1", url: "https://example.org" },
     interfaces: [
       {

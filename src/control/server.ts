@@ -4,6 +4,7 @@
  */
 import { chmodSync } from "node:fs"
 import { createServer, type Server, type Socket } from "node:net"
+import { type ListenAt, Listener } from "../native/listener.ts"
 import {
   type Call,
   decodeCall,
@@ -36,8 +37,7 @@ export interface Interface {
 }
 
 export interface ServerOptions {
-  /** A path to bind, or an inherited listening socket. */
-  readonly listen: string | { readonly fd: number }
+  readonly listen: ListenAt
   readonly info: ServiceInfo
   readonly interfaces: readonly Interface[]
   /** Decides by the peer's credentials; default: everybody the socket's mode admits. */
@@ -91,19 +91,18 @@ export function invalidParameter(parameter: string): VarlinkError {
   return new VarlinkError("org.varlink.service.InvalidParameter", { parameter })
 }
 
+/** Node's own. */
+const BACKLOG = 511
+
 /** How long a refused peer may take to close its end. */
 const REFUSED_MS = 2000
 
 export class ControlServer implements AsyncDisposable {
-  readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  #listener!: Listener
   /** Calls whose answer is still to be written. */
   #pending = 0
   #idle: (() => void) | null = null
-
-  private constructor(server: Server) {
-    this.#server = server
-  }
 
   static async listen(options: ServerOptions): Promise<ControlServer> {
     const methods = new Map<string, Method>()
@@ -122,32 +121,37 @@ export class ControlServer implements AsyncDisposable {
     }
     const translate = options.translate ?? (() => new VarlinkError("org.varlink.service.MethodNotImplemented"))
 
-    // A client may shut its sending side down and still wait for the answer.
-    const server = createServer({ allowHalfOpen: true })
-    const control = new ControlServer(server)
-    server.maxConnections = options.maxConnections ?? 64
-    server.on("connection", (socket) => {
-      socket.on("error", () => socket.destroy())
-      control.#sockets.add(socket)
-      socket.on("close", () => control.#sockets.delete(socket))
-      if (options.admit !== undefined && !options.admit(socket)) {
-        refuse(socket)
-        return
-      }
-      void control.#converse(socket, find, translate)
-    })
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject)
-      server.listen(typeof options.listen === "string" ? { path: options.listen } : options.listen, () => {
-        server.off("error", reject)
-        // Of accept(2), for want of descriptors or memory: the peer is lost, those there are not.
-        server.on("error", () => {})
-        resolve()
+    const control = new ControlServer()
+    const create = (): Server => {
+      // A client may shut its sending side down and still wait for the answer.
+      const server = createServer({ allowHalfOpen: true })
+      server.maxConnections = options.maxConnections ?? 64
+      server.on("connection", (socket) => {
+        socket.on("error", () => socket.destroy())
+        control.#sockets.add(socket)
+        socket.on("close", () => control.#sockets.delete(socket))
+        if (options.admit !== undefined && !options.admit(socket)) {
+          refuse(socket)
+          return
+        }
+        void control.#converse(socket, find, translate)
       })
-    })
+      return server
+    }
+    control.#listener = await Listener.open(options.listen, BACKLOG, create)
     // The directory is 0700 already; the mode keeps the promise when it is moved.
-    if (typeof options.listen === "string") chmodSync(options.listen, 0o600)
+    chmodSync(options.listen.path, 0o600)
     return control
+  }
+
+  /** Accepts nobody; calls of those who are connected are answered. The listening socket is the caller's. */
+  pause(): number {
+    return this.#listener.pause()
+  }
+
+  /** With what `pause` returned. */
+  resume(fd: number): Promise<void> {
+    return this.#listener.resume(fd)
   }
 
   async #converse(socket: Socket, find: (method: string) => Method, translate: (error: unknown) => VarlinkError) {
@@ -176,7 +180,7 @@ export class ControlServer implements AsyncDisposable {
 
   /** Stops listening, lets calls in flight be answered for at most `graceMs`, then ends every connection. */
   async close(graceMs = 1000): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const closed = this.#listener.close()
     if (this.#pending > 0) {
       let timer: NodeJS.Timeout | undefined
       await Promise.race([

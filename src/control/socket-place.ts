@@ -70,8 +70,8 @@ async function clear(path: string): Promise<void> {
   rmSync(path, { force: true })
 }
 
-/** Makes sure that a socket can be made at a path. Throws SOCKET_UNFIT (exit 2), SOCKET_IN_USE (exit 5), SOCKET_GROUP (exit 1). */
-export async function preparePlace({ path, group, mode }: AskedPlace): Promise<SocketPlace> {
+/** Makes sure that a socket can be made at a path, or is in a fit one, if it is taken over from another tresord. Throws SOCKET_UNFIT (exit 2), SOCKET_IN_USE (exit 5), SOCKET_GROUP (exit 1). */
+export async function preparePlace({ path, group, mode }: AskedPlace, taken = false): Promise<SocketPlace> {
   const parent = dirname(path)
   if (statSync(parent, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw unfit(path, `${parent} is not a directory; make it first, with mode 0711`)
@@ -83,7 +83,7 @@ export async function preparePlace({ path, group, mode }: AskedPlace): Promise<S
   const fault = exchangeableIn(dirname(place))
   if (fault !== null) throw unfit(path, `${fault}, who could put another socket there; choose another directory`)
   const gid = group === null ? null : await groupId(group)
-  await clear(place)
+  if (!taken) await clear(place)
   return { path: place, gid, mode }
 }
 

@@ -134,6 +134,33 @@ export interface UnlockRequest {
 }
 
 /**
+ * Seals `passphrase` to the assessed enclave of the tresord behind `client`, which lets the enclave `successor` (MRENCLAVE,
+ * hex) take the open volume over. The passphrase stays the caller's to wipe. Resolves with the keyslot that opened. Rejects
+ * as `unlockWith`, and with VOLUME_LOCKED (exit 2).
+ */
+export async function approveWith(
+  { client, enclave, status }: Contact,
+  passphrase: Uint8Array,
+  { keySlot: slot, successor }: { readonly keySlot: number | null; readonly successor: string },
+): Promise<number> {
+  const decide = async (parameters: Uint8Array): Promise<Asked> => {
+    const shown = read(status.name, () => decodePublicHeader(parameters, status.uuid))
+    const header = { ...shown, keyslots: admitted(shown.keyslots, { slot, unsealed: true }) }
+    return { purpose: "approve", header, slot, successor }
+  }
+  const { context, bytes } = await enclave.sealFor("approve", decide, { existing: passphrase })
+  const approved = await client.call("Approve", {
+    slot: context.slot,
+    unsealed: true,
+    successor,
+    nonce: base64(context.nonce),
+    request: base64(context.request),
+    message: base64(bytes),
+  })
+  return approved.slot
+}
+
+/**
  * Seals `passphrase` to the assessed enclave of the tresord behind `client` and has it unlock. The passphrase stays the
  * caller's to wipe. Rejects as the enclave decides (ENCLAVE_PASSPHRASE, exit 2), and with KEYSLOT_UNSEALED,
  * CONTROL_PROTOCOL, and what checkRemoteHeader throws.

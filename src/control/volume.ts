@@ -113,8 +113,8 @@ method Status() -> (volume: Volume)
 # can hand the keyslots' salts to the one that runs now (Succeed).
 method Predecessors() -> (enclaves: [](mrenclave: string, slots: []int, kept: bool))
 
-# A single-use nonce for one sealed request with this purpose ("unlock", "legacy", "succeed", "reencrypt"), and the public parameters
-# that the request has to name. "unlock", "succeed": u32 1 with MACs or 0, struct tresor_segment, struct tresor_digest, struct
+# A single-use nonce for one sealed request with this purpose ("unlock", "legacy", "succeed", "approve", "reencrypt"), and the public parameters
+# that the request has to name. "unlock", "succeed", "approve": u32 1 with MACs or 0, struct tresor_segment, struct tresor_digest, struct
 # tresor_keyslot[], without host addresses. "legacy": u32 make, u32 policy, struct tresor_kdf. "reencrypt": u32 1 when its state has a MAC
 # or 0, u32 bytes of the next, those of the header before, those of the header after, struct tresor_pass, struct tresor_progress; vouched is as in
 # Reencrypt. Structs of abi/enclave.h.
@@ -176,6 +176,21 @@ method Pause() -> (volume: Volume)
 # Wipes the keys; I/O waits until Unlock. wiped: there were any. ifRemoved: only if the block device with the data is gone
 # from the machine; I/O ends in EIO then, since that device will not come back.
 method Lock(ifRemoved: ?bool) -> (wiped: bool)
+
+# Lets an enclave take the volume over without its passphrase (Upgrade), from now on and as long as it is unlocked. The
+# message is sealed with purpose "approve", and names that enclave's MRENCLAVE.
+method Approve(
+  slot: ?int,
+  unsealed: bool,
+  successor: string,
+  nonce: string,
+  request: string,
+  message: string
+) -> (slot: int)
+
+# Starts this program, a tresord with its leading arguments, which takes the volume over: key, store, sockets, clients.
+# The reply comes when it serves; this process ends then. Refused: this process serves on.
+method Upgrade(program: []string) -> (pid: int, version: string, mrenclave: string)
 
 # Takes the backing store's new size over.
 method Resize() -> (size: int)
@@ -285,7 +300,7 @@ export const volumeSchema = v.object({
 
 export type VolumeStatus = v.InferOutput<typeof volumeSchema>
 
-const purpose = v.picklist(["unlock", "legacy", "succeed", "reencrypt"])
+const purpose = v.picklist(["unlock", "legacy", "succeed", "approve", "reencrypt"])
 /** The enclave that runs, unless it is one of Predecessors. */
 const predecessor = v.optional(v.nullable(measurement), null)
 const uuid = v.pipe(v.string(), v.maxLength(context.fields.uuid - 1))
@@ -352,6 +367,21 @@ export const volumeMethods = {
     output: v.object({ volume: volumeSchema }),
   },
   Pause: { input: v.strictObject({}), output: v.object({ volume: volumeSchema }) },
+  Approve: {
+    input: v.strictObject({
+      slot: v.optional(v.nullable(slot), null),
+      unsealed: v.boolean(),
+      successor: measurement,
+      nonce: bytes(context.fields.nonce),
+      request: bytes(context.fields.request),
+      message: bytes(),
+    }),
+    output: v.object({ slot }),
+  },
+  Upgrade: {
+    input: v.strictObject({ program: v.pipe(v.array(v.string()), v.minLength(1)) }),
+    output: v.object({ pid: count, version: v.string(), mrenclave: measurement }),
+  },
   Lock: {
     input: v.strictObject({ ifRemoved: v.optional(v.nullable(v.boolean()), null) }),
     output: v.object({ wiped: v.boolean() }),

@@ -46,6 +46,11 @@ export type Asked =
       readonly policy: SealPolicy
       readonly downgrade: boolean
     })
+  | (AskedOfHeader & {
+      readonly purpose: "approve"
+      /** MRENCLAVE, hex. */
+      readonly successor: string
+    })
   | { readonly purpose: "reencrypt"; readonly pass: AskedPass<Header | PublicHeader> }
   | { readonly purpose: "legacy"; readonly uuid: string; readonly kdf: Kdf; readonly make: SealPolicy | null }
 
@@ -82,7 +87,7 @@ function shown(header: Header | PublicHeader): PublicHeader {
 
 /** Digest of a request about a header that is there. */
 function ofHeader(
-  purpose: "unlock" | "authenticate" | "enrol" | "succeed" | "reencrypt",
+  purpose: "unlock" | "authenticate" | "enrol" | "succeed" | "reencrypt" | "approve",
   header: PublicHeader,
   {
     policy = null,
@@ -155,7 +160,7 @@ export async function bindingOf(asked: Asked): Promise<RequestBinding> {
     request: await ofHeader(purpose, header, {
       policy: purpose === "enrol" || purpose === "succeed" ? asked.policy : null,
       fresh,
-      successor: purpose === "succeed" ? asked.successor : null,
+      successor: purpose === "succeed" || purpose === "approve" ? asked.successor : null,
     }),
   }
 }

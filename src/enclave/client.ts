@@ -15,6 +15,7 @@ import { EnclaveError, statusName } from "./error.ts"
 import {
   decodeMacs,
   digestFields,
+  encodeMacs,
   freshDigestFields,
   isPlain,
   kdfFields,
@@ -215,6 +216,57 @@ export class EnclaveClient extends Session implements Enclave {
     const sealed = request.reserve(SEALED_SIZE)
     this.enterNow(request.fill(abi.Op.inherit, { handover: given.address, sealed_out: sealed.address }))
     return sealed.bytes.slice()
+  }
+
+  async approve(sealed: SealedRequest, header: Header, handle: VolumeHandle, successor: string): Promise<number> {
+    const room = headerRoom(header) + Request.sizeOf(sealed.bytes.length, abi.macs.size)
+    const request = new Request(abi.approve, room, addressOf)
+    const message = placeMessage(request, sealed)
+    const { fields, macs, lanes } = placeHeader(request, header)
+    const bytes = request.fill(abi.Op.approve, {
+      ...fields,
+      message,
+      handle,
+      macs: macs?.address ?? 0n,
+      successor: Buffer.from(successor, "hex"),
+    })
+    const status = await this.derive(bytes, lanes)
+    const result = request.result()
+    judge(status, { ...result, slots_changed: 0 })
+    return result.slot
+  }
+
+  async yieldVolume(handle: VolumeHandle, { report, publicKey, nonce }: Successor): Promise<Uint8Array> {
+    const request = new Request(abi.yieldKey, Request.sizeOf(sgx.report.size, abi.yielded.size), addressOf)
+    const shown = request.place(report)
+    const yielded = request.reserve(abi.yielded.size)
+    this.enterNow(
+      request.fill(abi.Op.yield, {
+        handle,
+        report: shown.address,
+        yielded: yielded.address,
+        public_key: publicKey,
+        nonce,
+      }),
+    )
+    return yielded.bytes.slice()
+  }
+
+  async takeOver(yielded: Uint8Array, header: Header): Promise<VolumeHandle> {
+    const request = new Request(abi.takeOver, Request.sizeOf(yielded.length, abi.macs.size), addressOf)
+    const given = request.place(yielded)
+    const macs = header.macs === null ? null : request.place(encodeMacs(header.macs))
+    const bytes = request.fill(abi.Op.take_over, {
+      uuid: Buffer.from(header.uuid),
+      segment: segmentFields(header.segment),
+      digest: digestFields(header.digest),
+      yielded: given.address,
+      macs: macs?.address ?? 0n,
+    })
+    const status = await this.enter(bytes)
+    const result = request.result()
+    judge(status, { ...result, slots_changed: 0, seal_status: 0, needed_kib: 0 })
+    return result.handle as VolumeHandle
   }
 
   async reencrypt(sealed: SealedRequest, pass: Pass): Promise<BegunPass> {

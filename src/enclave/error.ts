@@ -94,6 +94,11 @@ const TEXTS: Readonly<Record<StatusName, readonly [ExitCode, string]>> = {
   seal_version: [Exit.denied, unsealed("seal_version")],
   seal_backend: [Exit.denied, unsealed("seal_backend")],
   seal_machine: [Exit.denied, unsealed("seal_machine")],
+  approval: [
+    Exit.denied,
+    "The enclave that runs refused to yield the volume's key: its owner has not approved the new enclave; " +
+      "`tresor upgrade --approve` does, with a passphrase of the volume",
+  ],
   successor: [
     Exit.denied,
     "The old enclave refused its successor: what runs here is not the enclave that was named, or is of another kind; " +

@@ -106,13 +106,16 @@ test("the image of the published vectors opens nothing of the product's", async 
     abi.reencrypt,
     abi.zone,
     abi.convert,
+    abi.approve,
+    abi.yieldKey,
+    abi.takeOver,
   ]) {
     const name = struct.name.slice("tresor_".length) as keyof typeof abi.Op
     assert.ok(!served.has(name))
     const request = new Request(struct, 0, addressOf)
     assert.equal(vectors.native.enter(request.fill(abi.Op[name], {})), abi.Status.request, name)
   }
-  assert.equal(Object.keys(abi.Op).length, served.size + 14)
+  assert.equal(Object.keys(abi.Op).length, served.size + 17)
 })
 
 test("with policy mrenclave another image is named, and the same one signed anew opens", async () => {

@@ -17,14 +17,22 @@ function targetInfoOf(report: Uint8Array): Uint8Array {
   return target
 }
 
-/** `successor` as `predecessor` can check it. Rejects as Enclave.report. */
-export async function introduce(successor: Enclave, predecessor: Enclave): Promise<Successor> {
-  const nonce = crypto.getRandomValues(new Uint8Array(32))
-  const target = targetInfoOf(await predecessor.report(new Uint8Array(TARGET_INFO_SIZE), nonce))
+/** What makes another enclave's `report` one for `predecessor` to check. Rejects as Enclave.report. */
+export async function targetInfo(predecessor: Enclave): Promise<Uint8Array> {
+  return targetInfoOf(await predecessor.report(new Uint8Array(TARGET_INFO_SIZE), new Uint8Array(32)))
+}
+
+/** `successor` as the enclave with this TARGETINFO can check it. Rejects as Enclave.report. */
+export async function showTo(target: Uint8Array, nonce: Uint8Array, successor: Enclave): Promise<Successor> {
   return {
     mrenclave: successor.identity.mrenclave,
     publicKey: successor.identity.publicKey,
     report: await successor.report(target, nonce),
     nonce,
   }
+}
+
+/** `successor` as `predecessor` can check it. Rejects as Enclave.report. */
+export async function introduce(successor: Enclave, predecessor: Enclave): Promise<Successor> {
+  return showTo(await targetInfo(predecessor), crypto.getRandomValues(new Uint8Array(32)), successor)
 }

@@ -80,7 +80,7 @@ export interface Authenticated {
   readonly macsMissing: boolean
 }
 
-/** An enclave that shall open what another has sealed, as it shows itself to that one. */
+/** An enclave that shall open what another has sealed, or take a volume over, as it shows itself to that one. */
 export interface Successor {
   /** MRENCLAVE, hex: what the user named. */
   readonly mrenclave: string
@@ -214,6 +214,19 @@ export interface Enclave extends AsyncDisposable {
   ): Promise<{ readonly handover: Uint8Array; readonly slot: number }>
   /** The salt that a predecessor handed over, sealed by this enclave: struct tresor_sealed_salt of its keyslot. */
   inherit?(handover: Uint8Array): Promise<Uint8Array>
+  /**
+   * Purpose "approve": proves a passphrase of the open volume `handle`, whose key may from now on be yielded to the enclave
+   * `successor` (MRENCLAVE, hex) as well. Absent in enclaves that tests play, as the two below are.
+   */
+  approve?(sealed: SealedRequest, header: Header, handle: VolumeHandle, successor: string): Promise<number>
+  /**
+   * The key of an open volume, encrypted to another start of an enclave that may take it over (struct tresor_yielded).
+   * Also ENCLAVE_SUCCESSOR: its report is not genuine or of another kind; ENCLAVE_APPROVAL: the owner did not approve it;
+   * ENCLAVE_SEAL_VERSION: it is older.
+   */
+  yieldVolume?(handle: VolumeHandle, successor: Successor): Promise<Uint8Array>
+  /** What another enclave yielded to a challenge of ours (purpose "take_over"), once; the header is checked as by `unlock`. */
+  takeOver?(yielded: Uint8Array, header: Header): Promise<VolumeHandle>
   /** ENCLAVE_HEADER: `facts.segmentChanged` of a header, or the pass is not as it was authenticated (`passChanged`). */
   reencrypt(sealed: SealedRequest, pass: Pass): Promise<BegunPass>
   /**

@@ -59,6 +59,17 @@ export class Channel {
     return this.#closed
   }
 
+  /** Stays the channel's. */
+  get descriptor(): number {
+    return this.#native.descriptor()
+  }
+
+  /** Input that another process has received, up to PIECE bytes; before any other. */
+  preload(input: Uint8Array): void {
+    this.bytes.set(input, this.#end)
+    this.#end += input.length
+  }
+
   close(): void {
     if (this.#closed) return
     this.#closed = true

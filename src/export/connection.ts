@@ -38,6 +38,16 @@ export interface ConnectionOptions {
   readonly share: () => number
   readonly stallMs: number
   readonly attention: Attention
+  /** Begun by another process. */
+  readonly held?: HeldConnection
+}
+
+/** A connection between two requests, for another process to go on with. */
+export interface HeldConnection {
+  readonly fd: number
+  readonly negotiated: Negotiated
+  /** Input that was received and not looked at. */
+  readonly input: Uint8Array
 }
 
 /** What the connections of a server share: only one client that is alone is waited for without sleeping. */
@@ -66,6 +76,9 @@ export class Connection {
   readonly #closed = new AbortController()
   #negotiated: Negotiated = { structured: false, allocation: false }
   #state: State = "greeting"
+  /** No request is begun, until `release`. */
+  #held = false
+  readonly #begun: HeldConnection | null
   /** When what has begun stops at its next step; with one, no request is begun any more. */
   #expiry = Number.POSITIVE_INFINITY
   #progress: (() => void)[] = []
@@ -81,7 +94,8 @@ export class Connection {
   readonly #intake: Intake
 
   /** `fd` is duplicated. */
-  constructor(fd: number, { volume, budget, share, stallMs, attention }: ConnectionOptions) {
+  constructor(fd: number, { volume, budget, share, stallMs, attention, held }: ConnectionOptions) {
+    this.#begun = held ?? null
     this.#volume = volume
     this.#stallMs = stallMs
     this.#attention = attention
@@ -121,13 +135,15 @@ export class Connection {
     })
   }
 
-  /** Resolves when the connection has ended. */
+  /** Resolves when the connection has ended. Called once. */
   async run(): Promise<void> {
     const channel = this.#channel
     try {
       const wire = { read: (length: number) => this.#read(length), write: (bytes: Uint8Array) => this.#reply([bytes]) }
+      if (this.#begun !== null) channel.preload(this.#begun.input)
       this.#arm()
-      const negotiated = await this.#within(this.#stallMs, () => negotiate(wire, this.#description()))
+      const negotiated =
+        this.#begun?.negotiated ?? (await this.#within(this.#stallMs, () => negotiate(wire, this.#description())))
       if (negotiated !== null && this.#state === "greeting") {
         this.#negotiated = negotiated
         this.#transferred.begin(negotiated.structured)
@@ -159,6 +175,38 @@ export class Connection {
     this.#closed.signal.addEventListener("abort", () => clearTimeout(end))
     if (takesRequests(this.#state)) this.#pump()
     else this.#wake()
+  }
+
+  /**
+   * Begins no more requests until `release`, and resolves when those that have begun are answered; the client notices
+   * nothing. `null`: the connection has ended, as one does that has not chosen its export in time.
+   */
+  async hold(): Promise<HeldConnection | null> {
+    this.#held = true
+    if (takesRequests(this.#state)) this.#pump()
+    while (!this.still) {
+      if (this.#closed.signal.aborted || !this.#held) return null
+      await this.#wait()
+    }
+    this.#intake.release()
+    this.#arm()
+    const { descriptor: fd, bytes, start, length } = this.#channel
+    return { fd, negotiated: this.#negotiated, input: Buffer.from(bytes.subarray(start, start + length)) }
+  }
+
+  /** Whether it does nothing, as `hold` asked for. */
+  get still(): boolean {
+    if (!this.#held || this.#state !== "serving" || this.#channel.closed || !this.#intake.idle) return false
+    const working = this.#admission.requests > 0 || this.#transferred.underWay || this.#writes.underWay
+    return !working && !this.#admission.awaited && !this.#transferred.waiting && !this.#owes()
+  }
+
+  /** Serves on after `hold`. */
+  release(): void {
+    this.#held = false
+    this.#wake()
+    if (takesRequests(this.#state)) this.#pump()
+    this.#arm()
   }
 
   get #closing(): boolean {
@@ -255,7 +303,7 @@ export class Connection {
   }
 
   #arm(): void {
-    const readable = this.#channel.hasRoom && !this.#closing ? READABLE : 0
+    const readable = this.#channel.hasRoom && !this.#closing && !this.still ? READABLE : 0
     this.#channel.poll(readable | (this.#channel.unsent > 0 ? WRITABLE : 0))
   }
 
@@ -316,6 +364,7 @@ export class Connection {
     } finally {
       // Another turn of the event loop may lock what they write to.
       this.#intake.moveWrites()
+      if (this.#held) this.#wake()
     }
   }
 
@@ -324,7 +373,7 @@ export class Connection {
     let kept = 0
     for (let round = 0; round < ROUNDS; round++) {
       if (!takesRequests(this.#state)) return
-      const taken = intake.takeRequests(this.#closing)
+      const taken = intake.takeRequests(this.#closing, this.#held)
       if (taken === "goodbye" && this.#state === "serving") this.#state = moved(this.#state, "parting")
       intake.moveReads()
       this.#writes.defer()

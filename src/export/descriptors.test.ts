@@ -21,7 +21,7 @@ const SERVER = `
   const volume = new Volume({ store: new MemoryStore(new Uint8Array(65536)), offset: 0, size: null, sectorSize: 4096 })
   volume.unlock(new TestEnclave(Buffer.alloc(64, 1), 4096).enclave, HANDLE)
   const server = await serveNbd({ path: process.argv[1], volume, ...(process.argv[3] === "many" ? { most: 1000 } : {}) })
-  await ControlServer.listen({ listen: process.argv[2], info: {}, interfaces: [] })
+  await ControlServer.listen({ listen: { path: process.argv[2] }, info: {}, interfaces: [] })
   console.log("ready")
   process.stdin.on("end", () => { console.log(server.connections, server.refused); process.exit(0) }).resume()
 `

@@ -94,6 +94,12 @@ export class Intake {
     this.#service = service
   }
 
+  /** Between two requests, with nothing that has begun. */
+  get idle(): boolean {
+    const pieces = this.#payload !== null || this.#stream !== null || this.#reads.rest !== null
+    return !pieces && !this.waiting && !this.owes
+  }
+
   /** Before the first request: whether replies are structured. */
   begin(structured: boolean): void {
     this.#structured = structured
@@ -123,7 +129,8 @@ export class Intake {
     return length < whole ? whole - length : PIECE
   }
 
-  takeRequests(draining: boolean): Stop {
+  /** `held`: a request that has come in part is the last. */
+  takeRequests(draining: boolean, held = false): Stop {
     const { view } = this.#channel
     for (;;) {
       if (draining) {
@@ -153,6 +160,7 @@ export class Intake {
         if (stop !== null) return stop
         continue
       }
+      if (held) return "awaited"
       if (this.#channel.length < REQUEST_BYTES) return this.#short()
       const request = parseRequest(view, this.#channel.start)
       if (request === null) return "over"

@@ -1,12 +1,13 @@
 /** Serves one volume on a Unix socket to any number of NBD clients. */
-import { readFileSync } from "node:fs"
-import { createServer, type Server, type Socket } from "node:net"
+import { closeSync, readFileSync } from "node:fs"
+import { createServer, type Socket } from "node:net"
 import { availableParallelism } from "node:os"
 import { Budget } from "../base/budget.ts"
 import { peerCredentials } from "../native/addon.ts"
+import { Listener } from "../native/listener.ts"
 import { MAX_PAYLOAD } from "../nbd/protocol.ts"
 import type { Volume } from "../volume/volume.ts"
-import { type Attention, Connection } from "./connection.ts"
+import { type Attention, Connection, type HeldConnection } from "./connection.ts"
 
 export interface NbdServerOptions {
   /** Path of the Unix socket; must not exist. */
@@ -22,6 +23,16 @@ export interface NbdServerOptions {
   readonly memory?: number
   /** Clients at one time; those past it are turned away. Default: what the limit of open files leaves. */
   readonly most?: number
+  /** Of another process, whose clients do not notice. `commit`: once it has resolved, they are ours, and are served. */
+  readonly held?: HeldServer & { commit(): Promise<void> }
+}
+
+/** A server that does nothing any more, so that another process can go on with it. Descriptors are its holder's. */
+export interface HeldServer {
+  readonly listening: number
+  readonly connections: readonly HeldConnection[]
+  /** NbdServer.refused */
+  readonly refused: number
 }
 
 export interface NbdServer {
@@ -32,11 +43,19 @@ export interface NbdServer {
   clients(): number[]
   /** Resolves when nobody is connected; false: somebody still was after `ms`. */
   vacant(ms: number | null): Promise<boolean>
+  /**
+   * Answers what has begun and takes no more, until `release`. Clients that stay in the middle of a request, or take no
+   * answers, for `stallMs` are named by their process IDs; then it serves on.
+   */
+  hold(): Promise<HeldServer | { readonly stalled: readonly number[] }>
+  /** Serves on after `hold`, whose descriptors it takes back. */
+  release(held: HeldServer): Promise<void>
   /** Stops listening, answers what has begun, closes the connections, within `stallMs`. */
   close(): Promise<void>
 }
 
 const MOST_CONNECTIONS = 4096
+const BACKLOG = 4096
 
 /** Half of the open files this process may have: the rest is for the store, the header and the control socket. */
 function mostConnections(): number {
@@ -62,7 +81,7 @@ const descriptorOf = (socket: Socket): number =>
 export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
   const { path, volume, stallMs = 10_000, memory = MAX_PAYLOAD, most = mostConnections() } = options
   const connections = new Map<Connection, Client>()
-  let refused = 0
+  let refused = options.held?.refused ?? 0
   const left: (() => void)[] = []
   const total = Math.max(memory, MAX_PAYLOAD)
   // Half is for those who come: clients that take no answers cannot hold all of it by being many.
@@ -81,36 +100,49 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
     for (const connection of connections.keys()) connection.check()
   }
   let checks: NodeJS.Timeout | null = null
-  const serve = (socket: Socket) => {
-    const fd = descriptorOf(socket)
+  /** Returns what begins to serve it. */
+  const connect = (fd: number, held?: HeldConnection): (() => void) => {
     const { pid } = peerCredentials(fd)
-    const connection = new Connection(fd, { volume, budget, share, stallMs, attention })
-    checks ??= setInterval(check, stallMs / 4).unref()
-    const ended = connection.run().finally(() => {
-      connections.delete(connection)
-      if (connections.size > 0) return
-      clearInterval(checks!)
-      checks = null
-      for (const tell of left.splice(0)) tell()
-    })
-    connections.set(connection, { ended, pid })
-  }
-  const server: Server = createServer({ pauseOnConnect: true }, (socket) => {
-    socket.on("error", () => {})
-    try {
-      if (connections.size >= most) refused++
-      else serve(socket)
-    } catch {
-      // No descriptor or no memory for another client: those there are go on.
-      refused++
-    } finally {
-      // The connection has a descriptor of its own.
-      socket.destroy()
+    const connection = new Connection(fd, { volume, budget, share, stallMs, attention, ...(held && { held }) })
+    return () => {
+      checks ??= setInterval(check, stallMs / 4).unref()
+      const ended = connection.run().finally(() => {
+        connections.delete(connection)
+        if (connections.size > 0) return
+        clearInterval(checks!)
+        checks = null
+        for (const tell of left.splice(0)) tell()
+      })
+      connections.set(connection, { ended, pid })
     }
-  })
-  await new Promise<void>((resolve, reject) => server.once("error", reject).listen({ path, backlog: 4096 }, resolve))
-  // Of accept(2), for want of descriptors or memory.
-  server.on("error", () => refused++)
+  }
+  const create = () => {
+    const server = createServer({ pauseOnConnect: true }, (socket) => {
+      socket.on("error", () => {})
+      try {
+        if (connections.size >= most) refused++
+        else connect(descriptorOf(socket))()
+      } catch {
+        // No descriptor or no memory for another client: those there are go on.
+        refused++
+      } finally {
+        // The connection has a descriptor of its own.
+        socket.destroy()
+      }
+    })
+    // Of accept(2), for want of descriptors or memory.
+    return server.on("error", () => refused++)
+  }
+  const { held } = options
+  const begin = (held?.connections ?? []).map((each) => connect(each.fd, each))
+  await held?.commit()
+  const listener = await Listener.open({ path, ...(held && { fd: held.listening }) }, BACKLOG, create)
+  for (const each of held?.connections ?? []) closeSync(each.fd)
+  for (const each of begin) each()
+  const release = async ({ listening }: Pick<HeldServer, "listening">) => {
+    for (const connection of connections.keys()) connection.release()
+    await listener.resume(listening)
+  }
   return {
     get connections() {
       return connections.size
@@ -128,9 +160,20 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
         })
       })
     },
+    async hold() {
+      const listening = listener.pause()
+      const late = new Promise<null>((resolve) => setTimeout(() => resolve(null), stallMs).unref())
+      const all = Promise.all([...connections.keys()].map((connection) => connection.hold()))
+      const still = await Promise.race([all, late])
+      if (still !== null) return { listening, refused, connections: still.filter((each) => each !== null) }
+      const stalled = [...connections].filter(([connection]) => !connection.still).map(([, { pid }]) => pid)
+      await release({ listening })
+      return { stalled }
+    },
+    release,
     clients: () => [...connections.values()].map(({ pid }) => pid),
     async close() {
-      const closed = new Promise((resolve) => server.close(resolve))
+      const closed = listener.close()
       for (const connection of connections.keys()) connection.close(stallMs)
       await Promise.all([...connections.values()].map(({ ended }) => ended))
       await closed

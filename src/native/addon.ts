@@ -156,6 +156,8 @@ interface Addon extends RingFunctions {
   cpuFeatures(): number
   sgxCpu(): SgxCpu
   flock(fd: number, exclusive: boolean, nonblocking: boolean): boolean
+  duplicate(fd: number): number
+  socketPair(): [number, number]
   exitNow(code: number): never
   trimHeap(): void
   hardenProcess(name: string): HardenedProcess
@@ -224,6 +226,12 @@ export const notifySystemd = (text: string): boolean => addon.notifySystemd(text
 
 /** One datagram to a Unix socket, without waiting for its receiver. False when it was not taken. */
 export const sendDatagram = (path: string, text: string): boolean => addon.sendDatagram(path, text)
+
+/** A descriptor of the same open file, the caller's. */
+export const duplicate = (fd: number): number => addon.duplicate(fd)
+
+/** Two connected stream sockets, the caller's. */
+export const socketPair = (): [number, number] => addon.socketPair()
 
 /** SO_PEERCRED of a connected Unix socket. */
 export const peerCredentials = (fd: number): PeerCredentials => addon.peerCredentials(fd)

@@ -14,6 +14,8 @@ export interface NativeChannel {
   lend(buffer: ArrayBuffer): void
   poll(events: number): void
   forget(at: number, length: number): void
+  /** Stays the channel's; -1: closed. */
+  descriptor(): number
   hungUp(): boolean
   close(): void
 }

@@ -4,7 +4,7 @@
  * thread pool. With `direct`, all goes past the page cache in whole blocks, and nothing
  * through it (docs/decisions/0064).
  */
-import { constants } from "node:fs"
+import { closeSync, constants } from "node:fs"
 import { type FileHandle, open } from "node:fs/promises"
 import { asIoError, IoError } from "../base/io-error.ts"
 import { blockDevice, blockDeviceSize, isWriteProtected } from "./block-device.ts"
@@ -21,6 +21,8 @@ export interface FileStoreOptions {
    * O_EXCL only. "none": others may have it too, as while a command changes the header of a volume in use.
    */
   readonly claim?: "all" | "device" | "none"
+  /** In place of a claim of its own: another process's, whose volume is taken over. Closed with the store. */
+  readonly claims?: readonly number[]
   /** What is opened instead of the path, which is only named then. */
   readonly at?: string
   /** Has a `disk`, for a volume's data. "ring", "threads": of that kind, for tests. */
@@ -83,6 +85,8 @@ export class FileStore implements Store {
   readonly #handle: FileHandle
   /** Of the backing file of a loop device. */
   #claims: readonly FileHandle[] = []
+  /** Of the process that had it before. */
+  #inherited: readonly number[] = []
   #direct = false
   #disk: Disk | null = null
   readonly #native: Native
@@ -108,16 +112,24 @@ export class FileStore implements Store {
    */
   static async open(
     path: string,
-    { readOnly = false, direct = false, claim = "all", at = path, transfers, ioThreads = 0 }: FileStoreOptions = {},
+    {
+      readOnly = false,
+      direct = false,
+      claim = "all",
+      claims: inherited,
+      at = path,
+      transfers,
+      ioThreads = 0,
+    }: FileStoreOptions = {},
   ): Promise<FileStore> {
     const access = readOnly ? constants.O_RDONLY : constants.O_RDWR
     const [native, claims] = await Promise.all([
       import("../native/file.ts"),
-      claim === "all" ? import("./claim.ts") : null,
+      claim === "all" && inherited === undefined ? import("./claim.ts") : null,
     ])
     await claims?.refuseWriters(at, path)
     // O_EXCL without O_CREAT has a meaning for block devices only; a FIFO must not make us wait for its other end.
-    const exclusive = claim === "none" ? 0 : constants.O_EXCL
+    const exclusive = claim === "none" || inherited !== undefined ? 0 : constants.O_EXCL
     const handle = await open(at, access | exclusive | constants.O_NONBLOCK)
     const store = new FileStore(handle, native, path, readOnly)
     try {
@@ -129,6 +141,7 @@ export class FileStore implements Store {
       if (transfers !== undefined)
         store.#disk = await openDisk(at, access, handle, { direct, engine: transfers, threads: ioThreads })
       store.#direct = direct
+      store.#inherited = inherited ?? []
       return store
     } catch (error) {
       await store.close()
@@ -143,6 +156,11 @@ export class FileStore implements Store {
 
   get size(): number {
     return this.#size
+  }
+
+  get claims(): readonly number[] {
+    if (this.#inherited.length > 0) return this.#inherited
+    return [this.#handle, ...this.#claims].map(({ fd }) => fd)
   }
 
   get fd(): number | null {
@@ -252,6 +270,7 @@ export class FileStore implements Store {
     if (this.#working > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
     this.#disk?.close()
     for (const claim of this.#claims) await claim.close()
+    for (const fd of this.#inherited) closeSync(fd)
     await this.#handle.close()
   }
 }

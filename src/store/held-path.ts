@@ -20,15 +20,16 @@ export class HeldPath {
   readonly path: string
   readonly identity: string
   readonly #sys: string
-  readonly #fd: number
+  /** Opened with O_PATH; closed by `close`. */
+  readonly fd: number
   /** Number of the block device with the bytes; `null`: a file system on none, or on several. */
   readonly #device: string | null
 
-  /** Throws Node's errors. */
-  constructor(path: string, sys = "/sys") {
+  /** `fd`: of another process that held it; this one's from now on. Throws Node's errors. */
+  constructor(path: string, sys = "/sys", fd = openSync(path, O_PATH)) {
     this.path = path
-    this.#fd = openSync(path, O_PATH)
-    const stat = fstatSync(this.#fd, { bigint: true })
+    this.fd = fd
+    const stat = fstatSync(fd, { bigint: true })
     this.identity = identityOf(stat)
     const device = deviceNumber(stat.isBlockDevice() ? stat.rdev : stat.dev)
     this.#sys = sys
@@ -42,11 +43,11 @@ export class HeldPath {
 
   /** A path of this process only, and until `close`. */
   get at(): string {
-    return `/proc/self/fd/${this.#fd}`
+    return `/proc/self/fd/${this.fd}`
   }
 
   close(): void {
-    closeSync(this.#fd)
+    closeSync(this.fd)
   }
 }
 

@@ -14,6 +14,8 @@ export interface OpenStoreOptions {
   readonly direct: boolean
   /** Threads that move and decrypt data beside the event loop; means nothing to an NBD server. Default: none. */
   readonly ioThreads?: number
+  /** Of whoever has the file or device now, and gives it to us. */
+  readonly claims?: readonly number[]
   /** Opened instead of the path, if the path is not a URI. */
   readonly at?: string
   /** Of an NBD export, which stores of one owner share. */
@@ -35,12 +37,19 @@ const SMALLEST = 512
  * STORE_UNREACHABLE, NBD_URI.
  */
 export async function openStore(path: string, options: OpenStoreOptions): Promise<Store> {
-  const { readOnly, direct, ioThreads = 0, at, owner, log, permit, patienceMs } = options
+  const { readOnly, direct, ioThreads = 0, claims, at, owner, log, permit, patienceMs } = options
   // A silent server is given up after one half, and may come back in the other.
   const half = patienceMs === undefined ? {} : { timeoutMs: patienceMs / 2, lossGraceMs: patienceMs / 2 }
   const store = await (isNbdUri(path)
     ? openNbd(path, { readOnly, ...half, ...(owner && { owner }), ...(log && { log }), ...(permit && { permit }) })
-    : openFile(path, { readOnly, direct, ioThreads, transfers: "any", ...(at !== undefined && { at }) }))
+    : openFile(path, {
+        readOnly,
+        direct,
+        ioThreads,
+        transfers: "any",
+        ...(claims && { claims }),
+        ...(at !== undefined && { at }),
+      }))
   if (store.size >= SMALLEST) return store
   await store.close()
   throw new TresorError(

@@ -56,7 +56,7 @@ async function make(keyGraceMs: number | null) {
   })
   const socket = join(folder, `${++sockets}.sock`)
   const server = await ControlServer.listen({
-    listen: socket,
+    listen: { path: socket },
     info: { vendor: "", product: "", version: "", url: "" },
     interfaces: [volumeInterface(session, async () => {})],
     translate: refusal,

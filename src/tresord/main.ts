@@ -19,7 +19,7 @@ import {
   exportOf,
   optionsOfWords,
 } from "../control/daemon-options.ts"
-import { claimName, type RuntimePaths, releaseName } from "../control/runtime.ts"
+import { claimName, type RuntimePaths, releaseName, runtimePaths, takeName } from "../control/runtime.ts"
 import { runtimeRoot } from "../control/runtime-root.ts"
 import { ControlServer } from "../control/server.ts"
 import { preparePlace, type SocketPlace } from "../control/socket-place.ts"
@@ -31,7 +31,10 @@ import { defaultRecord, type LegacyArguments, legacySchema, startLegacy } from "
 import { Lifeline, reportFailure } from "./lifeline.ts"
 import { startLog } from "./log.ts"
 import { refusal, volumeInterface } from "./service.ts"
+import type { Session } from "./session.ts"
 import { startSession } from "./start.ts"
+import { Takeover } from "./take-over.ts"
+import { TakeoverChannel } from "./takeover-channel.ts"
 
 /** Where the log went before there was a directory for it; given by the starter. */
 const ownEntries = {
@@ -39,6 +42,8 @@ const ownEntries = {
   logFile: v.optional(v.nullable(v.string()), null),
   /** Mappings of 2016's flow instead of a volume. */
   legacy: v.optional(v.boolean(), false),
+  /** From the tresord that has started this one. */
+  takeOver: v.optional(v.boolean(), false),
 }
 
 type Arguments = { readonly logFile: string | null } & (
@@ -70,9 +75,13 @@ function readArguments(words: readonly string[], sent: unknown): Arguments {
 }
 
 /** Where the socket of NBD or vhost-user is to be. */
-function socketPlace({ path, socket, socketGroup, socketMode }: DaemonOptions, own: string): Promise<SocketPlace> {
+function socketPlace(
+  { path, socket, socketGroup, socketMode }: DaemonOptions,
+  own: string,
+  taken: boolean,
+): Promise<SocketPlace> {
   if (socket !== null) {
-    return preparePlace({ path: resolve(socket), group: socketGroup, mode: Number.parseInt(socketMode, 8) })
+    return preparePlace({ path: resolve(socket), group: socketGroup, mode: Number.parseInt(socketMode, 8) }, taken)
   }
   if (socketGroup === null && socketMode === "0600") return Promise.resolve({ path: own, gid: null, mode: 0o600 })
   throw new TresorError(
@@ -86,6 +95,7 @@ function socketPlace({ path, socket, socketGroup, socketMode }: DaemonOptions, o
 async function placeOf(
   options: DaemonOptions,
   paths: RuntimePaths,
+  taken: boolean,
 ): Promise<{ readonly socket: SocketPlace | null; readonly uri: string }> {
   const way = exportOf(options)
   if (way === "block" || way === "kernel") {
@@ -98,12 +108,15 @@ async function placeOf(
       `Cannot open ${options.path}: --socket and --${way} exclude each other; a block device has no socket`,
     )
   }
-  const socket = await socketPlace(options, way === "nbd" ? paths.nbd : paths.vhost)
+  const socket = await socketPlace(options, way === "nbd" ? paths.nbd : paths.vhost, taken)
   return { socket, uri: way === "nbd" ? nbdUri(socket.path) : socket.path }
 }
 
 /** A session, or the legacy service. */
 type Served = Awaited<ReturnType<typeof startSession | typeof startLegacy>>
+
+/** Our end of the socket to the tresord whose volume we take over. */
+const TAKEOVER_FD = 4
 
 /** Owner and root; Node shows the descriptor on the handle only. */
 function admit(socket: Socket): boolean {
@@ -129,8 +142,14 @@ async function main(): Promise<void> {
     const options = readArguments(process.argv.slice(2), sent)
     // What ps shows; our own arguments name no volume.
     if (lifeline !== null) process.title = `tresord: ${options.name} ${options.path}`
-    const paths = claimName(root, options.name, options.path, options.readonly, options.header)
-    claimed = options.name
+    const takeover = process.argv.includes("--take-over")
+      ? await Takeover.begin(new TakeoverChannel(TAKEOVER_FD), options.name, () => takeName(root, options.name))
+      : null
+    const paths =
+      takeover !== null
+        ? runtimePaths(root, options.name)
+        : claimName(root, options.name, options.path, options.readonly, options.header)
+    if (takeover === null) claimed = options.name
     log.about(options.name)
     if (options.logFile !== null) renameSync(options.logFile, paths.log)
     const warn = (message: string, facts: Record<string, unknown>) => log.warn(message, facts)
@@ -148,10 +167,13 @@ async function main(): Promise<void> {
         })
       : await startSession({
           ...options,
-          ...(await placeOf(options, paths)),
+          given: options,
+          ...(await placeOf(options, paths, takeover !== null)),
           warn,
+          ...(takeover !== null && { takeover }),
         })
     session = opened
+    claimed = options.name
 
     let ending: Promise<void> | null = null
     /** Drains, flushes, wipes; the second caller waits for the first. */
@@ -187,25 +209,45 @@ async function main(): Promise<void> {
         },
       )
 
+    const upgrade = async (session: Session, program: readonly string[]) => {
+      const successor = await session.upgrade(program, {
+        pause: () => control.pause(),
+        resume: async (fd) => {
+          takeName(root, options.name)
+          await control.resume(fd)
+        },
+      })
+      // Before this process, the service's main one, ends.
+      notifySystemd(`MAINPID=${successor.pid}`)
+      log.info("another tresord has taken the volume over", { ...successor })
+      // The reply is written before the process ends.
+      setImmediate(() => void control.close().then(() => exitNow(0)))
+      return successor
+    }
+
     const control = await ControlServer.listen({
-      listen: paths.control,
+      listen: { path: paths.control, ...(takeover !== null && { fd: takeover.control }) },
       info: { vendor: "Tresor", product: "tresord", version: VERSION, url: "" },
       interfaces: [
-        volumeInterface(opened, async ({ force, deferred }) => {
-          await opened.release()
-          if (deferred === true && "vacant" in opened) {
-            log.info("closes when the last client leaves")
-            void opened.vacant().then(() => closeOnSignal("the last client left"))
-            return
-          }
-          if (force !== true && "vacate" in opened) await opened.vacate()
-          try {
-            await close("asked to")
-          } finally {
-            // The reply is written before the process ends.
-            setImmediate(() => void closeAndExit("asked to"))
-          }
-        }),
+        volumeInterface(
+          opened,
+          async ({ force, deferred }) => {
+            await opened.release()
+            if (deferred === true && "vacant" in opened) {
+              log.info("closes when the last client leaves")
+              void opened.vacant().then(() => closeOnSignal("the last client left"))
+              return
+            }
+            if (force !== true && "vacate" in opened) await opened.vacate()
+            try {
+              await close("asked to")
+            } finally {
+              // The reply is written before the process ends.
+              setImmediate(() => void closeAndExit("asked to"))
+            }
+          },
+          "upgrade" in opened ? { upgrade: (program) => upgrade(opened, program) } : {},
+        ),
       ],
       admit,
       translate: (error) => {

@@ -8,6 +8,7 @@ import {
   VOLUME_INTERFACE,
   type VolumeInput,
   type VolumeMethod,
+  type VolumeOutput,
   type VolumeStatus,
   volumeMethods,
 } from "../control/volume.ts"
@@ -55,6 +56,8 @@ export interface DaemonVolume {
   lock(): Promise<void>
   /** `lock`, and I/O ends in EIO, if the block device with the data is gone; false: it is there. */
   lockIfRemoved(): Promise<boolean>
+  /** The keyslot that opened. Absent in what has no takeover. */
+  approve?(request: VolumeInput<"Approve">): Promise<number>
   /** Bytes. */
   resize(): Promise<number>
   /** Resolves at the next change of state; rejects when `signal` is aborted. */
@@ -114,15 +117,19 @@ async function quoteOf(
   return quoteFrom(async (targetInfo) => (await volume.report(targetInfo, nonce, predecessor)).report, aesmSocket)
 }
 
+/** Resolves when another tresord has the volume. */
+export type Upgrade = (program: readonly string[]) => Promise<VolumeOutput<"Upgrade">>
+
 /**
  * `close` is called for Close: it drains and flushes before it resolves, and ends the process after the reply;
  * deferred, it resolves at once and does so later.
+ * `upgrade` is called for Upgrade, and ends the process after the reply.
  * `aesmSocket`: of another aesmd than the machine's.
  */
 export function volumeInterface(
   volume: DaemonVolume,
   close: (how: VolumeInput<"Close">) => Promise<void>,
-  aesmSocket?: string,
+  { upgrade, aesmSocket }: { readonly upgrade?: Upgrade; readonly aesmSocket?: string } = {},
 ): Interface {
   return {
     name: VOLUME_INTERFACE,
@@ -167,6 +174,12 @@ export function volumeInterface(
       Pause: checked("Pause", async () => {
         await volume.pause()
         return { volume: wireStatus(volume.status()) }
+      }),
+      ...(volume.approve !== undefined && {
+        Approve: checked("Approve", async (request) => ({ slot: await volume.approve!(request) })),
+      }),
+      ...(upgrade !== undefined && {
+        Upgrade: checked("Upgrade", async ({ program }) => ({ ...(await upgrade(program)) })),
       }),
       Lock: checked("Lock", async ({ ifRemoved }) => {
         const wiped = volume.status().state === "unlocked"

@@ -168,7 +168,7 @@ test("it starts locked, unlocks, tells who changed keyslots, locks with the hand
 })
 
 test("without the device of the data the keys are wiped, and what waited and comes ends in errors", async () => {
-  const at = (path: string, removed: boolean) => ({ path, identity: "device 1", removed, close() {} })
+  const at = (path: string, removed: boolean) => ({ path, fd: -1, identity: "device 1", removed, close() {} })
   const data = { ...at("/disk.img", false), removed: false }
   const { session, volume, enclaves, warnings } = make({ held: [at("/apart.hdr", true), data] })
   await session.unlock(await request(1))

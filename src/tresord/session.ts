@@ -6,7 +6,7 @@
 
 import { Exit, TresorError } from "../base/errors.ts"
 import { serial } from "../base/serial.ts"
-import type { Export } from "../control/daemon-options.ts"
+import type { DaemonOptions, Export } from "../control/daemon-options.ts"
 import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
 import { bindingOf } from "../enclave/asked.ts"
 import { encodePublicHeader, publicHeader } from "../enclave/marshal.ts"
@@ -23,6 +23,8 @@ import { headerRaced } from "./raced.ts"
 import type { Reencryption } from "./reencryption.ts"
 import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
 import { INHERITED_POLICY, type KeptEnclaves, predecessorsOf, type SealedBefore, Succession } from "./succession.ts"
+import type { Resumed } from "./take-over.ts"
+import { type ControlSocket, type Servable, type Successor, yieldVolume } from "./yield.ts"
 
 /**
  * The plaintext side: served over NBD (volume.ts), a block device (src/block/volume.ts), or a dm-crypt mapping
@@ -68,7 +70,12 @@ export interface SessionParts {
   /** On the store; given back with the session. */
   readonly lease?: Pick<Lease, "status" | "onChange" | "release"> | null
   /** Data and detached header, unless they are NBD exports; closed with the session. */
-  readonly held?: readonly Pick<HeldPath, "path" | "identity" | "removed" | "close">[]
+  readonly held?: readonly Pick<HeldPath, "path" | "identity" | "removed" | "close" | "fd">[]
+  readonly options?: DaemonOptions
+  /** Another tresord can take it over. Absent: it is served in another way than by NBD. */
+  readonly servable?: Servable
+  /** It was taken over from another tresord. */
+  readonly resumed?: Resumed
   readonly cipher: string
   readonly keySize: number
   /** Modelled cost of an entry and exit; 0: none. */
@@ -99,19 +106,23 @@ const STATES: Readonly<Record<VolumeState, VolumeStatus["state"]>> = {
 
 export class Session implements DaemonVolume {
   readonly #parts: SessionParts
-  readonly #since = new Date().toISOString()
+  readonly #since: string
   #enclave: Enclave
-  #unlocked: OpenedKey | null = null
+  #unlocked: OpenedKey | null
   /** What the last challenge showed: the request it is for is about that header. */
   #shown: { readonly nonce: Uint8Array; readonly header: Header } | null = null
   readonly #succession = new Succession()
   /** Unlocks one after the other: two at once would each wipe the other's handle. */
   readonly #queue = serial()
   #closed: Promise<void> | null = null
+  /** While another tresord takes it over; resolves with whether it has. */
+  #upgrading: Promise<boolean> | null = null
 
   constructor(parts: SessionParts) {
     this.#parts = parts
     this.#enclave = parts.enclave
+    this.#since = parts.resumed?.since ?? new Date().toISOString()
+    this.#unlocked = parts.resumed?.opened ?? null
   }
 
   counters(): Record<string, number> {
@@ -281,6 +292,7 @@ export class Session implements DaemonVolume {
 
   async unlock(request: VolumeInput<"Unlock">): Promise<void> {
     const { uuid, slot, unsealed, nonce, message } = request
+    await this.#here()
     const enclave = await this.#liveEnclave()
     await this.#queue(async () => {
       const { header: access, volume, warn } = this.#parts
@@ -306,6 +318,7 @@ export class Session implements DaemonVolume {
 
   /** As Unlock, by both keys. */
   async reencrypt(request: VolumeInput<"Reencrypt">): Promise<void> {
+    await this.#here()
     const enclave = await this.#liveEnclave()
     await this.#queue(async () => {
       const { volume } = this.#parts
@@ -326,6 +339,7 @@ export class Session implements DaemonVolume {
    * destroyed with all of them; the next passphrase starts another.
    */
   async lock(): Promise<void> {
+    await this.#here()
     const { volume, warn, reencryption } = this.#parts
     await reencryption?.pause(PAUSE_MS)
     try {
@@ -348,9 +362,63 @@ export class Session implements DaemonVolume {
   }
 
   async resize(): Promise<number> {
+    await this.#here()
     const size = await this.#parts.volume.resize()
     this.#parts.resized?.()
     return size
+  }
+
+  /** Waits for the end of a takeover; rejects with VOLUME_UPGRADED (exit 4) when another tresord has the volume then. */
+  async #here(): Promise<void> {
+    if (this.#upgrading !== null && (await this.#upgrading)) throw upgraded(this.#parts.name)
+  }
+
+  async approve({ slot, unsealed, successor, nonce, request, message }: VolumeInput<"Approve">): Promise<number> {
+    await this.#here()
+    const enclave = await this.#liveEnclave()
+    return this.#queue(async () => {
+      const { header: access, name, path, warn, volume } = this.#parts
+      const opened = this.#unlocked
+      if (volume.state !== "ready" || opened === null) throw locked(name)
+      const header = await this.#headerFor(nonce)
+      const tried = withAdmitted({ enclave, access, name, path, warn }, header, { slot, unsealed })
+      const binding = await bindingOf({ purpose: "approve", header: tried, slot, successor })
+      if (Buffer.compare(binding.request, request) !== 0) throw headerRaced(name)
+      return enclave.approve!({ context: { ...binding, nonce }, bytes: message }, tried, opened.handle, successor)
+    })
+  }
+
+  /**
+   * Starts `program` and gives the volume to it (yield.ts), which rejects when this session serves on, as with
+   * UPGRADE_UNSUPPORTED and VOLUME_LOCKED (exit 1, 2). Once it has resolved, the keys are wiped and the process is to end.
+   */
+  async upgrade(program: readonly string[], control: ControlSocket): Promise<Successor> {
+    await this.#here()
+    const { name, servable, header, held = [], options, export: kind, reencryption } = this.#parts
+    if (servable === undefined || options === undefined) throw unsupported(name, `it is exported by --${kind}`)
+    if (servable.volume.claims === null) throw unsupported(name, "its data lie on an NBD server")
+    if ((reencryption?.status ?? null) !== null) throw unsupported(name, "a reencryption is not at its end")
+    const upgrade = this.#queue(async () => {
+      if (this.#closed !== null) throw closing(name)
+      const opened = this.#unlocked
+      if (this.#parts.volume.state !== "ready" || opened === null || !this.#enclave.alive) throw locked(name)
+      const { uuid } = header
+      const enclave = this.#enclave
+      return yieldVolume(program, { ...servable, options, uuid, held, enclave, opened, since: this.#since, control })
+    })
+    this.#upgrading = upgrade.then(
+      () => true,
+      () => false,
+    )
+    try {
+      const successor = await upgrade
+      // The end of the process wipes what this does not.
+      await this.#enclave.close().catch(() => {})
+      return successor
+    } catch (error) {
+      this.#upgrading = null
+      throw error
+    }
   }
 
   changed(signal: AbortSignal): Promise<void> {
@@ -376,6 +444,7 @@ export class Session implements DaemonVolume {
 
   /** Rejects with exit 5 when the volume is in use by others than our clients; it goes on then. */
   async release(): Promise<void> {
+    await this.#here()
     await this.#parts.volume.release?.()
   }
 
@@ -401,6 +470,8 @@ export class Session implements DaemonVolume {
   close(): Promise<void> {
     this.#closed ??= (async () => {
       const { stopServing, volume, lease, reencryption } = this.#parts
+      // Its data and sockets are another's.
+      if (this.#upgrading !== null && (await this.#upgrading)) return
       let clean = false
       try {
         await reencryption?.pause(PAUSE_MS)
@@ -466,6 +537,30 @@ function lost(name: string, unflushed: number | null, cause: Error): TresorError
 
 function closing(name: string): TresorError {
   return new TresorError("VOLUME_CLOSING", Exit.busy, `Cannot use ${name}: it is being closed`)
+}
+
+function upgraded(name: string): TresorError {
+  return new TresorError(
+    "VOLUME_UPGRADED",
+    Exit.wrongDevice,
+    `Nothing was done with ${name}: another tresord has just taken it over; try again`,
+  )
+}
+
+function locked(name: string): TresorError {
+  return new TresorError(
+    "VOLUME_LOCKED",
+    Exit.denied,
+    `Cannot upgrade ${name}: it is locked, so there is no key to give; use \`tresor setkey ${name}\` first, or close and open it`,
+  )
+}
+
+function unsupported(name: string, fact: string): TresorError {
+  return new TresorError(
+    "UPGRADE_UNSUPPORTED",
+    Exit.badArguments,
+    `Cannot upgrade ${name} while it is open: ${fact}; close it and open it again`,
+  )
 }
 
 function onlyUnlocks(name: string): TresorError {

@@ -6,7 +6,8 @@ import { ioThreadsFor } from "../control/option-limits.ts"
 import { listenAt, type SocketPlace } from "../control/socket-place.ts"
 import { keptFor, keptPlaces } from "../enclave/kept-images.ts"
 import { chooseBackend, openEnclave, openPredecessor } from "../enclave/loader.ts"
-import { serveNbd } from "../export/server.ts"
+import type { Enclave } from "../enclave/types.ts"
+import { type NbdServerOptions, serveNbd } from "../export/server.ts"
 import { type OpenHeader, openHeader } from "../header/access.ts"
 import { checkApart } from "../header/apart.ts"
 import { Lease } from "../lease/lease.ts"
@@ -21,12 +22,17 @@ import { openVolumeOn } from "../volume/open.ts"
 import type { Volume } from "../volume/volume.ts"
 import type { Reencryption } from "./reencryption.ts"
 import { Session, type SessionParts } from "./session.ts"
+import type { Takeover } from "./take-over.ts"
 
 export interface SessionOptions extends Omit<DaemonOptions, "socket"> {
   readonly uri: string
   /** `null`: it is exported without one. */
   readonly socket: SocketPlace | null
   readonly warn: SessionParts["warn"]
+  /** As this process was given them: for a successor. */
+  readonly given: DaemonOptions
+  /** The volume is another tresord's, which gives it to us. */
+  readonly takeover?: Takeover
 }
 
 function hold(path: string, { direct }: SessionOptions): HeldPath {
@@ -37,9 +43,10 @@ function hold(path: string, { direct }: SessionOptions): HeldPath {
   }
 }
 
-type Served = Pick<SessionParts, "stopServing" | "clients" | "served" | "resized"> & {
-  readonly volume: SessionParts["volume"] & Partial<InUse>
-}
+type Served = Pick<SessionParts, "stopServing" | "clients" | "served" | "resized"> &
+  Partial<Pick<SessionParts, "servable">> & {
+    readonly volume: SessionParts["volume"] & Partial<InUse>
+  }
 
 /** How a store behind an NBD server is used. */
 interface Reach {
@@ -66,7 +73,13 @@ async function takeLease({ path, lease, leaseDuration, storeTimeout, warn }: Ses
 
 type Undo = (() => Promise<void>)[]
 
-type Asked = SessionOptions & { readonly owner: object; readonly at: { readonly at?: string }; readonly reach: Reach }
+type Asked = SessionOptions & {
+  readonly owner: object
+  readonly at: { readonly at?: string }
+  readonly reach: Reach
+  readonly enclave: Enclave
+  readonly openedHeader: OpenHeader
+}
 
 async function openPlain(options: Asked, segment: Segment, undo: Undo): Promise<Volume> {
   const { readonly, direct, owner, at, reach, warn } = options
@@ -79,6 +92,7 @@ async function openPlain(options: Asked, segment: Segment, undo: Undo): Promise<
     log: warn,
     ...at,
     ...reach,
+    ...(options.takeover && { claims: options.takeover.claims }),
     discards: options.allowDiscards,
     keyGraceMs: options.grace === null ? null : options.grace * 1000,
   })
@@ -88,13 +102,19 @@ async function openPlain(options: Asked, segment: Segment, undo: Undo): Promise<
 
 async function overNbd(options: Asked, segment: Segment, undo: Undo): Promise<Served> {
   const volume = await openPlain(options, segment, undo)
+  const { takeover, enclave, openedHeader } = options
   const place = options.socket!
-  const server = await listenAt(place, async () => {
-    const made = await serveNbd({ path: place.path, volume })
+  const serve = async (held?: NbdServerOptions["held"]) => {
+    const made = await serveNbd({ path: place.path, volume, ...(held && { held }) })
     undo.push(() => made.close())
     return made
-  })
-  return { volume, stopServing: () => server.close(), clients: () => server }
+  }
+  // One that is taken over is there, and stays as it is.
+  const server =
+    takeover === undefined
+      ? await listenAt(place, () => serve())
+      : await serve(await takeover.receive(enclave, volume, openedHeader))
+  return { volume, stopServing: () => server.close(), clients: () => server, servable: { server, volume, segment } }
 }
 
 /** Its threads read and write the store themselves, so that it is one they can. */
@@ -207,6 +227,10 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     const owner = {}
     // What is found now is meant by all that follows, whatever becomes of the paths.
     const held = new Map<string, HeldPath>()
+    for (const place of options.takeover?.held() ?? []) {
+      undo.push(async () => place.close())
+      held.set(place.path, place)
+    }
     for (const path of [options.header, options.path]) {
       if (path === null || isNbdUri(path) || held.has(path)) continue
       const place = hold(path, options)
@@ -231,6 +255,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       ...reach,
     })
     const { segment } = header
+    options.takeover?.check(header)
     checkApart(options, segment, header.size)
     // Keyslots are made by the CLI's enclaves; here, a salt is sealed again only after it was unsealed.
     let without = false
@@ -247,7 +272,9 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       owner,
       reach,
       at: at(options.path),
-      allowDiscards: options.allowDiscards || header.discards,
+      allowDiscards: options.takeover?.discards ?? (options.allowDiscards || header.discards),
+      enclave,
+      openedHeader: header,
     }
     if (header.reencrypts && exportOf(options) === "kernel") throw pendingFor(options.path)
     const served = await serve(asked, header.uuid, segment, undo)
@@ -256,8 +283,11 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     return new Session({
       ...options,
       socket: options.socket?.path ?? "",
+      // A successor's enclave runs in the same place.
+      options: { ...options.given, backend },
       export: exportOf(options),
       ...served,
+      ...(options.takeover && { resumed: options.takeover.resumed }),
       lease,
       reencryption,
       held: [...held.values()],

@@ -306,6 +306,25 @@ export class Volume {
     return false
   }
 
+  /** Descriptors that keep others off the store; `null`: it has none that another process could keep. */
+  get claims(): readonly number[] | null {
+    return this.#store.claims ?? null
+  }
+
+  /** Resolves when nothing is under way and all of it is on stable storage, if nobody asks for more meanwhile. */
+  async settle(): Promise<void> {
+    while (this.counters.pending > 0 || this.#late > 0) await new Promise((resolve) => setTimeout(resolve, LATE_MS))
+    if (!this.readOnly) await this.#flush()
+  }
+
+  /** Before its first request: it was served by another process, with this size and these counters, and settled. */
+  carryOn(size: number, counters: VolumeCounters): void {
+    this.#size = this.#segmentSize(Math.min(this.#store.size, this.#options.offset + size))
+    Object.assign(this.counters, counters)
+    this.#flushed = counters.bytesWritten
+    this.#describe()
+  }
+
   /** Rows for `readNow` and `writeNow`. */
   newBatch(): SectorBatch {
     return new SectorBatch(this.#options.offset)

@@ -72,7 +72,7 @@ before(async () => {
   })
   const paths = claimName(place.runtime, "legacy", record, false)
   const server = await ControlServer.listen({
-    listen: paths.control,
+    listen: { path: paths.control },
     info: { vendor: "Tresor", product: "tresord", version: "0", url: "" },
     interfaces: [volumeInterface(service, async () => {})],
     admit: () => true,

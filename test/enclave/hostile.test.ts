@@ -106,6 +106,9 @@ test(`${CALLS} hostile calls into the real image: a status each, no fault, no ke
     { struct: abi.reencrypt, op: abi.Op.reencrypt },
     { struct: abi.zone, op: abi.Op.zone },
     { struct: abi.convert, op: abi.Op.convert },
+    { struct: abi.approve, op: abi.Op.approve },
+    { struct: abi.yieldKey, op: abi.Op.yield },
+    { struct: abi.takeOver, op: abi.Op.take_over },
   ] as const
   const known = new Set<number>(Object.values(abi.Status))
   const seen = new Map<number, number>()

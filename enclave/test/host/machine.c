@@ -357,6 +357,14 @@ static struct tresor_message *digest_request(void *request, uint32_t purpose, ui
 		words[1] = bequeath->policy, successor = bequeath->successor;
 		break;
 	}
+	case TRESOR_OP_APPROVE: {
+		struct tresor_approve *approve = request;
+
+		message = &approve->message, segment = &approve->segment, volume_digest = &approve->digest;
+		keyslots = (const void *)approve->keyslots, count = approve->count, words[2] = approve->macs != 0;
+		successor = approve->successor;
+		break;
+	}
 	case TRESOR_OP_REENCRYPT: {
 		struct tresor_reencrypt *reencrypt = request;
 		const struct tresor_pass *pass = (const void *)reencrypt->pass;

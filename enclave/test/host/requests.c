@@ -2,6 +2,7 @@
 #include "requests.h"
 #include <sys/mman.h>
 #include "channel_key.h"
+#include "nonces.h"
 #include "sgx.h"
 #include "volumes.h"
 
@@ -68,6 +69,15 @@ const struct operation operations[OPERATIONS] = {
 		.addresses = { IN(tresor_convert, ranges) }, .array_at = AT(tresor_convert, ranges),
 		.array = sizeof(struct tresor_range),
 		.element_addresses = { IN(tresor_range, in), IN(tresor_range, out) } },
+	[TRESOR_OP_APPROVE] = { .name = "APPROVE", .size = sizeof(struct tresor_approve),
+		.addresses = { IN(tresor_approve, message.address), IN(tresor_approve, keyslots), IN(tresor_approve, macs) },
+		.costs = { IN(tresor_approve, digest.iterations) },
+		.array_at = AT(tresor_approve, keyslots), ELEMENTS_KEYSLOT },
+	[TRESOR_OP_YIELD] = { .name = "YIELD", .size = sizeof(struct tresor_yield),
+		.addresses = { IN(tresor_yield, report), IN(tresor_yield, yielded) } },
+	[TRESOR_OP_TAKE_OVER] = { .name = "TAKE_OVER", .size = sizeof(struct tresor_take_over),
+		.addresses = { IN(tresor_take_over, yielded), IN(tresor_take_over, macs) },
+		.costs = { IN(tresor_take_over, digest.iterations) } },
 	[TRESOR_OP_SELFTEST] = { .name = "SELFTEST", .size = sizeof(struct tresor_selftest) },
 	[TRESOR_OP_BENCHMARK] = { .name = "BENCHMARK", .size = sizeof(struct tresor_benchmark),
 		.costs = { IN(tresor_benchmark, kdf.time), IN(tresor_benchmark, kdf.memory_kib) } },
@@ -85,6 +95,7 @@ static struct {
 	struct tresor_macs macs;
 	struct sgx_report report;	/* of the enclave, to itself */
 	struct tresor_handover handover;
+	struct tresor_yielded yielded;
 	uint32_t handle, legacy_handle, pass_handle;
 	uint8_t volume_key[32], tweak_key[32];
 	/* The same with a new key, for reencryption. */
@@ -114,6 +125,7 @@ static void prepare_succession(void)
 	struct tresor_report report = { .head = HEAD(tresor_report, REPORT), .target_info = (uint64_t)self,
 					.report = (uint64_t)place(1) };
 	struct tresor_bequeath bequeath;
+	struct tresor_yield yield;
 	uint8_t request[REQUEST_MAX];
 
 	memset(self, 0, sizeof(*self));
@@ -124,6 +136,10 @@ static void prepare_succession(void)
 	memcpy(&bequeath, request, sizeof(bequeath));
 	ASSERT(enter(&bequeath) == TRESOR_OK);
 	memcpy(&volume.handover, place(9), sizeof(volume.handover));
+	requests_template(TRESOR_OP_YIELD, true, request);
+	memcpy(&yield, request, sizeof(yield));
+	ASSERT(enter(&yield) == TRESOR_OK);
+	memcpy(&volume.yielded, place(9), sizeof(volume.yielded));
 }
 
 static void prepare_pass(void)
@@ -291,6 +307,9 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 		struct tresor_reencrypt reencrypt;
 		struct tresor_zone zone;
 		struct tresor_convert convert;
+		struct tresor_approve approve;
+		struct tresor_yield yield;
+		struct tresor_take_over take_over;
 	} r;
 
 	memset(&r, 0, sizeof(r));
@@ -383,6 +402,26 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 		r.convert = (struct tresor_convert){ .handle = volume.pass_handle, .count = 1, .ranges = (uint64_t)place(2) };
 		for (uint32_t i = 0; i < TRESOR_RANGES; i++)
 			next_range((struct tresor_range *)place(2) + i);
+		break;
+	case TRESOR_OP_APPROVE:
+		r.approve = (struct tresor_approve){ .head = head, .segment = volume.made.segment,
+			.digest = volume.made.digest, .keyslots = plant_keyslots(), .count = 1, .handle = volume.handle,
+			.macs = (uint64_t)place(5), .successor = { 1 } };
+		message(&r.approve, &r.approve.message, sealed, TRESOR_PURPOSE_APPROVE, TRESOR_ANY_SLOT, true, false);
+		break;
+	case TRESOR_OP_YIELD:
+		memcpy(place(3), &volume.report, sizeof(volume.report));
+		r.yield = (struct tresor_yield){ .handle = volume.handle, .report = (uint64_t)place(3),
+						 .yielded = (uint64_t)place(9) };
+		memcpy(r.yield.public_key, tresor_channel_public(), sizeof(r.yield.public_key));
+		break;
+	case TRESOR_OP_TAKE_OVER:
+		/* As if the nonce of the report, all zeros, had been a challenge: it is used up each time. */
+		ASSERT(tresor_nonces_add(volume.yielded.nonce, TRESOR_PURPOSE_TAKE_OVER) == TRESOR_OK);
+		memcpy(place(3), &volume.yielded, sizeof(volume.yielded));
+		memcpy(place(5), &volume.macs, sizeof(volume.macs));
+		r.take_over = (struct tresor_take_over){ .uuid = UUID, .segment = volume.made.segment,
+			.digest = volume.made.digest, .yielded = (uint64_t)place(3), .macs = (uint64_t)place(5) };
 		break;
 	case TRESOR_OP_BENCHMARK:
 		r.benchmark.kdf = (struct tresor_kdf){ .type = TRESOR_KDF_ARGON2ID, .time = 1, .memory_kib = 32,

@@ -158,6 +158,16 @@ export function volumeCommands(program: TresorCommand): void {
     .examples("truncate -s 2G disk.img && tresor resize work")
     .runs("resize", (m) => m.resize)
 
+  command("upgrade", "have the installed version take an open volume over; mounts and clients stay")
+    .argument("[name]")
+    .option("--all", "every open volume of this user")
+    .option("--approve", "ask for a passphrase and approve the installed version's enclave first")
+    .secrets()
+    .slot()
+    .option("--policy <file>", "with --approve: what the running enclave must prove before it gets a passphrase")
+    .examples("tresor upgrade work", "tresor upgrade work --approve")
+    .runs("upgrade", (m) => m.upgrade)
+
   command("reencrypt", "move a volume's data to a new volume key, made in the enclave")
     .argument("<path|name>", "file or block device, or name of an open volume")
     .option("--encrypt", "encrypt plaintext in place: make a volume of it")

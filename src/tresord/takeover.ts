@@ -1,0 +1,120 @@
+/**
+ * What two tresords say to each other when one takes an open volume over from the other, which has started it as its child
+ * (docs/decisions/0083). P is the one that runs, S its successor:
+ *
+ *   P offer      which volume, its store's descriptors, TARGETINFO of its enclave
+ *   S shows      the REPORT of its enclave
+ *   P yields     the volume key, encrypted to that enclave
+ *   S prepared   it has store, header and key; P takes no more requests, finishes those it has, and flushes
+ *   P client     one per NBD client: its socket, what was negotiated, what was received
+ *   P state      listening sockets, counters
+ *   S ready
+ *   P go         from here on P serves only when S has ended
+ *   S done       it serves; P wipes its keys and ends
+ *
+ * Until "go", P serves on whatever happens, and S ends without it. Between "go" and "done" S serves nothing, so that when
+ * it dies P goes on; and when P dies S does, as nobody else can.
+ */
+import * as v from "valibot"
+import { Exit, TresorError } from "../base/errors.ts"
+import type { Segment } from "../luks2/types.ts"
+import type { Received, TakeoverChannel } from "./takeover-channel.ts"
+
+export const TAKEOVER_VERSION = 1
+
+const binary = v.pipe(
+  v.string(),
+  v.transform((text): Uint8Array => Buffer.from(text, "base64")),
+)
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
+
+const counters = v.object({
+  reads: count,
+  writes: count,
+  flushes: count,
+  bytesRead: count,
+  bytesWritten: count,
+  errors: count,
+  pending: count,
+})
+
+export const takeoverMessages = {
+  /** Descriptors: of each path held, then the store's claims. */
+  offer: v.object({
+    version: v.literal(TAKEOVER_VERSION),
+    held: v.array(v.string()),
+    target: binary,
+    uuid: v.string(),
+    /** LUKS2's, in JSON: the header must still say the same. */
+    segment: v.string(),
+    discards: v.boolean(),
+  }),
+  shows: v.object({ version: v.string(), mrenclave: v.string(), publicKey: binary, report: binary, nonce: binary }),
+  yields: v.object({ yielded: binary }),
+  prepared: v.object({}),
+  /** Descriptor: its socket. */
+  client: v.object({ structured: v.boolean(), allocation: v.boolean(), input: binary }),
+  /** Descriptors: the listening sockets, of control and of NBD. */
+  state: v.object({
+    clients: count,
+    size: count,
+    refused: count,
+    counters,
+    since: v.string(),
+    slot: count,
+    authenticated: v.boolean(),
+    slotsChanged: v.array(count),
+    slotsAdded: v.array(count),
+    slotsRemoved: v.array(count),
+  }),
+  ready: v.object({}),
+  go: v.object({}),
+  done: v.object({}),
+} as const
+
+export type TakeoverMessage = keyof typeof takeoverMessages
+type Output<K extends TakeoverMessage> = v.InferOutput<(typeof takeoverMessages)[K]>
+
+/** The successor's last message before it serves, and the predecessor's before it does not: what may come instead. */
+export function takeoverFailed(name: string, fact: string): TresorError {
+  return new TresorError("UPGRADE_FAILED", Exit.wrongDevice, `Cannot upgrade ${name}: ${fact}; it is served as before`)
+}
+
+/** Uint8Arrays as base64. */
+export function tell<K extends TakeoverMessage>(
+  channel: TakeoverChannel,
+  kind: K,
+  message: { readonly [F in keyof Output<K>]: Output<K>[F] },
+  fds: readonly number[] = [],
+): Promise<void> {
+  const fields = Object.entries(message).map(([name, value]) => [
+    name,
+    value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value,
+  ])
+  return channel.send({ kind, ...Object.fromEntries(fields) }, fds)
+}
+
+export type Heard<K extends TakeoverMessage> = K extends TakeoverMessage
+  ? Output<K> & Pick<Received, "fds"> & { readonly kind: K }
+  : never
+
+/** The next message, of one of these kinds; `null`: the other process has ended. Throws UPGRADE_FAILED for any other. */
+export async function hear<K extends TakeoverMessage>(
+  channel: TakeoverChannel,
+  name: string,
+  ...kinds: readonly K[]
+): Promise<Heard<K> | null> {
+  const received = await channel.receive()
+  if (received === null) return null
+  for (const kind of kinds) {
+    const schema = v.object({ kind: v.literal(kind), ...takeoverMessages[kind].entries })
+    const result = v.safeParse(schema, received.message)
+    if (result.success) return { ...result.output, fds: received.fds } as unknown as Heard<K>
+  }
+  throw takeoverFailed(name, `the other tresord does not say "${kinds.join('" or "')}" as it should`)
+}
+
+/** Equal for segments that are. */
+export function segmentText(segment: Segment): string {
+  return JSON.stringify(segment, (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value))
+}

@@ -1,0 +1,218 @@
+/** The tresord that runs: starts its successor, gives it the volume, and serves on when anything fails (takeover.ts). */
+import type { ChildProcess } from "node:child_process"
+import { closeSync } from "node:fs"
+import * as v from "valibot"
+import { Exit, TresorError } from "../base/errors.ts"
+import { parseJson } from "../base/json.ts"
+import type { DaemonOptions } from "../control/daemon-options.ts"
+import { spawnSuccessor } from "../control/daemon-process.ts"
+import { refusedSchema } from "../control/volume.ts"
+import { targetInfo } from "../enclave/succession.ts"
+import type { Enclave } from "../enclave/types.ts"
+import { nameClients } from "../export/clients.ts"
+import type { HeldServer, NbdServer } from "../export/server.ts"
+import type { OpenedKey } from "../keyslots/unlock.ts"
+import type { Segment } from "../luks2/types.ts"
+import { socketPair } from "../native/addon.ts"
+import type { HeldPath } from "../store/held-path.ts"
+import type { Volume } from "../volume/volume.ts"
+import { hear, segmentText, TAKEOVER_VERSION, type TakeoverMessage, takeoverFailed, tell } from "./takeover.ts"
+import { TakeoverChannel } from "./takeover-channel.ts"
+
+/** What a takeover needs of a volume that is served over NBD. */
+export interface Servable {
+  readonly server: NbdServer
+  readonly volume: Volume
+  readonly segment: Segment
+}
+
+export interface Yielding extends Servable {
+  /** The successor's. */
+  readonly options: DaemonOptions
+  readonly uuid: string
+  readonly held: readonly Pick<HeldPath, "path" | "fd">[]
+  readonly enclave: Enclave
+  readonly opened: OpenedKey
+  readonly since: string
+  readonly control: ControlSocket
+}
+
+/** The control socket, and the name in the runtime directory. */
+export interface ControlSocket {
+  /** Accepts nobody; the descriptor is the caller's. */
+  pause(): number
+  /** Accepts again, with the name ours. */
+  resume(fd: number): Promise<void>
+}
+
+/** Who serves the volume now. */
+export interface Successor {
+  readonly pid: number
+  readonly version: string
+  readonly mrenclave: string
+}
+
+/** An enclave's start takes seconds; a disk may be slow. */
+const START_MS = 120_000
+/** Clients wait for no longer. */
+const HELD_MS = 30_000
+
+interface Started {
+  readonly child: ChildProcess
+  readonly channel: TakeoverChannel
+  /** Rejects with its reason when it ends. */
+  readonly ended: Promise<never>
+}
+
+function start(program: readonly string[], { options }: Yielding): Started {
+  const [ours, theirs] = socketPair()
+  const { child, lifeline, firstLine } = spawnSuccessor(program, theirs)
+  closeSync(theirs)
+  const channel = new TakeoverChannel(ours)
+  // Its life hangs on the channel.
+  lifeline.write(`${JSON.stringify(options)}\nstay\n`)
+  const ended = endOf(child, firstLine, options.name)
+  // Not everybody waits for it.
+  ended.catch(() => {})
+  return { child, channel, ended }
+}
+
+async function endOf(child: ChildProcess, firstLine: Promise<string | null>, name: string): Promise<never> {
+  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()))
+  const said = await firstLine.catch((error: Error) => {
+    throw takeoverFailed(name, `the new tresord cannot be started (${error.message})`)
+  })
+  await exited
+  const refused = v.safeParse(refusedSchema, said === null ? null : parseJson(said))
+  const how = child.signalCode ?? `exit code ${child.exitCode}`
+  throw refused.success
+    ? new TresorError(refused.output.code, refused.output.exitCode, refused.output.message)
+    : takeoverFailed(name, `the new tresord ended (${how})`)
+}
+
+/** Ends the child when it takes longer, unless an answer of it has come by then. */
+class Limit {
+  readonly #child: ChildProcess
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(child: ChildProcess) {
+    this.#child = child
+  }
+
+  set(ms: number): void {
+    this.clear()
+    // What has come is heard before the next turn of the event loop has ended.
+    this.#timer = setTimeout(() => {
+      this.#timer = setTimeout(() => this.#child.kill("SIGKILL"), 1)
+    }, ms)
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer)
+  }
+}
+
+/**
+ * Resolves when the successor serves; then nothing may be served here any more, and the name and all sockets are its own.
+ * Rejects when this tresord serves on: as the enclave decides (ENCLAVE_APPROVAL, ENCLAVE_SUCCESSOR, ENCLAVE_SEAL_VERSION),
+ * VOLUME_IN_USE (exit 5: a client stays in the middle of a request), UPGRADE_FAILED, or with what kept the successor
+ * from starting.
+ */
+export async function yieldVolume(program: readonly string[], yielding: Yielding): Promise<Successor> {
+  const { options, server, volume, enclave, opened, control } = yielding
+  const { name } = options
+  const { child, channel, ended } = start(program, yielding)
+  const limit = new Limit(child)
+  // A child that has ended, or is to, rejects with its reason.
+  const answer = async <K extends TakeoverMessage>(kind: K) => {
+    const message = await hear(channel, name, kind)
+    if (message !== null) return message
+    // It has said why, if it could, and whatever it is doing, it serves nothing.
+    child.kill("SIGKILL")
+    return ended
+  }
+  const orEnded = <T>(work: Promise<T>): Promise<T> => Promise.race([work, ended])
+  const say: typeof tell = (...message) => orEnded(tell(...message).catch(() => ended))
+  let held: HeldServer | null = null
+  let listening: number | null = null
+  try {
+    limit.set(START_MS)
+    await offer(say, channel, yielding)
+    const { version, mrenclave, ...shown } = await answer("shows")
+    const yielded = await enclave.yieldVolume!(opened.handle, { mrenclave, ...shown })
+    await say(channel, "yields", { yielded })
+    await answer("prepared")
+
+    limit.set(HELD_MS)
+    listening = control.pause()
+    const found = await server.hold()
+    if ("stalled" in found) throw stalled(name, found.stalled)
+    held = found
+    await orEnded(volume.settle())
+    await giveState(say, channel, yielding, held, listening)
+    await answer("ready")
+    await say(channel, "go", {})
+    await answer("done")
+    return { pid: child.pid!, version, mrenclave }
+  } catch (error) {
+    // Serves nothing, and will not.
+    child.kill("SIGKILL")
+    await ended.catch(() => {})
+    if (held !== null) await server.release(held)
+    if (listening !== null) await control.resume(listening)
+    throw error instanceof TresorError ? error : takeoverFailed(name, (error as Error).message)
+  } finally {
+    limit.clear()
+    channel.close()
+  }
+}
+
+async function offer(say: typeof tell, channel: TakeoverChannel, yielding: Yielding): Promise<void> {
+  const { held, volume, segment, uuid, enclave } = yielding
+  const message = {
+    version: TAKEOVER_VERSION,
+    held: held.map(({ path }) => path),
+    target: await targetInfo(enclave),
+    uuid,
+    segment: segmentText(segment),
+    discards: volume.discards,
+  } as const
+  await say(channel, "offer", message, [...held.map(({ fd }) => fd), ...volume.claims!])
+}
+
+async function giveState(
+  say: typeof tell,
+  channel: TakeoverChannel,
+  yielding: Yielding,
+  held: HeldServer,
+  control: number,
+): Promise<void> {
+  const { volume, since, opened } = yielding
+  for (const { fd, negotiated, input } of held.connections) {
+    await say(channel, "client", { ...negotiated, input }, [fd])
+  }
+  const { size, counters } = volume
+  const { slot, authenticated, slotsChanged, slotsAdded, slotsRemoved } = opened
+  const message = {
+    clients: held.connections.length,
+    size,
+    refused: held.refused,
+    counters,
+    since,
+    slot,
+    authenticated,
+    slotsChanged: [...slotsChanged],
+    slotsAdded: [...slotsAdded],
+    slotsRemoved: [...slotsRemoved],
+  }
+  await say(channel, "state", message, [control, held.listening])
+}
+
+function stalled(name: string, pids: readonly number[]): TresorError {
+  return new TresorError(
+    "VOLUME_IN_USE",
+    Exit.busy,
+    `Cannot upgrade ${name}: ${nameClients(pids)} stopped in the middle of a request or takes no answers; ` +
+      "end that first; it is served as before",
+  )
+}
