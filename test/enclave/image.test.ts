@@ -17,11 +17,11 @@ test("enclave/MRENCLAVE and enclave/vectors/MRENCLAVE pin what was built", () =>
   }
 })
 
-test("the documents say how many lines are trusted, and these are no more than 6000", () => {
+test("the documents say how many lines are trusted, and these are no more than 6400", () => {
   const lines = execFileSync("make", ["-s", "-C", `${root}/enclave`, "lines"], { encoding: "utf8" })
   const figure = (name: string) => Number(new RegExp(`^${name}: (\\d+) lines$`, "m").exec(lines)?.[1])
   const [logic, algorithms] = [figure("our logic"), figure("published algorithms")]
-  assert.ok(logic + algorithms <= 6000, lines)
+  assert.ok(logic + algorithms <= 6400, lines)
   assert.ok(logic > 1000 && algorithms > 1000, lines)
   const said = `${logic.toLocaleString("en")} lines of our logic and ${algorithms.toLocaleString("en")} of published algorithms`
   for (const path of ["README.md", "ARCHITECTURE.md", "docs/threat-model.md", "enclave/README.md"]) {
