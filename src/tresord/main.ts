@@ -33,8 +33,8 @@ import { startLog } from "./log.ts"
 import { refusal, volumeInterface } from "./service.ts"
 import type { Session } from "./session.ts"
 import { startSession } from "./start.ts"
-import { Takeover } from "./take-over.ts"
-import { TakeoverChannel } from "./takeover-channel.ts"
+import { TakeoverChannel } from "./takeover/channel.ts"
+import { Takeover } from "./takeover/successor.ts"
 
 /** Where the log went before there was a directory for it; given by the starter. */
 const ownEntries = {

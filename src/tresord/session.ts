@@ -23,8 +23,8 @@ import { headerRaced } from "./raced.ts"
 import type { Reencryption } from "./reencryption.ts"
 import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
 import { INHERITED_POLICY, type KeptEnclaves, predecessorsOf, type SealedBefore, Succession } from "./succession.ts"
-import type { Resumed } from "./take-over.ts"
-import { type ControlSocket, type Servable, type Successor, yieldVolume } from "./yield.ts"
+import { type ControlSocket, type Servable, type Successor, yieldVolume } from "./takeover/predecessor.ts"
+import type { Resumed } from "./takeover/successor.ts"
 
 /**
  * The plaintext side: served over NBD (volume.ts), a block device (src/block/volume.ts), or a dm-crypt mapping

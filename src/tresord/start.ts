@@ -22,7 +22,7 @@ import { openVolumeOn } from "../volume/open.ts"
 import type { Volume } from "../volume/volume.ts"
 import type { Reencryption } from "./reencryption.ts"
 import { Session, type SessionParts } from "./session.ts"
-import type { Takeover } from "./take-over.ts"
+import type { Takeover } from "./takeover/successor.ts"
 
 export interface SessionOptions extends Omit<DaemonOptions, "socket"> {
   readonly uri: string

@@ -6,7 +6,7 @@
  *   cut KIND    closes the channel there and lives on, without serving
  *   orphan KIND kills the tresord that has started it, once it has sent that message
  */
-import { TakeoverChannel } from "../../src/tresord/takeover-channel.ts"
+import { TakeoverChannel } from "../../src/tresord/takeover/channel.ts"
 
 const [deed, step] = process.argv.splice(2, 2)
 

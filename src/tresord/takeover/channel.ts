@@ -3,8 +3,8 @@
  * front of the line that they belong to, each with one byte of its own. The sender's process is our parent or our child.
  */
 import { closeSync } from "node:fs"
-import { parseJson } from "../base/json.ts"
-import { createChannel, type NativeChannel, READABLE, WRITABLE } from "../native/channel.ts"
+import { parseJson } from "../../base/json.ts"
+import { createChannel, type NativeChannel, READABLE, WRITABLE } from "../../native/channel.ts"
 
 const ROOM = 64 << 10
 const OUT = ROOM

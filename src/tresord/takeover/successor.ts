@@ -1,17 +1,17 @@
-/** The successor: takes an open volume over from the tresord that has started it (takeover.ts). */
+/** The successor: takes an open volume over from the tresord that has started it (messages.ts). */
 import { setTimeout as sleep } from "node:timers/promises"
-import type { TresorError } from "../base/errors.ts"
-import { VERSION } from "../base/version.ts"
-import { showTo } from "../enclave/succession.ts"
-import type { Enclave, VolumeHandle } from "../enclave/types.ts"
-import type { HeldConnection } from "../export/connection.ts"
-import type { HeldServer } from "../export/server.ts"
-import type { OpenHeader } from "../header/access.ts"
-import type { OpenedKey } from "../keyslots/unlock.ts"
-import { HeldPath } from "../store/held-path.ts"
-import type { Volume } from "../volume/volume.ts"
-import { type Heard, hear, segmentText, type TakeoverMessage, takeoverFailed, tell } from "./takeover.ts"
-import type { TakeoverChannel } from "./takeover-channel.ts"
+import type { TresorError } from "../../base/errors.ts"
+import { VERSION } from "../../base/version.ts"
+import { showTo } from "../../enclave/succession.ts"
+import type { Enclave, VolumeHandle } from "../../enclave/types.ts"
+import type { HeldConnection } from "../../export/connection.ts"
+import type { HeldServer } from "../../export/server.ts"
+import type { OpenHeader } from "../../header/access.ts"
+import type { OpenedKey } from "../../keyslots/unlock.ts"
+import { HeldPath } from "../../store/held-path.ts"
+import type { Volume } from "../../volume/volume.ts"
+import type { TakeoverChannel } from "./channel.ts"
+import { type Heard, hear, segmentText, type TakeoverMessage, takeoverFailed, tell } from "./messages.ts"
 
 /** What a session goes on with. */
 export interface Resumed {

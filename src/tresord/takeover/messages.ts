@@ -16,9 +16,9 @@
  * it dies P goes on; and when P dies S does, as nobody else can.
  */
 import * as v from "valibot"
-import { Exit, TresorError } from "../base/errors.ts"
-import type { Segment } from "../luks2/types.ts"
-import type { Received, TakeoverChannel } from "./takeover-channel.ts"
+import { Exit, TresorError } from "../../base/errors.ts"
+import type { Segment } from "../../luks2/types.ts"
+import type { Received, TakeoverChannel } from "./channel.ts"
 
 export const TAKEOVER_VERSION = 1
 
