@@ -10,4 +10,5 @@ export { connect, RunningVolume, type UnlockOptions } from "./library/connect.ts
 export { type Created, type CreateOptions, create } from "./library/create.ts"
 export { type DoctorCheck, examineMachine } from "./library/doctor.ts"
 export { Keyslots, type KeyslotsOptions, keyslots, type NewKeyslot } from "./library/keyslots.ts"
+export { type Reencrypted, type ReencryptOptions, reencrypt } from "./library/new-key.ts"
 export { NbdExport, type OpenOptions, OpenVolume, open } from "./library/open-volume.ts"

@@ -9,7 +9,8 @@ import { formatSize } from "../base/size.ts"
 import { checkNotOpen } from "../control/in-use.ts"
 import { checkApart } from "../header/apart.ts"
 import { openForHeader } from "../header/open.ts"
-import type { Proof, VolumeKeeper } from "../keyslots/parts.ts"
+import type { FreshKeyslot, Proof, VolumeKeeper } from "../keyslots/parts.ts"
+import { slotStrengths } from "../keyslots/strength.ts"
 import { keyslotsArea } from "../luks2/areas.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
 import { converted, positionOf, reencryptionOf } from "../luks2/reencryption.ts"
@@ -139,6 +140,16 @@ export async function withOpenReencryption<T>(
 
 /** Whether a reencryption is pending in a header. */
 export const isPending = ({ metadata }: LuksHeader): boolean => reencryptionOf(metadata) !== null
+
+/** For a passphrase that is carried over, the same kind of keyslot as it had. `make`: one that is portable, or sealed to the enclave. */
+export async function keptKeyslot(
+  { store }: Reencrypting,
+  { secret, slot }: { readonly secret: Uint8Array; readonly slot: number },
+  make: (portable: boolean) => Promise<FreshKeyslot>,
+): Promise<FreshKeyslot> {
+  const kind = slotStrengths(store.header.metadata).find((each) => each.slot === slot)?.kind
+  return kind === "recovery" ? { type: "recovery", secret, slot: null } : make(kind === "portable")
+}
 
 /** Begins with a new key; nothing is converted yet. `secret` stays the caller's. */
 export async function startReencryption(

@@ -152,7 +152,8 @@ export async function finish(
   reencryption: Reencryption,
   { metadata }: LuksHeader,
 ): Promise<readonly number[]> {
-  const old = reencryption.oldDigest === null ? [] : (metadata.digests.get(reencryption.oldDigest)?.keyslots ?? [])
+  const named = reencryption.oldDigest === null ? [] : (metadata.digests.get(reencryption.oldDigest)?.keyslots ?? [])
+  const old = named.toSorted((a, b) => a - b)
   const areas = [...old, reencryption.slot].flatMap((slot) => {
     const area = metadata.keyslots.get(slot)?.area
     return area === undefined ? [] : [{ offset: area.offset, size: area.size }]

@@ -19,6 +19,7 @@ const PRINTS: readonly RegExp[] = [
   /^the printer is out of paper true\nSIZE_MISSING 1\n$/,
   /^nbd\+unix:\/\/\/\?socket=disk\.sock across two sectors, of any alignment\n$/,
   /^1 recovery strong\n2 portable passphrase\n3 tresor strong\n2 3 0 3\nENCLAVE_PASSPHRASE\n$/,
+  /^71\nfalse true \[ 0, 1, 3 \]\n$/,
   /^NOT_OPEN\n$/,
   /^yes\n$/,
   new RegExp(`^${UUID} 2 1 null\n$`),

@@ -8,6 +8,7 @@ import { slotStrengths } from "../../keyslots/strength.ts"
 import { isBegun } from "../../library/encrypt.ts"
 import {
   HOT_ZONE,
+  keptKeyslot,
   type NewKey,
   pendingMode,
   progressOf,
@@ -84,16 +85,10 @@ async function others(volume: Reencrypting, options: ReencryptOptions, proved: n
   }
 }
 
-/** The same kind of keyslot as the passphrase had. */
-async function renewed(
-  volume: Reencrypting,
-  options: ReencryptOptions,
-  { secret, slot }: Carried,
-): Promise<FreshKeyslot> {
-  const kind = slotStrengths(volume.store.header.metadata).find((each) => each.slot === slot)?.kind
-  if (kind === "recovery") return { type: "recovery", secret, slot: null }
-  const words = kind === "portable" ? { ...options, portable: true as const } : options
-  return freshKeyslot(volume.enclave, words, { secret, slot: null })
+function renewed(volume: Reencrypting, options: ReencryptOptions, { secret, slot }: Carried): Promise<FreshKeyslot> {
+  return keptKeyslot(volume, { secret, slot }, (portable) =>
+    freshKeyslot(volume.enclave, portable ? { ...options, portable } : options, { secret, slot: null }),
+  )
 }
 
 export async function begin(
