@@ -86,7 +86,7 @@ plant "no fence after the check" "$outside { if (!tresor_boundary_outside((long)
 plant "fence before the check" "$outside { __asm__ volatile(\"lfence\"); if (!tresor_boundary_outside((long)from, 8)) return 0; $copy; return 1; }" 'planted_fence: rep movsq .*without an lfence'
 plant "fence on one path" "$outside { if (!tresor_boundary_outside((long)from, 8)) return 0; if (*to) __asm__ volatile(\"lfence\" : : : \"memory\"); $copy; return 1; }" 'planted_fence: rep movsq .*without an lfence'
 layout "writable and executable" 's/text PT_LOAD FLAGS\(5\)/text PT_LOAD FLAGS(7)/' 'writable and executable'
-layout "unaligned segment" 's/(\.bss : \{[^}]*)\. = ALIGN\(0x1000\);/\1/' 'not aligned'
+layout "unaligned segment" 's/(\.bss : \{[^}]*\. = ALIGN\(0x1000\));/\1 + 8;/' 'not aligned'
 layout "NSSA" 's/LONG\(0\) LONG\(1\)/LONG(0) LONG(2)/' 'NSSA is 2'
 layout "unknown flag" 's/FLAGS\(6 \| 0x00200000\)|FLAGS\(\(?6 \| 0x00200000\)?\)/FLAGS(0x00800006)/' 'mean nothing'
 layout "unmeasured code" 's/text PT_LOAD FLAGS\(5\)/text PT_LOAD FLAGS(0x00200005)/' 'nothing measures'
