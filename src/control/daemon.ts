@@ -2,6 +2,7 @@
 import type { ChildProcess } from "node:child_process"
 import { readFileSync, rmSync } from "node:fs"
 import type { Socket } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
 import * as v from "valibot"
 import { Exit, TresorError } from "../base/errors.ts"
 import { parseJson } from "../base/json.ts"
@@ -18,6 +19,10 @@ const readySchema = v.variant("ok", [
   v.object({ ok: v.literal(true) }),
   v.object({ ok: v.literal(false), ...refusedSchema.entries }),
 ])
+
+/** How often the process behind a socket may be another than state.json says, and the time in between. */
+const IMPOSTOR_LOOKS = 5
+const IMPOSTOR_PAUSE_MS = 50
 
 /** Those that end with us, from their first moment. */
 const ending = new Set<ChildProcess>()
@@ -111,7 +116,19 @@ export interface Reach {
  * A socket whose peer is the tresord of that name. Throws NOT_OPEN (exit 4) when none lives, IMPOSTOR
  * (exit 2) when somebody else answers.
  */
-export async function connectTresord(name: string, { others = false, halfOpen = false }: Reach = {}): Promise<Socket> {
+export async function connectTresord(name: string, reach: Reach = {}): Promise<Socket> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await connectOnce(name, reach)
+    } catch (error) {
+      // In a takeover state.json and the socket have a new tresord one after the other.
+      if (!(error instanceof TresorError && error.code === "IMPOSTOR") || attempt === IMPOSTOR_LOOKS) throw error
+      await sleep(IMPOSTOR_PAUSE_MS)
+    }
+  }
+}
+
+async function connectOnce(name: string, { others = false, halfOpen = false }: Reach): Promise<Socket> {
   const { path, owner, state } = find(name, { others })
   if (!isLive(state)) throw state === null ? notOpen(name) : dead(name, state)
   try {
