@@ -158,6 +158,7 @@ const packaging = {
   fakeroot: () => onPath("fakeroot"),
   lintian: () => onPath("lintian"),
   debootstrap: () => onPath("debootstrap"),
+  swtpm: () => onPath("swtpm"),
   "util-linux": () => onPath("unshare"),
 }
 

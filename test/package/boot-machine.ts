@@ -67,6 +67,16 @@ exec $b switch_root /new /sbin/init
   return image
 }
 
+/** swtpm(8), which ends with the QEMU that is connected to it; its socket. */
+function startTpm(directory: string, state: string): string {
+  mkdirSync(state, { recursive: true })
+  const socket = join(directory, "tpm.sock")
+  rmSync(socket, { force: true })
+  const place = ["--tpmstate", `dir=${state}`, "--ctrl", `type=unixio,path=${socket}`]
+  execFileSync("swtpm", ["socket", "--tpm2", ...place, "--terminate", "--daemon"])
+  return socket
+}
+
 /** The shell on the second serial line; in the image's root. Not stopped by a failed boot. */
 export const SHELL_UNIT = `[Unit]
 Description=Shell of the test
@@ -103,16 +113,17 @@ export class BootMachine {
   }
 
   /**
-   * `disks`: /dev/vda first; what was flushed to them stays when the power is cut. `ssh`: a port of this machine that leads
-   * to the machine's ssh; it reaches nothing else.
+   * `disks`: /dev/vda first; what was flushed to them stays when the power is cut. `tpm`: directory in which a TPM 2.0
+   * keeps its state. `ssh`: a port of this machine that leads to the machine's ssh; it reaches nothing else.
    */
   static async start(
     directory: string,
     kernel: Kernel,
     disks: readonly string[],
-    ssh: number | null = null,
+    { tpm, ssh }: { readonly tpm: string; readonly ssh: number | null },
   ): Promise<BootMachine> {
     mkdirSync(directory, { recursive: true })
+    const chip = startTpm(directory, tpm)
     const path = join(directory, "line.sock")
     rmSync(path, { force: true })
     const server = createServer()
@@ -129,6 +140,8 @@ export class BootMachine {
       ...["-kernel", kernel.image, "-initrd", initramfs(directory, kernel)],
       "-append",
       "console=ttyS0 quiet loglevel=4 panic=-1 root=/dev/vda rw mitigations=off secretmem.enable=1 systemd.default_device_timeout_sec=600",
+      ...["-chardev", `socket,id=tpm,path=${chip}`, "-tpmdev", "emulator,id=tpm,chardev=tpm"],
+      ...["-device", "tpm-tis,tpmdev=tpm"],
       ...["-serial", `file:${console}`, "-serial", `unix:${path}`, "-device", "virtio-rng-pci"],
       ...drives,
       ...(ssh === null ? [] : ["-netdev", `user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:${ssh}-:22`]),

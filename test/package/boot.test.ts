@@ -14,8 +14,13 @@ import { BootMachine, installModules, SHELL_UNIT } from "./boot-machine.ts"
 import { builtPackages } from "./packages.ts"
 import { Root } from "./root.ts"
 
-const PACKAGES =
-  "systemd-sysv dbus udev kmod libpam-systemd e2fsprogs nbd-client cryptsetup-bin apparmor openssh-server".split(" ")
+const PACKAGES = [
+  ..."systemd-sysv dbus udev kmod libpam-systemd e2fsprogs nbd-client cryptsetup-bin apparmor openssh-server".split(
+    " ",
+  ),
+  // Tresor's and systemd's way to a TPM.
+  ..."libtss2-esys-3.0.2-0 libtss2-tcti-device0 libtss2-rc0".split(" "),
+]
 const PASSPHRASE = "correct horse"
 
 const place = new Place()
@@ -130,7 +135,7 @@ after(() => machine?.cutPower())
 
 const start = async (name: string, ssh: number | null = null) => {
   const disks = [images.root, images.data, images.net, images.stick]
-  machine = await BootMachine.start(place.path(name), laterKernel(), disks, ssh)
+  machine = await BootMachine.start(place.path(name), laterKernel(), disks, { tpm: place.path("tpm"), ssh })
   return machine
 }
 
@@ -365,12 +370,45 @@ test("after a power cut during writes the next boot asks once and mounts what wa
   await booting.until("systemctl is-active multi-user.target", 300)
   const writes =
     "echo durable > /data/durable && sync /data/durable && (while :; do dd if=/dev/zero of=/data/busy bs=64k count=200 conv=fdatasync; done >/dev/null 2>&1 &) ; sleep 3"
+  // With it goes a file that had the machine secret: the TPM has it now.
+  const enrol = "printf 1234 > /run/pin && tresor machine enroll --tpm2 --new-pin-file /run/pin --no-recovery"
+  const enrolled = await booting.shell(enrol)
+  assert.equal(enrolled.code, 0, enrolled.output)
+  assert.equal((await booting.shell("ls -1 /var/lib/tresor")).output, "enclaves\nmachine-secret.tpm2\n")
   assert.equal((await booting.shell(writes)).code, 0)
   booting.cutPower()
   const again = await start("third")
+  await answer(again, "4321", "TPM for Tresor")
+  await answer(again, "1234", "TPM for Tresor")
   await answer(again, PASSPHRASE)
   await again.until("mountpoint -q /data", 300)
   assert.equal((await again.shell("cat /data/file /data/durable")).output, "kept\ndurable\n")
-  await again.shell("systemctl poweroff --no-block")
-  await again.ended(400)
+  const { output } = await again.shell("journalctl -b -o cat -u tresor-machine")
+  // A power cut after the PIN was used counts as one too (TPM 2.0 Library, Part 1, Dictionary Attack Protection).
+  assert.match(output, /Wrong PIN: the TPM counts 2 of \d+ wrong attempts/)
+})
+
+test("the PIN of one boot opens every volume; the drop-in has systemd unseal the machine secret instead", async () => {
+  const booted = machine!
+  // Its tresord took the secret from the keyring, under filter and profile.
+  await booted.until("systemctl is-active tresor-unlock@file", 120)
+  assert.match((await booted.shell("tresor machine status")).output, /PIN: +given since the machine started/)
+  const change = `set -e
+    d=/var/lib/tresor; printf 1234 > /run/pin
+    tresor machine unenroll --pin-file /run/pin
+    mkdir -p /etc/credstore.encrypted /etc/systemd/system/tresor@.service.d
+    systemd-creds encrypt --with-key=host+tpm2 --tpm2-pcrs=7 --name=machine-secret $d/machine-secret /etc/credstore.encrypted/machine-secret
+    mv $d/machine-secret /run/machine-secret
+    cp /usr/share/doc/tresor/examples/machine-secret.conf /etc/systemd/system/tresor@.service.d
+    systemctl daemon-reload
+    systemctl restart tresor@file; systemctl start tresor-unlock@file
+    tresor status file --json`
+  const { code, output } = await booted.shell(`( ${change} )`, 300)
+  assert.equal(code, 0, output)
+  assert.match(output, /"state":"unlocked"/)
+  assert.equal((await booted.shell("ls -1 /var/lib/tresor")).output, "enclaves\n", "nothing made another secret")
+  const denied = await booted.shell("dmesg | grep apparmor=.DENIED")
+  assert.equal(denied.output, "")
+  await booted.shell("systemctl poweroff --no-block")
+  await booted.ended(400)
 })
