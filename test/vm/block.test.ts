@@ -3,15 +3,30 @@
  * are made durable; what the drives' caches held is lost, and the next boot looks for what was durable.
  */
 import assert from "node:assert/strict"
-import { mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { randomBytes } from "node:crypto"
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs"
 import { join } from "node:path"
 import { before, describe, test } from "node:test"
+import { Place, run } from "../cli/harness.ts"
 import { type Boot, boot, buildPrograms, logs, type Result, testChecks } from "./checks.ts"
 import { laterKernel } from "./kernels.ts"
 import type { Disk } from "./machine.ts"
-import { type Replayed, replayDurable } from "./power-cut.ts"
+import { entriesOf, type Replayed, replayDurable } from "./power-cut.ts"
 
 const DISK_BYTES = 96 << 20
+/** In front of the data of a volume. */
+const HEADER = 16 << 20
 /** Of test/vm/block.sh. */
 const WRITERS = 4
 /** Records that each has made durable before the power goes. */
@@ -19,10 +34,45 @@ const ENOUGH = 60
 
 const first: Boot = { kernel: laterKernel(), parts: ["block", "cut"], seconds: 1700 }
 const second: Boot = { kernel: first.kernel, parts: ["recut"], seconds: 300 }
-const disks: Disk[] = ["vda", "vdb"].map((name) => ({
+const diskOf = (name: string): Disk => ({
   image: join(logs(first), `${name}.img`),
   log: join(logs(first), `${name}.log`),
-}))
+})
+const disks = ["vda", "vdb"].map(diskOf)
+/** A volume with a portable passphrase, which this machine opens too. */
+const volume = diskOf("vdc")
+const place = new Place()
+const portable = place.file("portable", "portable")
+const original = place.path("original.img")
+/** Moments at which the power goes while the volume gets a new key. */
+const CUTS = 10
+
+async function plaintext(path: string): Promise<Buffer> {
+  const opened = await place.tresor(["open", path, "cut", "--key-file", portable, "--json"])
+  assert.equal(opened.code, 0, opened.stderr)
+  try {
+    const copy = place.path("plain.img")
+    const copied = await run("nbdcopy", [(JSON.parse(opened.stdout) as { readonly uri: string }).uri, copy])
+    assert.equal(copied.code, 0, copied.stderr)
+    return readFileSync(copy)
+  } finally {
+    await place.tresor(["close", "cut"])
+  }
+}
+
+async function makeVolume(): Promise<void> {
+  const kdf = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+  const words = ["create", original, "--size", "40M", "--portable", "--no-recovery", "--key-file", portable, ...kdf]
+  const made = await place.tresor(words)
+  assert.equal(made.code, 0, made.stderr)
+  const { size } = statSync(original)
+  // Noise is a plaintext, too.
+  const noise = openSync(original, "r+")
+  writeSync(noise, randomBytes(size - HEADER), 0, size - HEADER, HEADER)
+  closeSync(noise)
+  copyFileSync(original, volume.image)
+  writeFileSync(volume.log, "")
+}
 
 describe(`a block device on Debian's Linux ${first.kernel.release}`, () => {
   let results: Map<string, Result>
@@ -35,7 +85,8 @@ describe(`a block device on Debian's Linux ${first.kernel.release}`, () => {
       truncateSync(image, DISK_BYTES)
       writeFileSync(log, "")
     }
-    results = await boot({ ...first, disks }, (line, machine) => {
+    await makeVolume()
+    results = await boot({ ...first, disks: [...disks, volume] }, (line, machine) => {
       const [word, name = "", number] = line.split(" ")
       if (word !== "durable") return
       durable.set(name, Number(number))
@@ -45,6 +96,31 @@ describe(`a block device on Debian's Linux ${first.kernel.release}`, () => {
   testChecks(first, () => results)
   test("every writer had made records durable when the power was cut", () => {
     assert.equal(durable.size, WRITERS, [...durable].join(" "))
+  })
+
+  test("a reencryption whose power is cut at any write goes on, and no data are lost", async () => {
+    const entries = entriesOf(volume.log)
+    const before = await plaintext(original)
+    let pending = 0
+    for (let n = 1; n <= CUTS; n++) {
+      const path = place.path("cut.img")
+      const { flushes } = replayDurable(volume.log, path, statSync(original).size, {
+        before: original,
+        entries: Math.floor((entries * n) / (CUTS + 1)),
+        // Nothing, or every other one of what was not flushed.
+        survives: (write) => n % 2 === 0 && write % 2 === 0,
+      })
+      assert.ok(flushes > 0)
+      const { code, stderr } = await place.tresor(["reencrypt", "-q", "--resume", "--key-file", portable, path])
+      if (code === 0) pending++
+      else assert.match(stderr, /no reencryption is pending/)
+      const tested = await run("cryptsetup", ["open", "--test-passphrase", "--key-file", portable, path])
+      assert.deepEqual([tested.code, tested.stderr], [0, ""])
+      assert.ok(before.equals(await plaintext(path)), `cut ${n} of ${CUTS}`)
+    }
+    assert.ok(pending >= CUTS / 2, `${pending} of ${CUTS} were pending`)
+    rmSync(volume.image)
+    rmSync(volume.log)
   })
 
   describe("after the power was cut", () => {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
 import { run } from "./machine.ts"
-import { replayDurable } from "./power-cut.ts"
+import { type Cut, entriesOf, replayDurable } from "./power-cut.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "tresor-power-"))
 after(() => rmSync(folder, { recursive: true, force: true }))
@@ -46,6 +46,25 @@ test("writes after the last flush are lost", () => {
   assert.deepEqual(replayed, { kept: 1, lost: 1, flushes: 1 })
   const disk = readFileSync(image)
   assert.deepEqual([disk[0], disk[4095], disk[4096]], [1, 1, 0])
+})
+
+test("a cut in the middle of the log, over a disk that was not blank, and what survives without a flush", () => {
+  written("write -P 1 0 4k", "flush", "write -P 2 4k 4k", "write -P 3 8k 4k", "flush")
+  const before = join(folder, "before")
+  writeFileSync(before, Buffer.alloc(BYTES, 9))
+  const entries = entriesOf(log)
+  const firsts = (cut: Cut) => {
+    replayDurable(log, image, BYTES, { before, ...cut })
+    const disk = readFileSync(image)
+    return [0, 4096, 8192, 12288].map((at) => disk[at])
+  }
+  assert.deepEqual(firsts({}), [1, 2, 3, 9])
+  assert.deepEqual(firsts({ entries: 0 }), [9, 9, 9, 9])
+  // Up to the writes after the first flush: they are lost, or one of them is.
+  const states = [...Array(entries).keys()].map((n) => firsts({ entries: n + 1 }).join())
+  assert.deepEqual([...new Set(states)], ["9,9,9,9", "1,9,9,9", "1,2,3,9"])
+  const late = states.lastIndexOf("1,9,9,9") + 1
+  assert.deepEqual(firsts({ entries: late, survives: (n) => n === 1 }), [1, 9, 3, 9])
 })
 
 test("what is no log is refused", () => {

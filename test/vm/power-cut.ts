@@ -2,12 +2,20 @@
  * A disk whose power was cut, from the log of its writes (QEMU's blklogwrites, the format of Linux's dm-log-writes): what
  * was written after the last flush is lost, as a drive may lose what only its cache held.
  */
-import { closeSync, openSync, readSync, truncateSync, writeFileSync, writeSync } from "node:fs"
+import { closeSync, copyFileSync, openSync, readSync, truncateSync, writeFileSync, writeSync } from "node:fs"
 
 const MAGIC = 0x6a736677736872n
 const FLUSH = 1n
 const DISCARD = 4n
 const ENTRY = 32
+
+interface Write {
+  /** Bytes of the disk. */
+  readonly to: number
+  readonly length: number
+  /** Bytes of the log; `null`: a discard. */
+  readonly from: number | null
+}
 
 /** Numbers of a replay, for a test to see that it had something to lose. */
 export interface Replayed {
@@ -16,21 +24,50 @@ export interface Replayed {
   readonly flushes: number
 }
 
-/** Writes `image` anew, of `bytes`, with what the log at `path` made durable. The disk was blank before. */
-export function replayDurable(path: string, image: string, bytes: number): Replayed {
-  writeFileSync(image, "")
+export interface Cut {
+  /** What the disk was before the log; default: blank. */
+  readonly before?: string
+  /** So many writes, flushes and discards of the log had come; default: all. */
+  readonly entries?: number
+  /** Whether the n-th of the writes after the last flush came to the disk all the same; default: none did. */
+  readonly survives?: (n: number) => boolean
+}
+
+/** How many writes, flushes and discards a log has. */
+export function entriesOf(path: string): number {
+  const log = openSync(path, "r")
+  try {
+    return Number(superblock(log, path).readBigUInt64LE(16))
+  } finally {
+    closeSync(log)
+  }
+}
+
+function superblock(log: number, path: string): Buffer {
+  const found = at(log, 0, 32)
+  if (found.readBigUInt64LE(0) !== MAGIC) throw new Error(`${path} is no log of writes`)
+  return found
+}
+
+/** Writes `image` anew, of `bytes`, with what the log at `path` made durable. */
+export function replayDurable(path: string, image: string, bytes: number, cut: Cut = {}): Replayed {
+  if (cut.before === undefined) writeFileSync(image, "")
+  else copyFileSync(cut.before, image)
   truncateSync(image, bytes)
   const log = openSync(path, "r")
   const disk = openSync(image, "r+")
   try {
-    const super_ = at(log, 0, 32)
-    if (super_.readBigUInt64LE(0) !== MAGIC) throw new Error(`${path} is no log of writes`)
-    const entries = Number(super_.readBigUInt64LE(16))
-    const sector = super_.readUInt32LE(24)
+    const head = superblock(log, path)
+    const entries = Math.min(Number(head.readBigUInt64LE(16)), cut.entries ?? Number.POSITIVE_INFINITY)
+    const sector = head.readUInt32LE(24)
     let position = sector
     let flushes = 0
-    const waiting: { readonly to: number; readonly length: number; readonly from: number | null }[] = []
+    const waiting: Write[] = []
     let kept = 0
+    const land = (write: Write) => {
+      const data = write.from === null ? Buffer.alloc(write.length) : at(log, write.from, write.length)
+      writeSync(disk, data, 0, write.length, write.to)
+    }
     for (let index = 0; index < entries; index++) {
       const entry = at(log, position, ENTRY)
       const to = Number(entry.readBigUInt64LE(0)) * sector
@@ -40,17 +77,16 @@ export function replayDurable(path: string, image: string, bytes: number): Repla
       const discards = (flags & DISCARD) !== 0n
       if ((flags & FLUSH) !== 0n) {
         flushes++
-        for (const write of waiting) {
-          const data = write.from === null ? Buffer.alloc(write.length) : at(log, write.from, write.length)
-          writeSync(disk, data, 0, write.length, write.to)
-        }
+        waiting.forEach(land)
         kept += waiting.length
         waiting.length = 0
       }
       if (length > 0) waiting.push({ to, length, from: discards ? null : position })
       if (!discards) position += length
     }
-    return { kept, lost: waiting.length, flushes }
+    const survivors = waiting.filter((_, n) => cut.survives?.(n) === true)
+    survivors.forEach(land)
+    return { kept, lost: waiting.length - survivors.length, flushes }
   } finally {
     closeSync(log)
     closeSync(disk)
