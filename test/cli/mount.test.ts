@@ -4,7 +4,7 @@ import { spawn } from "node:child_process"
 import { chmodSync, chownSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { before, test } from "node:test"
-import { alive, Place, root, run, until } from "./harness.ts"
+import { alive, Place, root, run, tresorPath, until } from "./harness.ts"
 
 const place = new Place()
 const directory = place.path("mnt point")
@@ -129,6 +129,16 @@ test("umount of what is not mounted, mount on what is no directory", async () =>
   const file = await place.tresor(["mount", path, keyFile, "--key-file", keyFile])
   assert.equal(file.code, 1)
   assert.match(file.stderr, /not a directory/)
+})
+
+test("an ordinary user is told of a mount point of somebody else's, before anything is opened", async () => {
+  const nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"]
+  const refused = await run("setpriv", [...nobody, tresorPath, "mount", path, "/mnt"], { env: place.env })
+  assert.equal(refused.code, 2, refused.stderr)
+  assert.match(
+    refused.stderr,
+    /Cannot mount on \/mnt: you cannot write to it; choose a directory of your own, [^\n]+ sudo\n$/,
+  )
 })
 
 for (const [filesystem, size] of [

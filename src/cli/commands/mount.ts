@@ -1,4 +1,4 @@
-import { existsSync, realpathSync, statSync } from "node:fs"
+import { accessSync, constants, existsSync, realpathSync, statSync } from "node:fs"
 import { basename, resolve } from "node:path"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { closeVolume, connectVolume } from "../../control/daemon.ts"
@@ -102,12 +102,29 @@ function deviceOf({ export: way, uri }: VolumeStatus) {
   return way === "kernel" ? ({ path: uri, by: "tresor.ko" } as const) : null
 }
 
+/** As fusermount3(1) wants it of a mount point. */
+function isWritable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK)
+    return true
+  } catch {
+    return process.getuid!() === 0
+  }
+}
+
 function refuseDirectory(dir: string, directory: string | null): void {
   if (directory === null) {
     throw new TresorError(
       "MOUNT_NO_DIRECTORY",
       Exit.badArguments,
       `Cannot mount on ${dir}: it is not a directory; make it first`,
+    )
+  }
+  if (!isWritable(directory)) {
+    throw new TresorError(
+      "MOUNT_NEEDS_ROOT",
+      Exit.denied,
+      `Cannot mount on ${directory}: you cannot write to it; choose a directory of your own, or run the same command with sudo`,
     )
   }
   if (!isMountPoint(directory)) return
