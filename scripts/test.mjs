@@ -149,7 +149,8 @@ if (wanted.includes("unit")) {
     await step("enclave: crypto against OpenSSL and libargon2", "make", ["-s", "-C", "enclave/test", "check", "PART=8"])
   }
   const files = ["src", "bench", "kernel"].flatMap((directory) => testFiles(directory))
-  await Promise.all([checks(), nodeTests(files, { concurrency: 2, seconds: 120, fileSeconds: 300 })])
+  // On two processors: a good part of their time is spent waiting.
+  await Promise.all([checks(), nodeTests(files, { concurrency: 3, seconds: 120, fileSeconds: 300 })])
 }
 if (wanted.includes("integration")) {
   const checks = async () => {
