@@ -9,6 +9,7 @@ import { positionOf, reencryptionOf } from "../../src/luks2/reencryption.ts"
 import { NbdClient } from "../../src/nbd/index.ts"
 import { decryptXts } from "../../src/testing/luks.ts"
 import { alive, Place, run, until } from "../cli/harness.ts"
+import { successOf } from "./success.ts"
 
 const place = new Place()
 const DATA = 20 << 20
@@ -20,17 +21,8 @@ const CHEAP = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
 const REENCRYPT = ["reencrypt", "-q", "--key-file", keyFile, ...CHEAP, "--hotzone-size", "512K"]
 const WAIT = 120_000
 
-async function stock(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await run("cryptsetup", args)
-  assert.equal(code, 0, `cryptsetup ${args.join(" ")}: ${stderr}`)
-  return stdout
-}
-
-async function ours(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await place.tresor(args)
-  assert.equal(code, 0, `tresor ${args.join(" ")}: ${stderr}`)
-  return stdout
-}
+const ours = (...args: string[]) => successOf("tresor", args, place.tresor(args))
+const stock = (...args: string[]) => successOf("cryptsetup", args, run("cryptsetup", args))
 
 /** A volume that cryptsetup made. */
 async function volume(name: string, ...more: string[]): Promise<string> {

@@ -19,6 +19,7 @@ import { decodeHeader } from "../../src/luks2/header.ts"
 import { positionOf, reencryptionOf } from "../../src/luks2/reencryption.ts"
 import { decryptXts } from "../../src/testing/luks.ts"
 import { Place, run, tresorPath } from "../cli/harness.ts"
+import { successOf } from "./success.ts"
 
 const place = new Place()
 const SIZE = 24 << 20
@@ -27,17 +28,8 @@ const keyFile = place.file("key", "a passphrase")
 const CHEAP = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
 const SMALL = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "2080768"]
 
-async function stock(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await run("cryptsetup", args)
-  assert.equal(code, 0, `cryptsetup ${args.join(" ")}: ${stderr}`)
-  return stdout
-}
-
-async function ours(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await place.tresor(args)
-  assert.equal(code, 0, `tresor ${args.join(" ")}: ${stderr}`)
-  return stdout
-}
+const ours = (...args: string[]) => successOf("tresor", args, place.tresor(args))
+const stock = (...args: string[]) => successOf("cryptsetup", args, run("cryptsetup", args))
 
 /** A volume that cryptsetup made, with noise for data. */
 async function volume(name: string, ...more: string[]): Promise<string> {
