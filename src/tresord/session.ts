@@ -23,7 +23,8 @@ import { headerRaced } from "./raced.ts"
 import type { Reencryption } from "./reencryption.ts"
 import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
 import { INHERITED_POLICY, type KeptEnclaves, predecessorsOf, type SealedBefore, Succession } from "./succession.ts"
-import { type ControlSocket, type Servable, type Successor, yieldVolume } from "./takeover/predecessor.ts"
+import type { YieldedExport } from "./takeover/export.ts"
+import { type ControlSocket, type Successor, yieldVolume } from "./takeover/predecessor.ts"
 import type { Resumed } from "./takeover/successor.ts"
 
 /**
@@ -72,8 +73,8 @@ export interface SessionParts {
   /** Data and detached header, unless they are NBD exports; closed with the session. */
   readonly held?: readonly Pick<HeldPath, "path" | "identity" | "removed" | "close" | "fd">[]
   readonly options?: DaemonOptions
-  /** Another tresord can take it over. Absent: it is served in another way than by NBD. */
-  readonly servable?: Servable
+  /** Another tresord can take it over. Absent: not what is exported in this way. */
+  readonly yielded?: YieldedExport
   /** It was taken over from another tresord. */
   readonly resumed?: Resumed
   readonly cipher: string
@@ -394,9 +395,9 @@ export class Session implements DaemonVolume {
    */
   async upgrade(program: readonly string[], control: ControlSocket): Promise<Successor> {
     await this.#here()
-    const { name, servable, header, held = [], options, export: kind, reencryption } = this.#parts
-    if (servable === undefined || options === undefined) throw unsupported(name, `it is exported by --${kind}`)
-    if (servable.volume.claims === null) throw unsupported(name, "its data lie on an NBD server")
+    const { name, yielded, header, held = [], options, export: kind, reencryption } = this.#parts
+    if (yielded === undefined || options === undefined) throw unsupported(name, `it is exported by --${kind}`)
+    if (yielded.claims === null) throw unsupported(name, "its data lie on an NBD server")
     if ((reencryption?.status ?? null) !== null) throw unsupported(name, "a reencryption is not at its end")
     const upgrade = this.#queue(async () => {
       if (this.#closed !== null) throw closing(name)
@@ -404,7 +405,7 @@ export class Session implements DaemonVolume {
       if (this.#parts.volume.state !== "ready" || opened === null || !this.#enclave.alive) throw locked(name)
       const { uuid } = header
       const enclave = this.#enclave
-      return yieldVolume(program, { ...servable, options, uuid, held, enclave, opened, since: this.#since, control })
+      return yieldVolume(program, { yielded, options, uuid, held, enclave, opened, since: this.#since, control })
     })
     this.#upgrading = upgrade.then(
       () => true,

@@ -22,6 +22,7 @@ import { openVolumeOn } from "../volume/open.ts"
 import type { Volume } from "../volume/volume.ts"
 import type { Reencryption } from "./reencryption.ts"
 import { Session, type SessionParts } from "./session.ts"
+import { takeNbd, yieldedNbd } from "./takeover/nbd.ts"
 import type { Takeover } from "./takeover/successor.ts"
 
 export interface SessionOptions extends Omit<DaemonOptions, "socket"> {
@@ -44,7 +45,7 @@ function hold(path: string, { direct }: SessionOptions): HeldPath {
 }
 
 type Served = Pick<SessionParts, "stopServing" | "clients" | "served" | "resized"> &
-  Partial<Pick<SessionParts, "servable">> & {
+  Partial<Pick<SessionParts, "yielded">> & {
     readonly volume: SessionParts["volume"] & Partial<InUse>
   }
 
@@ -113,8 +114,9 @@ async function overNbd(options: Asked, segment: Segment, undo: Undo): Promise<Se
   const server =
     takeover === undefined
       ? await listenAt(place, () => serve())
-      : await serve(await takeover.receive(enclave, volume, openedHeader))
-  return { volume, stopServing: () => server.close(), clients: () => server, servable: { server, volume, segment } }
+      : await serve(await takeNbd(takeover, enclave, volume, openedHeader))
+  const yielded = yieldedNbd(options.name, server, volume, segment)
+  return { volume, stopServing: () => server.close(), clients: () => server, yielded }
 }
 
 /** Its threads read and write the store themselves, so that it is one they can. */

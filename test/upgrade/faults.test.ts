@@ -24,7 +24,7 @@ async function servedBy(pid: number, load: Load): Promise<void> {
 
 /** In the order in which they are said. */
 const SAID_BY_SUCCESSOR = ["shows", "prepared", "ready", "done"]
-const HEARD_BY_SUCCESSOR = ["offer", "yields", "client", "state", "go"]
+const HEARD_BY_SUCCESSOR = ["offer", "yields", "client", "nbd", "state", "go"]
 
 test("a successor that dies, or closes the channel, at any step leaves the volume where it was", async () => {
   await openWork(place)
@@ -53,18 +53,19 @@ test("a successor that dies, or closes the channel, at any step leaves the volum
   assert.equal((await place.tresor(["close", "work"])).code, 0)
 })
 
-test("a tresord that dies once all is handed over is followed by its successor", async () => {
-  await openWork(place)
-  const { pid } = place.state("work")
-  await using load = await Load.start(nbdSocket(place), 0, 4 << 20)
-  await load.goesOn()
-  await assert.rejects(upgradeWith(place, "orphan", "ready"), { code: "CONTROL_LOST" })
-  await until("the successor has the name", () => place.state("work").pid !== pid, 60_000)
-  assert.equal(alive(pid), false)
-  await servedBy(place.state("work").pid, load)
-  await load.end()
-  assert.equal((await place.tresor(["close", "work"])).code, 0)
-})
+for (const step of ["ready", "go"])
+  test(`a tresord that dies once all is handed over, at "${step}", is followed by its successor`, async () => {
+    await openWork(place)
+    const { pid } = place.state("work")
+    await using load = await Load.start(nbdSocket(place), 0, 4 << 20)
+    await load.goesOn()
+    await assert.rejects(upgradeWith(place, "orphan", step), { code: "CONTROL_LOST" })
+    await until("the successor has the name", () => place.state("work").pid !== pid, 60_000)
+    await until("the old one is dead", () => !alive(pid), 60_000)
+    await servedBy(place.state("work").pid, load)
+    await load.end()
+    assert.equal((await place.tresor(["close", "work"])).code, 0)
+  })
 
 test("a tresord that dies before that takes its successor with it, as a crash does", async () => {
   const { path, keyFile } = await openWork(place)

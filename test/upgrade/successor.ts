@@ -2,9 +2,9 @@
  * A successor that goes wrong at one step, for the tests: arguments are what it does, at which message, and what tresord
  * adds. The rest is the product's own sources.
  *
- *   die KIND    is killed before it sends that message, or once it has received it
- *   cut KIND    closes the channel there and lives on, without serving
- *   orphan KIND kills the tresord that has started it, once it has sent that message
+ *   die STEP    is killed before it sends that message, or once it has received it
+ *   cut STEP    closes the channel there and lives on, without serving more
+ *   orphan STEP kills the tresord that has started it, once it has sent or received that message
  */
 import { TakeoverChannel } from "../../src/tresord/takeover/channel.ts"
 
@@ -28,7 +28,9 @@ TakeoverChannel.prototype.send = async function (message, fds) {
 }
 TakeoverChannel.prototype.receive = async function () {
   const received = await receive.call(this)
-  if (received !== null && kindOf(received.message) === step) return go(this)
+  if (received === null || kindOf(received.message) !== step) return received
+  if (deed !== "orphan") return go(this)
+  process.kill(process.ppid, "SIGKILL")
   return received
 }
 

@@ -7,7 +7,8 @@
  *   P yields     the volume key, encrypted to that enclave
  *   S prepared   it has store, header and key; P takes no more requests, finishes those it has, and flushes
  *   P client     one per NBD client: its socket, what was negotiated, what was received
- *   P state      listening sockets, counters
+ *   P nbd        the listening socket, counters
+ *   P state      the listening control socket, which keyslot opened
  *   S ready
  *   P go         from here on P serves only when S has ended
  *   S done       it serves; P wipes its keys and ends
@@ -54,12 +55,10 @@ export const takeoverMessages = {
   prepared: v.object({}),
   /** Descriptor: its socket. */
   client: v.object({ structured: v.boolean(), allocation: v.boolean(), input: binary }),
-  /** Descriptors: the listening sockets, of control and of NBD. */
+  /** Descriptor: the listening socket. */
+  nbd: v.object({ clients: count, refused: count, size: count, counters }),
+  /** Descriptor: the listening control socket. */
   state: v.object({
-    clients: count,
-    size: count,
-    refused: count,
-    counters,
     since: v.string(),
     slot: count,
     authenticated: v.boolean(),
@@ -74,6 +73,7 @@ export const takeoverMessages = {
 
 export type TakeoverMessage = keyof typeof takeoverMessages
 type Output<K extends TakeoverMessage> = v.InferOutput<(typeof takeoverMessages)[K]>
+export type Message<K extends TakeoverMessage> = { readonly [F in keyof Output<K>]: Output<K>[F] }
 
 /** The successor's last message before it serves, and the predecessor's before it does not: what may come instead. */
 export function takeoverFailed(name: string, fact: string): TresorError {
@@ -84,7 +84,7 @@ export function takeoverFailed(name: string, fact: string): TresorError {
 export function tell<K extends TakeoverMessage>(
   channel: TakeoverChannel,
   kind: K,
-  message: { readonly [F in keyof Output<K>]: Output<K>[F] },
+  message: Message<K>,
   fds: readonly number[] = [],
 ): Promise<void> {
   const fields = Object.entries(message).map(([name, value]) => [

@@ -2,31 +2,22 @@
 import type { ChildProcess } from "node:child_process"
 import { closeSync } from "node:fs"
 import * as v from "valibot"
-import { Exit, TresorError } from "../../base/errors.ts"
+import { TresorError } from "../../base/errors.ts"
 import { parseJson } from "../../base/json.ts"
 import type { DaemonOptions } from "../../control/daemon-options.ts"
 import { spawnSuccessor } from "../../control/daemon-process.ts"
 import { refusedSchema } from "../../control/volume.ts"
 import { targetInfo } from "../../enclave/succession.ts"
 import type { Enclave } from "../../enclave/types.ts"
-import { nameClients } from "../../export/clients.ts"
-import type { HeldServer, NbdServer } from "../../export/server.ts"
 import type { OpenedKey } from "../../keyslots/unlock.ts"
-import type { Segment } from "../../luks2/types.ts"
 import { socketPair } from "../../native/addon.ts"
 import type { HeldPath } from "../../store/held-path.ts"
-import type { Volume } from "../../volume/volume.ts"
 import { TakeoverChannel } from "./channel.ts"
+import type { HeldExport, Say, YieldedExport } from "./export.ts"
 import { hear, segmentText, TAKEOVER_VERSION, type TakeoverMessage, takeoverFailed, tell } from "./messages.ts"
 
-/** What a takeover needs of a volume that is served over NBD. */
-export interface Servable {
-  readonly server: NbdServer
-  readonly volume: Volume
-  readonly segment: Segment
-}
-
-export interface Yielding extends Servable {
+export interface Yielding {
+  readonly yielded: YieldedExport
   /** The successor's. */
   readonly options: DaemonOptions
   readonly uuid: string
@@ -119,7 +110,7 @@ class Limit {
  * from starting.
  */
 export async function yieldVolume(program: readonly string[], yielding: Yielding): Promise<Successor> {
-  const { options, server, volume, enclave, opened, control } = yielding
+  const { options, yielded, enclave, opened, control } = yielding
   const { name } = options
   const { child, channel, ended } = start(program, yielding)
   const limit = new Limit(child)
@@ -132,34 +123,37 @@ export async function yieldVolume(program: readonly string[], yielding: Yielding
     return ended
   }
   const orEnded = <T>(work: Promise<T>): Promise<T> => Promise.race([work, ended])
-  const say: typeof tell = (...message) => orEnded(tell(...message).catch(() => ended))
-  let held: HeldServer | null = null
+  const say: Say = (...message) => orEnded(tell(channel, ...message).catch(() => ended))
+  let held: HeldExport | null = null
   let listening: number | null = null
   try {
     limit.set(START_MS)
-    await offer(say, channel, yielding)
+    await offer(say, yielding)
     const { version, mrenclave, ...shown } = await answer("shows")
-    const yielded = await enclave.yieldVolume!(opened.handle, { mrenclave, ...shown })
-    await say(channel, "yields", { yielded })
+    await say("yields", { yielded: await enclave.yieldVolume!(opened.handle, { mrenclave, ...shown }) })
     await answer("prepared")
 
     limit.set(HELD_MS)
     listening = control.pause()
-    const found = await server.hold()
-    if ("stalled" in found) throw stalled(name, found.stalled)
-    held = found
-    await orEnded(volume.settle())
-    await giveState(say, channel, yielding, held, listening)
+    held = await yielded.hold()
+    await orEnded(held.settle())
+    await held.give(say)
+    await giveState(say, yielding, listening)
     await answer("ready")
-    await say(channel, "go", {})
+    held.letGo?.()
+    if (held.patienceMs !== undefined) limit.set(Math.min(held.patienceMs, HELD_MS))
+    await say("go", {})
     await answer("done")
     return { pid: child.pid!, version, mrenclave }
   } catch (error) {
     // Serves nothing, and will not.
     child.kill("SIGKILL")
     await ended.catch(() => {})
-    if (held !== null) await server.release(held)
-    if (listening !== null) await control.resume(listening)
+    try {
+      await held?.release()
+    } finally {
+      if (listening !== null) await control.resume(listening)
+    }
     throw error instanceof TresorError ? error : takeoverFailed(name, (error as Error).message)
   } finally {
     limit.clear()
@@ -167,37 +161,21 @@ export async function yieldVolume(program: readonly string[], yielding: Yielding
   }
 }
 
-async function offer(say: typeof tell, channel: TakeoverChannel, yielding: Yielding): Promise<void> {
-  const { held, volume, segment, uuid, enclave } = yielding
+async function offer(say: Say, { held, yielded, uuid, enclave }: Yielding): Promise<void> {
   const message = {
     version: TAKEOVER_VERSION,
     held: held.map(({ path }) => path),
     target: await targetInfo(enclave),
     uuid,
-    segment: segmentText(segment),
-    discards: volume.discards,
+    segment: segmentText(yielded.segment),
+    discards: yielded.discards,
   } as const
-  await say(channel, "offer", message, [...held.map(({ fd }) => fd), ...volume.claims!])
+  await say("offer", message, [...held.map(({ fd }) => fd), ...yielded.claims!])
 }
 
-async function giveState(
-  say: typeof tell,
-  channel: TakeoverChannel,
-  yielding: Yielding,
-  held: HeldServer,
-  control: number,
-): Promise<void> {
-  const { volume, since, opened } = yielding
-  for (const { fd, negotiated, input } of held.connections) {
-    await say(channel, "client", { ...negotiated, input }, [fd])
-  }
-  const { size, counters } = volume
+async function giveState(say: Say, { since, opened }: Yielding, control: number): Promise<void> {
   const { slot, authenticated, slotsChanged, slotsAdded, slotsRemoved } = opened
   const message = {
-    clients: held.connections.length,
-    size,
-    refused: held.refused,
-    counters,
     since,
     slot,
     authenticated,
@@ -205,14 +183,5 @@ async function giveState(
     slotsAdded: [...slotsAdded],
     slotsRemoved: [...slotsRemoved],
   }
-  await say(channel, "state", message, [control, held.listening])
-}
-
-function stalled(name: string, pids: readonly number[]): TresorError {
-  return new TresorError(
-    "VOLUME_IN_USE",
-    Exit.busy,
-    `Cannot upgrade ${name}: ${nameClients(pids)} stopped in the middle of a request or takes no answers; ` +
-      "end that first; it is served as before",
-  )
+  await say("state", message, [control])
 }

@@ -3,14 +3,12 @@ import { setTimeout as sleep } from "node:timers/promises"
 import type { TresorError } from "../../base/errors.ts"
 import { VERSION } from "../../base/version.ts"
 import { showTo } from "../../enclave/succession.ts"
-import type { Enclave, VolumeHandle } from "../../enclave/types.ts"
-import type { HeldConnection } from "../../export/connection.ts"
-import type { HeldServer } from "../../export/server.ts"
+import type { Enclave } from "../../enclave/types.ts"
 import type { OpenHeader } from "../../header/access.ts"
 import type { OpenedKey } from "../../keyslots/unlock.ts"
 import { HeldPath } from "../../store/held-path.ts"
-import type { Volume } from "../../volume/volume.ts"
 import type { TakeoverChannel } from "./channel.ts"
+import type { TakenExport } from "./export.ts"
 import { type Heard, hear, segmentText, type TakeoverMessage, takeoverFailed, tell } from "./messages.ts"
 
 /** What a session goes on with. */
@@ -37,8 +35,8 @@ function gone(name: string): TresorError {
 }
 
 export class Takeover {
+  readonly name: string
   readonly #channel: TakeoverChannel
-  readonly #name: string
   readonly #offer: Heard<"offer">
   readonly #parent = process.ppid
   readonly #claim: () => void
@@ -47,7 +45,7 @@ export class Takeover {
 
   private constructor(channel: TakeoverChannel, name: string, offer: Heard<"offer">, claim: () => void) {
     this.#channel = channel
-    this.#name = name
+    this.name = name
     this.#offer = offer
     this.#claim = claim
   }
@@ -77,62 +75,49 @@ export class Takeover {
   /** Throws UPGRADE_FAILED when somebody has replaced the header since the volume was opened. */
   check({ uuid, segment }: Pick<OpenHeader, "uuid" | "segment">): void {
     if (uuid === this.#offer.uuid && segmentText(segment) === this.#offer.segment) return
-    throw takeoverFailed(this.#name, "its header is not the one that it was opened with")
+    throw takeoverFailed(this.name, "its header is not the one that it was opened with")
   }
 
   async #next<K extends TakeoverMessage>(...kinds: readonly K[]): Promise<Heard<K>> {
-    const message = await hear(this.#channel, this.#name, ...kinds)
-    if (message === null) throw gone(this.#name)
+    const message = await hear(this.#channel, this.name, ...kinds)
+    if (message === null) throw gone(this.name)
     return message
   }
 
   /**
-   * Brings the key into `enclave` and `volume`, and then everything else. Resolves with what is left to serve, once its
-   * `commit` has resolved. Rejects with UPGRADE_FAILED, or as the enclave decides.
+   * Brings the key into `enclave` and `taken`, and then everything else. Rejects with UPGRADE_FAILED, or as the enclave
+   * decides.
    */
-  async receive(
-    enclave: Enclave,
-    volume: Volume,
-    header: OpenHeader,
-  ): Promise<HeldServer & { commit(): Promise<void> }> {
+  async receive<T>(enclave: Enclave, header: OpenHeader, taken: TakenExport<T>): Promise<T> {
     const channel = this.#channel
     const shown = await showTo(this.#offer.target, await enclave.challenge("take_over"), enclave)
     await tell(channel, "shows", { version: VERSION, ...shown })
     const { yielded } = await this.#next("yields")
     const handle = await enclave.takeOver!(yielded, await header.read())
-    volume.unlock(enclave, handle)
+    taken.unlock(handle)
     await tell(channel, "prepared", {})
-    return this.#takeState(volume, handle)
+    const received = await taken.receive((...kinds) => this.#next(...kinds), handle)
+    const { kind: _, fds, since, ...facts } = await this.#next("state")
+    const [control] = fds
+    if (control === undefined) throw takeoverFailed(this.name, "the old tresord did not give its control socket")
+    this.#control = control
+    this.#resumed = { since, opened: { ...facts, handle, segmentChanged: false, resealed: null } }
+    return received
   }
 
-  async #takeState(volume: Volume, handle: VolumeHandle): Promise<HeldServer & { commit(): Promise<void> }> {
-    const connections: HeldConnection[] = []
-    for (;;) {
-      const message = await this.#next("client", "state")
-      if (message.kind === "client") {
-        const { fds, input, structured, allocation } = message
-        connections.push({ fd: fds[0]!, input, negotiated: { structured, allocation } })
-        continue
-      }
-      const { kind: _, fds, size, counters, refused, since, clients, ...facts } = message
-      const [control, listening] = fds
-      if (control === undefined || listening === undefined || clients !== connections.length) {
-        throw takeoverFailed(this.#name, "the old tresord did not give all of its sockets")
-      }
-      volume.carryOn(size, counters)
-      this.#control = control
-      this.#resumed = { since, opened: { ...facts, handle, segmentChanged: false, resealed: null } }
-      return { connections, listening, refused, commit: () => this.#commit() }
-    }
-  }
-
-  async #commit(): Promise<void> {
+  /**
+   * Once it has resolved, the volume is ours. `take`: takes what the predecessor has let go of. Rejects with
+   * UPGRADE_FAILED, or as `take`; then the predecessor serves on.
+   */
+  async commit(take: () => Promise<void> = async () => {}): Promise<void> {
     await tell(this.#channel, "ready", {})
-    const go = await hear(this.#channel, this.#name, "go")
+    const go = await hear(this.#channel, this.name, "go")
     // It closes the channel while we live only when it dies. Then nobody else can serve, and all of it is here.
-    if (go === null && !(await ends(this.#parent))) throw gone(this.#name)
+    if (go === null && !(await ends(this.#parent))) throw gone(this.name)
+    await take()
     this.#claim()
-    if (go !== null) await tell(this.#channel, "done", {})
+    // It serves only when we have ended; if it has died meanwhile, there is nobody to tell.
+    if (go !== null) await tell(this.#channel, "done", {}).catch(() => {})
     this.#channel.close()
   }
 
