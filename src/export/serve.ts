@@ -1,7 +1,8 @@
 /** One request served on its own, from what is wrong with it to its reply. */
 import { asIoError, type IoError } from "../base/io-error.ts"
 import { Command, CommandFlag } from "../nbd/protocol.ts"
-import type { Volume, Wanted } from "../volume/volume.ts"
+import type { Wanted } from "../volume/slow-path.ts"
+import type { Volume } from "../volume/volume.ts"
 import { ALLOCATION_CONTEXT, type Negotiated } from "./handshake.ts"
 import { errorChunk, readChunk, simpleReply, statusChunk } from "./reply.ts"
 import { checkRequest, type Request } from "./request.ts"

@@ -10,7 +10,7 @@ import { Exit, TresorError } from "../base/errors.ts"
 import { serial } from "../base/serial.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import { claimPath } from "../store/claim.ts"
-import type { VolumeState } from "../volume/volume.ts"
+import type { VolumeState } from "../volume/volume-key.ts"
 import { KernelRing } from "./attach.ts"
 import {
   createMapping,

@@ -18,7 +18,7 @@ import { type OpenedKey, saveResealed, unlockKey, withAdmitted } from "../keyslo
 import type { Lease } from "../lease/lease.ts"
 import type { Header } from "../luks2/types.ts"
 import type { HeldPath } from "../store/held-path.ts"
-import type { VolumeState } from "../volume/volume.ts"
+import type { VolumeState } from "../volume/volume-key.ts"
 import { headerRaced } from "./raced.ts"
 import type { Reencryption } from "./reencryption.ts"
 import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"

@@ -1,21 +1,19 @@
 /**
- * The plaintext side of a volume: byte ranges in and out, ciphertext in a
- * Store, keys in an enclave. Any alignment is served; what is smaller than a
- * sector is read, changed and written under a lock of its range.
+ * The plaintext side of a volume: byte ranges in and out, ciphertext in a Store, keys in an enclave. Whole sectors that
+ * need not wait are moved at once, by the addon; everything else takes the slow path.
  */
 
-import { Budget } from "../base/budget.ts"
 import { IoError } from "../base/io-error.ts"
 import { RangeLock } from "../base/range-lock.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import type { FileSectors } from "../native/addon.ts"
 import type { Disk, DiskStatus, Ended } from "../store/disk.ts"
 import { checkRange, type ServerStatus, type Store } from "../store/store.ts"
+import { type Quiesced, quiesce } from "./quiesce.ts"
 import { QuietRange } from "./quiet-range.ts"
 import { SectorBatch } from "./sector-batch.ts"
-
-/** "locked": no key, I/O waits. "failed": no key in time, I/O ends in EIO. */
-export type VolumeState = "ready" | "locked" | "failed" | "closing" | "closed"
+import { aligned, SlowPath, type Wanted } from "./slow-path.ts"
+import { closing, VolumeKey, type VolumeState } from "./volume-key.ts"
 
 export interface VolumeCounters {
   /** Requests served, or pieces of large ones. */
@@ -48,42 +46,20 @@ export interface VolumeOptions {
   readonly flushGraceMs?: number
 }
 
-/** Asked between the steps of a long request: false ends it with ESHUTDOWN. */
-export type Wanted = () => boolean
 const ALWAYS: Wanted = () => true
 
-/** Bytes moved at once, a multiple of every sector size: longer requests go piece by piece. */
-const SLICE = 1 << 20
-/** Bytes of ciphertext and of unaligned plaintext held by all reads, or all writes, together. */
-const SCRATCH = 8 << 20
-/** Of a write past the page cache: what a disk's memory has in one piece. */
-const PIECE = 128 << 10
 /** Between looks whether a late write has ended, which may take hours. */
 const LATE_MS = 20
-/** Between looks whether a range is quiet. */
-const POLL_MS = 1
 /** Of reads that are cached: what is worth another thread. */
 const SPREAD = 64 << 10
-const ZEROES = Buffer.alloc(SLICE)
 const EAGAIN = 11
-
-/**
- * The enclave takes 8-byte aligned addresses. Zeroed: whatever goes wrong with
- * what is to fill it, no store or client is given what the heap held before.
- */
-const aligned = (length: number): Buffer => Buffer.alloc(length)
-const isAligned = (bytes: Uint8Array): boolean => bytes.byteOffset % 8 === 0
-
-interface Slice {
-  /** Whole sectors. */
-  readonly start: number
-  readonly end: number
-}
 
 export class Volume {
   readonly sectorSize: number
   readonly readOnly: boolean
   readonly discards: boolean
+  /** Everything goes past the page cache: whole sectors are written by `transferWrite`, else by `writeNow`. */
+  readonly direct: boolean
   readonly counters: VolumeCounters = {
     reads: 0,
     writes: 0,
@@ -97,21 +73,11 @@ export class Volume {
   readonly #store: Store
   readonly #locks = new RangeLock()
   readonly #quiet = new QuietRange()
-  readonly #writeScratch = new Budget(SCRATCH)
-  /** Of its own: a disk that takes no writes must not keep reads waiting. */
-  readonly #readScratch = new Budget(SCRATCH)
+  readonly #key: VolumeKey
+  readonly #slow: SlowPath
   /** Writes at once that had not ended after their time; then there are no others. */
   #late = 0
-  readonly #waiting = new Set<() => void>()
-  readonly #listeners = new Set<() => void>()
   readonly #quietOver = new Set<() => void>()
-  #key: { readonly enclave: Enclave; readonly handle: VolumeHandle } | null = null
-  /** The way past the queue, while there is a key and the store is a file. */
-  #file: FileSectors | null = null
-  /** The way for what waits for a disk, likewise. */
-  #disk: Disk | null = null
-  #state: VolumeState = "locked"
-  #grace: NodeJS.Timeout | null = null
   #idle: (() => void) | null = null
   #size = 0
   /** Of `counters.bytesWritten`. */
@@ -125,12 +91,19 @@ export class Volume {
     this.sectorSize = options.sectorSize
     this.readOnly = options.readOnly === true || options.store.readOnly
     this.discards = options.discards === true && options.store.discards && !this.readOnly
-    this.#size = this.#segmentSize(options.store.size)
+    const { store, offset, sectorSize, keyGraceMs = null, pastCache = false } = options
+    const { disk = null, fd } = store
+    const direct = disk !== null && (fd === null || (pastCache && disk.block !== null))
+    this.direct = direct
+    this.#key = new VolumeKey(store, direct, keyGraceMs)
+    const [locks, quiet] = [this.#locks, this.#quiet]
+    this.#slow = new SlowPath({ store, offset, sectorSize, direct, key: this.#key, locks, quiet })
+    this.#size = this.#segmentSize(store.size)
     this.#describe()
   }
 
   get state(): VolumeState {
-    return this.#state
+    return this.#key.state
   }
 
   /** Bytes of plaintext. */
@@ -148,121 +121,39 @@ export class Volume {
     return wanted
   }
 
-  /** Everything goes past the page cache. */
-  get #past(): boolean {
-    const { disk = null, fd } = this.#store
-    return disk !== null && (fd === null || (this.#options.pastCache === true && disk.block !== null))
-  }
-
   #describe(): void {
-    this.#store.disk?.native.describe(this.#options.offset, this.#size, this.sectorSize, this.readOnly, this.#past)
-  }
-
-  #become(state: VolumeState): void {
-    this.#state = state
-    for (const wake of [...this.#waiting]) wake()
-    for (const listener of [...this.#listeners]) listener()
+    this.#store.disk?.native.describe(this.#options.offset, this.#size, this.sectorSize, this.readOnly, this.direct)
   }
 
   /** Called at each change of state; returns what ends that. */
   onChange(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => void this.#listeners.delete(listener)
+    return this.#key.onChange(listener)
   }
 
-  /** Gives the key; I/O that waits goes on. An older handle is wiped. */
+  /** Gives the key; I/O that waits goes on. An older handle is wiped. Throws ESHUTDOWN once the volume closes. */
   unlock(enclave: Enclave, handle: VolumeHandle): void {
-    if (this.#state === "closing" || this.#state === "closed") throw closing()
-    this.#wipe()
-    this.#key = { enclave, handle }
-    const { disk = null } = this.#store
-    // Nothing goes through the page cache beside what goes past it (docs/decisions/0064).
-    const fd = this.#past ? null : this.#store.fd
-    this.#file = fd === null ? null : (enclave.fileSectors?.(handle, fd) ?? null)
-    if (disk !== null && enclave.lend !== undefined) {
-      enclave.lend(handle, disk.native)
-      this.#disk = disk
-    }
-    this.#become("ready")
+    this.#key.unlock(enclave, handle)
   }
 
   /** Wipes the key, in any state and at once; ciphertext already made is still written. */
   lock(): void {
-    this.#wipe()
-    if (this.#state === "ready" || this.#state === "locked") this.#wait()
+    this.#key.lock()
   }
 
   /** While locked: I/O that waits, and all that comes, ends in EIO until the next unlock. */
   fail(): void {
-    if (this.#state !== "locked") return
-    if (this.#grace !== null) clearTimeout(this.#grace)
-    this.#become("failed")
+    this.#key.fail()
   }
 
   /** When the key went with its enclave, in a suspend or a crash: as the next I/O would find. */
   lost(): void {
-    if (this.#key === null || this.#key.enclave.alive) return
-    this.#key = null
-    this.#withdraw()
-    this.#wait()
-  }
-
-  #wait(): void {
-    const { keyGraceMs = null } = this.#options
-    if (keyGraceMs !== null) {
-      this.#grace = setTimeout(() => this.#become("failed"), keyGraceMs)
-      this.#grace.unref()
-    }
-    this.#become("locked")
-  }
-
-  #wipe(): void {
-    if (this.#grace !== null) clearTimeout(this.#grace)
-    this.#grace = null
-    const key = this.#key
-    this.#key = null
-    this.#withdraw()
-    if (key?.enclave.alive) key.enclave.closeVolume(key.handle)
-  }
-
-  /** The ways that do not ask for the key each time. */
-  #withdraw(): void {
-    this.#file = null
-    this.#disk?.native.clearKey()
-    this.#disk?.wipe()
-    this.#disk = null
-  }
-
-  /** Whole sectors through the enclave, once there is a key; again through the next one when it was lost. */
-  async #crypt(decrypt: boolean, offset: number, input: Uint8Array, output: Uint8Array): Promise<void> {
-    for (;;) {
-      const key = this.#key
-      if (key === null) {
-        if (this.#state === "failed") throw new IoError("EIO", "the volume has no key")
-        if (this.#state !== "locked") throw closing()
-        await new Promise<void>((resolve) => {
-          const wake = () => {
-            this.#waiting.delete(wake)
-            resolve()
-          }
-          this.#waiting.add(wake)
-        })
-        continue
-      }
-      try {
-        key.enclave.sectors(key.handle, decrypt, [{ input, output, sector: BigInt(offset / 512) }])
-        return
-      } catch (error) {
-        if (key.enclave.alive) throw new IoError("EIO", "the enclave refused the sectors", { cause: error })
-        if (this.#key === key) this.lost()
-      }
-    }
+    this.#key.lost()
   }
 
   async #request<T>(offset: number, length: number, change: boolean, body: () => Promise<T>): Promise<T> {
     this.counters.pending++
     try {
-      if (this.#state === "closing" || this.#state === "closed") throw closing()
+      if (this.state === "closing" || this.state === "closed") throw closing()
       if (change && this.readOnly) throw new IoError("EPERM", "the volume is read-only")
       checkRange(this.#size, offset, length)
       return await body()
@@ -274,21 +165,11 @@ export class Volume {
     }
   }
 
-  /** The sectors that [offset, last) touches, piece by piece. */
-  *#slices(offset: number, last: number): Generator<Slice> {
-    const end = Math.ceil(last / this.sectorSize) * this.sectorSize
-    for (let start = offset - (offset % this.sectorSize); start < end; ) {
-      const next = Math.min(end, start + SLICE)
-      yield { start, end: next }
-      start = next
-    }
-  }
-
   #atOnce(offset: number, length: number): boolean {
     const { sectorSize } = this
     return (
-      (this.#file !== null || this.#disk !== null) &&
-      this.#state === "ready" &&
+      (this.#key.file !== null || this.#key.disk !== null) &&
+      this.state === "ready" &&
       length > 0 &&
       offset % sectorSize === 0 &&
       length % sectorSize === 0 &&
@@ -335,15 +216,12 @@ export class Volume {
     return this.#atOnce(offset, length)
   }
 
-  /** Writes of whole sectors go past the page cache, by `transferWrite`; else there is `writeNow`. */
-  get direct(): boolean {
-    return this.#past
-  }
-
   /** The same for `writeNow` and `transferWrite`. */
   writesNow(offset: number, length: number): boolean {
     if (!this.#atOnce(offset, length) || this.readOnly || this.#store.failed === true) return false
-    return (this.direct || (this.#file !== null && this.#late === 0)) && !this.#locks.overlaps(offset, offset + length)
+    return (
+      (this.direct || (this.#key.file !== null && this.#late === 0)) && !this.#locks.overlaps(offset, offset + length)
+    )
   }
 
   /**
@@ -352,13 +230,13 @@ export class Volume {
    * which waits, tries again and knows what to say.
    */
   readNow(buffer: ArrayBuffer, batch: SectorBatch): boolean {
-    const disk = this.#disk
+    const { file, disk } = this.#key
     if (this.#isQuiet(batch)) return false
-    if (disk !== null && (this.#file === null || (disk.threads > 0 && batch.large(SPREAD)))) {
+    if (disk !== null && (file === null || (disk.threads > 0 && batch.large(SPREAD)))) {
       batch.refuse()
       return true
     }
-    if (this.#file?.read(buffer, batch.table, batch.rows) !== 0) return false
+    if (file?.read(buffer, batch.table, batch.rows) !== 0) return false
     const { rows, bytes } = batch.moved()
     this.counters.reads += rows
     this.counters.bytesRead += bytes
@@ -367,7 +245,7 @@ export class Volume {
 
   /** The same for writing; what was written is not yet on stable storage. A row that failed is for `write`. */
   writeNow(buffer: ArrayBuffer, batch: SectorBatch): boolean {
-    const file = this.#file
+    const { file } = this.#key
     if (this.#isQuiet(batch)) return false
     if (file?.write(buffer, batch.table, batch.rows) !== 0) return false
     if (batch.late) this.#keepFree(file, batch)
@@ -399,7 +277,7 @@ export class Volume {
    * `transfer`. `null`: use `read`.
    */
   get disk(): Disk | null {
-    return this.#disk
+    return this.#key.disk
   }
 
   /** The same whether there is a key or not: for threads that read and write by themselves. */
@@ -445,32 +323,12 @@ export class Volume {
    * Requests on [start, end), bytes, wait until `release` is called; others go on. `ready` resolves when none is under
    * way there. One at a time.
    */
-  quiesce(start: number, end: number): { readonly ready: Promise<void>; readonly release: () => void } {
-    const quiet = this.#quiet.set(start, end)
-    let free!: () => void
-    const freed = new Promise<void>((resolve) => (free = resolve))
-    const written = new Promise<void>((resolve) => {
-      void this.#locks.with(start, end, () => {
-        resolve()
-        return freed
-      })
-    })
-    let released = false
-    /** Threads of other exports: what they had under way is polled for. */
-    const threads = async () => {
-      const native = this.#store.disk?.native
-      const after = () => new Promise((resolve) => setTimeout(resolve, POLL_MS))
-      if (native === undefined) return
-      while (!released && !native.quiet(start, end)) await after()
-      while (!released && !native.quietReached()) await after()
-    }
+  quiesce(start: number, end: number): Quiesced {
+    const { ready, release } = quiesce(this.#quiet, this.#locks, this.#store.disk?.native ?? null, start, end)
     return {
-      ready: Promise.all([quiet.ready, written]).then(threads),
+      ready,
       release: () => {
-        released = true
-        quiet.release()
-        free()
-        this.#store.disk?.native.quietOver()
+        release()
         for (const listener of [...this.#quietOver]) listener()
       },
     }
@@ -490,7 +348,7 @@ export class Volume {
   /** Writes whole sectors, which the caller holds, from plaintext in the memory of `disk`; waits for a key. */
   writeHeld({ bytes }: Disk, offset: number, length: number, at: number): Promise<void> {
     return this.#request(offset, length, true, async () => {
-      await this.#writeSlice({ start: offset, end: offset + length }, 0, bytes.subarray(at, at + length), false)
+      await this.#slow.writeHeld(offset, bytes.subarray(at, at + length))
       this.counters.writes++
       this.counters.bytesWritten += length
     })
@@ -518,48 +376,10 @@ export class Volume {
     })
   }
 
-  async #withScratch<T>(scratch: Budget, bytes: number, body: () => Promise<T>): Promise<T> {
-    await scratch.take(bytes)
-    try {
-      return await body()
-    } finally {
-      scratch.give(bytes)
-    }
-  }
-
-  /** Whole sectors, by way of `ciphertext`, which is as long as `plaintext`. */
-  async #readSectors(offset: number, ciphertext: Uint8Array, plaintext: Uint8Array): Promise<void> {
-    await this.#store.read(this.#options.offset + offset, ciphertext)
-    await this.#crypt(true, offset, ciphertext, plaintext)
-  }
-
   /** Fills `into`, which must not be looked at before this has resolved. */
   readInto(offset: number, into: Uint8Array, wanted = ALWAYS): Promise<void> {
     return this.#request(offset, into.length, false, async () => {
-      const last = offset + into.length
-      for (const slice of into.length === 0 ? [] : this.#slices(offset, last)) {
-        const length = slice.end - slice.start
-        const target = into.subarray(Math.max(0, slice.start - offset), slice.end - offset)
-        const whole = target.length === length && isAligned(target)
-        const moved = async () => {
-          if (!wanted()) throw closing()
-          if (this.#quiet.covers(slice.start, slice.end)) return false
-          const ended = this.#quiet.read()
-          const plaintext = whole ? target : aligned(length)
-          try {
-            await this.#readSectors(slice.start, aligned(length), plaintext)
-          } finally {
-            ended()
-          }
-          if (whole) return true
-          const from = Math.max(0, offset - slice.start)
-          target.set(plaintext.subarray(from, from + target.length))
-          return true
-        }
-        // Who waits for a quiet range holds no memory that others wait for.
-        do await this.#quiet.passed(slice.start, slice.end)
-        while (!(await this.#withScratch(this.#readScratch, whole ? length : 2 * length, moved)))
-      }
+      await this.#slow.read(offset, into, wanted)
       this.counters.reads++
       this.counters.bytesRead += into.length
     })
@@ -575,7 +395,7 @@ export class Volume {
   /** `plaintext` must not change until this has resolved. `fua`: resolves when it is on stable storage. */
   write(offset: number, plaintext: Uint8Array, fua = false, wanted = ALWAYS): Promise<void> {
     return this.#request(offset, plaintext.length, true, async () => {
-      const durable = plaintext.length > 0 && (await this.#writeBytes(offset, plaintext, fua, wanted))
+      const durable = plaintext.length > 0 && (await this.#slow.write(offset, plaintext, fua, wanted))
       if (fua && !durable) await this.#flush()
       if (durable) this.#flushed += plaintext.length
       this.counters.writes++
@@ -583,85 +403,10 @@ export class Volume {
     })
   }
 
-  /** True: all of it is on stable storage, as `fua` asks for where that costs less than a flush. */
-  #writeBytes(offset: number, plaintext: Uint8Array, fua: boolean, wanted: Wanted): Promise<boolean> {
-    const last = offset + plaintext.length
-    const start = offset - (offset % this.sectorSize)
-    const end = Math.ceil(last / this.sectorSize) * this.sectorSize
-    // One that is moved in one piece: a flush after many costs less than each with its own.
-    const durable = fua && plaintext.length <= PIECE
-    return this.#locks.with(start, end, async () => {
-      let stable = durable
-      for (const slice of this.#slices(offset, last)) {
-        if (!wanted()) throw closing()
-        const source = plaintext.subarray(Math.max(0, slice.start - offset), slice.end - offset)
-        const past = await this.#writeSlice(slice, Math.max(0, offset - slice.start), source, durable)
-        stable &&= past
-      }
-      return stable
-    })
-  }
-
-  /**
-   * Whole sectors past the page cache, where the store is opened so: its pieces are under way together, and with those
-   * of other requests. False: something of it was not written, and is for who waits for a key and knows what to say.
-   */
-  async #writePast(start: number, source: Uint8Array, durable: boolean): Promise<boolean> {
-    const disk = this.#disk
-    if (disk === null || !this.#past) return false
-    const pieces: Promise<boolean>[] = []
-    for (let done = 0; done < source.length; done += PIECE) {
-      const piece = source.subarray(done, done + PIECE)
-      const at = disk.reserve(piece.length)
-      if (at < 0) {
-        pieces.push(Promise.resolve(false))
-        break
-      }
-      disk.bytes.set(piece, at)
-      pieces.push(
-        new Promise((resolve) => {
-          disk.write(start + done, piece.length, at, durable, (error) => {
-            disk.release(at, piece.length)
-            resolve(error === 0)
-          })
-        }),
-      )
-    }
-    return (await Promise.all(pieces)).every((written) => written)
-  }
-
-  /** `source` lies `from` bytes into the slice; the caller holds the lock. False: it is not `durable`. */
-  #writeSlice({ start, end }: Slice, from: number, source: Uint8Array, durable: boolean): Promise<boolean> {
-    const length = end - start
-    const whole = source.length === length && isAligned(source)
-    return this.#withScratch(this.#writeScratch, whole ? length : 2 * length, async () => {
-      if (whole && (await this.#writePast(start, source, durable))) return durable
-      const ciphertext = aligned(length)
-      const plaintext = whole ? source : aligned(length)
-      if (!whole) {
-        const size = this.sectorSize
-        const edge = (at: number) =>
-          this.#readSectors(start + at, ciphertext.subarray(at, at + size), plaintext.subarray(at, at + size))
-        // Only the sectors at the two edges hold bytes to be kept.
-        if (from > 0 || source.length < size) await edge(0)
-        if (from + source.length < length && length > size) await edge(length - size)
-        plaintext.set(source, from)
-      }
-      await this.#crypt(false, start, plaintext, ciphertext)
-      await this.#store.write(this.#options.offset + start, ciphertext)
-      return false
-    })
-  }
-
   /** Writes encrypted zeros. */
   zero(offset: number, length: number, fua = false, wanted = ALWAYS): Promise<void> {
     return this.#request(offset, length, true, async () => {
-      for (let done = 0; done < length; ) {
-        // Parts end on sectors, so that only the two ends are read first.
-        const part = Math.min(length - done, SLICE - ((offset + done) % this.sectorSize))
-        await this.#writeBytes(offset + done, ZEROES.subarray(0, part), false, wanted)
-        done += part
-      }
+      await this.#slow.zero(offset, length, wanted)
       if (fua) await this.#flush()
       this.counters.writes++
       this.counters.bytesWritten += length
@@ -670,24 +415,14 @@ export class Volume {
 
   /** Brings ciphertext into the system's cache, as a later read would; needs no key. */
   cache(offset: number, length: number, wanted = ALWAYS): Promise<void> {
-    return this.#request(offset, length, false, async () => {
-      for (const { start, end } of length === 0 ? [] : this.#slices(offset, offset + length)) {
-        await this.#withScratch(this.#readScratch, end - start, async () => {
-          if (!wanted()) throw closing()
-          await this.#store.read(this.#options.offset + start, aligned(end - start))
-        })
-      }
-    })
+    return this.#request(offset, length, false, () => this.#slow.cache(offset, length, wanted))
   }
 
   /** Gives whole sectors back; what they read as afterwards is undefined. EPERM unless discards are allowed. */
   discard(offset: number, length: number): Promise<void> {
     return this.#request(offset, length, true, async () => {
       if (!this.discards) throw new IoError("EPERM", "discards are not allowed on this volume")
-      const start = Math.ceil(offset / this.sectorSize) * this.sectorSize
-      const end = offset + length - ((offset + length) % this.sectorSize)
-      if (start >= end) return
-      await this.#locks.with(start, end, () => this.#store.discard(this.#options.offset + start, end - start))
+      await this.#slow.discard(offset, length)
     })
   }
 
@@ -731,24 +466,20 @@ export class Volume {
 
   async #close(): Promise<void> {
     const { closeGraceMs = 10_000, flushGraceMs = 60_000 } = this.#options
-    this.#become("closing")
+    this.#key.become("closing")
     const idle = new Promise<void>((resolve) => (this.#idle = resolve))
     const drained = this.counters.pending === 0 || (await within(closeGraceMs, idle))
-    this.#wipe()
+    this.#key.wipe()
     try {
       if (!this.readOnly && !(await within(flushGraceMs, this.#flush()))) {
         throw new IoError("EIO", `the store did not flush within ${flushGraceMs / 1000} s`)
       }
       if (!drained) throw new IoError("EIO", `the store left ${this.counters.pending} requests unanswered`)
     } finally {
-      this.#become("closed")
+      this.#key.become("closed")
       await within(flushGraceMs, this.#store.close())
     }
   }
-}
-
-function closing(): IoError {
-  return new IoError("ESHUTDOWN", "the volume is closing")
 }
 
 /** False: `work` took longer, and goes on. */
