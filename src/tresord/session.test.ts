@@ -9,7 +9,8 @@ import type { Enclave, EnclaveIdentity, SealedRequest, Unlocked, VolumeHandle } 
 import type { Header, Keyslot } from "../luks2/types.ts"
 import { MemoryStore } from "../store/memory-store.ts"
 import { Volume } from "../volume/volume.ts"
-import { Session, type SessionParts } from "./session.ts"
+import { Session } from "./session.ts"
+import type { SessionParts } from "./session-parts.ts"
 
 const UUID = "9c1f1ee9-6b5e-4a1e-a63c-cf6c2b4b2b35"
 

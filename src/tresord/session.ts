@@ -6,104 +6,21 @@
 
 import { Exit, TresorError } from "../base/errors.ts"
 import { serial } from "../base/serial.ts"
-import type { DaemonOptions, Export } from "../control/daemon-options.ts"
+import type { Export } from "../control/daemon-options.ts"
 import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
 import { bindingOf } from "../enclave/asked.ts"
 import { encodePublicHeader, publicHeader } from "../enclave/marshal.ts"
 import type { Enclave, Purpose, SealedRequest, VolumeHandle } from "../enclave/types.ts"
 import { nameClients } from "../export/clients.ts"
-import type { NbdServer } from "../export/server.ts"
-import type { HeaderAccess } from "../header/access.ts"
 import { type OpenedKey, saveResealed, unlockKey, withAdmitted } from "../keyslots/unlock.ts"
-import type { Lease } from "../lease/lease.ts"
 import type { Header } from "../luks2/types.ts"
-import type { HeldPath } from "../store/held-path.ts"
-import type { VolumeState } from "../volume/volume-key.ts"
 import { headerRaced } from "./raced.ts"
 import type { Reencryption } from "./reencryption.ts"
 import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
-import { INHERITED_POLICY, type KeptEnclaves, predecessorsOf, type SealedBefore, Succession } from "./succession.ts"
-import type { YieldedExport } from "./takeover/export.ts"
+import type { SessionParts } from "./session-parts.ts"
+import { countersOf, statusOf } from "./session-status.ts"
+import { INHERITED_POLICY, predecessorsOf, type SealedBefore, Succession } from "./succession.ts"
 import { type ControlSocket, type Successor, yieldVolume } from "./takeover/predecessor.ts"
-import type { Resumed } from "./takeover/successor.ts"
-
-/**
- * The plaintext side: served over NBD (volume.ts), a block device (src/block/volume.ts), or a dm-crypt mapping
- * (src/mapping/volume.ts).
- */
-export interface PlainVolume {
-  readonly state: VolumeState
-  /** Bytes. */
-  readonly size: number
-  readonly sectorSize: number
-  readonly readOnly: boolean
-  readonly discards: boolean
-  readonly counters: object
-  readonly diskStatus?: VolumeStatus["disk"]
-  readonly serverStatus?: VolumeStatus["server"]
-  /** Path of the kernel's block device; `null`: there is none now. */
-  readonly device?: string | null
-  unlock(enclave: Enclave, handle: VolumeHandle): void | Promise<void>
-  lock(): void | Promise<void>
-  /** While locked: I/O that waits, and all that comes, ends in EIO until the next unlock. */
-  fail?(): void
-  /** Its enclave may be lost: notices now what the next I/O would. */
-  lost?(): void
-  resize(): Promise<number>
-  onChange(listener: () => void): () => void
-  close(): Promise<void>
-  /** Bytes written that no flush has covered. */
-  readonly unflushed?: number
-  /** Throws when something outside still uses it; then `close` would harm that. */
-  release?(): Promise<void>
-}
-
-export interface SessionParts {
-  readonly name: string
-  readonly path: string
-  readonly export: Export
-  readonly uri: string
-  readonly socket: string
-  readonly header: HeaderAccess
-  readonly volume: PlainVolume
-  /** `null`: a volume whose ciphertext the kernel reads and writes has none while it is open. */
-  readonly reencryption?: Reencryption | null
-  /** On the store; given back with the session. */
-  readonly lease?: Pick<Lease, "status" | "onChange" | "release"> | null
-  /** Data and detached header, unless they are NBD exports; closed with the session. */
-  readonly held?: readonly Pick<HeldPath, "path" | "identity" | "removed" | "close" | "fd">[]
-  readonly options?: DaemonOptions
-  /** Another tresord can take it over. Absent: not what is exported in this way. */
-  readonly yielded?: YieldedExport
-  /** It was taken over from another tresord. */
-  readonly resumed?: Resumed
-  readonly cipher: string
-  readonly keySize: number
-  /** Modelled cost of an entry and exit; 0: none. */
-  readonly transitionCycles: number
-  readonly enclave: Enclave
-  readonly openEnclave: () => Promise<Enclave>
-  /** Of earlier versions, that keyslots may be sealed to. */
-  readonly kept: KeptEnclaves
-  /** Ends the NBD service: no new clients, those connected are drained and told. */
-  readonly stopServing: () => Promise<void>
-  /** Who is connected to it, and how many were turned away. */
-  readonly clients?: () => Pick<NbdServer, "connections" | "refused" | "clients" | "vacant">
-  /** What was read and written by others than the volume itself, on top of its counters. */
-  readonly served?: () => Readonly<object & { readonly bytesWritten: number }>
-  /** The volume has another size: those who use it are to know. */
-  readonly resized?: () => void
-  /** An unlock went well although something is to be told: re-sealing failed, slots changed. */
-  readonly warn: (message: string, facts: Record<string, unknown>) => void
-}
-
-const STATES: Readonly<Record<VolumeState, VolumeStatus["state"]>> = {
-  ready: "unlocked",
-  locked: "locked",
-  failed: "failed",
-  closing: "closing",
-  closed: "closing",
-}
 
 export class Session implements DaemonVolume {
   readonly #parts: SessionParts
@@ -127,54 +44,13 @@ export class Session implements DaemonVolume {
   }
 
   counters(): Record<string, number> {
-    const served = this.#parts.clients?.()
-    const clients = served === undefined ? {} : { connections: served.connections, refused: served.refused }
-    const own: Record<string, number> = { ...this.#parts.volume.counters }
-    for (const [name, count] of Object.entries(this.#parts.served?.() ?? {})) own[name] = (own[name] ?? 0) + count
-    return { ...own, ...clients }
+    return countersOf(this.#parts)
   }
 
   status(): VolumeStatus {
-    const { volume, header, ...parts } = this.#parts
     this.#enclave.probe?.()
-    volume.lost?.()
-    const facts = this.#unlocked
-    return {
-      name: parts.name,
-      path: parts.path,
-      opened: (parts.held ?? []).map(({ path, identity }) => ({ path, identity })),
-      uuid: header.uuid,
-      label: header.label,
-      state: STATES[volume.state],
-      pid: process.pid,
-      export: parts.export,
-      uri: parts.uri,
-      socket: parts.socket,
-      size: volume.size,
-      sectorSize: volume.sectorSize,
-      cipher: parts.cipher,
-      keySize: parts.keySize,
-      readonly: volume.readOnly,
-      discards: volume.discards,
-      since: this.#since,
-      keyslot: volume.state === "ready" ? (facts?.slot ?? null) : null,
-      header:
-        facts?.authenticated === true
-          ? {
-              slotsChanged: [...facts.slotsChanged],
-              slotsAdded: [...facts.slotsAdded],
-              slotsRemoved: [...facts.slotsRemoved],
-            }
-          : null,
-      enclave: { ...this.#enclave.identity, memory: { ...this.#enclave.identity.memory } },
-      transitionCycles: parts.transitionCycles,
-      disk: volume.diskStatus ?? null,
-      server: volume.serverStatus ?? null,
-      lease: parts.lease?.status ?? null,
-      device: volume.device ?? null,
-      reencryption: parts.reencryption?.status ?? null,
-      counters: this.counters(),
-    }
+    this.#parts.volume.lost?.()
+    return statusOf(this.#parts, { since: this.#since, enclave: this.#enclave, opened: this.#unlocked })
   }
 
   #reencrypts(): Reencryption {
