@@ -3,7 +3,9 @@ import { test } from "node:test"
 import { chooseBackend } from "../enclave/loader.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import type { SgxCpu } from "../native/addon.ts"
-import { type DoctorCheck, examine, type Machine } from "./doctor.ts"
+import type { DoctorCheck } from "./doctor/check.ts"
+import type { Machine } from "./doctor/machine.ts"
+import { examine } from "./doctor.ts"
 
 /** A machine of files and no more; what is in `accessible` can be opened. */
 function machine(
