@@ -9,7 +9,7 @@ import { parseJson } from "../base/json.ts"
 import { ControlClient, connectSocket } from "./client.ts"
 import type { DaemonOptions } from "./daemon-options.ts"
 import { takeDaemon } from "./daemon-process.ts"
-import { checkPeer, dead, find, notOpen } from "./find.ts"
+import { checkPeer, dead, type Found, find, notOpen } from "./find.ts"
 import { isLive, processStart, runtimePaths } from "./runtime.ts"
 import { runtimeRoot } from "./runtime-root.ts"
 import { refusedSchema } from "./volume.ts"
@@ -20,9 +20,9 @@ const readySchema = v.variant("ok", [
   v.object({ ok: v.literal(false), ...refusedSchema.entries }),
 ])
 
-/** How often the process behind a socket may be another than state.json says, and the time in between. */
+/** How often the process behind a socket may be another than state.json says, and the time between two looks. */
 const IMPOSTOR_LOOKS = 5
-const IMPOSTOR_PAUSE_MS = 50
+const LOOK_PAUSE_MS = 50
 
 /** Those that end with us, from their first moment. */
 const ending = new Set<ChildProcess>()
@@ -110,26 +110,34 @@ export interface Reach {
   readonly others?: boolean
   /** The socket stays open for writing when the other end has ended. */
   readonly halfOpen?: boolean
+  /** Between two looks; default: a moment. */
+  readonly pause?: () => Promise<unknown>
 }
 
+const pidOf = ({ state }: Found): number | null => (state === null || state === "damaged" ? null : state.pid)
+
 /**
- * A socket whose peer is the tresord of that name. Throws NOT_OPEN (exit 4) when none lives, IMPOSTOR
- * (exit 2) when somebody else answers.
+ * A socket whose peer is the tresord of that name. Throws NOT_OPEN, VOLUME_DEAD (exit 4) when none lives, IMPOSTOR
+ * (exit 2) when somebody else answers. Looks again when a takeover may be the reason: state.json and the socket have
+ * the new tresord one after the other, and the old one may end between our look at its PID and at its process.
  */
 export async function connectTresord(name: string, reach: Reach = {}): Promise<Socket> {
-  for (let attempt = 1; ; attempt++) {
+  const { others = false, pause = () => sleep(LOOK_PAUSE_MS) } = reach
+  for (let look = 1, found = find(name, { others }); ; look++) {
     try {
-      return await connectOnce(name, reach)
+      return await connectFound(name, found, reach)
     } catch (error) {
-      // In a takeover state.json and the socket have a new tresord one after the other.
-      if (!(error instanceof TresorError && error.code === "IMPOSTOR") || attempt === IMPOSTOR_LOOKS) throw error
-      await sleep(IMPOSTOR_PAUSE_MS)
+      const code = error instanceof TresorError ? error.code : null
+      if (code !== "VOLUME_DEAD" && (code !== "IMPOSTOR" || look === IMPOSTOR_LOOKS)) throw error
+      await pause()
+      const before = pidOf(found)
+      found = find(name, { others })
+      if (code === "VOLUME_DEAD" && pidOf(found) === before) throw error
     }
   }
 }
 
-async function connectOnce(name: string, { others = false, halfOpen = false }: Reach): Promise<Socket> {
-  const { path, owner, state } = find(name, { others })
+async function connectFound(name: string, { path, owner, state }: Found, { halfOpen = false }: Reach): Promise<Socket> {
   if (!isLive(state)) throw state === null ? notOpen(name) : dead(name, state)
   try {
     const check = (socket: Socket) => checkPeer(socket, name, { pid: state.pid, owner })
