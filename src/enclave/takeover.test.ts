@@ -213,6 +213,28 @@ for (const { backend, create } of BACKENDS) {
   })
 }
 
+test("sgx: a debug enclave takes nothing over from another, approved or not, and yields nothing to one", async () => {
+  const start = (debug: boolean) => startImage(createFake, "sgx", released({ isvSvn: 2, key: before, debug }))
+  await using production = await start(false)
+  await using debuggable = await start(true)
+  assert.deepEqual([production.identity.debug, debuggable.identity.debug], [false, true])
+  assert.equal(production.identity.mrenclave, debuggable.identity.mrenclave)
+  for (const [from, to] of [
+    [production, debuggable],
+    [debuggable, production],
+  ] as const) {
+    const header = await makeHeader(from, SEALED, "mrsigner")
+    const { handle } = await unlock(from, header)
+    const refused = { code: "ENCLAVE_SUCCESSOR", exitCode: 2 }
+    await assert.rejects(async () => from.yieldVolume(handle, await shown(to, from)), refused)
+    await approve(from, header, handle, { named: to.identity.mrenclave })
+    await assert.rejects(async () => from.yieldVolume(handle, await shown(to, from)), refused)
+    // Of its own kind, it does.
+    await using same = await start(from.identity.debug)
+    await same.takeOver(await from.yieldVolume(handle, await shown(same, from)), header)
+  }
+})
+
 test("an enclave of another backend takes nothing over", async () => {
   await using old = await startImage(createEnclave, "software", released({ isvSvn: 2, key: before }))
   await using fresh = await startImage(createFake, "sgx", released({ isvSvn: 2, key: before }))

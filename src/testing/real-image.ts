@@ -5,7 +5,7 @@ import type { Backend } from "../abi/enclave.ts"
 import { installed } from "../base/installation.ts"
 import { type Asked, bindingOf } from "../enclave/asked.ts"
 import { EnclaveClient } from "../enclave/client.ts"
-import { parseConf } from "../enclave/image/conf.ts"
+import { Attribute, parseConf } from "../enclave/image/conf.ts"
 import { parseImage } from "../enclave/image/elf.ts"
 import { PRODUCT, VECTORS } from "../enclave/image/files.ts"
 import { newSha256, signWith } from "../enclave/image/keys.ts"
@@ -57,11 +57,19 @@ export interface Release {
   readonly changed?: boolean
   /** ISVPRODID; the product's when left out. */
   readonly product?: number
+  readonly debug?: boolean
 }
 
 /** The image as somebody released it, signed with the tests' key unless told otherwise. */
-export function released({ isvSvn, key = testSigner(), changed = false, product }: Release): TestEnclave {
-  const { image: built } = real()
+export function released({
+  isvSvn,
+  key = testSigner(),
+  changed = false,
+  product,
+  debug = false,
+}: Release): TestEnclave {
+  const { image: asBuilt } = real()
+  const built = debug ? { ...asBuilt, attributes: asBuilt.attributes | Attribute.debug } : asBuilt
   const last = built.segments.filter(({ measured }) => measured).at(-1)!
   // Behind everything that is measured lies a guard.
   const page = { ...last, offset: last.offset + last.size, size: 4096, data: new Uint8Array(), secinfoFlags: 0x201 }
@@ -69,7 +77,7 @@ export function released({ isvSvn, key = testSigner(), changed = false, product 
   const shipped = parseConf(readFileSync(installed(PRODUCT.conf), "utf8"))
   const conf = { ...shipped, isvSvn, isvProdId: product ?? shipped.isvProdId }
   const { mrenclave } = measureImage(image, newSha256)
-  const unsigned = prepare({ mrenclave, conf, date: "20260101", debug: false })
+  const unsigned = prepare({ mrenclave, conf, date: "20260101", debug })
   return { image, mrenclave, sigstruct: signWith(key, unsigned) }
 }
 
