@@ -3,7 +3,7 @@
  * server closes, so it binds another name, and the path is a link that only `close` removes.
  */
 import { linkSync, rmSync } from "node:fs"
-import type { Server } from "node:net"
+import { createServer, type Server } from "node:net"
 import { duplicate } from "./addon.ts"
 
 /** Where: a path that does not exist, or one that a descriptor already listens on. */
@@ -85,4 +85,15 @@ export class Listener {
     rmSync(this.#path, { force: true })
     return closed
   }
+}
+
+/**
+ * Makes this process the one that those see who connect from now on: the kernel names whoever called listen(2) last.
+ * Nobody is accepted. `fd` stays the caller's.
+ */
+export function listenHere(fd: number): void {
+  const server = createServer()
+  server.on("error", () => {})
+  server.listen({ fd: duplicate(fd) })
+  server.close()
 }

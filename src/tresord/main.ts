@@ -24,13 +24,15 @@ import { runtimeRoot } from "../control/runtime-root.ts"
 import { ControlServer } from "../control/server.ts"
 import { preparePlace, type SocketPlace } from "../control/socket-place.ts"
 import { adoptOwner } from "../enclave/secret-owner.ts"
-import { exitNow, notifySystemd, peerCredentials, trimHeap, unblockSigusr1 } from "../native/addon.ts"
+import { exitNow, peerCredentials, trimHeap, unblockSigusr1 } from "../native/addon.ts"
 import { refuseTracer } from "../native/hardening.ts"
+import { listenHere } from "../native/listener.ts"
 import { nbdUri } from "../nbd/uri.ts"
 import { defaultRecord, type LegacyArguments, legacySchema, startLegacy } from "./legacy-start.ts"
 import { Lifeline, reportFailure } from "./lifeline.ts"
 import { startLog } from "./log.ts"
 import { refusal, volumeInterface } from "./service.ts"
+import { ServiceManager } from "./service-manager.ts"
 import type { Session } from "./session.ts"
 import { startSession } from "./start.ts"
 import { TakeoverChannel } from "./takeover/channel.ts"
@@ -133,6 +135,8 @@ async function main(): Promise<void> {
   const log = startLog()
   const root = runtimeRoot()
   const lifeline = process.argv.includes("--lifeline") ? new Lifeline() : null
+  const taking = process.argv.includes("--take-over")
+  const systemd = new ServiceManager(!taking)
   let claimed: string | null = null
   let session: Served | null = null
   try {
@@ -142,9 +146,12 @@ async function main(): Promise<void> {
     const options = readArguments(process.argv.slice(2), sent)
     // What ps shows; our own arguments name no volume.
     if (lifeline !== null) process.title = `tresord: ${options.name} ${options.path}`
-    const takeover = process.argv.includes("--take-over")
-      ? await Takeover.begin(new TakeoverChannel(TAKEOVER_FD), options.name, () => takeName(root, options.name))
-      : null
+    const appear = (control: number) => {
+      takeName(root, options.name)
+      // At once: whoever looks compares the two.
+      listenHere(control)
+    }
+    const takeover = taking ? await Takeover.begin(new TakeoverChannel(TAKEOVER_FD), options.name, appear) : null
     const paths =
       takeover !== null
         ? runtimePaths(root, options.name)
@@ -161,7 +168,7 @@ async function main(): Promise<void> {
           warn,
           onLost: () => {
             log.fatal("the enclave is lost, and with it the keys")
-            notifySystemd("STATUS=the enclave is lost, and with it the keys")
+            systemd.tell("STATUS=the enclave is lost, and with it the keys")
             void exit(Exit.wrongDevice)
           },
         })
@@ -180,7 +187,7 @@ async function main(): Promise<void> {
     const close = (why: string): Promise<void> => {
       if (ending === null) {
         log.info("closing", { why })
-        notifySystemd(`STOPPING=1\nSTATUS=closing: ${visibleLine(why)}`)
+        systemd.tell(`STOPPING=1\nSTATUS=closing: ${visibleLine(why)}`)
         ending = opened.close()
       }
       return ending
@@ -204,7 +211,7 @@ async function main(): Promise<void> {
         (error: unknown) => {
           const reason = (error as Error).message
           log.error("data may be lost", { reason })
-          notifySystemd(`STATUS=${visibleLine(`data may be lost: ${reason}`)}`)
+          systemd.tell(`STATUS=${visibleLine(`data may be lost: ${reason}`)}`)
           return exit(Exit.wrongDevice)
         },
       )
@@ -216,9 +223,8 @@ async function main(): Promise<void> {
           takeName(root, options.name)
           await control.resume(fd)
         },
+        passed: ({ pid }) => systemd.pass(pid),
       })
-      // Before this process, the service's main one, ends.
-      notifySystemd(`MAINPID=${successor.pid}`)
       log.info("another tresord has taken the volume over", { ...successor })
       // The reply is written before the process ends.
       setImmediate(() => void control.close().then(() => exitNow(0)))
@@ -263,18 +269,19 @@ async function main(): Promise<void> {
     unblockSigusr1()
     // A terminal that closes does not concern the daemon.
     process.on("SIGHUP", () => {})
-    watch(opened, log)
+    watch(opened, log, systemd)
 
     log.info("ready", { path: options.path, pid: process.pid, version: VERSION })
     lifeline?.ready(() => void closeAndExit("the opener went away"))
-    notifySystemd(`READY=1\nSTATUS=${opened.status().state}`)
-    startWatchdog()
+    const ready = () => systemd.ready(opened.status().state)
+    if (takeover === null) ready()
+    else void takeover.left.then(ready)
     setTimeout(trimHeap, START_MS).unref()
   } catch (error) {
     const reason = (error as Error).message
     log.fatal("cannot start", { reason })
     // `systemctl status` shows it beside the exit code.
-    notifySystemd(`STATUS=${visibleLine(`cannot start: ${reason}`)}`)
+    systemd.tell(`STATUS=${visibleLine(`cannot start: ${reason}`)}`)
     await session?.close().catch(() => {})
     if (claimed !== null) releaseName(root, claimed)
     if (lifeline !== null) reportFailure(error)
@@ -283,7 +290,7 @@ async function main(): Promise<void> {
 }
 
 /** Logs changes of state and tells systemd. */
-function watch(session: Served, log: ReturnType<typeof startLog>): void {
+function watch(session: Served, log: ReturnType<typeof startLog>, systemd: ServiceManager): void {
   void (async () => {
     for (;;) {
       try {
@@ -294,17 +301,9 @@ function watch(session: Served, log: ReturnType<typeof startLog>): void {
       const { state, keyslot, reencryption } = session.status()
       const words = reencryption === null ? "" : `, reencryption ${reencryption.state}`
       log.info("state", { state, keyslot, ...(reencryption !== null && { reencryption }) })
-      notifySystemd(`STATUS=${state}${words}`)
+      systemd.tell(`STATUS=${state}${words}`)
     }
   })()
-}
-
-/** sd_watchdog_enabled(3): a loop that stands still gets us restarted. */
-function startWatchdog(): void {
-  const usec = Number(process.env["WATCHDOG_USEC"] ?? 0)
-  const pid = process.env["WATCHDOG_PID"]
-  if (!(usec > 0) || (pid !== undefined && Number(pid) !== process.pid)) return
-  setInterval(() => notifySystemd("WATCHDOG=1"), usec / 2000).unref()
 }
 
 void main()

@@ -20,7 +20,7 @@ import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
 import type { SessionParts } from "./session-parts.ts"
 import { countersOf, statusOf } from "./session-status.ts"
 import { INHERITED_POLICY, predecessorsOf, type SealedBefore, Succession } from "./succession.ts"
-import { type ControlSocket, type Successor, yieldVolume } from "./takeover/predecessor.ts"
+import { type Successor, type Whereabouts, yieldVolume } from "./takeover/predecessor.ts"
 
 export class Session implements DaemonVolume {
   readonly #parts: SessionParts
@@ -269,7 +269,7 @@ export class Session implements DaemonVolume {
    * Starts `program` and gives the volume to it (yield.ts), which rejects when this session serves on, as with
    * UPGRADE_UNSUPPORTED and VOLUME_LOCKED (exit 1, 2). Once it has resolved, the keys are wiped and the process is to end.
    */
-  async upgrade(program: readonly string[], control: ControlSocket): Promise<Successor> {
+  async upgrade(program: readonly string[], whereabouts: Whereabouts): Promise<Successor> {
     await this.#here()
     const { name, yielded, header, held = [], options, export: kind, reencryption } = this.#parts
     if (yielded === undefined || options === undefined) throw unsupported(name, `it is exported by --${kind}`)
@@ -280,8 +280,8 @@ export class Session implements DaemonVolume {
       const opened = this.#unlocked
       if (this.#parts.volume.state !== "ready" || opened === null || !this.#enclave.alive) throw locked(name)
       const { uuid } = header
-      const enclave = this.#enclave
-      return yieldVolume(program, { yielded, options, uuid, held, enclave, opened, since: this.#since, control })
+      const [enclave, since] = [this.#enclave, this.#since]
+      return yieldVolume(program, { yielded, options, uuid, held, enclave, opened, since, whereabouts })
     })
     this.#upgrading = upgrade.then(
       () => true,

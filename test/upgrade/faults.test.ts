@@ -1,7 +1,7 @@
 /** A takeover that fails at any step leaves the volume with the tresord that had it; its clients notice nothing. */
 import assert from "node:assert/strict"
 import { once } from "node:events"
-import { renameSync, writeFileSync } from "node:fs"
+import { readFileSync, renameSync, writeFileSync } from "node:fs"
 import { createConnection } from "node:net"
 import { test } from "node:test"
 import { FileStore } from "../../src/store/file-store.ts"
@@ -48,6 +48,33 @@ test("a successor that dies, or closes the channel, at any step leaves the volum
   // And then one that goes well, over the same connection.
   assert.equal((await place.tresor(["upgrade", "work"])).code, 0)
   await until("the old one has ended", () => !alive(pid), 60_000)
+  await servedBy(place.state("work").pid, load)
+  await load.end()
+  assert.equal((await place.tresor(["close", "work"])).code, 0)
+})
+
+/** A child of that process is stopped. */
+function hasStopped(pid: number): boolean {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ")
+  return children.some((child) => child !== "" && /^State:\s+T/m.test(readFileSync(`/proc/${child}/status`, "utf8")))
+}
+
+test("a successor that never answers is given up when its time is over, at any step, and the volume is served on", async () => {
+  await openWork(place)
+  await upgradeWith(place, "hasty")
+  const { pid } = place.state("work")
+  await using load = await Load.start(nbdSocket(place), 0, 4 << 20)
+  await load.goesOn()
+  for (const step of [...SAID_BY_SUCCESSOR, ...HEARD_BY_SUCCESSOR]) {
+    const message = "Cannot upgrade work: the new tresord was not ready in time; it is served as before"
+    const expected = { code: "UPGRADE_FAILED", exitCode: 4, message }
+    const refused = assert.rejects(upgradeWith(place, "hang", step), expected, step)
+    await until(`it hangs at ${step}`, () => hasStopped(pid), 60_000)
+    process.kill(pid, "SIGUSR2")
+    await refused
+    await servedBy(pid, load)
+  }
+  assert.equal((await place.tresor(["upgrade", "work"])).code, 0)
   await servedBy(place.state("work").pid, load)
   await load.end()
   assert.equal((await place.tresor(["close", "work"])).code, 0)

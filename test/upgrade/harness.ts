@@ -24,7 +24,7 @@ export async function asked<T>(place: Place, use: (client: VolumeClient) => Prom
 }
 
 /** Has successor.ts take over, as told. */
-export const upgradeWith = (place: Place, deed: string, step: string) =>
+export const upgradeWith = (place: Place, deed: string, step = "") =>
   asked(place, (client) =>
     client.call("Upgrade", {
       program: [process.execPath, fileURLToPath(new URL("successor.ts", import.meta.url)), deed, step],

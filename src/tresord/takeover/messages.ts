@@ -11,7 +11,7 @@
  *   P state      the listening control socket, which keyslot opened
  *   S ready
  *   P go         from here on P serves only when S has ended
- *   S done       it serves; P wipes its keys and ends
+ *   S done       it serves; P wipes its keys, closes the channel and ends
  *
  * Until "go", P serves on whatever happens, and S ends without it. Between "go" and "done" S serves nothing, so that when
  * it dies P goes on; and when P dies S does, as nobody else can.

@@ -14,6 +14,7 @@ import { socketPair } from "../../native/addon.ts"
 import type { HeldPath } from "../../store/held-path.ts"
 import { TakeoverChannel } from "./channel.ts"
 import type { HeldExport, Say, YieldedExport } from "./export.ts"
+import { Limit } from "./limit.ts"
 import { hear, segmentText, TAKEOVER_VERSION, type TakeoverMessage, takeoverFailed, tell } from "./messages.ts"
 
 export interface Yielding {
@@ -25,15 +26,17 @@ export interface Yielding {
   readonly enclave: Enclave
   readonly opened: OpenedKey
   readonly since: string
-  readonly control: ControlSocket
+  readonly whereabouts: Whereabouts
 }
 
-/** The control socket, and the name in the runtime directory. */
-export interface ControlSocket {
+/** What others find this tresord by: the control socket, the name in the runtime directory, the main PID of its unit. */
+export interface Whereabouts {
   /** Accepts nobody; the descriptor is the caller's. */
   pause(): number
   /** Accepts again, with the name ours. */
   resume(fd: number): Promise<void>
+  /** The successor serves, and waits until this has returned before it says so to systemd. Must not throw. */
+  passed(to: Successor): void
 }
 
 /** Who serves the volume now. */
@@ -81,28 +84,6 @@ async function endOf(child: ChildProcess, firstLine: Promise<string | null>, nam
     : takeoverFailed(name, `the new tresord ended (${how})`)
 }
 
-/** Ends the child when it takes longer, unless an answer of it has come by then. */
-class Limit {
-  readonly #child: ChildProcess
-  #timer: NodeJS.Timeout | undefined
-
-  constructor(child: ChildProcess) {
-    this.#child = child
-  }
-
-  set(ms: number): void {
-    this.clear()
-    // What has come is heard before the next turn of the event loop has ended.
-    this.#timer = setTimeout(() => {
-      this.#timer = setTimeout(() => this.#child.kill("SIGKILL"), 1)
-    }, ms)
-  }
-
-  clear(): void {
-    clearTimeout(this.#timer)
-  }
-}
-
 /**
  * Resolves when the successor serves; then nothing may be served here any more, and the name and all sockets are its own.
  * Rejects when this tresord serves on: as the enclave decides (ENCLAVE_APPROVAL, ENCLAVE_SUCCESSOR, ENCLAVE_SEAL_VERSION),
@@ -110,7 +91,7 @@ class Limit {
  * from starting.
  */
 export async function yieldVolume(program: readonly string[], yielding: Yielding): Promise<Successor> {
-  const { options, yielded, enclave, opened, control } = yielding
+  const { options, yielded, enclave, opened, whereabouts } = yielding
   const { name } = options
   const { child, channel, ended } = start(program, yielding)
   const limit = new Limit(child)
@@ -134,7 +115,7 @@ export async function yieldVolume(program: readonly string[], yielding: Yielding
     await answer("prepared")
 
     limit.set(HELD_MS)
-    listening = control.pause()
+    listening = whereabouts.pause()
     held = await yielded.hold()
     await orEnded(held.settle())
     await held.give(say)
@@ -144,7 +125,9 @@ export async function yieldVolume(program: readonly string[], yielding: Yielding
     if (held.patienceMs !== undefined) limit.set(Math.min(held.patienceMs, HELD_MS))
     await say("go", {})
     await answer("done")
-    return { pid: child.pid!, version, mrenclave }
+    const successor = { pid: child.pid!, version, mrenclave }
+    whereabouts.passed(successor)
+    return successor
   } catch (error) {
     // Serves nothing, and will not.
     child.kill("SIGKILL")
@@ -152,8 +135,9 @@ export async function yieldVolume(program: readonly string[], yielding: Yielding
     try {
       await held?.release()
     } finally {
-      if (listening !== null) await control.resume(listening)
+      if (listening !== null) await whereabouts.resume(listening)
     }
+    if (limit.passed) throw takeoverFailed(name, "the new tresord was not ready in time")
     throw error instanceof TresorError ? error : takeoverFailed(name, (error as Error).message)
   } finally {
     limit.clear()

@@ -1,5 +1,6 @@
 /** The successor: takes an open volume over from the tresord that has started it (messages.ts). */
 import { setTimeout as sleep } from "node:timers/promises"
+import { deferred } from "../../base/deferred.ts"
 import type { TresorError } from "../../base/errors.ts"
 import { VERSION } from "../../base/version.ts"
 import { showTo } from "../../enclave/succession.ts"
@@ -39,22 +40,28 @@ export class Takeover {
   readonly #channel: TakeoverChannel
   readonly #offer: Heard<"offer">
   readonly #parent = process.ppid
-  readonly #claim: () => void
+  readonly #appear: (control: number) => void
+  readonly #left = deferred<void>()
   #resumed: Resumed | null = null
   #control: number | null = null
 
-  private constructor(channel: TakeoverChannel, name: string, offer: Heard<"offer">, claim: () => void) {
+  private constructor(
+    channel: TakeoverChannel,
+    name: string,
+    offer: Heard<"offer">,
+    appear: (control: number) => void,
+  ) {
     this.#channel = channel
     this.name = name
     this.#offer = offer
-    this.#claim = claim
+    this.#appear = appear
   }
 
-  /** `claim`: makes the name ours in the runtime directory. Rejects with UPGRADE_FAILED. */
-  static async begin(channel: TakeoverChannel, name: string, claim: () => void): Promise<Takeover> {
+  /** `appear`: makes name and control socket ours, so that others find us. Rejects with UPGRADE_FAILED. */
+  static async begin(channel: TakeoverChannel, name: string, appear: (control: number) => void): Promise<Takeover> {
     const offer = await hear(channel, name, "offer")
     if (offer === null) throw gone(name)
-    return new Takeover(channel, name, offer, claim)
+    return new Takeover(channel, name, offer, appear)
   }
 
   /** Data and detached header, as the predecessor found them. The caller's. */
@@ -115,10 +122,21 @@ export class Takeover {
     // It closes the channel while we live only when it dies. Then nobody else can serve, and all of it is here.
     if (go === null && !(await ends(this.#parent))) throw gone(this.name)
     await take()
-    this.#claim()
+    this.#appear(this.#control!)
     // It serves only when we have ended; if it has died meanwhile, there is nobody to tell.
     if (go !== null) await tell(this.#channel, "done", {}).catch(() => {})
+    void this.#seeOff()
+  }
+
+  async #seeOff(): Promise<void> {
+    await this.#channel.receive()
     this.#channel.close()
+    this.#left.resolve()
+  }
+
+  /** Resolves when the old tresord has told whom it had to, and leaves. */
+  get left(): Promise<void> {
+    return this.#left.promise
   }
 
   /** After `receive`. */
