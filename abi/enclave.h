@@ -163,7 +163,7 @@ struct tresor_head {
  * before the mapping it is for. REENCRYPT: over
  *   "tresor reencrypt v1" (19 bytes, no NUL)
  *   the digest above of the header with the old key, and of the one with the new, where there is one
- *   struct tresor_pass, struct tresor_progress, u32 start, u32 vouched
+ *   struct tresor_pass, struct tresor_progress, u32 start, u32 vouched, u32 use
  * A request with another digest is E_MESSAGE.
  */
 /* A keyslot without a sealed salt may be tried or written. */
@@ -366,6 +366,15 @@ struct tresor_enrol {
 	uint32_t macs_missing;	/* as in tresor_unlock */
 };
 
+/* What came of a header that must be as it was authenticated: BEQUEATH, APPROVE. */
+struct tresor_outcome {
+	uint32_t slot;		/* out: the keyslot that opened, else 0 */
+	uint32_t seal_status;	/* out always */
+	uint32_t needed_kib;	/* out always, as in tresor_unlock */
+	uint32_t macs_missing;	/* as in tresor_unlock */
+	uint32_t segment_changed;	/* out also with E_HEADER */
+};
+
 /* Whole sectors of an open volume. in == out is allowed, other overlap is not. */
 struct tresor_range {
 	uint64_t in;		/* address */
@@ -515,11 +524,7 @@ struct tresor_bequeath {
 	uint8_t successor[32];	/* MRENCLAVE that the user named */
 	uint8_t public_key[32];	/* the successor's */
 	uint8_t nonce[32];	/* of its REPORT */
-	uint32_t slot;		/* out: the keyslot that opened */
-	uint32_t seal_status;	/* out always */
-	uint32_t needed_kib;	/* out always, as in tresor_unlock */
-	uint32_t macs_missing;	/* as in tresor_unlock */
-	uint32_t segment_changed;	/* out also with E_HEADER */
+	struct tresor_outcome outcome;
 	uint32_t reserved;
 };
 
@@ -550,11 +555,7 @@ struct tresor_approve {
 	uint32_t handle;	/* E_HANDLE unless it has the key that the keyslot holds */
 	uint64_t macs;		/* as in tresor_unlock; E_HEADER when it is missing or the segment's differs */
 	uint8_t successor[32];	/* MRENCLAVE; in place of one approved before */
-	uint32_t slot;		/* out: the keyslot that opened */
-	uint32_t seal_status;	/* out always */
-	uint32_t needed_kib;	/* out always, as in tresor_unlock */
-	uint32_t macs_missing;	/* as in tresor_unlock */
-	uint32_t segment_changed;	/* out also with E_HEADER */
+	struct tresor_outcome outcome;
 	uint32_t reserved;
 };
 
@@ -701,6 +702,7 @@ _Static_assert(sizeof(struct tresor_report) == 64, "abi");
 _Static_assert(sizeof(struct tresor_create) == 536, "abi");
 _Static_assert(sizeof(struct tresor_unlock) == 424, "abi");
 _Static_assert(sizeof(struct tresor_enrol) == 576, "abi");
+_Static_assert(sizeof(struct tresor_outcome) == 20, "abi");
 _Static_assert(sizeof(struct tresor_range) == 32, "abi");
 _Static_assert(sizeof(struct tresor_sectors) == 40, "abi");
 _Static_assert(sizeof(struct tresor_close) == 24, "abi");

@@ -39,3 +39,18 @@ uint32_t tresor_header_open(struct tresor_header *header, const struct tresor_as
 	opened->macs_missing = asked->macs == 0 && opened->opening.policy != 0;
 	return TRESOR_OK;
 }
+
+uint32_t tresor_header_open_authentic(struct tresor_header *header, const struct tresor_asked *asked,
+				      uint8_t volume_key[TRESOR_KEY_MAX], struct tresor_opened *opened,
+				      struct tresor_outcome *outcome)
+{
+	uint32_t status = tresor_header_open(header, asked, volume_key, opened);
+
+	outcome->seal_status = opened->opening.seal_status;
+	outcome->needed_kib = opened->opening.needed_kib;
+	if (status != TRESOR_OK)
+		return status;
+	outcome->macs_missing = opened->macs_missing;
+	outcome->segment_changed = opened->facts.segment_changed;
+	return opened->macs_missing || opened->facts.segment_changed ? TRESOR_E_HEADER : TRESOR_OK;
+}

@@ -19,10 +19,7 @@ uint32_t tresor_op_approve(struct tresor_approve *request)
 	uint8_t volume_key[TRESOR_KEY_MAX];
 	uint32_t status;
 
-	request->seal_status = 0;
-	request->needed_kib = 0;
-	request->macs_missing = 0;
-	request->segment_changed = 0;
+	request->outcome = (struct tresor_outcome){ 0 };
 	status = tresor_luks_check(&request->segment, &request->digest);
 	if (status != TRESOR_OK)
 		return status;
@@ -31,20 +28,12 @@ uint32_t tresor_op_approve(struct tresor_approve *request)
 	if (!tresor_heap_take())
 		return TRESOR_E_BUSY;
 
-	status = tresor_header_open(&header, &asked, volume_key, &opened);
-	request->seal_status = opened.opening.seal_status;
-	request->needed_kib = opened.opening.needed_kib;
-	if (status != TRESOR_OK)
-		goto out;
-	request->macs_missing = opened.macs_missing;
-	request->segment_changed = opened.facts.segment_changed;
-	if (opened.macs_missing || opened.facts.segment_changed)
-		status = TRESOR_E_HEADER;
-	else if (!tresor_volumes_approve(request->handle, volume_key, request->segment.key_size, request->successor))
+	status = tresor_header_open_authentic(&header, &asked, volume_key, &opened, &request->outcome);
+	if (status == TRESOR_OK &&
+	    !tresor_volumes_approve(request->handle, volume_key, request->segment.key_size, request->successor))
 		status = TRESOR_E_HANDLE;
-	else
-		request->slot = header.keyslots[opened.opening.index].slot;
-out:
+	if (status == TRESOR_OK)
+		request->outcome.slot = header.keyslots[opened.opening.index].slot;
 	WIPE(volume_key);
 	WIPE(opened);
 	tresor_heap_give();

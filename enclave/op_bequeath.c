@@ -66,10 +66,7 @@ uint32_t tresor_op_bequeath(struct tresor_bequeath *request)
 	uint8_t volume_key[TRESOR_KEY_MAX];
 	uint32_t status;
 
-	request->seal_status = 0;
-	request->needed_kib = 0;
-	request->macs_missing = 0;
-	request->segment_changed = 0;
+	request->outcome = (struct tresor_outcome){ 0 };
 	status = check(request);
 	if (status == TRESOR_OK)
 		status = check_successor(request);
@@ -78,22 +75,13 @@ uint32_t tresor_op_bequeath(struct tresor_bequeath *request)
 	if (!tresor_heap_take())
 		return TRESOR_E_BUSY;
 
-	status = tresor_header_open(&header, &asked, volume_key, &opened);
-	request->seal_status = opened.opening.seal_status;
-	request->needed_kib = opened.opening.needed_kib;
-	if (status != TRESOR_OK)
-		goto out;
-	request->macs_missing = opened.macs_missing;
-	request->segment_changed = opened.facts.segment_changed;
-	if (opened.macs_missing || opened.facts.segment_changed)
-		status = TRESOR_E_HEADER;
-	else if (opened.opening.policy == 0)	/* not sealed: nothing to leave */
+	status = tresor_header_open_authentic(&header, &asked, volume_key, &opened, &request->outcome);
+	if (status == TRESOR_OK && opened.opening.policy == 0)	/* not sealed: nothing to leave */
 		status = TRESOR_E_REQUEST;
-	else
+	if (status == TRESOR_OK)
 		status = hand_over(request, &header, &opened.opening);
 	if (status == TRESOR_OK)
-		request->slot = header.keyslots[opened.opening.index].slot;
-out:
+		request->outcome.slot = header.keyslots[opened.opening.index].slot;
 	WIPE(volume_key);
 	WIPE(opened);
 	tresor_heap_give();

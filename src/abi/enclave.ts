@@ -287,6 +287,14 @@ export const enrol = struct("tresor_enrol", {
   macs_missing: "u32",
 })
 
+export const outcome = struct("tresor_outcome", {
+  slot: "u32",
+  seal_status: "u32",
+  needed_kib: "u32",
+  macs_missing: "u32",
+  segment_changed: "u32",
+})
+
 export const range = struct("tresor_range", { in: "u64", out: "u64", sector: "u64", length: "u32", reserved: "u32" })
 
 export const sectors = struct("tresor_sectors", {
@@ -364,11 +372,7 @@ export const bequeath = struct("tresor_bequeath", {
   successor: 32,
   public_key: 32,
   nonce: 32,
-  slot: "u32",
-  seal_status: "u32",
-  needed_kib: "u32",
-  macs_missing: "u32",
-  segment_changed: "u32",
+  outcome,
   reserved: "u32",
 })
 
@@ -384,11 +388,7 @@ export const approve = struct("tresor_approve", {
   handle: "u32",
   macs: "u64",
   successor: 32,
-  slot: "u32",
-  seal_status: "u32",
-  needed_kib: "u32",
-  macs_missing: "u32",
-  segment_changed: "u32",
+  outcome,
   reserved: "u32",
 })
 

@@ -205,9 +205,9 @@ export class EnclaveClient extends Session implements Enclave {
       nonce: successor.nonce,
     })
     const status = await this.derive(bytes, lanes)
-    const result = request.result()
-    judge(status, { ...result, slots_changed: 0 })
-    return { handover: handover.bytes.slice(), slot: result.slot }
+    const { outcome } = request.result()
+    judge(status, { ...outcome, slots_changed: 0 })
+    return { handover: handover.bytes.slice(), slot: outcome.slot }
   }
 
   async inherit(handover: Uint8Array): Promise<Uint8Array> {
@@ -231,9 +231,9 @@ export class EnclaveClient extends Session implements Enclave {
       successor: Buffer.from(successor, "hex"),
     })
     const status = await this.derive(bytes, lanes)
-    const result = request.result()
-    judge(status, { ...result, slots_changed: 0 })
-    return result.slot
+    const { outcome } = request.result()
+    judge(status, { ...outcome, slots_changed: 0 })
+    return outcome.slot
   }
 
   async yieldVolume(handle: VolumeHandle, { report, publicKey, nonce }: Successor): Promise<Uint8Array> {

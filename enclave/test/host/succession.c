@@ -119,7 +119,7 @@ static void succeed(void)
 	prepare_bequeath(&request, &new, "wrong");
 	ASSERT(enter(&request) == TRESOR_E_PASSPHRASE && nothing_left());
 	prepare_bequeath(&request, &new, PASS);
-	ASSERT(enter(&request) == TRESOR_OK && request.slot == 0 && request.seal_status == 0);
+	ASSERT(enter(&request) == TRESOR_OK && request.outcome.slot == 0 && request.outcome.seal_status == 0);
 	ASSERT(!memmem(handover_at(), sizeof(struct tresor_handover), machine_channel_secret(), 16));
 	/* The nonce was for once. */
 	ASSERT(enter(&request) == TRESOR_E_MESSAGE);
@@ -177,9 +177,9 @@ static void redirect(void)
 	REFUSED(request.segment.sector_size = 4096, TRESOR_E_MESSAGE);
 	REFUSED(request.macs = 0, TRESOR_E_MESSAGE);
 	REFUSED(request.macs = 0; seal_bequeath(&request, PASS), TRESOR_E_HEADER);
-	ASSERT(request.macs_missing == 1);
+	ASSERT(request.outcome.macs_missing == 1);
 	REFUSED(request.segment.iv_tweak = 8; seal_bequeath(&request, PASS), TRESOR_E_HEADER);
-	ASSERT(request.segment_changed == 1);
+	ASSERT(request.outcome.segment_changed == 1);
 	REFUSED(request.reserved = 1, TRESOR_E_REQUEST);
 	REFUSED(request.handover = tresor_test_base + 4096, TRESOR_E_REQUEST);
 	REFUSED(request.report = tresor_test_base + 4096, TRESOR_E_REQUEST);
