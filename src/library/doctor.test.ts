@@ -4,7 +4,7 @@ import { chooseBackend } from "../enclave/loader.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
 import type { SgxCpu } from "../native/addon.ts"
 import type { DoctorCheck } from "./doctor/check.ts"
-import type { Machine } from "./doctor/machine.ts"
+import type { KeptFor, Machine } from "./doctor/machine.ts"
 import { examine } from "./doctor.ts"
 
 /** A machine of files and no more; what is in `accessible` can be opened. */
@@ -38,6 +38,7 @@ function machine(
     signers: new Map([["cd".repeat(32), "Example Ltd"]]),
     formerKeys: [],
     kept: [{ mrenclave: "12".repeat(32), isvSvn: 2, folder: "/state/enclaves/1212", volumes: [] }],
+    runtime: "/run/user/1000/tresor",
     secret: () => ({ file: "/var/lib/tresor/machine-secret", disks: ["vda"], keeping: "file" }),
     kernel,
   }
@@ -180,7 +181,7 @@ test("software: each kind of memory, the machine secret's place and the machine'
     examine({ ...it, ...change }, { ...identity("software", memory), mrenclave: "12".repeat(32) }).find(
       ({ id }) => id === "kept-images",
     )!
-  const [own] = it.kept
+  const [own] = it.kept as readonly KeptFor[]
   assert.equal(kept({}).found, "1212121212121212… (version 2, this installation's; /state/enclaves/1212)")
   assert.equal(kept({}).remedy, null)
   const before = { mrenclave: "34".repeat(32), isvSvn: 1, folder: "/state/enclaves/3434", volumes: ["work", "other"] }
@@ -189,6 +190,7 @@ test("software: each kind of memory, the machine secret's place and the machine'
   assert.match(two.remedy!, /tresor dump/)
   assert.match(kept({ kept: [{ ...before, volumes: [] }] }).found, /no open volume needs it/)
   assert.equal(kept({ kept: [] }).state, "no")
+  assert.equal(kept({ kept: new Error("EACCES: permission denied") }).found, "EACCES: permission denied")
   const left = signer({ formerKeys: ["/state/signer.pem"] })
   assert.equal(left.state, "no")
   assert.match(left.found, /left \/state\/signer\.pem$/)

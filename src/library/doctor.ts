@@ -8,6 +8,7 @@ import { enclaveChecks } from "./doctor/enclave.ts"
 import { kernelChecks } from "./doctor/kernel.ts"
 import { type Machine, thisMachine } from "./doctor/machine.ts"
 import { rootChecks } from "./doctor/root.ts"
+import { runtimeCheck } from "./doctor/runtime.ts"
 import { sgxChecks } from "./doctor/sgx.ts"
 
 /** Every check of `machine` and of its enclave, or of why that did not start. */
@@ -17,6 +18,7 @@ export function examine(machine: Machine, identity: EnclaveIdentity | Error): Do
     ...rootChecks(machine, identity),
     ...sgxChecks(machine, identity),
     ...kernelChecks(machine),
+    runtimeCheck(machine),
   ]
 }
 

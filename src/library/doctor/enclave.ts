@@ -22,22 +22,25 @@ function keptCheck({ kept }: Machine, { mrenclave: running }: EnclaveIdentity): 
     const open = volumes.length === 0 ? "no open volume needs it" : `for ${volumes.join(", ")}`
     return `${mrenclave.slice(0, 16)}… (version ${isvSvn}, ${mrenclave === running ? "this installation's" : open}; ${folder})`
   }
+  const about = { id: "kept-images", name: "kept enclave images" }
+  if (kept instanceof Error || kept.length === 0) {
+    return {
+      ...about,
+      state: "no",
+      found: kept instanceof Error ? kept.message : "none",
+      means: "what is sealed to this enclave opens with the recovery key only after an upgrade of Tresor",
+      remedy: "let this user read and write the state directory",
+    }
+  }
   const others = kept.some(({ mrenclave }) => mrenclave !== running)
   return {
-    id: "kept-images",
-    name: "kept enclave images",
-    state: kept.length === 0 ? "no" : "info",
-    found: kept.length === 0 ? "none" : kept.map(words).join("; "),
-    means:
-      kept.length === 0
-        ? "what is sealed to this enclave opens with the recovery key only after an upgrade of Tresor"
-        : "after an upgrade, the enclave that sealed a keyslot hands it to the new one; it has to be here for that",
-    remedy:
-      kept.length === 0
-        ? "let this user write to the state directory"
-        : others
-          ? "one may be removed when no volume is sealed to it: `tresor dump` shows the MRENCLAVE of each keyslot"
-          : null,
+    ...about,
+    state: "info",
+    found: kept.map(words).join("; "),
+    means: "after an upgrade, the enclave that sealed a keyslot hands it to the new one; it has to be here for that",
+    remedy: others
+      ? "one may be removed when no volume is sealed to it: `tresor dump` shows the MRENCLAVE of each keyslot"
+      : null,
   }
 }
 

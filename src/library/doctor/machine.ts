@@ -3,8 +3,12 @@
 import { accessSync, constants, readdirSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { release } from "node:os"
+import { TresorError } from "../../base/errors.ts"
+import { installationRoot } from "../../base/installation.ts"
 import { has } from "../../base/programs.ts"
-import type { KeptImage } from "../../enclave/kept-images.ts"
+import { runtimeRoot } from "../../control/runtime-root.ts"
+import { formerKeys } from "../../enclave/image/former-keys.ts"
+import { type KeptImage, keptImages, keptPlaces } from "../../enclave/kept-images.ts"
 import { secretFile, stateDir } from "../../enclave/machine-secret.ts"
 import { type ReleaseSigners, releaseSigners } from "../../enclave/release-signers.ts"
 import type { SgxMachine } from "../../enclave/sgx-state.ts"
@@ -26,8 +30,10 @@ export interface Machine extends SgxMachine {
   readonly signers: ReleaseSigners
   /** Signing keys that an earlier version left here. */
   readonly formerKeys: readonly string[]
-  /** Enclave images that are kept, and the open volumes that run or need each. */
-  readonly kept: readonly KeptFor[]
+  /** Enclave images that are kept, and the open volumes that run or need each; an Error: why that cannot be looked up. */
+  readonly kept: readonly KeptFor[] | Error
+  /** Path of the runtime directory, or why this user has none. */
+  readonly runtime: string | TresorError
 }
 
 export interface KeptFor extends Pick<KeptImage, "mrenclave" | "isvSvn" | "folder"> {
@@ -35,9 +41,9 @@ export interface KeptFor extends Pick<KeptImage, "mrenclave" | "isvSvn" | "folde
 }
 
 /** What the addon tells. */
-type Asked = "sgxCpu" | "secretMemoryFault" | "ringFault" | "signers" | "formerKeys" | "kept"
+type Native = "sgxCpu" | "secretMemoryFault" | "ringFault"
 
-const system: Omit<Machine, Asked> = {
+const system: Omit<Machine, Native | "signers" | "formerKeys" | "kept" | "runtime"> = {
   ...files,
   accessible(path) {
     try {
@@ -75,9 +81,7 @@ export function cpuFacts(machine: Machine): {
 /** By reading with it: a file that everybody has. */
 async function tryRing(): Promise<string | null> {
   const { ringFault } = await import("../../store/disk.ts")
-  const { installed } = await import("../../base/installation.ts")
-  const { PRODUCT } = await import("../../enclave/image/files.ts")
-  const file = await open(installed(PRODUCT.image))
+  const file = await open(process.execPath)
   try {
     return ringFault(file.fd)
   } finally {
@@ -85,37 +89,28 @@ async function tryRing(): Promise<string | null> {
   }
 }
 
-/** Through the addon, which may be what is missing. */
-async function askAddon(): Promise<Pick<Machine, Asked>> {
+/** Without the addon nothing of that is known, and no volume can be open. */
+const NO_ADDON: Pick<Machine, Native> = {
+  sgxCpu: { sgx: false, launchControl: false, sgx2: false, epcBytes: 0 },
+  secretMemoryFault: null,
+  ringFault: null,
+}
+
+/** `null`: it is not there; the enclave has not started then, and says so. */
+async function askAddon(): Promise<Pick<Machine, Native> | null> {
+  let addon: typeof import("../../native/addon.ts")
   try {
-    const { secretMemoryFault, sgxCpu } = await import("../../native/addon.ts")
-    const { installationRoot } = await import("../../base/installation.ts")
-    const { formerKeys } = await import("../../enclave/image/former-keys.ts")
-    return {
-      sgxCpu: sgxCpu(),
-      secretMemoryFault: secretMemoryFault(),
-      ringFault: await tryRing(),
-      signers: releaseSigners(),
-      formerKeys: formerKeys(installationRoot),
-      kept: await keptFor(),
-    }
+    addon = await import("../../native/addon.ts")
   } catch {
-    return {
-      sgxCpu: { sgx: false, launchControl: false, sgx2: false, epcBytes: 0 },
-      secretMemoryFault: null,
-      ringFault: null,
-      signers: new Map(),
-      formerKeys: [],
-      kept: [],
-    }
+    return null
   }
+  return { sgxCpu: addon.sgxCpu(), secretMemoryFault: addon.secretMemoryFault(), ringFault: await tryRing() }
 }
 
 /** The open volumes tell themselves which enclaves their keyslots are sealed to; of closed ones nothing is known. */
-async function keptFor(): Promise<readonly KeptFor[]> {
-  const { allEntries } = await import("../../control/find.ts")
+async function usersOfImages(): Promise<ReadonlyMap<string, readonly string[]>> {
   const { connectVolume } = await import("../../control/daemon.ts")
-  const { keptImages, keptPlaces } = await import("../../enclave/kept-images.ts")
+  const { allEntries } = await import("../../control/find.ts")
   const users = new Map<string, string[]>()
   for (const { name, owner, live } of allEntries()) {
     if (!live) continue
@@ -129,11 +124,41 @@ async function keptFor(): Promise<readonly KeptFor[]> {
       // Closed meanwhile, or of a version that has no predecessors.
     }
   }
-  const images = new Map(keptImages(keptPlaces()).map((image) => [image.mrenclave, image]))
-  return [...images.values()].map((image) => ({ ...image, volumes: users.get(image.mrenclave) ?? [] }))
+  return users
+}
+
+function keptFor(users: ReadonlyMap<string, readonly string[]>): readonly KeptFor[] | Error {
+  try {
+    const images = new Map(keptImages(keptPlaces()).map((image) => [image.mrenclave, image]))
+    return [...images.values()].map((image) => ({ ...image, volumes: users.get(image.mrenclave) ?? [] }))
+  } catch (error) {
+    return error as Error
+  }
+}
+
+/** What `look` finds, or its TresorError. */
+async function orFault<T>(look: () => T | Promise<T>): Promise<T | TresorError> {
+  try {
+    return await look()
+  } catch (error) {
+    if (error instanceof TresorError) return error
+    throw error
+  }
 }
 
 /** This one. */
 export async function thisMachine(): Promise<Machine> {
-  return { ...system, ...(await askAddon()) }
+  const native = await askAddon()
+  const users = native === null ? new Map() : await orFault(usersOfImages)
+  const signers = await orFault(releaseSigners)
+  const unknown = users instanceof TresorError
+  return {
+    ...system,
+    ...(native ?? NO_ADDON),
+    // With a damaged list, nobody's signature counts.
+    signers: signers instanceof TresorError ? new Map() : signers,
+    formerKeys: formerKeys(installationRoot),
+    kept: keptFor(unknown ? new Map() : users),
+    runtime: unknown ? users : await orFault(() => runtimeRoot()),
+  }
 }
