@@ -35,6 +35,14 @@ type Status = NonNullable<VolumeStatus["reencryption"]>
 /** A pass that is in use, without the store that its header is read and written by. */
 type Served = Omit<Pass, "store">
 
+/** What the volume has its keys from; keyslot and key size are the new key's. */
+export interface Entered {
+  readonly handle: VolumeHandle
+  readonly slot: number
+  /** Bytes. */
+  readonly keySize: number
+}
+
 const PENDING = { state: "pending", error: null } as const
 
 export class Reencryption {
@@ -98,7 +106,7 @@ export class Reencryption {
   enter(
     enclave: Enclave,
     request: VolumeInput<"Reencrypt">,
-    unlock: (handle: VolumeHandle) => void | Promise<void>,
+    unlock: (opened: Entered) => void | Promise<void>,
   ): Promise<void> {
     const { name } = this.#parts
     if (this.#run !== null) {
@@ -124,7 +132,7 @@ export class Reencryption {
     enclave: Enclave,
     request: VolumeInput<"Reencrypt">,
     store: HeaderStore,
-    unlock: (handle: VolumeHandle) => void | Promise<void>,
+    unlock: (opened: Entered) => void | Promise<void>,
     unlocked: () => void,
     signal: AbortSignal,
   ): Promise<void> {
@@ -135,12 +143,12 @@ export class Reencryption {
       const { total } = described
       if (volume.readOnly && (request.goOn || pass.progress.hot > 0n)) throw readOnly(path)
       const { sealed, pass: asked } = await this.#asked(pass, request)
-      const handle = await enterPass({ enclave, path }, asked, sealed)
+      const { handle, slot } = await enterPass({ enclave, path }, asked, sealed)
       const entered: Pass = { ...this.#place(store), ...described, enclave, handle }
       let position: number
       try {
         position = volume.readOnly ? Number(pass.progress.position) : await prepareUse(entered)
-        await unlock(handle)
+        await unlock({ handle, slot, keySize: bothKeys(pass, path).final.segment.keySize })
       } catch (error) {
         if (enclave.alive) enclave.closeVolume(handle)
         throw error

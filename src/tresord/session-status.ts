@@ -4,6 +4,7 @@ import type { VolumeStatus } from "../control/volume.ts"
 import type { Enclave } from "../enclave/types.ts"
 import type { OpenedKey } from "../keyslots/unlock.ts"
 import type { VolumeState } from "../volume/volume-key.ts"
+import type { Entered } from "./reencryption.ts"
 import type { SessionParts } from "./session-parts.ts"
 
 const STATES: Readonly<Record<VolumeState, VolumeStatus["state"]>> = {
@@ -18,8 +19,10 @@ export interface SessionFacts {
   /** ISO 8601: when it was opened. */
   readonly since: string
   readonly enclave: Enclave
-  /** `null`: no key since the start, or since a reencryption was begun. */
-  readonly opened: OpenedKey | null
+  /** Of the header, by the key of one keyslot; `null`: no key since the start, or since a reencryption was begun. */
+  readonly facts: OpenedKey | null
+  /** By what it was unlocked last, or in a reencryption the new key's; `null`: not yet. */
+  readonly opened: Pick<Entered, "slot" | "keySize"> | null
 }
 
 export function countersOf(parts: SessionParts): Record<string, number> {
@@ -30,7 +33,7 @@ export function countersOf(parts: SessionParts): Record<string, number> {
   return { ...own, ...clients }
 }
 
-export function statusOf(parts: SessionParts, { since, enclave, opened }: SessionFacts): VolumeStatus {
+export function statusOf(parts: SessionParts, { since, enclave, facts, opened }: SessionFacts): VolumeStatus {
   const { volume, header } = parts
   return {
     name: parts.name,
@@ -46,17 +49,17 @@ export function statusOf(parts: SessionParts, { since, enclave, opened }: Sessio
     size: volume.size,
     sectorSize: volume.sectorSize,
     cipher: parts.cipher,
-    keySize: parts.keySize,
+    keySize: opened?.keySize ?? parts.keySize,
     readonly: volume.readOnly,
     discards: volume.discards,
     since,
     keyslot: volume.state === "ready" ? (opened?.slot ?? null) : null,
     header:
-      opened?.authenticated === true
+      facts?.authenticated === true
         ? {
-            slotsChanged: [...opened.slotsChanged],
-            slotsAdded: [...opened.slotsAdded],
-            slotsRemoved: [...opened.slotsRemoved],
+            slotsChanged: [...facts.slotsChanged],
+            slotsAdded: [...facts.slotsAdded],
+            slotsRemoved: [...facts.slotsRemoved],
           }
         : null,
     enclave: { ...enclave.identity, memory: { ...enclave.identity.memory } },

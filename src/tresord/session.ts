@@ -15,7 +15,7 @@ import { nameClients } from "../export/clients.ts"
 import { type OpenedKey, saveResealed, unlockKey, withAdmitted } from "../keyslots/unlock.ts"
 import type { Header } from "../luks2/types.ts"
 import { headerRaced } from "./raced.ts"
-import type { Reencryption } from "./reencryption.ts"
+import type { Entered, Reencryption } from "./reencryption.ts"
 import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
 import type { SessionParts } from "./session-parts.ts"
 import { countersOf, statusOf } from "./session-status.ts"
@@ -27,6 +27,8 @@ export class Session implements DaemonVolume {
   readonly #since: string
   #enclave: Enclave
   #unlocked: OpenedKey | null
+  /** Keyslot and key size by which it was unlocked last; `null`: not yet. */
+  #opened: Pick<Entered, "slot" | "keySize"> | null
   /** What the last challenge showed: the request it is for is about that header. */
   #shown: { readonly nonce: Uint8Array; readonly header: Header } | null = null
   readonly #succession = new Succession()
@@ -41,6 +43,7 @@ export class Session implements DaemonVolume {
     this.#enclave = parts.enclave
     this.#since = parts.resumed?.since ?? new Date().toISOString()
     this.#unlocked = parts.resumed?.opened ?? null
+    this.#opened = this.#unlocked === null ? null : { slot: this.#unlocked.slot, keySize: parts.keySize }
   }
 
   counters(): Record<string, number> {
@@ -50,7 +53,12 @@ export class Session implements DaemonVolume {
   status(): VolumeStatus {
     this.#enclave.probe?.()
     this.#parts.volume.lost?.()
-    return statusOf(this.#parts, { since: this.#since, enclave: this.#enclave, opened: this.#unlocked })
+    return statusOf(this.#parts, {
+      since: this.#since,
+      enclave: this.#enclave,
+      facts: this.#unlocked,
+      opened: this.#opened,
+    })
   }
 
   #reencrypts(): Reencryption {
@@ -188,6 +196,7 @@ export class Session implements DaemonVolume {
         throw error
       }
       this.#unlocked = opened
+      this.#opened = { slot: opened.slot, keySize: tried.segment.keySize }
       const inherited = volume.readOnly ? null : this.#succession.take(opened.slot)
       if (!volume.readOnly) await saveResealed(unlocking, { ...opened, resealed: opened.resealed ?? inherited })
     })
@@ -199,9 +208,10 @@ export class Session implements DaemonVolume {
     const enclave = await this.#liveEnclave()
     await this.#queue(async () => {
       const { volume } = this.#parts
-      await this.#reencrypts().enter(enclave, request, async (handle) => {
+      await this.#reencrypts().enter(enclave, request, async ({ handle, slot, keySize }) => {
         await volume.unlock(enclave, handle)
         this.#unlocked = null
+        this.#opened = { slot, keySize }
       })
     })
   }

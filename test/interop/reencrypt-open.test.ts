@@ -54,6 +54,9 @@ async function plaintext(path: string): Promise<Buffer> {
 interface Status {
   readonly state: string
   readonly pid: number
+  /** Bytes. */
+  readonly keySize: number
+  readonly keyslot: number | null
   readonly reencryption: { readonly state: string; readonly done: number; readonly total: number } | null
 }
 const statusOf = async (name: string) => JSON.parse(await ours("status", name, "--json")) as Status
@@ -161,9 +164,9 @@ const running = (name: string, share = 0) =>
     WAIT,
   )
 
-for (const [kind, options, more] of [
-  ["512-byte sectors, checksums", ["--sector-size", "512"], []],
-  ["4096-byte sectors, a journal", ["--sector-size", "4096"], ["--resilience", "journal"]],
+for (const [kind, options, more, keySize] of [
+  ["512-byte sectors, checksums, a shorter key", ["--sector-size", "512"], ["--key-size", "256"], 32],
+  ["4096-byte sectors, a journal", ["--sector-size", "4096"], ["--resilience", "journal"], 64],
 ] as const) {
   test(`an open volume gets a new key under load: ${kind}`, async () => {
     const path = await volume("load.img", ...options)
@@ -175,7 +178,8 @@ for (const [kind, options, more] of [
     await load.stop()
     assert.ok(load.requests > 50, `${load.requests} requests`)
     assert.ok(load.model.equals(await content(uri)), "the data are others")
-    assert.equal((await statusOf("load")).reencryption, null)
+    const status = await statusOf("load")
+    assert.deepEqual([status.reencryption, status.keyslot, status.keySize], [null, 1, keySize])
     await ours("close", "load")
     assert.ok(!oldKey.equals(await volumeKey(path)), "the key is the old one")
     assert.ok(load.model.equals(await plaintext(path)), "cryptsetup's key decrypts other data")
@@ -188,7 +192,7 @@ test("tresord killed in the pass under load, again and again: nothing acknowledg
   const path = await volume("killed.img", "--sector-size", "4096")
   let uri = await opened(path, "killed")
   const whole = await content(uri)
-  let command = begin("--throttle", "1", "killed")
+  let command = begin("--throttle", "1", "--key-size", "256", "killed")
   for (const share of [0.1, 0.3, 0.5]) {
     await running("killed", share)
     const load = new Load(whole, uri, false)
@@ -203,8 +207,9 @@ test("tresord killed in the pass under load, again and again: nothing acknowledg
       /^The reencryption of killed is pending: .* of 20 MiB are under the new key; .* goes on\.$/m,
     )
     uri = JSON.parse(again.stdout).socket
-    const { state, reencryption } = await statusOf("killed")
-    assert.deepEqual([state, reencryption?.state], ["unlocked", "pending"])
+    const { state, reencryption, keyslot, keySize } = await statusOf("killed")
+    // Keyslot and size of the key that stays.
+    assert.deepEqual([state, reencryption?.state, keyslot, keySize], ["unlocked", "pending", 1, 32])
     load.settle(await content(uri))
     // The pass takes twenty seconds, so that it is killed long before its end; the last one ends by itself.
     const slow = share < 0.5 ? ["--throttle", "1"] : []

@@ -145,10 +145,20 @@ async function reencryptOpen(name: string, options: ReencryptOptions): Promise<v
   await follow(client, name, options)
 }
 
+function onlyClosed(name: string, { encrypt }: ReencryptOptions): TresorError {
+  const what = encrypt === true ? "encrypt" : "decrypt"
+  return new TresorError(
+    "VOLUME_IN_USE",
+    Exit.busy,
+    `Cannot ${what} ${name}: it is open; \`tresor close ${name}\`, then name its file or device: \`tresor reencrypt --${what} PATH\``,
+  )
+}
+
 /** A name that is open, or a path: then whether it is open is looked at. */
 export async function reencrypt(what: string, options: ReencryptOptions): Promise<void> {
   const name = isOpen(what) ? what : openAs(what)
   const inPlace = options.encrypt === true || options.decrypt === true
+  if (inPlace && isOpen(what)) throw onlyClosed(what, options)
   if (name !== null && !inPlace) {
     checkMode(what, options)
     return reencryptOpen(name, options)
