@@ -602,10 +602,12 @@ struct tresor_take_over {
  *
  * In the modes ENCRYPT and DECRYPT one side is plaintext, a segment with cipher TRESOR_LINEAR, sector_size 512 and
  * key_size 0; it has no digest (all zero), no keyslots and no MACs, and the other side's key is the only one. The
- * direction is LUKS2's for the mode: a pass is forward, but ENCRYPT with a shift of data and DECRYPT are backward.
+ * direction is LUKS2's for the mode: a pass is forward, but ENCRYPT with a shift of data and DECRYPT without one are
+ * backward. DECRYPT with a shift moves the data down over their header, in whose place the volume's first bytes lie
+ * first; the pass begins behind these, and they are its last zone, in their place.
  */
 enum tresor_pass_mode { TRESOR_REENCRYPT = 1, TRESOR_ENCRYPT = 2, TRESOR_DECRYPT = 3 };
-/* LUKS2's; checksums are of SHA-256. DATASHIFT goes with ENCRYPT alone. */
+/* LUKS2's; checksums are of SHA-256. DATASHIFT goes with ENCRYPT alone; of DECRYPT with a shift, it is the last zone's. */
 enum tresor_resilience { TRESOR_JOURNAL = 1, TRESOR_CHECKSUM = 2, TRESOR_DATASHIFT = 3 };
 
 /* What stays while it lasts. Both segments lie at one place, but for the shift, and their iv_tweak is 0. */
@@ -621,8 +623,8 @@ struct tresor_pass {
 	uint64_t area_size;
 	uint32_t mode;		/* enum tresor_pass_mode */
 	uint32_t reserved;
-	uint64_t shift;		/* TRESOR_DATASHIFT: bytes from previous.offset to final.offset; else 0 */
-	/* The same: where the plaintext is kept that the header displaced, linear; else all zero. */
+	uint64_t shift;		/* bytes between previous.offset and final.offset */
+	/* With a shift, where the volume's first bytes lie: of ENCRYPT, linear; of DECRYPT, crypt. Else all zero. */
 	struct tresor_segment moved;
 };
 
@@ -638,7 +640,8 @@ struct tresor_reencrypt {
 	struct tresor_message
 		message;	/* REENCRYPT, both slots TRESOR_ANY_SLOT: one passphrase opens a keyslot of each key */
 	uint64_t pass;		/* address: struct tresor_pass */
-	struct tresor_progress progress;	/* start: hot 0, and position 0 or, backward, the volume's end */
+	struct tresor_progress
+		progress;	/* start: hot 0, and position 0 or, backward, the volume's end; DECRYPT with a shift: moved.size */
 	struct tresor_digest
 		verification;	/* LUKS2's, over keys and metadata. start: out, with hash, iterations, sizes in */
 	uint8_t mac[32];	/* of progress; start: ignored. out also when it was vouched for */
@@ -651,7 +654,7 @@ struct tresor_reencrypt {
 	uint32_t start;		/* 1: makes verification and mac; 0: they are checked, E_HEADER */
 	uint32_t vouched;	/* 1: another program has gone on with the pass; mac is made, not checked */
 	uint32_t use;		/* TRESOR_PASS_*, one at least */
-	uint32_t reserved;
+	uint32_t slot;		/* out: the keyslot that opened, of the new key unless there is none */
 	uint32_t handle;	/* out: for ZONE, CONVERT and CLOSE, and as `use` says */
 	uint32_t seal_status;	/* out always */
 	uint32_t needed_kib;	/* out always, as in tresor_unlock */
@@ -672,7 +675,7 @@ struct tresor_reencrypt {
 struct tresor_zone {
 	struct tresor_head head;
 	uint32_t handle;
-	uint32_t reserved;
+	uint32_t last;		/* 1: of DECRYPT with a shift, opens the last zone: moved.size at position 0 */
 	uint64_t hot;		/* bytes */
 	uint8_t probe[32];	/* for tresor_progress */
 	uint8_t mac[32];	/* out */

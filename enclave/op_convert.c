@@ -57,15 +57,24 @@ uint32_t tresor_op_zone(struct tresor_zone *request)
 	struct tresor_pass_keys *pass;
 	uint64_t hot;
 
-	if (request->reserved != 0)
+	if (request->last > 1)
 		return TRESOR_E_REQUEST;
 	pass = take(request->handle, &volume, &status);
 	if (!pass)
 		return status;
 	status = TRESOR_E_REQUEST;
 	hot = pass->end - pass->start;
-	if ((request->hot != 0 && (hot != 0 || !(pass->use & TRESOR_PASS_ZONES))) ||
-	    request->hot % sector_of(pass) != 0 ||
+	if (request->hot != 0 && (hot != 0 || !(pass->use & TRESOR_PASS_ZONES)))
+		goto out;
+	if (request->last) {
+		if (request->hot == 0 || request->hot != pass->moved)
+			goto out;
+		/* Nothing comes after it. */
+		pass->start = pass->end = 0;
+		pass->size = pass->moved;
+		pass->moved = 0;
+	}
+	if (request->hot % sector_of(pass) != 0 ||
 	    request->hot > (pass->backward ? pass->start : pass->size - pass->end))
 		goto out;
 	if (pass->backward) {	/* serves no SECTORS */

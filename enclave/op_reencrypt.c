@@ -27,10 +27,16 @@ static bool is_plain(const struct tresor_segment *segment)
 	return segment->cipher == TRESOR_LINEAR;
 }
 
+/* A decryption that fills the place of a header in front: what was moved there to begin with is converted last. */
+static bool moves_down(const struct tresor_pass *pass)
+{
+	return pass->mode == TRESOR_DECRYPT && pass->shift != 0;
+}
+
 /* Encryption makes room from the end on, and decryption is its reverse. */
 static bool is_backward(const struct tresor_pass *pass)
 {
-	return pass->mode == TRESOR_DECRYPT || pass->shift != 0;
+	return (pass->mode == TRESOR_DECRYPT) != (pass->shift != 0);
 }
 
 static uint32_t check_side(const struct tresor_segment *segment, const struct tresor_digest *digest, bool plain)
@@ -45,13 +51,19 @@ static uint32_t check_side(const struct tresor_segment *segment, const struct tr
 /* What is on disk so that a zone can be converted again. */
 static bool resilience_valid(const struct tresor_pass *pass, uint32_t sector)
 {
-	const struct tresor_segment *moved = &pass->moved;
+	const struct tresor_segment *moved = &pass->moved, *old = &pass->previous;
+	bool in_place = pass->shift == 0;
 
+	if (moves_down(pass))
+		in_place = moved->cipher == old->cipher && moved->sector_size == old->sector_size &&
+			   moved->key_size == old->key_size && moved->offset == pass->final.offset &&
+			   moved->iv_tweak == 0 && !moved->dynamic && moved->size != 0 &&
+			   moved->size % sector == 0 && moved->size <= pass->shift;
 	switch (pass->resilience) {
 	case TRESOR_CHECKSUM:
-		return pass->shift == 0 && pass->block >= sector && pass->block % sector == 0;
+		return in_place && pass->block >= sector && pass->block % sector == 0;
 	case TRESOR_JOURNAL:
-		return pass->shift == 0 && pass->block == 0;
+		return in_place && pass->block == 0;
 	case TRESOR_DATASHIFT:
 		return pass->mode == TRESOR_ENCRYPT && pass->block == 0 && pass->shift != 0 &&
 		       pass->shift % sector == 0 && is_plain(moved) && !moved->dynamic;
@@ -63,14 +75,18 @@ static bool progress_valid(const struct tresor_reencrypt *request, const struct 
 {
 	const struct tresor_progress *progress = &request->progress;
 	uint64_t size = pass->previous.dynamic ? UINT64_MAX : pass->previous.size;
+	uint64_t first = moves_down(pass) ? pass->moved.size : 0;
 
 	if (progress->position % sector != 0 || progress->hot % sector != 0 || progress->position > size ||
 	    progress->hot > (is_backward(pass) ? progress->position : size - progress->position))
 		return false;
+	if (first > progress->position && (progress->position != 0 || progress->hot != first))
+		return false;
 	if (!request->start)
 		return true;
 	return progress->hot == 0 &&
-	       (is_backward(pass) ? pass->previous.dynamic || progress->position == size : progress->position == 0);
+	       (is_backward(pass) ? pass->previous.dynamic || progress->position == size :
+				    progress->position == first);
 }
 
 static uint32_t check(const struct tresor_reencrypt *request, const struct tresor_pass *pass)
@@ -89,11 +105,12 @@ static uint32_t check(const struct tresor_reencrypt *request, const struct treso
 		status = tresor_luks_check(is_plain(new) ? old : new, &request->verification);
 	if (status != TRESOR_OK)
 		return status;
-	if (new->offset - old->offset != pass->shift || old->iv_tweak != 0 || new->iv_tweak != 0 ||
-	    (pass->shift == 0 && old->size != new->size) || !resilience_valid(pass, sector) ||
+	if ((is_plain(new) ? old->offset - new->offset : new->offset - old->offset) != pass->shift ||
+	    old->iv_tweak != 0 || new->iv_tweak != 0 ||
+	    (pass->resilience != TRESOR_DATASHIFT && old->size != new->size) || !resilience_valid(pass, sector) ||
 	    (pass->mode != TRESOR_REENCRYPT && (request->use & TRESOR_PASS_SECTORS)))
 		return TRESOR_E_UNSUPPORTED;
-	if (request->use == 0 || request->use > (TRESOR_PASS_ZONES | TRESOR_PASS_SECTORS) || request->reserved != 0 ||
+	if (request->use == 0 || request->use > (TRESOR_PASS_ZONES | TRESOR_PASS_SECTORS) ||
 	    request->start > 1 || request->vouched > 1 || request->start + request->vouched > 1 ||
 	    context->slot != TRESOR_ANY_SLOT || context->fresh_slot != TRESOR_ANY_SLOT ||
 	    memcmp(pass->uuid, context->uuid, sizeof(pass->uuid)) != 0 || !progress_valid(request, pass, sector))
@@ -137,14 +154,17 @@ static uint32_t verification(const struct tresor_pass *pass, const struct keys *
 {
 	uint8_t input[2 + sizeof(keys->bytes) + 224];
 	uint8_t computed[HASH_SIZE_MAX];
-	uint8_t *at = put(TEXT(input, "v2"), keys->bytes, keys->size);
+	uint8_t *at = put(moves_down(pass) ? TEXT(input, "v3") : TEXT(input, "v2"), keys->bytes, keys->size);
 	uint32_t status = TRESOR_OK;
 
 	at = pass->mode == TRESOR_REENCRYPT ? TEXT(at, "reencrypt") :
 	     pass->mode == TRESOR_ENCRYPT   ? TEXT(at, "encrypt") :
 					      TEXT(at, "decrypt");
 	at = is_backward(pass) ? TEXT(at, "backward") : TEXT(at, "forward");
-	at = pass->shift ? TEXT(at, "datashift") : pass->block ? TEXT(at, "checksum") : TEXT(at, "journal");
+	if (pass->shift)
+		at = moves_down(pass) ? TEXT(at, "datashift-") : TEXT(at, "datashift");
+	if (pass->resilience != TRESOR_DATASHIFT)
+		at = pass->block ? TEXT(at, "checksum") : TEXT(at, "journal");
 	at = put_number(put_number(at, pass->area_offset, 8), pass->area_size, 8);
 	if (pass->block)
 		at = put_number(TEXT(at, "sha256"), pass->block, 4);
@@ -187,6 +207,11 @@ static uint32_t publish(const struct tresor_pass *asked, const struct tresor_ree
 	pass->new_sector = asked->final.sector_size;
 	memcpy(pass->mac_key, mac_key, sizeof(pass->mac_key));
 	pass->size = asked->final.dynamic ? UINT64_MAX : asked->final.size;
+	pass->moved = moves_down(asked) ? asked->moved.size : 0;
+	if (request->progress.position < pass->moved) {
+		pass->size = pass->moved;
+		pass->moved = 0;
+	}
 	pass->use = request->use;
 	pass->start = request->progress.position - (pass->backward ? request->progress.hot : 0);
 	pass->end = pass->start + request->progress.hot;
@@ -247,6 +272,7 @@ uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request)
 	request->seal_status = 0;
 	request->needed_kib = 0;
 	request->changed = 0;
+	request->slot = 0;
 	status = TRESOR_E_REQUEST;
 	if (tresor_boundary_read(&pass, request->pass, sizeof(pass)))
 		status = check(request, &pass);
@@ -291,6 +317,7 @@ uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request)
 		request->needed_kib = opening.needed_kib;
 		if (status != TRESOR_OK)
 			break;
+		request->slot = headers[i].keyslots[opening.index].slot;
 		facts.segment_changed = macs[i] == 0 && opening.policy != 0;
 		if (macs[i] != 0)
 			tresor_header_compare(&headers[i], key, &given[i], &facts);

@@ -27,6 +27,7 @@ struct tresor_pass_keys {
 	uint8_t mac_key[32];
 	uint32_t use;		/* TRESOR_PASS_* */
 	uint64_t size;		/* bytes, UINT64_MAX when dynamic */
+	uint64_t moved;		/* bytes at the volume's start that are converted last; 0: none, or they are the zone */
 	/*
 	 * Of the hot zone, bytes; equal: there is none. Atomic for SECTORS, and only ever greater: who reads start before
 	 * end finds no zone where none is or was.

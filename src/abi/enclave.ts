@@ -459,7 +459,7 @@ export const reencrypt = struct("tresor_reencrypt", {
   start: "u32",
   vouched: "u32",
   use: "u32",
-  reserved: "u32",
+  slot: "u32",
   handle: "u32",
   seal_status: "u32",
   needed_kib: "u32",
@@ -469,7 +469,7 @@ export const reencrypt = struct("tresor_reencrypt", {
 export const zone = struct("tresor_zone", {
   head,
   handle: "u32",
-  reserved: "u32",
+  last: "u32",
   hot: "u64",
   probe: 32,
   mac: 32,

@@ -296,18 +296,19 @@ export class EnclaveClient extends Session implements Enclave {
       use: abi.PassUse[pass.use],
     })
     const status = await this.derive(bytes, Math.max(old?.lanes ?? 0, fresh?.lanes ?? 0))
-    const { changed, seal_status, needed_kib, handle, verification, mac } = request.result()
+    const { changed, seal_status, needed_kib, handle, slot, verification, mac } = request.result()
     judgePass(status, { changed, seal_status, needed_kib })
     return {
       handle: handle as VolumeHandle,
+      slot,
       verification: resumed?.verification ?? madeDigest(VERIFICATION, verification),
       mac,
     }
   }
 
-  zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array): Uint8Array {
+  zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array, last = false): Uint8Array {
     const request = new Request(abi.zone, 0, addressOf)
-    this.enterNow(request.fill(abi.Op.zone, { handle, hot, probe }))
+    this.enterNow(request.fill(abi.Op.zone, { handle, last: last ? 1 : 0, hot, probe }))
     return request.result().mac
   }
 

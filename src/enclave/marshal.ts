@@ -105,8 +105,9 @@ export function passFields(
     old_digest: digest(previous),
     new_digest: digest(final),
     mode: abi.PassMode[isPlain(previous) ? "encrypt" : isPlain(final) ? "decrypt" : "reencrypt"],
-    shift: moved === null ? 0n : place(final) - place(previous),
-    moved: moved === null ? {} : plainFields(moved),
+    shift: moved === null ? 0n : isPlain(final) ? place(previous) - place(final) : place(final) - place(previous),
+    moved:
+      moved === null ? {} : isPlain(previous) ? plainFields(moved) : segmentFields({ ...previous.segment, ...moved }),
     resilience: abi.Resilience[area.resilience],
     block: area.block,
     area_offset: area.offset,

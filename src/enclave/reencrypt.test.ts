@@ -67,7 +67,8 @@ type Keys = Pass & { readonly previous: Header; readonly final: Header }
 const started: Keys = { previous, final, moved: null, area: AREA, progress: NOTHING, use: "convert", resumed: null }
 
 test("a pass turns ciphertext of the old key into that of the new, with other sectors and another key size", async () => {
-  const { handle } = await begin(started)
+  const { handle, slot } = await begin(started)
+  assert.equal(slot, 1)
   const plain = randomBytes(16384)
   const old = new Uint8Array(encryptXts(keyOf(previous), 512, 8n, plain))
   const fresh = new Uint8Array(old.length)
@@ -217,16 +218,20 @@ function segmentOf(side: Side): Buffer {
 function verificationOf(pass: Pass, kind: string, { salt, iterations }: Digest): Buffer {
   const { previous, final, moved, area } = pass
   const input = Buffer.concat([
-    Buffer.from("v2"),
+    Buffer.from(moved !== null && isPlain(pass.final) ? "v3" : "v2"),
     ...keyed(pass).map(keyOf),
-    Buffer.from(`${kind}${area.resilience}`),
+    Buffer.from(`${kind}${moved !== null && area.resilience !== "datashift" ? "datashift-" : ""}${area.resilience}`),
     be(area.offset, 8),
     be(area.size, 8),
     ...(area.resilience === "checksum" ? [Buffer.from("sha256"), be(area.block, 4)] : []),
-    ...(moved === null ? [] : [be(moved.size, 8)]),
+    ...(moved === null ? [] : [be(SHIFT, 8)]),
     segmentOf(previous),
     segmentOf(final),
-    ...(moved === null ? [] : [segmentOf({ plain: moved })]),
+    ...(moved === null
+      ? []
+      : [
+          segmentOf(isPlain(previous) ? { plain: moved } : { ...previous, segment: { ...previous.segment, ...moved } }),
+        ]),
   ])
   return pbkdf2Sync(input, salt, iterations, 32, "sha256")
 }
@@ -247,6 +252,17 @@ const shifts: Pass = {
   progress: { ...NOTHING, position: TOTAL },
 }
 
+/** Bytes that lie in the header's place. */
+const FIRST = 16384n
+const inFront = await volume(4, { offset: SHIFT })
+const movesDown: Pass = {
+  ...started,
+  previous: inFront,
+  final: plainAt(0n, null),
+  moved: { offset: 0n, size: FIRST },
+  progress: { ...NOTHING, position: FIRST },
+}
+
 test("the verification digest is LUKS2's, in each mode, kind of resilience and with a fixed size", async () => {
   const fixed = { size: 1n << 20n }
   const journal = { ...AREA, resilience: "journal", block: 0 } as const
@@ -258,6 +274,8 @@ test("the verification digest is LUKS2's, in each mode, kind of resilience and w
     ["encryptforward", { ...encrypts, area: journal }],
     ["encryptbackward", shifts],
     ["decryptbackward", { ...decrypts, progress: { ...NOTHING, position: TOTAL } }],
+    ["decryptforward", movesDown],
+    ["decryptforward", { ...movesDown, area: journal }],
   ]
   for (const [kind, pass] of passes) {
     const { handle, verification } = await begin(pass)
@@ -293,6 +311,52 @@ test("an encryption takes plaintext and returns ciphertext, a decryption the rev
   assert.throws(() => client.zone(handle, 16384n + 512n, NOTHING.probe), refused("request"), "before the start")
   client.closeVolume(handle)
   await assert.rejects(begin({ ...resumed, progress: { ...NOTHING, position: 32768n } }), refused("header"))
+})
+
+test("a decryption that moves data down has what was moved as its last zone, once", async () => {
+  const text = randomBytes(16384)
+  const output = new Uint8Array(text.length)
+  const first = await begin(movesDown)
+  const cipher = (sector: bigint) => new Uint8Array(encryptXts(keyOf(inFront), 512, sector, text))
+  const convert = (handle: BegunPass["handle"], sector: bigint) =>
+    client.convert(handle, [{ input: cipher(sector), output, sector }])
+  assert.throws(() => client.zone(first.handle, 0n, NOTHING.probe, true), refused("request"), "an empty one")
+  assert.throws(() => client.zone(first.handle, 512n, NOTHING.probe, true), refused("request"), "a part of it")
+  client.zone(first.handle, 16384n, NOTHING.probe)
+  assert.throws(() => client.zone(first.handle, FIRST, NOTHING.probe, true), refused("request"), "a zone in a zone")
+  await assert.rejects(convert(first.handle, 0n), refused("request"), "the last zone, which is not open")
+  await convert(first.handle, 32n)
+  assert.deepEqual(Buffer.from(output), text)
+  client.zone(first.handle, 0n, NOTHING.probe)
+  const mac = client.zone(first.handle, FIRST, NOTHING.probe, true)
+  await assert.rejects(convert(first.handle, 64n), refused("request"), "behind the last zone")
+  client.closeVolume(first.handle)
+
+  const { verification } = first
+  const progress = { ...NOTHING, hot: FIRST }
+  const { handle } = await begin({ ...movesDown, progress, resumed: { verification, mac } })
+  await convert(handle, 0n)
+  assert.deepEqual(Buffer.from(output), text)
+  client.zone(handle, 0n, NOTHING.probe)
+  assert.throws(() => client.zone(handle, FIRST, NOTHING.probe, true), refused("request"), "once more")
+  assert.throws(() => client.zone(handle, 4096n, NOTHING.probe), refused("request"), "another zone")
+  client.closeVolume(handle)
+
+  const wrong = (changes: Partial<Pass>, status: string, what: string) =>
+    assert.rejects(begin({ ...movesDown, ...changes }), refused(status), what)
+  const moved = (changes: Partial<NonNullable<Pass["moved"]>>) => ({ moved: { offset: 0n, size: FIRST, ...changes } })
+  await wrong(moved({ size: SHIFT + 4096n }), "unsupported", "more than there is room for")
+  await wrong(moved({ size: 0n }), "unsupported", "nothing")
+  await wrong(moved({ offset: 4096n }), "unsupported", "elsewhere")
+  await wrong({ moved: null }, "unsupported", "no place for the first bytes")
+  await wrong({ area: { ...AREA, resilience: "datashift", block: 0 } }, "unsupported", "nothing kept of the last zone")
+  await wrong({ final: plainAt(512n, null) }, "unsupported", "plaintext that begins elsewhere")
+  await wrong({ final: plainAt(0n, TOTAL) }, "unsupported", "another size")
+  await wrong({ progress: NOTHING }, "request", "from the start")
+  await wrong({ progress: { ...NOTHING, hot: FIRST } }, "request", "from the last zone")
+  const resumed = { verification, mac: null }
+  await wrong({ progress: { ...NOTHING, position: 4096n }, resumed }, "request", "in the middle of what is last")
+  await wrong({ progress: { ...NOTHING, hot: 4096n }, resumed }, "request", "a part of what is last")
 })
 
 test("nobody decrypts by a request to encrypt or to reencrypt, nor by one for another direction or shift", async () => {

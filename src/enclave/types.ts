@@ -121,7 +121,10 @@ export interface Pass<H extends object = Header> {
   /** Before and after: segment, digest and keyslots of either key. One passphrase opens a keyslot of each. */
   readonly previous: H | Plain
   readonly final: H | Plain
-  /** Resilience "datashift": where the plaintext is that the header displaced. */
+  /**
+   * Of an encryption, resilience "datashift": where the plaintext is that the header displaced. Of a decryption that fills
+   * the header's place: the volume's first bytes, there; they are the last zone, and `resilience` is theirs.
+   */
   readonly moved: { readonly offset: bigint; readonly size: bigint } | null
   readonly area: PassArea
   readonly progress: PassProgress
@@ -146,6 +149,8 @@ export type AskedPass<H extends object> = Omit<Pass<H>, "resumed"> & {
 /** A pass inside the enclave: closeVolume wipes its keys. */
 export interface BegunPass {
   readonly handle: VolumeHandle
+  /** The keyslot that opened: of the new key, or in a decryption of the old one. */
+  readonly slot: number
   readonly verification: Digest
   readonly mac: Uint8Array
 }
@@ -233,7 +238,7 @@ export interface Enclave extends AsyncDisposable {
    * Opens the hot zone of `hot` bytes at the position, or closes it (0), or there is none and the probe is another; the
    * MAC of the progress that this makes.
    */
-  zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array): Uint8Array
+  zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array, last?: boolean): Uint8Array
   /** Ascending ranges of the hot zone, old ciphertext -> new. Memory stays the caller's, untouched until it resolves. */
   convert(handle: VolumeHandle, ranges: readonly Range[]): Promise<void>
   legacy(request: {

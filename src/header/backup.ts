@@ -57,8 +57,8 @@ async function eachPiece(
 }
 
 /** Copies a header area to a new file that only its owner reads; the file is on stable storage, or is not there. */
-async function saveArea(area: Area, size: number, file: string): Promise<void> {
-  const fd = openSync(file, "wx", 0o400)
+async function saveArea(area: Area, size: number, file: string, mode = 0o400): Promise<void> {
+  const fd = openSync(file, "wx", mode)
   try {
     await eachPiece(area, size, (_, bytes) => {
       for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done)
@@ -74,10 +74,10 @@ async function saveArea(area: Area, size: number, file: string): Promise<void> {
 }
 
 /**
- * Copies the header on `path` to the new file `file`, mode 0400. Where a copy is broken or old, both are made
+ * Copies the header on `path` to the new file `file`, mode 0400 unless it is to be used. Where a copy is broken or old, both are made
  * anew of the one that counts. Throws BACKUP_EXISTS (exit 5), and as openForHeader and readCopies. Returns the metadata saved.
  */
-export async function backupHeader(path: string, file: string): Promise<Metadata> {
+export async function backupHeader(path: string, file: string, mode?: number): Promise<Metadata> {
   if (existsSync(file)) {
     throw new TresorError("BACKUP_EXISTS", Exit.busy, `Cannot write the backup ${file}: it exists; name a new file`)
   }
@@ -85,7 +85,7 @@ export async function backupHeader(path: string, file: string): Promise<Metadata
   try {
     return await device.locked("shared", async () => {
       const found = await readCopies(device)
-      await saveArea(await soundArea(device, found), wholeSize(found.header), file)
+      await saveArea(await soundArea(device, found), wholeSize(found.header), file, mode)
       return found.header.metadata
     })
   } finally {

@@ -55,12 +55,12 @@ function ofReferences({ keyslots, digests, tokens }: Metadata): Finding[] {
   return findings
 }
 
-/** The keyslots area reaches past the end of what holds it. */
-function ofSize({ headerSize, metadata }: LuksHeader, deviceSize: number): Finding[] {
+/** The keyslots area, or a segment, reaches past the end of what holds it. */
+function ofSize({ headerSize, metadata }: LuksHeader, { deviceSize, detached }: Device): Finding[] {
   const end = 2 * headerSize + Number(metadata.config.keyslotsSize)
   const findings: Finding[] = []
   if (end > deviceSize) findings.push(damage(`the keyslots area ends at ${end}, the device at ${deviceSize}`))
-  for (const [number, { offset, size }] of metadata.segments) {
+  for (const [number, { offset, size }] of detached ? [] : metadata.segments) {
     if (size !== null && offset !== 0n && Number(offset + size) > deviceSize) {
       findings.push(damage(`segment ${number} ends at ${offset + size}, the device at ${deviceSize}`))
     }
@@ -85,8 +85,20 @@ function ofRequirements({ metadata }: LuksHeader, deviceSize: number): Finding[]
   return typeof where === "string" && kind === null ? [words, damage(`reencryption: ${where}`)] : [words]
 }
 
+/** What holds a header. */
+interface Device {
+  readonly deviceSize: number
+  /** The data are elsewhere. */
+  readonly detached: boolean
+}
+
 /** `other`: another format found where a copy is broken. A header that could be read: checksums, references, overlaps (those make a copy invalid), reachability. */
-export function examine(found: FoundCopies, deviceSize: number, other: string | null = null): readonly Finding[] {
+export function examine(
+  found: FoundCopies,
+  deviceSize: number,
+  other: string | null = null,
+  detached = false,
+): readonly Finding[] {
   const { header } = found
   const { keyslots, tokens } = header.metadata
   const tampered = tampering(header.metadata)
@@ -96,7 +108,7 @@ export function examine(found: FoundCopies, deviceSize: number, other: string | 
     ofCopy(found.secondary, found),
     ...(other === null ? [] : [damage(`it holds ${other} too: ambiguous signatures, nothing is written over it`)]),
     sound(`keyslots: ${keyslots.size}, tokens: ${tokens.size}; no areas overlap, every reference resolves`),
-    ...ofSize(header, deviceSize),
+    ...ofSize(header, { deviceSize, detached }),
     ...faultsOf(header.metadata).map((fault) => (fault.damaged ? damage : remark)(faultWords(fault))),
     ...ofReferences(header.metadata),
     ...ofRequirements(header, deviceSize),

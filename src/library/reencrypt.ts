@@ -1,5 +1,5 @@
 /** A new volume key for a volume that is not open: what is checked and held before its first byte is written. */
-import { statSync } from "node:fs"
+import { existsSync, rmSync, statSync } from "node:fs"
 import { statfs } from "node:fs/promises"
 import { totalmem } from "node:os"
 import { setTimeout as delay } from "node:timers/promises"
@@ -8,12 +8,14 @@ import { IoError } from "../base/io-error.ts"
 import { formatSize } from "../base/size.ts"
 import { checkNotOpen } from "../control/in-use.ts"
 import { checkApart } from "../header/apart.ts"
+import { backupHeader } from "../header/backup.ts"
+import { HeaderStore } from "../header/header-store.ts"
 import { openForHeader } from "../header/open.ts"
 import type { FreshKeyslot, Proof, VolumeKeeper } from "../keyslots/parts.ts"
 import { slotStrengths } from "../keyslots/strength.ts"
 import { keyslotsArea } from "../luks2/areas.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
-import { converted, positionOf, reencryptionOf } from "../luks2/reencryption.ts"
+import { converted, movesDown, positionOf, reencryptionOf } from "../luks2/reencryption.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import { startDecryption as startPlain } from "../reencrypt/decrypt.ts"
 import { resumePass } from "../reencrypt/resume.ts"
@@ -164,9 +166,54 @@ export async function startReencryption(
   await lockedForReencryption(volume, start)
 }
 
-/** Begins to make the volume plaintext; nothing is converted yet. Throws REENCRYPT_UNFIT (exit 4). `secret` stays the caller's. */
-export function startDecryption(volume: Reencrypting, proof: Proof, resilience: "checksum" | "journal"): Promise<void> {
-  return startPlain(volume, volume.place, proof, resilience)
+/**
+ * Begins to make the volume plaintext; nothing is converted yet. `detached`: its header has a file of its own. Throws
+ * REENCRYPT_UNFIT (exit 4). `secret` stays the caller's.
+ */
+export function startDecryption(
+  volume: Reencrypting,
+  proof: Proof,
+  options: { readonly resilience: "checksum" | "journal"; readonly detached: boolean },
+): Promise<void> {
+  return startPlain(volume, volume.place, proof, options)
+}
+
+/** Whether both copies of a LUKS2 header are in front of the data, and sound. */
+async function hasHeader(path: string): Promise<boolean> {
+  const device = await openForHeader(path, { readOnly: true })
+  try {
+    return (await HeaderStore.open(device)).stale.length === 0
+  } catch (error) {
+    if (error instanceof TresorError) return false
+    throw error
+  } finally {
+    await device.close()
+  }
+}
+
+/**
+ * Does `work` with the header in front of the data at `path` copied to the file `header`, unless there is such a file. Where
+ * that fails before anything of `path` was written, the file is not left.
+ */
+export async function withHeaderApart<T>(
+  { path, header }: { readonly path: string; readonly header: string },
+  work: () => Promise<T>,
+): Promise<T> {
+  if (existsSync(header) || isNbdUri(path) || !(await hasHeader(path))) return work()
+  await backupHeader(path, header, 0o600)
+  try {
+    return await work()
+  } catch (error) {
+    if (await hasHeader(path)) rmSync(header)
+    throw error
+  }
+}
+
+/** Where a pending decryption moves the data down over their header: bytes of plaintext, and of what is wiped behind it. */
+export function movedDown({ store, place }: Reencrypting): { readonly size: number; readonly behind: number } | null {
+  const pending = reencryptionOf(store.header.metadata)
+  if (pending === null || !movesDown(pending)) return null
+  return { size: volumeSize(place.data, pending), behind: Number(pending.previous.offset) }
 }
 
 export interface RunWords {
@@ -188,7 +235,7 @@ export function progressOf({ store, place }: Reencrypting): { readonly done: num
   const total = Math.max(0, volumeSize(place.data, pending))
   const where = positionOf(metadata, pending, BigInt(total))
   if (typeof where === "string") return { done: 0, total }
-  return { done: where.done ? total : Number(converted(pending, where.position, BigInt(total))), total }
+  return { done: where.done ? total : Number(converted(pending, where, BigInt(total))), total }
 }
 
 /** What a pending pass does: "reencrypt", or with plaintext on one side "encrypt" and "decrypt"; `null`: none is pending. */
@@ -201,7 +248,8 @@ export async function runReencryption(volume: Reencrypting, options: RunWords): 
   const began = performance.now()
   const pass = reencryptionOf(volume.store.header.metadata)
   const progress = async (position: number) => {
-    const done = pass === null ? position : Number(converted(pass, BigInt(position), BigInt(total)))
+    const done =
+      pass === null ? position : Number(converted(pass, { position: BigInt(position), hot: 0n }, BigInt(total)))
     tell(done, total)
     if (throttle === 0) return
     const due = ((done - first) / throttle) * 1000 - (performance.now() - began)

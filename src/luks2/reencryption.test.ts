@@ -7,6 +7,7 @@ import type { LuksDigest, LuksHeader, LuksKeyslot, LuksSegment, Metadata } from 
 import { parseMetadata } from "./parse.ts"
 import {
   begun,
+  behindZone,
   converted,
   ended,
   foreignKind,
@@ -195,13 +196,91 @@ test("each position of an encryption or a decryption is a valid header, and is r
       const metadata = reread(placed(begins, found, where, total))
       const again = reencryptionOf(metadata)!
       assert.deepEqual(positionOf(metadata, again, total), { ...where, done: false })
-      assert.equal(converted(again, where.position, total), at.position * UNIT)
+      assert.equal(converted(again, where, total), at.position * UNIT)
       const after = reread(ended({ ...metadata, ...(mode === "decrypt" ? { keyslots: new Map() } : {}) }, again))
       assert.deepEqual([...after.segments.values()], [found.final])
       assert.equal(after.digests.size, mode === "decrypt" ? 0 : 1)
     }),
     { numRuns: runs(1000, 200) },
   )
+})
+
+/** Bytes that lie in the place of the header. */
+const FIRST = 4n * UNIT
+
+/** To plaintext that takes the header's place, too. */
+function downEntered(total: bigint): Metadata {
+  const base = volume(null)
+  const crypt: LuksSegment = { ...base.segments.get(0)!, offset: SHIFT, sectorSize: 4096 }
+  const metadata: Metadata = {
+    ...base,
+    keyslots: new Map([[0, keyslot(0, 64)]]),
+    digests: new Map([[0, digest([0], [0])]]),
+    segments: new Map([[0, crypt]]),
+  }
+  const { slot, offset, size } = roomForPass(headerOf(metadata))!
+  return begun(
+    metadata,
+    {
+      slot,
+      mode: "decrypt",
+      area: { type: "datashift-checksum", offset, size, block: 4096 },
+      previous: crypt,
+      final: LINEAR,
+      moved: { ...crypt, offset: 0n, size: FIRST },
+      oldDigest: 0,
+      newDigest: null,
+      verification: digest([], []),
+    },
+    total,
+  )
+}
+
+test("each position of a decryption that moves data down is a valid header, and is read back from it", () => {
+  fc.assert(
+    fc.property(places, fc.boolean(), ({ zones, ...at }, last) => {
+      const total = zones * UNIT + FIRST
+      const begins = reread(downEntered(total))
+      const found = reencryptionOf(begins)!
+      assert.deepEqual([foreignKind(found), found.requirement], [null, "online-reencrypt-v3"])
+      assert.deepEqual(positionOf(begins, found, total), { position: FIRST, hot: 0n, done: false })
+      const where = last ? { position: 0n, hot: FIRST } : { position: FIRST + at.position * UNIT, hot: at.hot * UNIT }
+      const metadata = reread(placed(begins, found, where, total))
+      const again = reencryptionOf(metadata)!
+      assert.deepEqual(positionOf(metadata, again, total), { ...where, done: false })
+      assert.equal(converted(again, where, total), last ? total - FIRST : at.position * UNIT)
+      assert.equal(behindZone(again, where), last ? 0n : where.position + where.hot)
+      const after = reread(ended({ ...metadata, keyslots: new Map() }, again))
+      assert.deepEqual([...after.segments.values()], [found.final])
+    }),
+    { numRuns: runs(1000, 200) },
+  )
+})
+
+test("segments of a decryption that moves data down which contradict each other are refused", () => {
+  const total = 64n * UNIT + FIRST
+  const begins = downEntered(total)
+  const found = reencryptionOf(begins)!
+  const middle = placed(begins, found, { position: FIRST + 8n * UNIT, hot: 4n * UNIT }, total)
+  const at = (metadata: Metadata, number: number, changes: Partial<LuksSegment>) => {
+    const segments = new Map(metadata.segments)
+    segments.set(number, { ...segments.get(number)!, ...changes })
+    return String(positionOf({ ...metadata, segments }, found, total))
+  }
+  assert.match(at(middle, 0, { size: FIRST + UNIT }), /not as long as what was moved/)
+  assert.match(at(middle, 0, { offset: SHIFT }), /not at its place/)
+  assert.match(at(middle, 1, { flags: ["in-reencryption"] }), /segment 2 is out of order/)
+  assert.match(at(middle, 1, { size: null }), /segment 2 is not at its place/)
+  assert.match(at(middle, 2, { offset: FIRST }), /not at its place/)
+  assert.match(at(middle, 2, { size: null }), /the segment under way has no size/)
+  assert.match(at(middle, 3, { flags: ["in-reencryption"] }), /marked wrongly/)
+  assert.match(at(middle, 3, { sectorSize: 512 }), /of neither kind/)
+  const last = placed(begins, found, { position: 0n, hot: FIRST }, total)
+  assert.match(at(last, 1, { flags: ["in-reencryption"], size: 64n * UNIT }), /segment 1 is out of order/)
+  // cryptsetup's last header but one.
+  const segments = new Map([[0, LINEAR], ...[...begins.segments].slice(2).map(([, each], n) => [n + 1, each] as const)])
+  const digests = new Map([[0, digest([0], [1, 3])]])
+  assert.deepEqual(positionOf({ ...begins, segments, digests }, found, total), { position: 0n, hot: 0n, done: true })
 })
 
 test("a segment that claims more than was moved, or a digest for plaintext, is refused", () => {
@@ -291,4 +370,13 @@ test("kinds that only cryptsetup finishes are named", () => {
   assert.match(other({ direction: "forward" })!, /direction is forward/)
   assert.match(other({ area: { ...shifts.area, shift: 4096n } })!, /moves the data/)
   assert.match(other({ previous: shifts.final })!, /segments say otherwise/)
+  const down = reencryptionOf(downEntered(64n * UNIT))!
+  const third = (changes: object) => foreignKind({ ...down, ...changes })
+  assert.match(third({ requirement: "online-reencrypt-v2" })!, /requires online-reencrypt-v2/)
+  assert.match(third({ direction: "backward" })!, /direction is backward/)
+  assert.match(third({ area: { ...down.area, type: "datashift" } })!, /moves the data/)
+  assert.match(third({ area: { ...down.area, hash: "sha1" } })!, /checksums are of sha1/)
+  assert.match(third({ moved: { ...down.moved!, size: SHIFT + UNIT } })!, /moves the data/)
+  assert.match(third({ moved: { ...down.moved!, offset: UNIT } })!, /moves the data/)
+  assert.match(third({ final: { ...down.final, size: UNIT } })!, /moves the data/)
 })

@@ -18,7 +18,9 @@ import {
 } from "./metadata.ts"
 
 /** What reencryption of cryptsetup 2.3.7 and later requires of whoever opens the volume; its verification digest has the same number. */
-export const REQUIREMENT = "online-reencrypt-v2"
+const REQUIREMENT = "online-reencrypt-v2"
+/** The same of a decryption that fills the place of the header, from cryptsetup 2.5 on. */
+const REQUIREMENT_DOWN = "online-reencrypt-v3"
 const REENCRYPT = "reencrypt"
 /** Of the token that keeps the state's MAC; cryptsetup keeps tokens it does not know. */
 export const PASS_TOKEN = "tresor-reencrypt"
@@ -59,7 +61,7 @@ export interface Reencryption {
   /** Without their flags. */
   readonly previous: LuksSegment
   readonly final: LuksSegment
-  /** Where the start of the data is that the header displaced; `null`: nothing moves. */
+  /** Where the start of the data is: what the header displaced, or what displaced the header; `null`: nothing moves. */
   readonly moved: LuksSegment | null
   /** Numbers of digests; `null`: none, as of plaintext. */
   readonly oldDigest: number | null
@@ -138,6 +140,13 @@ export function reencryptionOf(metadata: Metadata): Reencryption | null {
 }
 
 /**
+ * Whether data move down over the header that was in front of them. The first of them are there to begin with; the
+ * position runs from behind these to the end, and they come last, as the zone at position 0.
+ */
+export const movesDown = ({ mode, moved }: Pick<Reencryption, "mode" | "moved">): boolean =>
+  mode === "decrypt" && moved !== null
+
+/**
  * Where it is, in bytes from the volume's start: what is before the position is converted, or, when the direction is
  * backward, what is behind it; the rest is as before.
  */
@@ -151,27 +160,49 @@ export interface Position {
 
 export const isBackward = ({ direction }: Pick<Reencryption, "direction">): boolean => direction === "backward"
 
-/** The position when the hot zone is converted too. */
-export const behindZone = (pass: Pick<Reencryption, "direction">, { position, hot }: Omit<Position, "done">): bigint =>
-  isBackward(pass) ? position - hot : position + hot
+type Way = Pick<Reencryption, "mode" | "direction" | "moved">
+
+/** The position when the hot zone is converted too; 0 when all is in a pass that `movesDown`. */
+export function behindZone(pass: Way, { position, hot }: Omit<Position, "done">): bigint {
+  if (movesDown(pass) && position < pass.moved!.size!) return 0n
+  return isBackward(pass) ? position - hot : position + hot
+}
 
 /** Bytes that are converted, of `total`. */
-export const converted = (pass: Pick<Reencryption, "direction">, position: bigint, total: bigint): bigint =>
-  isBackward(pass) ? total - position : position
+export function converted(pass: Way, { position, hot }: Omit<Position, "done">, total: bigint): bigint {
+  if (movesDown(pass)) return position === 0n ? total - hot : position - pass.moved!.size!
+  return isBackward(pass) ? total - position : position
+}
 
 /** Whether a kind is one that Tresor takes on: at one place or with a shift, in the direction that cryptsetup gives it. */
-function foreignMove({ mode, direction, area, previous, final, moved }: Reencryption): string | null {
-  const shifts = area.type === "datashift"
+function foreignMove(reencryption: Reencryption): string | null {
+  const { mode, direction, area, previous, final, moved } = reencryption
+  const shifts = area.type.startsWith("datashift")
   const plain = { encrypt: previous, decrypt: final }[mode]
   if (plain !== undefined && plain.type !== "linear") return `it is to ${mode}, and its segments say otherwise`
-  if (direction !== (shifts || mode === "decrypt" ? "backward" : "forward")) return `its direction is ${direction}`
+  if (direction !== ((mode === "decrypt") === shifts ? "forward" : "backward")) return `its direction is ${direction}`
   if (!shifts) {
     return previous.offset !== final.offset || previous.size !== final.size || moved !== null
       ? "it moves the data"
       : null
   }
+  if (movesDown(reencryption)) {
+    const fits =
+      area.type !== "datashift" &&
+      moved!.type === "crypt" &&
+      moved!.offset === 0n &&
+      moved!.size !== null &&
+      moved!.size <= area.shift &&
+      moved!.ivTweak === 0n &&
+      moved!.sectorSize === previous.sectorSize &&
+      previous.offset === area.shift &&
+      final.offset === 0n &&
+      previous.size === final.size
+    return fits ? null : "it moves the data"
+  }
   const fits =
     mode === "encrypt" &&
+    area.type === "datashift" &&
     moved?.type === "linear" &&
     moved.size === area.shift &&
     previous.offset === 0n &&
@@ -185,15 +216,18 @@ function foreignMove({ mode, direction, area, previous, final, moved }: Reencryp
 
 /**
  * Why a reencryption is not one that Tresor takes on, as one clause; `null`: one key after another, or to or from
- * plaintext, at its place with a journal or checksums of SHA-256, or encryption with a shift of the data.
+ * plaintext, at its place with a journal or checksums of SHA-256, or with a shift of the data.
  */
 export function foreignKind(reencryption: Reencryption): string | null {
   const { requirement, area } = reencryption
-  if (requirement !== REQUIREMENT) return `it requires ${requirement}`
-  if (!["checksum", "journal", "datashift"].includes(area.type)) return `its resilience is ${area.type}`
-  if (area.type === "checksum" && area.hash !== "sha256") return `its checksums are of ${area.hash ?? "no hash"}`
+  if (requirement !== requirementOf(reencryption)) return `it requires ${requirement}`
+  if (!/^(datashift|(datashift-)?(checksum|journal))$/.test(area.type)) return `its resilience is ${area.type}`
+  if (area.type.endsWith("checksum") && area.hash !== "sha256") return `its checksums are of ${area.hash ?? "no hash"}`
   return foreignMove(reencryption)
 }
+
+const requirementOf = (pass: Pick<Reencryption, "mode" | "moved">): string =>
+  movesDown(pass) ? REQUIREMENT_DOWN : REQUIREMENT
 
 /** Where the data that start `at` bytes from the volume's start are before they are converted, in bytes of the device. */
 export function placeBefore({ previous, moved }: Pick<Reencryption, "previous" | "moved">, at: bigint): bigint {
@@ -226,8 +260,9 @@ function stageOf(
  */
 export function positionOf(metadata: Metadata, reencryption: Reencryption, total = 0n): Position | string {
   const { previous, final, moved } = reencryption
+  if (movesDown(reencryption)) return positionDown(metadata, reencryption, total)
   const backward = isBackward(reencryption)
-  const regular = [...metadata.segments].filter(([, segment]) => !isBackup(segment)).sort(([a], [b]) => a - b)
+  const regular = regularOf(metadata)
   let [at, hot] = [0n, 0n]
   let [before, after] = [0n, 0n]
   let last: 0 | 1 | 2 | null = null
@@ -264,10 +299,50 @@ export function positionOf(metadata: Metadata, reencryption: Reencryption, total
   return { position: after, hot, done: last === 0 }
 }
 
+const regularOf = ({ segments }: Metadata): (readonly [number, LuksSegment])[] =>
+  [...segments].filter(([, segment]) => !isBackup(segment)).sort(([a], [b]) => a - b)
+
+/** The same where data move down: the first segment is converted last, the others are converted, hot and as before. */
+function positionDown(metadata: Metadata, reencryption: Reencryption, total: bigint): Position | string {
+  const { previous, final, moved } = reencryption
+  const first = moved!.size!
+  let [at, position, hot] = [0n, first, 0n]
+  let head: 0 | 1 | 2 | null = null
+  let last: 0 | 1 | 2 = 0
+  let endless = false
+  for (const [number, segment] of regularOf(metadata)) {
+    const here = stageOf(metadata, reencryption, [number, segment])
+    if (here === null) return `no digest names segment ${number}`
+    if ((here === 1) !== segment.flags.includes(HOT)) return `segment ${number} is marked wrongly`
+    const kind = here === 2 ? previous : final
+    if (segment.encryption !== kind.encryption || segment.sectorSize !== kind.sectorSize)
+      return `segment ${number} is of neither kind`
+    const place = here === 2 ? placeBefore(reencryption, at) : at
+    if (endless || segment.offset !== place || segment.ivTweak !== tweak(segment, at))
+      return `segment ${number} is not at its place`
+    endless = segment.size === null
+    if (endless && here === 1) return "the segment under way has no size"
+    const end = segment.size !== null ? at + segment.size : total > at ? total : at
+    if (head === null) {
+      if (here !== 0 && end !== first) return `segment ${number} is not as long as what was moved`
+      head = here
+    } else {
+      if (here < last || (here === 1 && last === 1) || (here !== 0 && head !== 2))
+        return `segment ${number} is out of order`
+      last = here
+      if (here === 0) position = end
+    }
+    if (here === 1) hot = segment.size!
+    at = end
+  }
+  if (previous.size !== null && at !== previous.size) return "its segments are not as long as the volume"
+  return { position: head === 2 ? position : 0n, hot, done: head === 0 }
+}
+
 /** Segments and digests of a position. `total`: bytes of the volume. Backups come last, as everywhere. */
 export function placed(
   metadata: Metadata,
-  reencryption: Pick<Reencryption, "previous" | "final" | "moved" | "direction" | "oldDigest" | "newDigest">,
+  reencryption: Pick<Reencryption, "mode" | "previous" | "final" | "moved" | "direction" | "oldDigest" | "newDigest">,
   { position, hot }: Pick<Position, "position" | "hot">,
   total: bigint,
 ): Metadata {
@@ -278,9 +353,10 @@ export function placed(
     if (segment.type === "crypt") for (const owner of owners) owner.push(segments.length)
     segments.push(segment)
   }
+  const down = movesDown(reencryption)
   // The last one follows the device as it did, unless the data move in it.
   const sized = (kind: LuksSegment, from: bigint, to: bigint) =>
-    to === total && kind.size === null && moved === null ? null : to - from
+    to === total && kind.size === null && (moved === null || down) ? null : to - from
   const before = (from: bigint, to: bigint) => {
     if (from >= to) return
     const head = moved === null || from >= moved.size! ? to : moved.size! < to ? moved.size! : to
@@ -296,6 +372,14 @@ export function placed(
     before(0n, rest)
     after(rest, position, hot, [HOT], old, fresh)
     after(position, total, sized(final, position, total), [], fresh)
+  } else if (down && position === 0n) {
+    after(0n, hot, hot, [HOT])
+    after(hot, total, sized(final, hot, total), [])
+  } else if (down) {
+    before(0n, moved!.size!)
+    after(moved!.size!, position, sized(final, moved!.size!, position), [])
+    after(position, rest, hot, [HOT])
+    before(rest, total)
   } else {
     after(0n, position, position, [], fresh)
     after(position, rest, hot, [HOT], old, fresh)
@@ -360,7 +444,7 @@ export interface NewPass {
   readonly slot: number
   readonly mode: "reencrypt" | "encrypt" | "decrypt"
   readonly area: {
-    readonly type: "checksum" | "journal" | "datashift"
+    readonly type: "checksum" | "journal" | "datashift" | "datashift-checksum" | "datashift-journal"
     readonly offset: bigint
     readonly size: bigint
     readonly block: number
@@ -368,7 +452,7 @@ export interface NewPass {
   /** As it is, and as there will be; without flags. */
   readonly previous: LuksSegment
   readonly final: LuksSegment
-  /** "datashift": where what the header displaces is kept. */
+  /** With a shift, where the volume's first bytes are. */
   readonly moved: LuksSegment | null
   /** `null`: of plaintext. */
   readonly oldDigest: number | null
@@ -378,7 +462,11 @@ export interface NewPass {
 
 /** cryptsetup's: decryption is the reverse of encryption, and a shift needs the room at the end first. */
 export const directionOf = ({ mode, moved }: Pick<NewPass, "mode" | "moved">): "forward" | "backward" =>
-  mode === "decrypt" || moved !== null ? "backward" : "forward"
+  (mode === "decrypt") === (moved !== null) ? "forward" : "backward"
+
+/** Its position when nothing is converted. `total`: bytes of the volume. */
+export const startOf = (pass: Way, total: bigint): bigint =>
+  movesDown(pass) ? pass.moved!.size! : isBackward(pass) ? total : 0n
 
 /** Of the digest that names segment 0. */
 export const digestOfData = ({ digests }: Metadata): number | null => numberOf(digests, 0)
@@ -393,12 +481,16 @@ export function freeDigest({ digests }: Metadata): number {
 const quoted = (value: string | bigint): string => `"${value}"`
 
 /** Of the area, beside its place. */
-function areaFields({ type, block }: NewPass["area"], moved: LuksSegment | null): ReadonlyMap<string, string> {
-  if (type === "journal") return new Map()
-  if (type === "datashift") return new Map([["shift_size", quoted(moved!.size!)]])
+function areaFields({ area: { type, block }, previous, final }: NewPass): ReadonlyMap<string, string> {
+  const shift = final.offset > previous.offset ? final.offset - previous.offset : previous.offset - final.offset
   return new Map([
-    ["hash", '"sha256"'],
-    ["sector_size", String(block)],
+    ...(type.endsWith("checksum")
+      ? ([
+          ["hash", '"sha256"'],
+          ["sector_size", String(block)],
+        ] as const)
+      : []),
+    ...(type.startsWith("datashift") ? [["shift_size", quoted(shift)] as const] : []),
   ])
 }
 
@@ -415,7 +507,7 @@ export function begun(metadata: Metadata, pass: NewPass, total: bigint): Metadat
       size: area.size,
       encryption: null,
       keySize: null,
-      [extra]: areaFields(area, moved),
+      [extra]: areaFields(pass),
     },
     [extra]: new Map([
       ["mode", quoted(mode)],
@@ -428,11 +520,11 @@ export function begun(metadata: Metadata, pass: NewPass, total: bigint): Metadat
   const entered: Metadata = {
     ...metadata,
     keyslots: new Map([...metadata.keyslots, [slot, keyslot]]),
-    config: { ...config, requirements: [...config.requirements, REQUIREMENT] },
+    config: { ...config, requirements: [...config.requirements, requirementOf(pass)] },
   }
   const digest: LuksDigest = { ...verification, type: "pbkdf2", keyslots: [slot], segments: [] }
   const digests = new Map([...entered.digests, [freeDigest(entered), digest]])
-  const position = direction === "backward" ? total : 0n
+  const position = startOf({ mode, direction, moved }, total)
   return placed({ ...entered, digests }, { ...pass, direction }, { position, hot: 0n }, total)
 }
 
@@ -504,9 +596,9 @@ export function reencryptionWords(metadata: Metadata, reencryption: Reencryption
   const kind = `${mode === "reencrypt" ? "" : `${mode}, `}${direction}, resilience ${area.type}`
   if (typeof where === "string") return kind
   if (where.done) return `${kind}, all data ${mode === "reencrypt" ? "under the new key" : `${mode}ed`}`
-  const size = reencryption.moved === null ? total : reencryption.previous.size
+  const size = reencryption.moved === null ? total : (reencryption.previous.size ?? total)
   if (size === null && isBackward(reencryption)) return kind
-  const done = converted(reencryption, where.position, size ?? 0n)
+  const done = converted(reencryption, where, size ?? 0n)
   const share = size === null || size === 0n ? `${done} bytes` : `${(done * 100n) / size} %`
   return `${kind}, ${share} done${where.hot > 0n ? ", interrupted in a zone" : ""}`
 }

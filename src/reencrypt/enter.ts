@@ -9,17 +9,18 @@ import type { LuksHeader, LuksSegment } from "../luks2/metadata.ts"
 import {
   begun,
   directionOf,
-  isBackward,
+  movesDown,
   type NewPass,
   placed,
   type Reencryption,
   reencryptionOf,
   roomForPass,
+  startOf,
   withState,
 } from "../luks2/reencryption.ts"
 import type { Header } from "../luks2/types.ts"
 import type { Store } from "../store/store.ts"
-import { type PassPlace, placesOf, volumeSize } from "./run.ts"
+import { type PassPlace, placesOf, resilienceOf, volumeSize } from "./run.ts"
 import { probeAt, UNPROBED } from "./zones.ts"
 
 export interface Entering extends Omit<NewPass, "slot" | "area" | "verification"> {
@@ -27,7 +28,7 @@ export interface Entering extends Omit<NewPass, "slot" | "area" | "verification"
   readonly header: LuksHeader
   /** Keyslots to prove, of each key there is. */
   readonly sides: Pick<PassRequest, "previous" | "final">
-  /** Without a shift. */
+  /** Of what stays in its place. */
   readonly resilience: "checksum" | "journal"
 }
 
@@ -75,16 +76,23 @@ export async function enterReencryption(
   const room = roomForPass(header)
   if (room === null) throw unfit(path, "its keyslots area or its 32 keyslots are full; remove a keyslot first")
   const block = Math.max(previous.sectorSize, final.sectorSize)
-  const type: NewPass["area"]["type"] = moved === null ? entering.resilience : "datashift"
-  const area = { type, offset: room.offset, size: moved === null ? room.size : UNUSED_AREA, block }
+  const { resilience } = entering
+  const down = movesDown(entering)
+  const type: NewPass["area"]["type"] = down ? `datashift-${resilience}` : moved === null ? resilience : "datashift"
+  const area = { type, offset: room.offset, size: type === "datashift" ? UNUSED_AREA : room.size, block }
   const direction = directionOf(entering)
-  const position = direction === "backward" ? total : 0
+  const position = Number(startOf({ ...entering, direction }, BigInt(total)))
   const probed = { data, total, ...placesOf({ ...entering, direction }) }
   const probe = inUse ? UNPROBED : await probeAt(probed, position)
   const request: PassRequest = {
     ...sides,
     moved: moved === null ? null : { offset: moved.offset, size: moved.size! },
-    area: { resilience: type, block: type === "checksum" ? block : 0, offset: area.offset, size: area.size },
+    area: {
+      resilience: resilienceOf(area),
+      block: type.endsWith("checksum") ? block : 0,
+      offset: area.offset,
+      size: area.size,
+    },
     progress: { position: BigInt(position), hot: 0n, probe },
     use: "convert",
     resumed: null,
@@ -100,8 +108,7 @@ export async function enterReencryption(
   const entered = withState(begun(header.metadata, { ...entering, slot: room.slot, area, verification }, size), state)
   // With a hot zone in the middle it is longest.
   const pending = reencryptionOf(entered)!
-  const half = size / 2n
-  const longest = placed(entered, pending, { position: isBackward(pending) ? half + 1n : half, hot: 1n }, size)
+  const longest = placed(entered, pending, { position: (size + (moved?.size ?? 0n)) / 2n + 1n, hot: 1n }, size)
   await encodeCopy({ ...header, metadata: longest } as LuksHeader, emitMetadata(longest), "primary")
   return { ...header, metadata: entered }
 }

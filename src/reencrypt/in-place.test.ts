@@ -3,6 +3,7 @@ import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { test } from "node:test"
 import fc from "fast-check"
+import { IoError } from "../base/io-error.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import { makeVolume, type NewVolume } from "../keyslots/create.ts"
 import { Draft } from "../keyslots/draft.ts"
@@ -12,7 +13,8 @@ import type { Kdf } from "../luks2/types.ts"
 import { checkRange, type Store } from "../store/store.ts"
 import { Crash, CrashingStore } from "../testing/crashing-store.ts"
 import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
-import { runs } from "../testing/runs.ts"
+import { type Fault, FaultyStore } from "../testing/faulty-store.ts"
+import { FULL, runs } from "../testing/runs.ts"
 import { startDecryption } from "./decrypt.ts"
 import { displace, mendDisplaced } from "./displace.ts"
 import { makeEncryption } from "./encrypt.ts"
@@ -108,7 +110,7 @@ async function keeperOf(device: Store): Promise<VolumeKeeper> {
   return { ...keeper, store: await HeaderStore.open(device) }
 }
 
-async function resume(header: Store, data: Store, options: Partial<typeof NEVER> = {}) {
+async function resume(header: Store, data: Store, options: Partial<typeof NEVER> = {}): Promise<{ done: boolean }> {
   const volume = await keeperOf(header)
   return resumePass(volume, { store: volume.store, data, path: "disk.img" }, { ...NEVER, ...options })
 }
@@ -120,6 +122,7 @@ interface Kind {
   /** Where the header and the data are. */
   readonly parts: (device: CrashingStore) => { readonly header: Store; readonly data: Store }
   readonly isWhole: (device: CrashingStore) => Promise<boolean>
+  readonly hotZone?: number
 }
 
 function encryption(keyslots: "portable" | "tresor", resilience: "checksum" | "journal"): Kind {
@@ -166,7 +169,7 @@ function decryption(keyslots: "portable" | "tresor", resilience: "checksum" | "j
       const volume = await keeperOf(headerOf(device))
       if (reencryptionOf(volume.store.header.metadata) !== null) return
       const place = { store: volume.store, data: dataOf(device), path: "disk.img" }
-      await startDecryption(volume, place, { secret: SECRET, slot: null }, resilience)
+      await startDecryption(volume, place, { secret: SECRET, slot: null }, { resilience, detached: true })
     },
     parts: (device) => ({ header: headerOf(device), data: dataOf(device) }),
     isWhole: async (device) => {
@@ -177,12 +180,39 @@ function decryption(keyslots: "portable" | "tresor", resilience: "checksum" | "j
   }
 }
 
+/** The header was in front of the data, and was copied to a file of its own: the file is at the device's start. */
+function fillsFront(keyslots: "portable" | "tresor", resilience: "checksum" | "journal"): Kind {
+  const parts = (device: CrashingStore) => ({ header: headerOf(device), data: dataOf(device) })
+  const { begin } = decryption(keyslots, resilience)
+  return {
+    make: async () => {
+      const device = new CrashingStore(ENDS + SHIFT + PLAIN)
+      const { header, areas } = await makeVolume(keeper, volumeOf(SHIFT), KEYSLOTS[keyslots], "disk.img")
+      await HeaderStore.format(headerOf(device), header, areas)
+      device.bytes.copyWithin(ENDS, 0, SHIFT)
+      await dataOf(device).write(SHIFT, fakeCipher(await keyOf(headerOf(device)), 0, plain))
+      return device.bytes
+    },
+    begin,
+    parts,
+    isWhole: async (device) => {
+      const { metadata } = (await HeaderStore.open(headerOf(device))).header
+      assert.deepEqual([metadata.keyslots.size, metadata.digests.size, metadata.tokens.size], [0, 0, 0])
+      const bytes = dataBytes(device)
+      return Buffer.compare(bytes.subarray(0, PLAIN), plain) === 0
+    },
+    hotZone: 128 << 10,
+  }
+}
+
 const KINDS: Readonly<Record<string, Kind>> = {
   "encryption with a detached header, checksum": encryption("tresor", "checksum"),
   "encryption with a detached header, journal": encryption("portable", "journal"),
   "encryption with a shift of the data": shifted,
   "decryption, checksum": decryption("tresor", "checksum"),
   "decryption, journal": decryption("portable", "journal"),
+  "decryption that fills the place of the header, checksum": fillsFront("tresor", "checksum"),
+  "decryption that fills the place of the header, journal": fillsFront("portable", "journal"),
 }
 
 /** The end is a header of one segment, in which nothing speaks of a reencryption. */
@@ -203,7 +233,8 @@ async function run(kind: Kind, device: CrashingStore): Promise<boolean> {
   try {
     await kind.begin(device)
     const { header, data } = kind.parts(device)
-    if ((await pendingIn(header)) !== null) assert.ok((await resume(header, data)).done)
+    const { hotZone = ZONE } = kind
+    if ((await pendingIn(header)) !== null) assert.ok((await resume(header, data, { hotZone })).done)
     return true
   } catch (error) {
     if (error instanceof Crash) return false
@@ -246,3 +277,72 @@ for (const [name, kind] of Object.entries(KINDS)) {
     assert.equal(enclave.open, 0)
   })
 }
+
+/** The command, while one read, write or sync fails; then again, on a device that works. Whether it came to that one. */
+async function withFault(kind: Kind, bytes: Uint8Array, fault: Fault): Promise<boolean> {
+  const device = new FaultyStore(bytes.slice())
+  device.fail(fault)
+  await run(kind, device).catch((error: unknown) => {
+    assert.ok(error instanceof IoError, String(error))
+    assert.equal(error.code, fault.code ?? "EIO")
+  })
+  const again = new CrashingStore(device.bytes.slice())
+  if (!(await mayBeDone(kind, again))) assert.ok(await run(kind, again))
+  assert.ok(await kind.isWhole(again), `${fault.kind} ${fault.number}: the plaintext is another`)
+  assert.ok(await isEnded(kind, again))
+  assert.equal(enclave.open, 0)
+  return device.failed
+}
+
+const MOVING = {
+  "encryption with a shift": shifted,
+  "decryption that fills the front": fillsFront("tresor", "checksum"),
+}
+for (const [name, kind] of Object.entries(MOVING)) {
+  for (const fault of [
+    { kind: "read" },
+    { kind: "write" },
+    { kind: "write", code: "ENOSPC" },
+    { kind: "flush" },
+  ] as const) {
+    test(`${name}: a ${fault.kind} that fails (${"code" in fault ? fault.code : "EIO"}) loses nothing`, async () => {
+      const bytes = await kind.make()
+      let failures = 0
+      // All of the start, one by one; then some of the pass.
+      for (let number = 0; await withFault(kind, bytes, { ...fault, number }); failures++) {
+        number += FULL ? (number < 12 ? 1 : 7) : 6
+      }
+      assert.ok(failures > 2, `${failures} failures`)
+    })
+  }
+}
+
+test("an I/O error while a cut-off start is mended loses nothing", async () => {
+  const bytes = await shifted.make()
+  const whole = new CrashingStore(bytes.slice())
+  await shifted.begin(whole)
+  const steps = whole.steps
+  const device = new CrashingStore(bytes.slice())
+  // Of the last writes, the header's: the front is in part the header by then.
+  device.crashAt(steps - 2)
+  assert.ok(!(await run(shifted, device)))
+  const cut = device.afterCrash((block) => block % 2 === 0).bytes
+  for (const kind of ["read", "write", "flush"] as const) {
+    let number = 0
+    while (number < (FULL ? 12 : 3) && (await withFault(shifted, cut, { kind, number }))) number++
+    assert.ok(number > 0)
+  }
+})
+
+test("a device that is too small for its header is refused, and nothing of it is written", async () => {
+  const wanted = { volume: volumeOf(SHIFT), keyslots: KEYSLOTS.tresor, resilience: "checksum" } as const
+  for (const size of [SHIFT, 2 * SHIFT, 3 * SHIFT]) {
+    const device = new CrashingStore(new Uint8Array(size).fill(7))
+    assert.equal(await mendDisplaced(device, SHIFT), false)
+    await assert.rejects(makeEncryption(keeper, "disk.img", device, wanted), { code: "REENCRYPT_UNFIT", exitCode: 4 })
+    assert.equal(device.steps, 0)
+  }
+  const least = new CrashingStore(new Uint8Array(3 * SHIFT + 512).fill(7))
+  await displace(least, await makeEncryption(keeper, "disk.img", least, wanted), SHIFT)
+  assert.ok((await resume(least, least)).done)
+})

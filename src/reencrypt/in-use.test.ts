@@ -98,7 +98,7 @@ async function open(device: CrashingStore, head = device): Promise<Open> {
   const { pass: described, ...rest } = await describePass(place, false)
   const asked = { ...described, use: "both" } as const
   const sealed = await enclave.seal({ purpose: "reencrypt", pass: asked }, { existing: SECRET })
-  const handle = await enterPass(keeperOf(store), asked, sealed)
+  const { handle } = await enterPass(keeperOf(store), asked, sealed)
   const pass: Pass = { ...place, ...rest, enclave, handle }
   try {
     const position = await prepareUse(pass)
@@ -370,7 +370,7 @@ test("a signal pauses it between two zones, and a volume that was closed is boun
   await opened.volume.flush()
   const store = await HeaderStore.open(device)
   const before = (at: number) => DATA_OFFSET + at
-  const probed = { data: device, before, backward: false, total: VOLUME, sector: SECTOR }
+  const probed = { data: device, before, backward: false, movedLast: false, total: VOLUME, sector: SECTOR }
   await endUse({ ...opened.pass!, store }, await probeAt(probed, 2 * ZONE))
   await close(opened)
   assert.deepEqual((await state()).probe, await probeAt(probed, 2 * ZONE))

@@ -4,7 +4,6 @@ import { randomBytes } from "node:crypto"
 import { test } from "node:test"
 import fc from "fast-check"
 import { TresorError } from "../base/errors.ts"
-import { IoError } from "../base/io-error.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import { luksKeyslot } from "../keyslots/draft.ts"
 import { dropKeyslot, volumeSlots } from "../keyslots/metadata-edit.ts"
@@ -17,6 +16,7 @@ import { PASS_TOKEN, placed, positionOf, reencryptionOf } from "../luks2/reencry
 import type { Kdf, Segment } from "../luks2/types.ts"
 import { Crash, CrashingStore } from "../testing/crashing-store.ts"
 import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
+import { type Fault, FaultyStore } from "../testing/faulty-store.ts"
 import { FULL, runs } from "../testing/runs.ts"
 import { resumePass } from "./resume.ts"
 import { type NewKey, startPass } from "./start.ts"
@@ -341,36 +341,6 @@ test("what cryptsetup leaves after the last zone is ended, not converted again, 
   await checkWhole(device, new Uint8Array(32))
 })
 
-/** Fails the read, write or flush of that number, counted from when it is told. */
-class FaultyStore extends CrashingStore {
-  #left = Number.POSITIVE_INFINITY
-  #kind = ""
-
-  fail(kind: "read" | "write" | "flush", number: number): void {
-    this.#kind = kind
-    this.#left = number
-  }
-
-  #count(kind: string): void {
-    if (kind === this.#kind && this.#left-- === 0) throw new IoError("EIO", `a ${kind} failed`)
-  }
-
-  override async read(offset: number, into: Uint8Array): Promise<void> {
-    this.#count("read")
-    await super.read(offset, into)
-  }
-
-  override async write(offset: number, from: Uint8Array): Promise<void> {
-    this.#count("write")
-    await super.write(offset, from)
-  }
-
-  override async flush(): Promise<void> {
-    this.#count("flush")
-    await super.flush()
-  }
-}
-
 for (const [kind, numbers] of Object.entries({
   read: FULL ? [8, 20, 60] : [20],
   write: FULL ? [0, 1, 3, 4, 9, 20] : [0, 4],
@@ -393,7 +363,7 @@ for (const [kind, numbers] of Object.entries({
         stop: () => false,
         progress: () => {},
       }
-      device.fail(kind as "read" | "write" | "flush", number)
+      device.fail({ kind: kind as Fault["kind"], number })
       await assert.rejects(runReencryption(volume, words), (error) => {
         assert.ok(error instanceof TresorError, String(error))
         assert.equal(error.code, "REENCRYPT_STOPPED")

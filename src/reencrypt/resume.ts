@@ -1,7 +1,7 @@
 /** A reencryption that was begun, by us or by cryptsetup, goes on: its header, its data and a passphrase agree first. */
 import { Exit, TresorError } from "../base/errors.ts"
 import { isPlain, keyed } from "../enclave/marshal.ts"
-import type { PassArea, Pass as PassRequest, Plain, SealedRequest, VolumeHandle } from "../enclave/types.ts"
+import type { BegunPass, PassArea, Pass as PassRequest, Plain, SealedRequest } from "../enclave/types.ts"
 import type { HeaderStore } from "../header/header-store.ts"
 import { sideHeader } from "../header/side.ts"
 import type { VolumeKeeper } from "../keyslots/parts.ts"
@@ -81,6 +81,19 @@ async function prove({ enclave, seal, path }: VolumeKeeper, header: Header, secr
     throw explainUnlock(error, header, enclave.identity, path)
   })
   enclave.closeVolume(handle)
+}
+
+/** The same where cryptsetup was cut off at its end. Of plaintext it may have destroyed what a keyslot opens, and then itself ends it no more. */
+async function proveLeft(keeper: VolumeKeeper, header: Header, secret: Uint8Array, plain: boolean): Promise<void> {
+  await prove(keeper, header, secret).catch((error: unknown) => {
+    if (!plain || !(error instanceof TresorError) || error.code !== "ENCLAVE_PASSPHRASE") throw error
+    throw new TresorError(
+      error.code,
+      error.exitCode,
+      `${error.message.replace(/\.$/, "")}; all data of ${keeper.path} are plaintext, and cryptsetup may have destroyed its ` +
+        "keyslots: --authenticate ends the decryption without a passphrase",
+    )
+  })
 }
 
 /** Nothing of it may have been authenticated, or its user vouches for it. */
@@ -181,16 +194,15 @@ export function bothKeys(
   throw refused(path, "one side of it is plaintext; close the volume first", "REENCRYPT_FOREIGN")
 }
 
-/** The enclave's pass by a sealed request for it. Throws as the enclave decides. */
+/** The enclave's pass by a sealed request for it, and the keyslot that opened. Throws as the enclave decides. */
 export async function enterPass(
   { enclave, path }: Pick<VolumeKeeper, "enclave" | "path">,
   pass: PassRequest,
   sealed: SealedRequest,
-): Promise<VolumeHandle> {
-  const { handle } = await enclave.reencrypt(sealed, pass).catch((error: unknown) => {
+): Promise<Pick<BegunPass, "handle" | "slot">> {
+  return enclave.reencrypt(sealed, pass).catch((error: unknown) => {
     throw explainUnlock(error, keyedSide(pass), enclave.identity, path)
   })
-  return handle
 }
 
 /** Throws REENCRYPT_NONE (exit 1), REENCRYPT_FOREIGN, REENCRYPT_INVALID (exit 4), and as the enclave decides. */
@@ -203,13 +215,14 @@ export async function resumePass(keeper: VolumeKeeper, place: PassPlace, options
     // Tresor never writes this state; cryptsetup does, and may be cut off in it.
     const left = await sideHeader(store, pending, pending.final.type === "linear" ? "old" : "new")
     if (!vouched && (pending.state !== null || left.macs !== null)) throw unauthenticated(path)
-    if (left.keyslots.length > 0) await prove(keeper, left, secret)
+    const plain = pending.final.type === "linear"
+    if (left.keyslots.length > 0 && !(plain && vouched)) await proveLeft(keeper, left, secret, plain)
     return { done: true, dropped: await endPass(place, pending) }
   }
   const { pass, ...described } = await describePass(place, vouched)
   const request: PassRequest = { ...pass, use: "convert" }
   const sealed = await seal({ purpose: "reencrypt", pass: request }, { existing: secret })
-  const handle = await enterPass(keeper, request, sealed)
+  const { handle } = await enterPass(keeper, request, sealed)
   try {
     // A cut between both copies left one of an earlier state: what falls back to it after more data are converted
     // would convert them twice.

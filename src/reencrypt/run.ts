@@ -8,6 +8,7 @@ import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
 import {
   ended,
   isBackward,
+  movesDown,
   placeBefore,
   placed,
   positionOf,
@@ -49,19 +50,21 @@ export function volumeSize(
   const room = data.size - Number(previous.offset)
   const size =
     previous.size === null ? room - (room % Math.max(previous.sectorSize, final.sectorSize)) : Number(previous.size)
-  const ends = moved === null ? size : Number(moved.offset + moved.size!)
+  const ends = Math.max(size, Number(moved === null ? 0n : moved.offset + moved.size!))
   return ends <= room ? size : -1
 }
 
 /** Where the volume's bytes are, before and after. */
 export function placesOf(
-  reencryption: Pick<Reencryption, "previous" | "final" | "moved" | "direction">,
-): Pick<Zones, "before" | "after" | "moved" | "backward" | "sector"> {
+  reencryption: Pick<Reencryption, "mode" | "previous" | "final" | "moved" | "direction">,
+): Pick<Zones, "before" | "after" | "moved" | "movedLast" | "shift" | "backward" | "sector"> {
   const { previous, final, moved } = reencryption
   return {
     before: (at) => Number(placeBefore(reencryption, BigInt(at))),
     after: (at) => Number(final.offset) + at,
     moved: Number(moved?.size ?? 0n),
+    movedLast: movesDown(reencryption),
+    shift: Math.abs(Number(final.offset - previous.offset)),
     backward: isBackward(reencryption),
     sector: Math.max(previous.sectorSize, final.sectorSize),
   }
@@ -119,8 +122,8 @@ export class PassStore implements PassHeader {
   }
 }
 
-export const resilienceOf = ({ type }: Reencryption["area"]): Zones["resilience"] =>
-  type === "journal" || type === "datashift" ? type : "checksum"
+export const resilienceOf = ({ type }: Pick<Reencryption["area"], "type">): Zones["resilience"] =>
+  type === "datashift" ? type : type.endsWith("journal") ? "journal" : "checksum"
 
 /** What is converted, by the enclave. */
 export function zonesOf(pass: Pass, header: PassHeader, hotZone: number): Zones {
@@ -136,7 +139,7 @@ export function zonesOf(pass: Pass, header: PassHeader, hotZone: number): Zones 
     most: hotZone,
     header,
     converter: {
-      zone: (hot, probe) => enclave.zone(handle, hot, probe),
+      zone: (hot, probe, last) => enclave.zone(handle, hot, probe, last),
       convert: (parts) =>
         enclave.convert(
           handle,
@@ -162,11 +165,36 @@ export async function finish(
   return old
 }
 
-/** The plaintext that a header displaced is not left where it was kept. */
-async function wipeMoved({ data, reencryption: { moved } }: Pick<Pass, "data" | "reencryption">): Promise<void> {
-  if (moved === null) return
-  await overwrite(data, { offset: moved.offset, size: moved.size! })
-  await data.flush()
+/** Where a shift of the data leaves a copy of what is elsewhere by now. */
+function leftBehind({ data, reencryption }: Pick<Pass, "data" | "reencryption">) {
+  const { previous, final, moved } = reencryption
+  if (!movesDown(reencryption)) return moved === null ? null : { offset: moved.offset, size: moved.size! }
+  // Behind the plaintext; of a small volume, that is in part its old header.
+  const size = previous.offset - final.offset
+  return { offset: final.offset + BigInt(volumeSize(data, reencryption)), size }
+}
+
+async function wipe(pass: Pick<Pass, "data" | "reencryption">): Promise<void> {
+  const area = leftBehind(pass)
+  if (area === null) return
+  await overwrite(pass.data, area)
+  await pass.data.flush()
+}
+
+/**
+ * One header ends it, and no copy of the data is left where they were: of a decryption this is wiped before that header,
+ * which nobody repeats; an encryption has its last zone from there, as long as that may be recovered.
+ */
+async function end(
+  pass: Pick<Pass, "data" | "reencryption">,
+  header: PassStore,
+  before: LuksHeader,
+): Promise<readonly number[]> {
+  const down = movesDown(pass.reencryption)
+  if (down) await wipe(pass)
+  const dropped = await finish(header, pass.reencryption, before)
+  if (!down) await wipe(pass)
+  return dropped
 }
 
 export interface Ended {
@@ -203,9 +231,7 @@ export async function runPass(pass: Pass, options: RunOptions): Promise<Ended> {
   }
   const whole = isEnd(zones, position) || (await convertZones(zones, position, options))
   if (!whole) return { done: false, dropped: [] }
-  const dropped = await finish(header, reencryption, store.header)
-  await wipeMoved(pass)
-  return { done: true, dropped }
+  return { done: true, dropped: await end(pass, header, store.header) }
 }
 
 /**
@@ -216,9 +242,7 @@ export async function endPass(place: PassPlace, reencryption: Reencryption): Pro
   const { store } = place
   const { header } = store
   const pass = { ...place, reencryption, sequenceId: header.sequenceId } as Pass
-  const dropped = await finish(new PassStore(pass), reencryption, header)
-  await wipeMoved(pass)
-  return dropped
+  return end(pass, new PassStore(pass), header)
 }
 
 /** The reencryption a header is in. Throws REENCRYPT_NONE (exit 1). */

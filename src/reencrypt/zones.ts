@@ -5,7 +5,7 @@
  * header that says it is hot, that header before the first new sector, and all
  * new sectors before the header behind them. The last zone has no header
  * behind it: its hot header is followed by the one that ends it all.
- * With a shift of the data each zone is written behind itself, so that it is
+ * With a shift of the data each zone is written elsewhere, so that it is
  * whole where it was until the header behind it: nothing else is kept of it.
  * What is read, kept and written is ciphertext, but where one side is plaintext.
  */
@@ -24,8 +24,8 @@ const RANGES = 256
 
 /** The pass inside the enclave. */
 export interface Converter {
-  /** Opens the zone of `hot` bytes at the position, or closes it (0); the MAC of that. */
-  zone(hot: bigint, probe: Uint8Array): Uint8Array
+  /** Opens the zone of `hot` bytes at the position, or closes it (0); the MAC of that. `last`: what `movedLast` leaves to the end. */
+  zone(hot: bigint, probe: Uint8Array, last?: boolean): Uint8Array
   /** In place; ascending, `at` in bytes from the volume's start. */
   convert(parts: readonly { readonly bytes: Uint8Array; readonly at: number }[]): Promise<void>
 }
@@ -51,9 +51,14 @@ export interface Zones {
   readonly after: (at: number) => number
   /** Bytes at the volume's start that are elsewhere than the rest, before: no zone begins in them and ends behind. */
   readonly moved: number
+  /** Those bytes are in their place already, and the last zone; the position is 0 when they are done, and when they are hot. */
+  readonly movedLast: boolean
+  /** Bytes by which the data move. */
+  readonly shift: number
   readonly backward: boolean
   /** The larger of both sector sizes. */
   readonly sector: number
+  /** Of zones that stay in their place; those that move need none. */
   readonly resilience: "checksum" | "journal" | "datashift"
   /** Bytes with one checksum. */
   readonly block: number
@@ -65,7 +70,7 @@ export interface Zones {
 }
 
 /** Where a probe is taken. */
-export type Probed = Pick<Zones, "data" | "total" | "before" | "backward" | "sector">
+export type Probed = Pick<Zones, "data" | "total" | "before" | "backward" | "movedLast" | "sector">
 
 export interface Running {
   /** Asked between zones. */
@@ -74,13 +79,19 @@ export interface Running {
   readonly progress: (position: number) => Promise<void>
 }
 
+/** Most bytes of a zone for which the area has room, when it stays in its place. */
+export const zoneRoom = ({ resilience, block, areaSize }: Pick<Zones, "resilience" | "block" | "areaSize">): number =>
+  resilience === "checksum" ? Math.floor(areaSize / CHECKSUM) * block : areaSize
+
 /** Bytes of a zone; 0: the area has no room for one. */
-export function zoneSize({ resilience, block, areaSize, most, sector, moved }: Zones): number {
-  if (resilience === "datashift") return moved
+export function zoneSize(zones: Zones): number {
+  const { resilience, block, most, sector, moved, movedLast, shift } = zones
+  if (resilience === "datashift") return shift
   const unit = resilience === "checksum" ? block : sector
-  const holds = resilience === "checksum" ? Math.floor(areaSize / CHECKSUM) * block : areaSize
-  const size = Math.min(holds, Math.max(most, unit))
-  return size - (size % unit)
+  const holds = zoneRoom(zones)
+  // The next zone is not written over before it is read.
+  if (movedLast) return moved > holds ? 0 : floor(Math.min(shift, Math.max(most, sector)), sector)
+  return floor(Math.min(holds, Math.max(most, unit)), unit)
 }
 
 /**
@@ -90,22 +101,33 @@ export function zoneSize({ resilience, block, areaSize, most, sector, moved }: Z
 export const UNPROBED = new Uint8Array(CHECKSUM)
 export const isUnprobed = (probe: Uint8Array): boolean => probe.every((byte) => byte === 0)
 
+const floor = (size: number, unit: number): number => size - (size % unit)
+
+/** What of a zone is kept in the area. */
+const keptOf = ({ resilience, movedLast, moved }: Zones, from: number): Zones["resilience"] =>
+  movedLast && from >= moved ? "datashift" : resilience
+
 /** The zone next to the position, in bytes from the volume's start; empty at the end. */
-function zoneAt({ total, backward, moved }: Zones, position: number, size: number): { from: number; to: number } {
+function zoneAt(zones: Zones, position: number, size: number): { from: number; to: number } {
+  const { total, backward, moved, movedLast } = zones
+  if (movedLast && position === total) return { from: 0, to: moved }
   if (!backward) return { from: position, to: Math.min(total, position + size) }
   return { from: Math.max(position > moved ? moved : 0, position - size), to: position }
 }
 
 /** The position when a zone is converted, and whether nothing is left then. */
-const behind = ({ backward }: Zones, { from, to }: { from: number; to: number }): number => (backward ? from : to)
-export const isEnd = ({ total, backward }: Zones, position: number): boolean => position === (backward ? 0 : total)
+const behind = ({ backward, movedLast }: Zones, { from, to }: { from: number; to: number }): number =>
+  backward || (movedLast && from === 0) ? from : to
+export const isEnd = ({ total, backward, movedLast }: Zones, position: number): boolean =>
+  position === (backward || movedLast ? 0 : total)
 
 /** SHA-256 of the next sector at the position, which is as it was before as long as the position is right. */
 export async function probeAt(
-  { data, total, before, backward, sector }: Probed,
+  { data, total, before, backward, movedLast, sector }: Probed,
   position: number,
 ): Promise<Uint8Array> {
-  const at = backward ? position - sector : position
+  if (movedLast && position === 0) return UNPROBED
+  const at = backward ? position - sector : movedLast && position === total ? 0 : position
   if (at < 0 || at >= total) return UNPROBED
   const bytes = new Uint8Array(Math.min(sector, total - at))
   await data.read(before(at), bytes)
@@ -147,11 +169,9 @@ class Under {
 }
 
 /** Reads a zone; its checksums, when they are wanted, while more is read. */
-export async function readZone(
-  { data, before, resilience, block }: Zones,
-  at: number,
-  into: Uint8Array,
-): Promise<Uint8Array | null> {
+export async function readZone(zones: Zones, at: number, into: Uint8Array): Promise<Uint8Array | null> {
+  const { data, before, block } = zones
+  const resilience = keptOf(zones, at)
   const place = before(at)
   if (resilience !== "checksum") {
     const under = new Under()
@@ -187,9 +207,10 @@ export interface OldZone {
  * all data are converted, on stable storage; the header still has the last zone hot then.
  */
 export async function convertZones(zones: Zones, position: number, { stop, progress }: Running): Promise<boolean> {
-  const { total, converter, header, backward } = zones
+  const { total, converter, header, backward, moved, movedLast } = zones
   const most = Math.min(zoneSize(zones), backward ? position : total - position)
-  const memories = [new Uint8Array(new ArrayBuffer(most)), new Uint8Array(new ArrayBuffer(most))]
+  const room = movedLast ? Math.max(most, moved) : most
+  const memories = [new Uint8Array(new ArrayBuffer(room)), new Uint8Array(new ArrayBuffer(room))]
   const read = async (place: number, turn: number): Promise<OldZone> => {
     const { from, to } = zoneAt(zones, place, most)
     const bytes = memories[turn % 2]!.subarray(0, to - from)
@@ -204,7 +225,7 @@ export async function convertZones(zones: Zones, position: number, { stop, progr
     const then = behind(zones, { from: zone.at, to: zone.at + hot })
     const end = isEnd(zones, then)
     const probe = await probeAt(zones, then)
-    const mac = converter.zone(BigInt(hot), probe)
+    const mac = converter.zone(BigInt(hot), probe, movedLast && zone.at === 0)
     await header.write({ position: at, hot }, { mac, probe }, zone.area)
     next = end ? next : read(then, turn)
     // Its error is thrown where it is awaited, should this zone end well.
@@ -245,8 +266,9 @@ export async function convertZone({ data, after, converter }: Zones, { at, bytes
  * again. Returns the position behind it.
  */
 export async function recoverZone(zones: Zones, position: number, hot: number): Promise<number> {
-  const { data, backward, before, after, block, resilience, header, converter } = zones
+  const { data, backward, before, after, block, header, converter } = zones
   const from = backward ? position - hot : position
+  const resilience = keptOf(zones, from)
   const unit = resilience === "checksum" ? Math.ceil(PIECE / block) * block : PIECE
   const sums =
     resilience === "checksum" ? await header.readArea(Math.ceil(hot / block) * CHECKSUM, 0) : new Uint8Array(0)

@@ -65,6 +65,8 @@ interface FakePass {
   readonly old: Uint8Array | null
   readonly fresh: Uint8Array | null
   readonly backward: boolean
+  /** Bytes that a decryption with a shift converts last. */
+  readonly moved: bigint | null
   position: bigint
   hot: bigint
   next: bigint
@@ -314,9 +316,11 @@ export class FakeEnclave implements Enclave {
   async reencrypt(sealed: SealedRequest, pass: Pass): Promise<BegunPass> {
     const { previous, final, moved, progress, resumed } = pass
     const { existing } = await this.#secrets(sealed, { purpose: "reencrypt", pass })
+    let opened = 0
     const sides = [previous, final].map((header) => {
       if (isPlain(header)) return null
       const { key, slot } = this.#open(header, null, existing)
+      opened = slot
       if (this.#compare(header, key).segmentChanged || this.#macsMissing(header, slot)) throw new EnclaveError("header")
       return key
     })
@@ -333,17 +337,19 @@ export class FakeEnclave implements Enclave {
     const handle = this.#next++ as VolumeHandle
     this.#handles.set(handle, fresh ?? old!)
     const { position, hot } = progress
-    const backward = fresh === null || moved !== null
+    const backward = (fresh === null) !== (moved !== null)
     const next = backward ? position - hot : position
-    this.#passes.set(handle, { use: pass.use, old, fresh, backward, position, hot, next, macOf })
-    return { handle, verification, mac }
+    const last = fresh === null && moved !== null ? moved.size : null
+    this.#passes.set(handle, { use: pass.use, old, fresh, backward, moved: last, position, hot, next, macOf })
+    return { handle, slot: opened, verification, mac }
   }
 
-  zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array): Uint8Array {
+  zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array, last = false): Uint8Array {
     const pass = this.#passes.get(handle)
     if (pass === undefined) throw new EnclaveError("handle")
     if (hot !== 0n && (pass.hot !== 0n || pass.use === "serve")) throw new EnclaveError("request")
-    pass.position += pass.backward ? -pass.hot : pass.hot
+    if (last && hot !== pass.moved) throw new EnclaveError("request")
+    pass.position = last ? 0n : pass.position + (pass.backward ? -pass.hot : pass.hot)
     pass.hot = hot
     pass.next = pass.backward ? pass.position - hot : pass.position
     if (pass.next < 0n) throw new EnclaveError("request")

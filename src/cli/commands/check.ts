@@ -53,7 +53,7 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
       const found = await device.locked("shared", () => readCopies(device))
       // Where both copies hold, whatever else lies there is below the data.
       const other = found.stale.length === 0 ? null : await signatureOn(device, { luks: false })
-      return { found, other, findings: examine(found, device.size, other) }
+      return { found, other, findings: examine(found, device.size, other, options.header !== undefined) }
     }
     const before = await look()
     const repaired = options.repair === true && mends(before) ? await repair(device, target, before.found, options) : []

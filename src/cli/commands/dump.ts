@@ -75,17 +75,16 @@ function kept(object: Extensible, name: string): string | null {
 function reencryptLines(keyslot: ForeignKeyslot): Line[] {
   const { area } = keyslot
   const line = (name: string, value: string | null): Line[] => (value === null ? [] : [[name, value]])
-  const resilience: Line[] =
-    area.type === "checksum"
-      ? [...line("Hash", kept(area, "hash")), ["Hash data", `${kept(area, "sector_size")} [bytes]`]]
-      : area.type === "datashift"
-        ? [["Shift size", `${kept(area, "shift_size")}[bytes]`]]
-        : []
+  const sums: Line[] = area.type.endsWith("checksum")
+    ? [...line("Hash", kept(area, "hash")), ["Hash data", `${kept(area, "sector_size")} [bytes]`]]
+    : []
+  const shift: Line[] = area.type.startsWith("datashift") ? [["Shift size", `${kept(area, "shift_size")}[bytes]`]] : []
   return [
     ...line("Mode", kept(keyslot, "mode")),
     ...line("Direction", kept(keyslot, "direction")),
     ["Resilience", area.type],
-    ...resilience,
+    ...sums,
+    ...shift,
   ]
 }
 

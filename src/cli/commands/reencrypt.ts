@@ -6,9 +6,11 @@ import { proveKeyslot } from "../../keyslots/prove.ts"
 import { nameSlots } from "../../keyslots/seal-status.ts"
 import { slotStrengths } from "../../keyslots/strength.ts"
 import { isBegun } from "../../library/encrypt.ts"
+import type { HeaderPlace } from "../../library/keeper.ts"
 import {
   HOT_ZONE,
   keptKeyslot,
+  movedDown,
   type NewKey,
   pendingMode,
   progressOf,
@@ -16,6 +18,7 @@ import {
   runReencryption,
   startDecryption,
   startReencryption,
+  withHeaderApart,
   withReencryption,
 } from "../../library/reencrypt.ts"
 import { confirm } from "../confirm.ts"
@@ -158,11 +161,16 @@ async function beginDecryption(volume: Reencrypting, options: ReencryptOptions, 
     )
   }
   if (options.batchMode !== true) {
+    const apart =
+      options.header === undefined
+        ? ""
+        : `\nUntil it has ended, the data are lost without the header in ${options.header}.`
     await confirm(
-      `This decrypts ${path} in place: whoever reads it afterwards reads your data. All its keyslots and tokens are destroyed.`,
+      `This decrypts ${path} in place: whoever reads it afterwards reads your data. All its keyslots and tokens are destroyed.${apart}`,
     )
   }
-  await startDecryption(volume, proof, options.resilience ?? "checksum")
+  const detached = options.header !== undefined
+  await startDecryption(volume, proof, { resilience: options.resilience ?? "checksum", detached })
 }
 
 /** Options of a new key mean nothing to one that is being moved to. Throws REENCRYPT_PENDING (exit 1). */
@@ -197,6 +205,7 @@ async function run(volume: Reencrypting, options: ReencryptOptions, secret: Uint
   const mode = pendingMode(volume.store.header) ?? "reencrypt"
   const converted = CONVERTED[mode]!
   const { total, done: first } = progressOf(volume)
+  const down = movedDown(volume)
   try {
     using bar = rateBar(`${sentence(mode)}ing`, { total, first, everySeconds: options.progressFrequency ?? null })
     const { done, dropped } = await runReencryption(volume, {
@@ -213,7 +222,11 @@ async function run(volume: Reencrypting, options: ReencryptOptions, secret: Uint
       dropped.length === 0
         ? ""
         : ` ${sentence(nameSlots(dropped))} of the old key ${dropped.length === 1 ? "is" : "are"} destroyed.`
-    out.line(`All data of ${path} are ${converted}.${gone}`)
+    const place =
+      down === null
+        ? ""
+        : ` The plaintext is its first ${down.size} bytes; the ${down.behind} bytes behind that are overwritten.`
+    out.line(`All data of ${path} are ${converted}.${gone}${place}`)
   } finally {
     for (const signal of signals) process.off(signal, stop)
   }
@@ -275,6 +288,16 @@ export async function reencryptClosed(path: string, options: ReencryptOptions): 
       return encrypt(path, options, (volume, secret) => run(volume, options, secret))
     }
   }
+  const { header } = options
+  if (options.decrypt === true && header !== undefined && options.resume !== true) {
+    return withHeaderApart({ path, header }, () => goOn(place, options))
+  }
+  await goOn(place, options)
+}
+
+/** Begins, or resumes what is pending. */
+async function goOn(place: HeaderPlace, options: ReencryptOptions): Promise<void> {
+  const { path } = place
   await withReencryption(place, options, { ...atTerminal(), warn }, async (volume) => {
     const pending = pendingMode(volume.store.header)
     checkMode(path, options, pending)

@@ -145,7 +145,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     except: { uuid: refused("a volume keeps its UUID, and a new one has one of its own; leave it out") },
     remark:
       "Only closed volumes. Keyslots whose passphrase is not given go, and the recovery key is replaced by a new one. " +
-      "Resilience is checksum or journal. --decrypt takes a detached header that exists.",
+      "Resilience is checksum or journal.",
   },
   erase: {
     to: "wipe",

@@ -171,7 +171,7 @@ export function volumeCommands(program: TresorCommand): void {
   command("reencrypt", "move a volume's data to a new volume key, made in the enclave")
     .argument("<path|name>", "file or block device, or name of an open volume")
     .option("--encrypt", "encrypt plaintext in place: make a volume of it")
-    .option("--decrypt", "decrypt in place a volume with a detached header")
+    .option("--decrypt", "decrypt a volume in place; its header is in --header, or moved to that new file first")
     .option(
       "--reduce-device-size <size>",
       "with --encrypt: this much of the end is unused; half is for the header",
@@ -219,6 +219,7 @@ export function volumeCommands(program: TresorCommand): void {
       "tresor reencrypt disk.img",
       "tresor reencrypt --resume disk.img",
       "tresor reencrypt --encrypt --reduce-device-size 32M disk.img",
+      "tresor reencrypt --decrypt --header disk.header disk.img",
     )
     .runs("reencrypt", (m) => m.reencrypt)
 }
