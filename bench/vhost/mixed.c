@@ -2,6 +2,7 @@
 #include "mixed.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,7 @@ struct run {
 	unsigned busy, reconnects;
 	uint64_t counts[5];	/* reads, writes, flushes, discards, zeroes */
 	uint64_t compared;
+	bool enough;	/* SIGTERM has come */
 };
 
 uint64_t mixed_memory(const struct mixed *mixed)
@@ -244,6 +246,20 @@ static int reconnect(struct run *run)
 	return error;
 }
 
+/* Blocked, so that no system call is interrupted. */
+static bool told_to_end(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 && sigismember(&pending, SIGTERM) == 1;
+}
+
+static bool goes_on(struct run *run)
+{
+	run->enough = run->enough || told_to_end();
+	return !run->enough && run->issued < run->mixed->count;
+}
+
 static int turn(struct run *run)
 {
 	const unsigned queues = run->device->options.queues;
@@ -264,7 +280,7 @@ static int turn(struct run *run)
 		}
 	}
 	for (unsigned i = 0; i < run->mixed->depth; i++)
-		if (!run->slots[i].busy && run->issued < run->mixed->count)
+		if (!run->slots[i].busy && goes_on(run))
 			quiet &= issue(run, i) == 0;
 	for (unsigned i = 0; i < queues; i++)
 		ring_publish(&run->device->rings[i]);
@@ -328,10 +344,14 @@ int mixed_run(struct device *device, const struct mixed *mixed)
 {
 	struct run run = { 0 };
 	int error = -ENOMEM;
+	sigset_t end;
 
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	sigprocmask(SIG_BLOCK, &end, NULL);
 	if (new_run(&run, device, mixed)) {
 		error = 0;
-		while (error == 0 && (run.busy > 0 || run.issued < mixed->count))
+		while (error == 0 && (run.busy > 0 || goes_on(&run)))
 			error = turn(&run);
 		if (error == 0)
 			error = compare_all(&run);

@@ -10,7 +10,7 @@
 
 struct mixed {
 	unsigned depth;
-	uint64_t count;	/* requests */
+	uint64_t count;	/* requests; SIGTERM ends it before */
 	uint64_t area;	/* bytes from the start; 0: all */
 	uint64_t seed;
 	/* When the back-end goes, connects again and expects what was under way to end (needs the inflight region). */

@@ -18,6 +18,7 @@ import type { InUse } from "../reencrypt/in-use.ts"
 import { HeldPath } from "../store/held-path.ts"
 import { openError } from "../store/open-error.ts"
 import type { Permit } from "../store/store.ts"
+import type { VhostServerOptions } from "../vhost/server.ts"
 import { openVolumeOn } from "../volume/open.ts"
 import type { Volume } from "../volume/volume.ts"
 import type { Reencryption } from "./reencryption.ts"
@@ -122,7 +123,7 @@ async function overNbd(options: Asked, segment: Segment, undo: Undo): Promise<Se
 
 /** Its threads read and write the store themselves, so that it is one they can. */
 async function toMachines(options: Asked, uuid: string, segment: Segment, undo: Undo): Promise<Served> {
-  const { path, warn } = options
+  const { path, warn, takeover, enclave, openedHeader } = options
   const place = options.socket!
   const volume = await openPlain(options, segment, undo)
   const disk = volume.storeDisk
@@ -134,17 +135,23 @@ async function toMachines(options: Asked, uuid: string, segment: Segment, undo: 
     )
   }
   const { serveVhost } = await import("../vhost/server.ts")
-  const server = await listenAt(place, async () => {
-    const made = await serveVhost({ path: place.path, volume, disk, uuid, warn })
+  const { takeVhost, yieldedVhost } = await import("./takeover/vhost.ts")
+  const serve = async (held?: VhostServerOptions["held"]) => {
+    const made = await serveVhost({ path: place.path, volume, disk, uuid, warn, ...(held && { held }) })
     undo.push(() => made.close())
     return made
-  })
+  }
+  const server =
+    takeover === undefined
+      ? await listenAt(place, () => serve())
+      : await serve(await takeVhost(takeover, enclave, volume, openedHeader))
   return {
     volume,
     stopServing: () => server.close(),
     clients: () => server,
     served: () => server.counters,
     resized: () => server.resized(),
+    yielded: yieldedVhost(options.name, server, volume, segment),
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { closeSync } from "node:fs"
 import { constants } from "node:os"
+import { type Deferred, deferred } from "../base/deferred.ts"
 import { createChannel, type NativeChannel, READABLE, WRITABLE } from "../native/channel.ts"
 import { DESCRIPTORS, MESSAGE_FILES, RINGS, type VhostCounters, vhostRecord } from "../native/vhost.ts"
 import type { Disk } from "../store/disk.ts"
@@ -33,7 +34,7 @@ import {
   reply,
   vringStatePayload,
 } from "./messages.ts"
-import { Rings } from "./rings.ts"
+import { type HeldRings, Rings } from "./rings.ts"
 
 const { EAGAIN } = constants.errno
 const OUTPUT_AT = HEADER_SIZE + MOST_PAYLOAD
@@ -50,6 +51,27 @@ export interface FrontEndOptions {
   readonly id: Uint8Array
   readonly spin: number
   readonly warn: (message: string, facts: Record<string, unknown>) => void
+  /** Begun by another process. */
+  readonly held?: HeldFrontEnd
+}
+
+/** A front-end between two messages, with its rings at rest, for another process to go on with. */
+export interface HeldFrontEnd {
+  /** Its socket, and the one of our own requests, if there is one. */
+  readonly socket: number
+  readonly backend: number | null
+  /** Accepted by it. */
+  readonly features: bigint
+  readonly protocol: bigint
+  /** The size that it has been told, bytes. */
+  readonly told: number
+  readonly rings: HeldRings
+}
+
+/** Its descriptors: socket, backend, memory, record; kick, call and error of each ring; those that there are. */
+export function filesOf({ socket, backend, rings: { memory, record, rings } }: HeldFrontEnd): number[] {
+  const ofRings = rings.flatMap(({ kick, call, error }) => [kick, call, error])
+  return [socket, backend ?? -1, ...(memory?.files ?? []), record?.file ?? -1, ...ofRings].filter((file) => file >= 0)
 }
 
 /** Descriptors that came with a message: those that nobody takes are closed. */
@@ -96,9 +118,11 @@ export class FrontEnd {
   /** The size that it has been told, bytes. */
   #told = 0
   #announcing: NodeJS.Timeout | null = null
+  /** No message is read, until `release`. `still`: none is half read; false: it has left. */
+  #holding: { readonly still: Deferred<boolean>; readonly over: Deferred<void> } | null = null
 
   /** `fd`, of the socket, is duplicated. */
-  constructor(fd: number, { volume, disk, id, spin, warn }: FrontEndOptions) {
+  constructor(fd: number, { volume, disk, id, spin, warn, held }: FrontEndOptions) {
     this.#volume = volume
     this.#warn = warn
     this.#channel = createChannel(fd, BUFFER, () => this.#wake())
@@ -111,13 +135,22 @@ export class FrontEnd {
       onBroken: (ring, reason) => warn("a ring of the guest's is broken", { ring, reason }),
       onKeyless: () => volume.lost(),
       onStarted: () => this.#announce(),
+      ...(held && { held: held.rings }),
     })
+    if (held !== undefined) this.#restore(held)
     this.#rings.retry(volume.state === "failed")
     const retry = () => this.#rings.retry(volume.state === "failed")
     const stops = [volume.onChange(retry), volume.onQuietOver(retry)]
     this.#unsubscribe = () => {
       for (const stop of stops) stop()
     }
+  }
+
+  #restore({ backend, features, protocol, told }: HeldFrontEnd): void {
+    this.#features = features
+    this.#protocol = protocol
+    this.#told = told
+    if (backend !== null) this.#setBackend(backend)
   }
 
   /** QEMU does not ask again for the size when it connects again, nor does it listen before all rings run. */
@@ -159,6 +192,11 @@ export class FrontEnd {
   async #receive(at: number, length: number, files: Files): Promise<boolean> {
     for (let got = 0; got < length; ) {
       if (this.#ended) return false
+      if (at + got === 0 && this.#holding !== null) {
+        this.#holding.still.resolve(true)
+        await this.#holding.over.promise
+        continue
+      }
       const result = this.#channel.receiveWith(at + got, length - got, this.#fds)
       if (result === -EAGAIN) {
         await this.#ready(READABLE)
@@ -196,11 +234,45 @@ export class FrontEnd {
       this.#warn("a front-end of vhost-user was cut off", { reason: (error as Error).message })
     }
     this.#ended = true
+    this.#holding?.still.resolve(false)
     this.#silence()
     this.#unsubscribe()
     await this.#rings.close(graceMs)
     this.#backend?.channel.close()
     this.#channel.close()
+  }
+
+  /**
+   * Reads no more messages and stops its rings, until `release`; resolves when nothing of it is under way. It waits for
+   * an answer meanwhile, and its guest for its requests. `null`: it has left.
+   */
+  async hold(): Promise<HeldFrontEnd | null> {
+    const holding = { still: deferred<boolean>(), over: deferred<void>() }
+    this.#holding = holding
+    if (this.#ended) return null
+    this.#wake()
+    if (!(await holding.still.promise)) return null
+    this.#silence()
+    return {
+      socket: this.#channel.descriptor(),
+      backend: this.#backend?.channel.descriptor() ?? null,
+      features: this.#features,
+      protocol: this.#protocol,
+      told: this.#told,
+      rings: await this.#rings.hold(),
+    }
+  }
+
+  /** Goes on after `hold`, whether that has resolved or not; or with what another process has held. */
+  release(): void {
+    this.#holding?.still.resolve(false)
+    this.#holding?.over.resolve()
+    this.#holding = null
+    if (this.#ended) return
+    this.#rings.release().catch((error: Error) => {
+      this.#warn("a front-end of vhost-user was cut off", { reason: error.message })
+      this.end()
+    })
   }
 
   /** It has left, or is about to. */
@@ -211,6 +283,7 @@ export class FrontEnd {
   /** Stops reading its messages; `run` goes on to its end. */
   end(): void {
     this.#ended = true
+    this.#holding?.over.resolve()
     this.#wake()
   }
 

@@ -22,16 +22,15 @@ async function servedBy(pid: number, load: Load): Promise<void> {
   await late.end()
 }
 
-/** In the order in which they are said. */
-const SAID_BY_SUCCESSOR = ["shows", "prepared", "ready", "done"]
-const HEARD_BY_SUCCESSOR = ["offer", "yields", "client", "nbd", "state", "go"]
+/** Messages of a takeover: said by the successor, then heard. */
+const STEPS = ["shows", "prepared", "ready", "done", "offer", "yields", "client", "nbd", "state", "go"]
 
 test("a successor that dies, or closes the channel, at any step leaves the volume where it was", async () => {
   await openWork(place)
   const { pid } = place.state("work")
   await using load = await Load.start(nbdSocket(place), 0, 4 << 20)
   await load.goesOn()
-  for (const step of [...SAID_BY_SUCCESSOR, ...HEARD_BY_SUCCESSOR]) {
+  for (const step of STEPS) {
     await assert.rejects(upgradeWith(place, "die", step), { code: "UPGRADE_FAILED", exitCode: 4 }, step)
     await servedBy(pid, load)
   }
@@ -65,7 +64,7 @@ test("a successor that never answers is given up when its time is over, at any s
   const { pid } = place.state("work")
   await using load = await Load.start(nbdSocket(place), 0, 4 << 20)
   await load.goesOn()
-  for (const step of [...SAID_BY_SUCCESSOR, ...HEARD_BY_SUCCESSOR]) {
+  for (const step of STEPS) {
     const message = "Cannot upgrade work: the new tresord was not ready in time; it is served as before"
     const expected = { code: "UPGRADE_FAILED", exitCode: 4, message }
     const refused = assert.rejects(upgradeWith(place, "hang", step), expected, step)

@@ -15,6 +15,9 @@ const EAGAIN = 11
 /** Bytes of a line: the input of one client, in base64, is the longest. */
 const LONGEST = 1 << 20
 
+/** For JSON.stringify, which knows no bigint. */
+export const inDecimal = (_: string, value: unknown): unknown => (typeof value === "bigint" ? value.toString() : value)
+
 export interface Received {
   readonly message: unknown
   /** The receiver's. */
@@ -47,7 +50,7 @@ export class TakeoverChannel {
   async send(message: object, fds: readonly number[] = []): Promise<void> {
     this.#bytes[OUT] = DESCRIPTOR
     for (const fd of fds) await this.#write(() => this.#native.sendWith(OUT, 1, fd))
-    const line = Buffer.from(`${JSON.stringify(message)}\n`)
+    const line = Buffer.from(`${JSON.stringify(message, inDecimal)}\n`)
     for (let done = 0; done < line.length; ) {
       const part = Math.min(ROOM, line.length - done)
       line.copy(this.#bytes, OUT, done, done + part)

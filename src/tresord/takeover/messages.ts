@@ -8,6 +8,8 @@
  *   S prepared   it has store, header and key; P takes no more requests, finishes those it has, and flushes
  *   P client     one per NBD client: its socket, what was negotiated, what was received
  *   P nbd        the listening socket, counters
+ *   P frontEnd   in the place of those, of --vhost-user: its sockets, memory and rings, if one is connected
+ *   P vhost      the listening socket, counters
  *   P state      the listening control socket, which keyslot opened
  *   S ready
  *   P go         from here on P serves only when S has ended
@@ -18,8 +20,9 @@
  */
 import * as v from "valibot"
 import { Exit, TresorError } from "../../base/errors.ts"
+import { nameClients } from "../../export/clients.ts"
 import type { Segment } from "../../luks2/types.ts"
-import type { Received, TakeoverChannel } from "./channel.ts"
+import { inDecimal, type Received, type TakeoverChannel } from "./channel.ts"
 
 export const TAKEOVER_VERSION = 1
 
@@ -28,6 +31,12 @@ const binary = v.pipe(
   v.transform((text): Uint8Array => Buffer.from(text, "base64")),
 )
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
+/** 64 bits. */
+const wide = v.pipe(
+  v.string(),
+  v.regex(/^\d{1,20}$/),
+  v.transform((text) => BigInt(text)),
+)
 
 const counters = v.object({
   reads: count,
@@ -37,6 +46,18 @@ const counters = v.object({
   bytesWritten: count,
   errors: count,
   pending: count,
+})
+
+const ring = v.object({
+  descriptors: count,
+  next: count,
+  address: v.nullable(v.object({ index: count, descriptors: wide, used: wide, available: wide })),
+  enabled: v.boolean(),
+  broken: v.boolean(),
+  /** Which descriptors it has. */
+  kick: v.boolean(),
+  call: v.boolean(),
+  error: v.boolean(),
 })
 
 export const takeoverMessages = {
@@ -57,6 +78,25 @@ export const takeoverMessages = {
   client: v.object({ structured: v.boolean(), allocation: v.boolean(), input: binary }),
   /** Descriptor: the listening socket. */
   nbd: v.object({ clients: count, refused: count, size: count, counters }),
+  /** Descriptors: as filesOf in src/vhost/front-end.ts. */
+  frontEnd: v.object({
+    backend: v.boolean(),
+    features: wide,
+    protocol: wide,
+    told: count,
+    memory: v.nullable(v.array(v.object({ guest: wide, size: wide, user: wide, offset: wide }))),
+    record: v.nullable(v.object({ offset: count, size: count, rings: count, descriptors: count })),
+    eventIndex: v.boolean(),
+    rings: v.array(ring),
+  }),
+  /** Descriptor: the listening socket. `served`: by the rings, beside the volume's own. */
+  vhost: v.object({
+    connected: v.boolean(),
+    refused: count,
+    size: count,
+    counters,
+    served: v.object({ ...counters.entries, discards: count }),
+  }),
   /** Descriptor: the listening control socket. */
   state: v.object({
     since: v.string(),
@@ -78,6 +118,16 @@ export type Message<K extends TakeoverMessage> = { readonly [F in keyof Output<K
 /** The successor's last message before it serves, and the predecessor's before it does not: what may come instead. */
 export function takeoverFailed(name: string, fact: string): TresorError {
   return new TresorError("UPGRADE_FAILED", Exit.wrongDevice, `Cannot upgrade ${name}: ${fact}; it is served as before`)
+}
+
+/** Clients that keep a takeover up, by their process IDs. */
+export function takeoverStalled(name: string, pids: readonly number[]): TresorError {
+  return new TresorError(
+    "VOLUME_IN_USE",
+    Exit.busy,
+    `Cannot upgrade ${name}: ${nameClients(pids)} stopped in the middle of a request or takes no answers; ` +
+      "end that first; it is served as before",
+  )
 }
 
 /** Uint8Arrays as base64. */
@@ -116,5 +166,5 @@ export async function hear<K extends TakeoverMessage>(
 
 /** Equal for segments that are. */
 export function segmentText(segment: Segment): string {
-  return JSON.stringify(segment, (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value))
+  return JSON.stringify(segment, inDecimal)
 }

@@ -1,14 +1,12 @@
 /** NBD clients go to another tresord between two requests, each by its socket. */
-import { Exit, TresorError } from "../../base/errors.ts"
 import type { Enclave } from "../../enclave/types.ts"
-import { nameClients } from "../../export/clients.ts"
 import type { HeldConnection } from "../../export/connection.ts"
 import type { HeldServer, NbdServer, NbdServerOptions } from "../../export/server.ts"
 import type { OpenHeader } from "../../header/access.ts"
 import type { Segment } from "../../luks2/types.ts"
 import type { Volume } from "../../volume/volume.ts"
 import type { HeldExport, Next, YieldedExport } from "./export.ts"
-import { takeoverFailed } from "./messages.ts"
+import { takeoverFailed, takeoverStalled } from "./messages.ts"
 import type { Takeover } from "./successor.ts"
 
 export function yieldedNbd(name: string, server: NbdServer, volume: Volume, segment: Segment): YieldedExport {
@@ -19,7 +17,7 @@ export function yieldedNbd(name: string, server: NbdServer, volume: Volume, segm
     claims,
     async hold() {
       const held = await server.hold()
-      if ("stalled" in held) throw stalled(name, held.stalled)
+      if ("stalled" in held) throw takeoverStalled(name, held.stalled)
       return heldNbd(held, server, volume)
     },
   }
@@ -68,13 +66,4 @@ async function receive(next: Next, name: string, volume: Volume): Promise<HeldSe
     const { input, structured, allocation } = message
     connections.push({ fd, input, negotiated: { structured, allocation } })
   }
-}
-
-function stalled(name: string, pids: readonly number[]): TresorError {
-  return new TresorError(
-    "VOLUME_IN_USE",
-    Exit.busy,
-    `Cannot upgrade ${name}: ${nameClients(pids)} stopped in the middle of a request or takes no answers; ` +
-      "end that first; it is served as before",
-  )
 }
