@@ -120,7 +120,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       "verify-passphrase": NO_SECRET,
     },
     remark:
-      "Rewrites a damaged copy of the header from the other one; an interrupted re-encryption is cryptsetup's to repair.",
+      "Rewrites a damaged copy of the header from the other one; an interrupted reencryption goes on with `tresor reencrypt --resume`.",
   },
   reencrypt: {
     to: "reencrypt",
@@ -144,7 +144,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     ],
     except: { uuid: refused("a volume keeps its UUID, and a new one has one of its own; leave it out") },
     remark:
-      "Only closed volumes. Keyslots whose passphrase is not given go, and the recovery key is replaced by a new one. " +
+      "Of an open volume, give the name. Keyslots whose passphrase is not given go, and the recovery key is replaced by a new one. " +
       "Resilience is checksum or journal.",
   },
   erase: {
