@@ -6,7 +6,6 @@ import fc from "fast-check"
 import { IoError } from "../base/io-error.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import { makeVolume, type NewVolume } from "../keyslots/create.ts"
-import { Draft } from "../keyslots/draft.ts"
 import type { FreshKeyslot, VolumeKeeper } from "../keyslots/parts.ts"
 import { reencryptionOf } from "../luks2/reencryption.ts"
 import type { Kdf } from "../luks2/types.ts"
@@ -14,7 +13,9 @@ import { checkRange, type Store } from "../store/store.ts"
 import { Crash, CrashingStore } from "../testing/crashing-store.ts"
 import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
 import { type Fault, FaultyStore } from "../testing/faulty-store.ts"
+import { afterCut, powerCuts } from "../testing/power-cut.ts"
 import { FULL, runs } from "../testing/runs.ts"
+import { keyOf, portable, SMALL_UUID } from "../testing/small-volume.ts"
 import { startDecryption } from "./decrypt.ts"
 import { displace, mendDisplaced } from "./displace.ts"
 import { makeEncryption } from "./encrypt.ts"
@@ -31,7 +32,7 @@ const ZONE = 8 << 10
 const NEVER = { stop: () => false, progress: async () => {}, hotZone: ZONE, secret: SECRET, vouched: false }
 
 const KEYSLOTS: Readonly<Record<"portable" | "tresor", readonly [FreshKeyslot, ...FreshKeyslot[]]>> = {
-  portable: [{ type: "portable", secret: SECRET, slot: null, kdf: KDF }],
+  portable: [portable(SECRET)],
   tresor: [{ type: "tresor", secret: SECRET, slot: null, kdf: KDF, policy: "mrsigner" }],
 }
 
@@ -41,7 +42,7 @@ const plain = new Uint8Array(randomBytes(PLAIN))
 const small = plain.slice(0, SMALL)
 
 const volumeOf = (shift: number): NewVolume => ({
-  uuid: "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11",
+  uuid: SMALL_UUID,
   label: "",
   sectorSize: 512,
   keySize: 32,
@@ -88,15 +89,7 @@ const headerOf = (device: CrashingStore) => new Part(device, 0, ENDS)
 const dataOf = (device: CrashingStore) => new Part(device, ENDS, device.size - ENDS)
 const dataBytes = (device: CrashingStore) => device.bytes.slice(ENDS)
 
-async function keyOf(device: Store): Promise<Uint8Array> {
-  const store = await HeaderStore.open(device)
-  const header = (await Draft.read(store, store.header, "disk.img")).enclaveHeader(() => true)
-  const asked = { purpose: "unlock", header, slot: null } as const
-  const { handle } = await enclave.unlock(await enclave.seal(asked, { existing: SECRET }), header)
-  const key = enclave.keyOf(handle)
-  enclave.closeVolume(handle)
-  return key
-}
+const openedKey = async (device: Store): Promise<Uint8Array> => keyOf(enclave, await HeaderStore.open(device), SECRET)
 
 const hasHeader = (device: Store): Promise<boolean> =>
   HeaderStore.open(device).then(
@@ -136,7 +129,7 @@ function encryption(keyslots: "portable" | "tresor", resilience: "checksum" | "j
     },
     parts: (device) => ({ header: headerOf(device), data: dataOf(device) }),
     isWhole: async (device) => {
-      const text = fakeCipher(await keyOf(headerOf(device)), 0, dataBytes(device))
+      const text = fakeCipher(await openedKey(headerOf(device)), 0, dataBytes(device))
       return Buffer.compare(text, small) === 0
     },
   }
@@ -151,7 +144,7 @@ const shifted: Kind = {
   },
   parts: (device) => ({ header: device, data: device }),
   isWhole: async (device) => {
-    const text = fakeCipher(await keyOf(device), 0, device.bytes.slice(SHIFT, SHIFT + PLAIN))
+    const text = fakeCipher(await openedKey(device), 0, device.bytes.slice(SHIFT, SHIFT + PLAIN))
     return Buffer.compare(text, plain) === 0
   },
 }
@@ -162,7 +155,7 @@ function decryption(keyslots: "portable" | "tresor", resilience: "checksum" | "j
       const device = new CrashingStore(ENDS + SMALL)
       const { header, areas } = await makeVolume(keeper, volumeOf(0), KEYSLOTS[keyslots], "disk.img")
       await HeaderStore.format(headerOf(device), header, areas)
-      await dataOf(device).write(0, fakeCipher(await keyOf(headerOf(device)), 0, small))
+      await dataOf(device).write(0, fakeCipher(await openedKey(headerOf(device)), 0, small))
       return device.bytes
     },
     begin: async (device) => {
@@ -190,7 +183,7 @@ function fillsFront(keyslots: "portable" | "tresor", resilience: "checksum" | "j
       const { header, areas } = await makeVolume(keeper, volumeOf(SHIFT), KEYSLOTS[keyslots], "disk.img")
       await HeaderStore.format(headerOf(device), header, areas)
       device.bytes.copyWithin(ENDS, 0, SHIFT)
-      await dataOf(device).write(SHIFT, fakeCipher(await keyOf(headerOf(device)), 0, plain))
+      await dataOf(device).write(SHIFT, fakeCipher(await openedKey(headerOf(device)), 0, plain))
       return device.bytes
     },
     begin,
@@ -254,18 +247,13 @@ for (const [name, kind] of Object.entries(KINDS)) {
     assert.ok(await kind.isWhole(whole))
     const { steps } = whole
     assert.ok(steps > 20, `${steps} steps`)
-    const cut = fc.record({ step: fc.nat(steps - 1), seed: fc.nat(), keeps: fc.constantFrom(0, 0.1, 0.5, 0.9, 1) })
     await fc.assert(
-      fc.asyncProperty(fc.array(cut, { minLength: 1, maxLength: 3 }), async (cuts) => {
+      fc.asyncProperty(powerCuts(steps), async (cuts) => {
         let device = new CrashingStore(bytes.slice())
-        for (const { step, seed, keeps } of cuts) {
-          device.crashAt(step)
+        for (const cut of cuts) {
+          device.crashAt(cut.step)
           if (await run(kind, device)) break
-          let state = seed
-          device = device.afterCrash(() => {
-            state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
-            return state / 0x7fffffff < keeps
-          })
+          device = afterCut(device, cut)
           if (await mayBeDone(kind, device)) break
         }
         if (!(await mayBeDone(kind, device))) assert.ok(await run(kind, device))

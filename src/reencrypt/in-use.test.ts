@@ -4,15 +4,14 @@ import { randomBytes } from "node:crypto"
 import { test } from "node:test"
 import fc from "fast-check"
 import { IoError } from "../base/io-error.ts"
-import type { VolumeHandle } from "../enclave/types.ts"
 import { HeaderStore } from "../header/header-store.ts"
-import { areasOf } from "../header/side.ts"
 import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
-import { enclaveHeader } from "../luks2/volume-header.ts"
 import { Crash, CrashingStore } from "../testing/crashing-store.ts"
 import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
+import { type Fault, FaultyStore } from "../testing/faulty-store.ts"
+import { afterCut, numbers, type PowerCut, powerCuts } from "../testing/power-cut.ts"
 import { runs } from "../testing/runs.ts"
-import { makeSmall, portable, SMALL_OFFSET } from "../testing/small-volume.ts"
+import { keyOf, makeSmall, portable, SMALL_OFFSET, unlockBy } from "../testing/small-volume.ts"
 import { Volume } from "../volume/volume.ts"
 import { convertInUse, endUse, type InUse, prepareUse } from "./in-use.ts"
 import { describePass, enterPass, resumePass } from "./resume.ts"
@@ -35,22 +34,9 @@ const keeperOf = (store: HeaderStore) => ({ enclave, seal: enclave.seal, store, 
 async function image(): Promise<{ readonly bytes: Uint8Array; readonly key: Uint8Array }> {
   const device = new CrashingStore(DATA_OFFSET + VOLUME)
   const store = await makeSmall(enclave, enclave.seal, device, SECRET, { keySize: 32, sectorSize: SECTOR })
-  const key = await keyOf(store)
+  const key = await keyOf(enclave, store, SECRET)
   await device.write(DATA_OFFSET, fakeCipher(key, 0, new Uint8Array(VOLUME)))
   return { bytes: device.bytes, key }
-}
-
-async function unlocked(store: HeaderStore): Promise<VolumeHandle> {
-  const header = enclaveHeader(await store.reload(), await areasOf(store, store.header), () => true)
-  const sealed = await enclave.seal({ purpose: "unlock", header, slot: null }, { existing: SECRET })
-  return (await enclave.unlock(sealed, header)).handle
-}
-
-async function keyOf(store: HeaderStore): Promise<Uint8Array> {
-  const handle = await unlocked(store)
-  const key = enclave.keyOf(handle)
-  enclave.closeVolume(handle)
-  return key
 }
 
 const KEYS: Readonly<Record<string, NewKey>> = {
@@ -91,7 +77,7 @@ async function open(device: CrashingStore, head = device): Promise<Open> {
     flushGraceMs: 0,
   })
   if (reencryptionOf(store.header.metadata) === null) {
-    volume.unlock(enclave, await unlocked(store))
+    volume.unlock(enclave, await unlockBy(enclave, store, SECRET))
     return { volume, pass: null, position: VOLUME }
   }
   const place = { store, data: device, path: "disk.img" }
@@ -197,15 +183,6 @@ class Model {
   }
 }
 
-/** Pseudo-random numbers of 31 bits. */
-function numbers(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
-    return (state >>> 8) % below
-  }
-}
-
 /** A user of the sectors whose eighths are `worker` modulo 3; one request after the other, until it is to stop. */
 async function use(volume: Volume, model: Model, worker: number, next: (below: number) => number, stop: () => boolean) {
   const eighths = Array.from({ length: SECTORS / 8 }, (_, n) => n).filter((n) => n % 3 === worker)
@@ -287,18 +264,13 @@ class BusyStore extends CrashingStore {
   }
 }
 
-/** What is left when the power fails. */
-function cutOff(store: CrashingStore, { seed, keeps }: { readonly seed: number; readonly keeps: number }) {
-  const next = numbers(seed)
-  return new BusyStore(store.afterCrash(() => next(1000) < keeps * 1000).bytes)
-}
+const cutOff = (store: CrashingStore, cut: Pick<PowerCut, "seed" | "keeps">): BusyStore =>
+  new BusyStore(afterCut(store, cut).bytes)
 
 async function cutsLoseNothing(key: NewKey, apart: boolean): Promise<void> {
   const { bytes, key: oldKey } = await image()
   const start = await begun(bytes, key)
-  const cut = fc.record({ step: fc.nat(160), seed: fc.nat(), keeps: fc.constantFrom(0, 0.1, 0.5, 0.9, 1) })
-  const cuts = fc.array(cut, { minLength: 1, maxLength: 3 })
-  const property = fc.asyncProperty(cuts, fc.boolean(), async (cuts, atHead) => {
+  const property = fc.asyncProperty(powerCuts(161), fc.boolean(), async (cuts, atHead) => {
     const handles = enclave.open
     let device = new BusyStore(start.bytes.slice())
     let head = apart ? new BusyStore(start.bytes.slice()) : device
@@ -325,7 +297,7 @@ async function cutsLoseNothing(key: NewKey, apart: boolean): Promise<void> {
     await checkModel(opened, model)
     await close(opened)
     const store = await HeaderStore.open(head)
-    const found = await keyOf(store)
+    const found = await keyOf(enclave, store, SECRET)
     assert.notDeepEqual(found, oldKey)
     model.settle(fakeCipher(found, 0, device.bytes.slice(DATA_OFFSET)))
     const { segments, digests, config } = store.header.metadata
@@ -381,7 +353,7 @@ test("a signal pauses it between two zones, and a volume that was closed is boun
   await close(again)
   assert.ok(
     Buffer.compare(
-      fakeCipher(await keyOf(await HeaderStore.open(device)), 0, device.bytes.slice(DATA_OFFSET)),
+      fakeCipher(await keyOf(enclave, await HeaderStore.open(device), SECRET), 0, device.bytes.slice(DATA_OFFSET)),
       plain,
     ) === 0,
   )
@@ -435,37 +407,7 @@ test("it waits for what is under way on its zone", async () => {
   await close(opened)
 })
 
-/** Fails the read, write or flush of that number, counted from when it is told. */
-class FaultyStore extends CrashingStore {
-  #left = Number.POSITIVE_INFINITY
-  #kind = ""
-
-  fail(kind: string, number: number): void {
-    this.#kind = kind
-    this.#left = number
-  }
-
-  #count(kind: string): void {
-    if (kind === this.#kind && this.#left-- === 0) throw new IoError("EIO", `a ${kind} failed`)
-  }
-
-  override async read(offset: number, into: Uint8Array): Promise<void> {
-    this.#count("read")
-    await super.read(offset, into)
-  }
-
-  override async write(offset: number, from: Uint8Array): Promise<void> {
-    this.#count("write")
-    await super.write(offset, from)
-  }
-
-  override async flush(): Promise<void> {
-    this.#count("flush")
-    await super.flush()
-  }
-}
-
-for (const [kind, numbers] of Object.entries({
+for (const [kind, failing] of Object.entries({
   read: [0, 1, 3, 10, 20],
   write: [0, 1, 2, 3, 4, 9, 20],
   flush: [0, 1, 2, 3, 4, 8, 20],
@@ -473,13 +415,13 @@ for (const [kind, numbers] of Object.entries({
   test(`a ${kind} that fails stops it; all but its zone is served, and with the passphrase it goes on`, async () => {
     const { bytes } = await image()
     const start = await begun(bytes, KEYS["checksum"]!)
-    for (const number of numbers) {
+    for (const number of failing) {
       const device = new FaultyStore(start.bytes.slice())
       const plain = new Uint8Array(randomBytes(VOLUME))
       let opened = await open(device)
       await opened.volume.write(0, plain)
       await opened.volume.flush()
-      device.fail(kind, number)
+      device.fail({ kind: kind as Fault["kind"], number })
       await assert.rejects(convert(opened), { message: `a ${kind} failed` })
       // Beside the zones that it can have come to in these many requests, each sector is what it was.
       const refused: number[] = []
@@ -511,6 +453,10 @@ test("what a volume in use left is resumed when it is closed", async () => {
   const place = { store, data: device, path: "disk.img" }
   const never = { stop: () => false, progress: async () => {}, hotZone: ZONE, secret: SECRET, vouched: false }
   assert.equal((await resumePass(keeperOf(store), place, never)).done, true)
-  const plain = fakeCipher(await keyOf(await HeaderStore.open(device)), 0, device.bytes.slice(DATA_OFFSET))
+  const plain = fakeCipher(
+    await keyOf(enclave, await HeaderStore.open(device), SECRET),
+    0,
+    device.bytes.slice(DATA_OFFSET),
+  )
   assert.ok(plain.every((byte) => byte === 0))
 })

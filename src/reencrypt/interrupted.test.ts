@@ -5,32 +5,29 @@ import { test } from "node:test"
 import fc from "fast-check"
 import { TresorError } from "../base/errors.ts"
 import { HeaderStore } from "../header/header-store.ts"
-import { luksKeyslot } from "../keyslots/draft.ts"
 import { dropKeyslot, volumeSlots } from "../keyslots/metadata-edit.ts"
-import { type FreshKeyslot, freshParameters, type VolumeKeeper } from "../keyslots/parts.ts"
+import type { FreshKeyslot, VolumeKeeper } from "../keyslots/parts.ts"
 import { proveKeyslot } from "../keyslots/prove.ts"
 import { runReencryption } from "../library/reencrypt.ts"
-import { areaSize } from "../luks2/areas.ts"
-import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
+import type { Metadata } from "../luks2/metadata.ts"
 import { PASS_TOKEN, placed, positionOf, reencryptionOf } from "../luks2/reencryption.ts"
-import type { Kdf, Segment } from "../luks2/types.ts"
+import type { Kdf } from "../luks2/types.ts"
 import { Crash, CrashingStore } from "../testing/crashing-store.ts"
 import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
 import { type Fault, FaultyStore } from "../testing/faulty-store.ts"
+import { afterCut, powerCuts } from "../testing/power-cut.ts"
 import { FULL, runs } from "../testing/runs.ts"
+import { keyOf, makeSmall, portable, SMALL_OFFSET } from "../testing/small-volume.ts"
 import { resumePass } from "./resume.ts"
 import { type NewKey, startPass } from "./start.ts"
 
-const UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
-const HEADER_SIZE = 16384
-const DATA_OFFSET = 1 << 20
+const DATA_OFFSET = SMALL_OFFSET
 const VOLUME = 48 << 10
 const ZONE = 8 << 10
 const KDF: Kdf = { type: "pbkdf2", hash: "sha256", iterations: 1000 }
 const SECRET = new TextEncoder().encode("a passphrase")
 const OTHER = new TextEncoder().encode("another one")
 
-const portable = (secret: Uint8Array): FreshKeyslot => ({ type: "portable", secret, slot: null, kdf: KDF })
 const sealed = (secret: Uint8Array): FreshKeyslot => ({
   type: "tresor",
   secret,
@@ -46,63 +43,12 @@ function keeperOf(store: HeaderStore): VolumeKeeper {
   return { enclave, seal: enclave.seal, store, path: "disk.img" }
 }
 
-/** A small volume with one keyslot, as cryptsetup would have made it. */
-async function image(sectorSize: 512 | 1024 = 512): Promise<Uint8Array> {
-  const segment: Segment = {
-    cipher: "aes-xts-plain64",
-    sectorSize,
-    keySize: 32,
-    offset: BigInt(DATA_OFFSET),
-    size: null,
-    ivTweak: 0n,
-  }
-  const first = portable(SECRET)
-  const area = { offset: BigInt(2 * HEADER_SIZE), size: areaSize(32) }
-  const fresh = freshParameters(first, 0, 32, area)
-  const wanted = { uuid: UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
-  const asked = { purpose: "create", ...wanted, fresh, policy: "mrsigner" } as const
-  const made = await enclave.create(await enclave.seal(asked, { fresh: SECRET }), wanted, fresh, "mrsigner")
-  const { offset, size, ivTweak, cipher } = segment
-  const header: LuksHeader = {
-    uuid: UUID,
-    label: "",
-    subsystem: "",
-    sequenceId: 1n,
-    headerSize: HEADER_SIZE,
-    metadata: {
-      keyslots: new Map([[0, luksKeyslot(fresh, made.keyslot)]]),
-      segments: new Map([
-        [0, { type: "crypt", offset, size, ivTweak, encryption: cipher, sectorSize, integrity: false, flags: [] }],
-      ]),
-      digests: new Map([[0, { type: "pbkdf2", ...made.digest, keyslots: [0], segments: [0] }]]),
-      tokens: new Map(),
-      config: {
-        jsonSize: BigInt(HEADER_SIZE - 4096),
-        keyslotsSize: BigInt(DATA_OFFSET - 2 * HEADER_SIZE),
-        flags: [],
-        requirements: [],
-      },
-    },
-  }
-  const store = new CrashingStore(DATA_OFFSET + VOLUME)
-  const written = await HeaderStore.format(store, header, [{ offset: area.offset, bytes: made.keyslot.area }])
-  const key = await keyOf(written, SECRET)
-  await store.write(DATA_OFFSET, fakeCipher(key, 0, plain))
-  return store.bytes
-}
-
-/** The volume key that a passphrase opens. */
-async function keyOf(store: HeaderStore, secret: Uint8Array): Promise<Uint8Array> {
-  const { Draft } = await import("../keyslots/draft.ts")
-  const draft = await Draft.read(store, await store.reload(), "disk.img")
-  const header = draft.enclaveHeader(() => true)
-  const { handle } = await enclave.unlock(
-    await enclave.seal({ purpose: "unlock", header, slot: null }, { existing: secret }),
-    header,
-  )
-  const key = enclave.keyOf(handle)
-  enclave.closeVolume(handle)
-  return key
+/** A small volume with one keyslot. */
+async function image(): Promise<Uint8Array> {
+  const device = new CrashingStore(DATA_OFFSET + VOLUME)
+  const store = await makeSmall(enclave, enclave.seal, device, SECRET, { keySize: 32, sectorSize: 512 })
+  await device.write(DATA_OFFSET, fakeCipher(await keyOf(enclave, store, SECRET), 0, plain))
+  return device.bytes
 }
 
 const NEVER = { stop: () => false, progress: async () => {}, hotZone: ZONE }
@@ -119,7 +65,7 @@ async function reencrypt(device: CrashingStore, key: NewKey): Promise<void> {
 
 async function checkWhole(device: CrashingStore, oldKey: Uint8Array): Promise<void> {
   const store = await HeaderStore.open(device)
-  const key = await keyOf(store, SECRET)
+  const key = await keyOf(enclave, store, SECRET)
   assert.notDeepEqual(key, oldKey)
   const cipher = device.bytes.slice(DATA_OFFSET)
   assert.ok(Buffer.compare(fakeCipher(key, 0, cipher), plain) === 0, "the plaintext is another")
@@ -148,23 +94,18 @@ for (const [name, key] of Object.entries(KEYS)) {
   test(`${name}: cut off anywhere, even while it recovers, it loses nothing and goes on`, async () => {
     const bytes = await image()
     const whole = new CrashingStore(bytes.slice())
-    const oldKey = await keyOf(await HeaderStore.open(whole), SECRET)
+    const oldKey = await keyOf(enclave, await HeaderStore.open(whole), SECRET)
     await reencrypt(whole, key)
     await checkWhole(whole, oldKey)
     const { steps } = whole
     assert.ok(steps > 60, `${steps} steps`)
-    const cut = fc.record({ step: fc.nat(steps - 1), seed: fc.nat(), keeps: fc.constantFrom(0, 0.1, 0.5, 0.9, 1) })
     await fc.assert(
-      fc.asyncProperty(fc.array(cut, { minLength: 1, maxLength: 3 }), async (cuts) => {
+      fc.asyncProperty(powerCuts(steps), async (cuts) => {
         let device = new CrashingStore(bytes.slice())
-        for (const { step, seed, keeps } of cuts) {
-          device.crashAt(step)
+        for (const cut of cuts) {
+          device.crashAt(cut.step)
           if (await until(device, key)) break
-          let state = seed
-          device = device.afterCrash(() => {
-            state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
-            return state / 0x7fffffff < keeps
-          })
+          device = afterCut(device, cut)
           // The passphrase opens what there is: the old volume, the one under way by both keys, or the new.
           const store = await HeaderStore.open(device)
           const found = reencryptionOf(store.header.metadata)
@@ -186,7 +127,7 @@ for (const [name, key] of Object.entries(KEYS)) {
 }
 
 async function isOld(device: CrashingStore, oldKey: Uint8Array): Promise<boolean> {
-  return Buffer.compare(await keyOf(await HeaderStore.open(device), SECRET), oldKey) === 0
+  return Buffer.compare(await keyOf(enclave, await HeaderStore.open(device), SECRET), oldKey) === 0
 }
 
 /** Between two zones, with `zones` of them done. */

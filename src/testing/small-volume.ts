@@ -1,12 +1,15 @@
 /** A small LUKS2 volume with one portable keyslot, as cryptsetup would have made it; for tests only. */
-import type { Enclave } from "../enclave/types.ts"
+import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import { HeaderStore } from "../header/header-store.ts"
+import { areasOf } from "../header/side.ts"
 import { luksKeyslot } from "../keyslots/draft.ts"
 import { type FreshKeyslot, freshParameters, type Seal } from "../keyslots/parts.ts"
 import { areaSize } from "../luks2/areas.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
 import type { Segment } from "../luks2/types.ts"
+import { enclaveHeader } from "../luks2/volume-header.ts"
 import type { Store } from "../store/store.ts"
+import type { FakeEnclave } from "./fake-enclave.ts"
 
 export const SMALL_UUID = "b6ff4a5a-8c4e-4f43-9b0b-2a5d4d7f0c11"
 /** Bytes: where its data begin; they end with the store. */
@@ -61,4 +64,19 @@ export async function makeSmall(
     },
   }
   return HeaderStore.format(store, header, [{ offset: area.offset, bytes: made.keyslot.area }])
+}
+
+/** By any keyslot that the passphrase opens. */
+export async function unlockBy(enclave: FakeEnclave, store: HeaderStore, secret: Uint8Array): Promise<VolumeHandle> {
+  const header = enclaveHeader(await store.reload(), await areasOf(store, store.header), () => true)
+  const sealed = await enclave.seal({ purpose: "unlock", header, slot: null }, { existing: secret })
+  return (await enclave.unlock(sealed, header)).handle
+}
+
+/** The volume key that a passphrase opens. */
+export async function keyOf(enclave: FakeEnclave, store: HeaderStore, secret: Uint8Array): Promise<Uint8Array> {
+  const handle = await unlockBy(enclave, store, secret)
+  const key = enclave.keyOf(handle)
+  enclave.closeVolume(handle)
+  return key
 }
