@@ -4,6 +4,7 @@
  * U+DCFF, which no text of people's holds (Python's "surrogateescape", PEP
  * 383). Pure.
  */
+import { concat } from "../base/bytes.ts"
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const encoder = new TextEncoder()
@@ -44,11 +45,5 @@ export function textToBytes(text: string): Uint8Array {
   const parts = text
     .split(escapes)
     .map((part) => (escapes.test(part) ? Uint8Array.of(part.charCodeAt(0) - ESCAPE) : encoder.encode(part)))
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.length
-  }
-  return bytes
+  return concat(...parts)
 }

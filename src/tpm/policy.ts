@@ -1,6 +1,7 @@
 /** Digests of policies (TPM 2.0 Library, Part 3: TPM2_PolicyPCR, TPM2_PolicyAuthValue), and what a PIN is to the TPM. */
 import { createHash, pbkdf2Sync } from "node:crypto"
-import { joined, pcrSelection, u32 } from "./wire.ts"
+import { concat } from "../base/bytes.ts"
+import { pcrSelection, u32 } from "./wire.ts"
 
 const POLICY_PCR = 0x17f
 const POLICY_AUTH_VALUE = 0x16b
@@ -10,7 +11,7 @@ const DIGEST = 32
 const sha256 = (...parts: readonly Uint8Array[]): Uint8Array =>
   new Uint8Array(
     createHash("sha256")
-      .update(joined(...parts))
+      .update(concat(...parts))
       .digest(),
   )
 

@@ -1,4 +1,5 @@
 /** Structs of the TPM 2.0 Library specification, Part 2, in the TPM's wire format: big-endian, sized buffers first. */
+import { concat } from "../base/bytes.ts"
 
 const Alg = { aes: 0x0006, keyedHash: 0x0008, sha256: 0x000b, null: 0x0010, ecc: 0x0023, cfb: 0x0043 } as const
 /** objectAttributes (8.3) */
@@ -20,24 +21,14 @@ const u16 = (value: number): Uint8Array => Uint8Array.of(value >> 8, value & 0xf
 export const u32 = (value: number): Uint8Array =>
   Uint8Array.of(value >>> 24, (value >> 16) & 0xff, (value >> 8) & 0xff, value & 0xff)
 
-export function joined(...parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
-}
-
 /** A TPM2B around `content`. */
-export const sized = (content: Uint8Array): Uint8Array => joined(u16(content.length), content)
+export const sized = (content: Uint8Array): Uint8Array => concat(u16(content.length), content)
 
 /**
  * TPM2B_PUBLIC of the storage primary key, as systemd and the TCG's Provisioning Guidance have it: ECC P-256, AES-128-CFB.
  */
 export const STORAGE_TEMPLATE: Uint8Array = sized(
-  joined(
+  concat(
     u16(Alg.ecc),
     u16(Alg.sha256),
     u32(
@@ -59,13 +50,13 @@ export const STORAGE_TEMPLATE: Uint8Array = sized(
 export function sealedTemplate(policy: Uint8Array, counted: boolean): Uint8Array {
   const attributes = Attribute.fixedTpm | Attribute.fixedParent | (counted ? 0 : Attribute.noDa)
   return sized(
-    joined(u16(Alg.keyedHash), u16(Alg.sha256), u32(attributes), sized(policy), u16(Alg.null), sized(new Uint8Array())),
+    concat(u16(Alg.keyedHash), u16(Alg.sha256), u32(attributes), sized(policy), u16(Alg.null), sized(new Uint8Array())),
   )
 }
 
 /** TPM2B_SENSITIVE_CREATE; the caller wipes it. */
 export function sensitive(auth: Uint8Array, data: Uint8Array): Uint8Array {
-  const content = joined(u16(auth.length), auth, u16(data.length), data)
+  const content = concat(u16(auth.length), auth, u16(data.length), data)
   try {
     return sized(content)
   } finally {
@@ -77,7 +68,7 @@ export function sensitive(auth: Uint8Array, data: Uint8Array): Uint8Array {
 export function pcrSelection(pcrs: readonly number[]): Uint8Array {
   const select = new Uint8Array(SELECT_SIZE)
   for (const pcr of pcrs) select[pcr >> 3]! |= 1 << (pcr & 7)
-  return joined(u32(1), u16(Alg.sha256), Uint8Array.of(SELECT_SIZE), select)
+  return concat(u32(1), u16(Alg.sha256), Uint8Array.of(SELECT_SIZE), select)
 }
 
 /** Reads what a TPM said. Throws RangeError where it ends before. */

@@ -1,18 +1,9 @@
 /** Bytes of attestation evidence. Runs in a browser as in Node; no node: imports. */
 
+export { concat } from "../../base/bytes.ts"
 export { fromHex, toHex } from "../../base/hex.ts"
 
 export type Bytes = Uint8Array<ArrayBuffer>
-
-export function concat(...parts: readonly Uint8Array[]): Bytes {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.length
-  }
-  return bytes
-}
 
 /** Public values only: not constant-time. */
 export function equal(a: Uint8Array, b: Uint8Array): boolean {
