@@ -6,7 +6,7 @@ import { Draft } from "../keyslots/draft.ts"
 import type { Proof, VolumeKeeper } from "../keyslots/parts.ts"
 import type { LuksHeader, LuksSegment } from "../luks2/metadata.ts"
 import { digestOfData, roomForPass } from "../luks2/reencryption.ts"
-import { enterReencryption, plainOf, unfit } from "./enter.ts"
+import { enterReencryption, linear, plainOf, unfit } from "./enter.ts"
 import { checkFront, fillFront } from "./fill-front.ts"
 import { type PassPlace, volumeSize } from "./run.ts"
 import { zoneRoom } from "./zones.ts"
@@ -55,16 +55,7 @@ export async function startDecryption(
   await store.update(async (header) => {
     const old = await Draft.read(store, header, path)
     const previous = header.metadata.segments.get(0)!
-    const final: LuksSegment = {
-      type: "linear",
-      offset: 0n,
-      size: previous.size,
-      ivTweak: 0n,
-      encryption: "",
-      sectorSize: 512,
-      integrity: false,
-      flags: [],
-    }
+    const final = linear(0n, previous.size)
     const moves = previous.offset > 0n
     const size = moves ? movedSize(path, header, data, { previous, final }, resilience) : 0n
     const start = { offset: previous.offset, size }

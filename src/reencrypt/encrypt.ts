@@ -9,7 +9,7 @@ import type { FreshKeyslot, Keeper } from "../keyslots/parts.ts"
 import type { LuksSegment } from "../luks2/metadata.ts"
 import { digestOfData } from "../luks2/reencryption.ts"
 import type { Store } from "../store/store.ts"
-import { checkFits, enterReencryption, plainOf, unfit } from "./enter.ts"
+import { checkFits, enterReencryption, linear, plainOf, unfit } from "./enter.ts"
 
 export interface NewEncryption {
   readonly volume: NewVolume
@@ -17,17 +17,6 @@ export interface NewEncryption {
   /** Of a detached header; with a shift the data that were not written over yet are all there is to it. */
   readonly resilience: "checksum" | "journal"
 }
-
-const linear = (offset: bigint, size: bigint | null): LuksSegment => ({
-  type: "linear",
-  offset,
-  size,
-  ivTweak: 0n,
-  encryption: "",
-  sectorSize: 512,
-  integrity: false,
-  flags: [],
-})
 
 /** The plaintext, and where its start goes to make room; `shift`: bytes before the data, 0n with a detached header. */
 function plainSegments(

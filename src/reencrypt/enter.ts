@@ -36,7 +36,19 @@ export function unfit(path: string, fact: string): TresorError {
   return new TresorError("REENCRYPT_UNFIT", Exit.wrongDevice, `Cannot reencrypt ${path}: ${fact}`)
 }
 
-/** A segment of type linear, as the enclave takes it. */
+/** Plaintext, in bytes of the device. */
+export const linear = (offset: bigint, size: bigint | null): LuksSegment => ({
+  type: "linear",
+  offset,
+  size,
+  ivTweak: 0n,
+  encryption: "",
+  sectorSize: 512,
+  integrity: false,
+  flags: [],
+})
+
+/** The same as the enclave takes it. */
 export const plainOf = ({ offset, size }: LuksSegment): Plain => ({ plain: { offset, size } })
 
 /** The area of plain datashift is never written. */
