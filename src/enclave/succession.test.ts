@@ -3,13 +3,13 @@ import assert from "node:assert/strict"
 import { afterEach, test } from "node:test"
 import type { Header } from "../luks2/types.ts"
 import { createEnclave } from "../native/addon.ts"
-import { createFake, fake } from "../testing/fake-sgx.ts"
+import { BACKENDS, createFake, fake } from "../testing/fake-sgx.ts"
 import {
   makeHeader,
   passphrase,
   type Release,
   released,
-  SLOT,
+  SEALED_SLOT,
   seal,
   startImage,
   unlock,
@@ -19,19 +19,12 @@ import type { EnclaveClient } from "./client.ts"
 import { introduce } from "./succession.ts"
 import type { Successor } from "./types.ts"
 
-const SEALED = { ...SLOT, passphraseKdf: { type: "argon2id", time: 2, memoryKib: 64, lanes: 2 } } as const
-
 afterEach(() => fake.configure({}))
 
 const [before, now] = [testKey(0), testKey(1)]
 
 /** As enclaves are that two machines built: no signer in common. */
 const local = (release: Release): Release => ({ ...release, key: release.changed === true ? now : before })
-
-const BACKENDS = [
-  { backend: "software", create: createEnclave },
-  { backend: "sgx", create: createFake },
-] as const
 
 const withSealed = (header: Header, sealed: Uint8Array): Header => ({
   ...header,
@@ -65,7 +58,7 @@ for (const { backend, create } of BACKENDS) {
   test(`${backend}: what the old enclave sealed opens in the new one, and no longer in the old`, async () => {
     await using old = await start({ isvSvn: 2 })
     await using fresh = await start({ isvSvn: 2, changed: true })
-    const header = await makeHeader(old, SEALED, "mrenclave")
+    const header = await makeHeader(old, SEALED_SLOT, "mrenclave")
     await assert.rejects(unlock(fresh, header), { code: "ENCLAVE_SEAL_ENCLAVE" })
 
     const shown = await introduce(fresh, old)
@@ -81,7 +74,7 @@ for (const { backend, create } of BACKENDS) {
   test(`${backend}: a wrong passphrase hands nothing over`, async () => {
     await using old = await start({ isvSvn: 2 })
     await using fresh = await start({ isvSvn: 2, changed: true })
-    const header = await makeHeader(old, SEALED, "mrenclave")
+    const header = await makeHeader(old, SEALED_SLOT, "mrenclave")
     const shown = await introduce(fresh, old)
     const wrong = { named: fresh.identity.mrenclave, shown, existing: Buffer.from("wrong") }
     await assert.rejects(bequeath(old, header, wrong), { code: "ENCLAVE_PASSPHRASE", exitCode: 2 })
@@ -91,7 +84,7 @@ for (const { backend, create } of BACKENDS) {
     await using old = await start({ isvSvn: 2 })
     await using fresh = await start({ isvSvn: 2, changed: true })
     await using again = await start({ isvSvn: 2, changed: true })
-    const header = await makeHeader(old, SEALED, "mrenclave")
+    const header = await makeHeader(old, SEALED_SLOT, "mrenclave")
     const named = fresh.identity.mrenclave
     const code = { code: "ENCLAVE_SUCCESSOR", exitCode: 2 }
     const shown = await introduce(fresh, old)
@@ -113,7 +106,7 @@ for (const { backend, create } of BACKENDS) {
   test(`${backend}: an older successor is refused unless it is asked for`, async () => {
     await using old = await start({ isvSvn: 3 })
     await using older = await start({ isvSvn: 2, changed: true })
-    const header = await makeHeader(old, SEALED, "mrenclave")
+    const header = await makeHeader(old, SEALED_SLOT, "mrenclave")
     const shown = await introduce(older, old)
     const named = older.identity.mrenclave
     await assert.rejects(bequeath(old, header, { named, shown }), { code: "ENCLAVE_SEAL_VERSION" })
@@ -126,7 +119,7 @@ for (const { backend, create } of BACKENDS) {
 test("an enclave of another backend is no successor", async () => {
   await using old = await startImage(createEnclave, "software", released(local({ isvSvn: 2 })))
   await using fresh = await startImage(createFake, "sgx", released(local({ isvSvn: 2, changed: true })))
-  const header = await makeHeader(old, SEALED, "mrenclave")
+  const header = await makeHeader(old, SEALED_SLOT, "mrenclave")
   const shown = await introduce(fresh, old)
   const named = fresh.identity.mrenclave
   await assert.rejects(bequeath(old, header, { named, shown }), { code: "ENCLAVE_SUCCESSOR" })

@@ -1,37 +1,29 @@
 /** An open volume goes from one enclave to another without its passphrase, and to nobody else; the real image, both backends. */
 import assert from "node:assert/strict"
-import { generateKeyPairSync, type KeyObject } from "node:crypto"
 import { afterEach, test } from "node:test"
 import * as abi from "../abi/enclave.ts"
 import type { Header } from "../luks2/types.ts"
 import { createEnclave } from "../native/addon.ts"
-import { createFake, fake } from "../testing/fake-sgx.ts"
+import { BACKENDS, createFake, fake } from "../testing/fake-sgx.ts"
 import {
   makeHeader,
   passphrase,
   type Release,
   released,
+  SEALED_SLOT,
   SLOT,
   seal,
   startImage,
   unlock,
 } from "../testing/real-image.ts"
+import { testKey } from "../testing/rsa-keys.ts"
 import type { EnclaveClient } from "./client.ts"
 import { showTo, targetInfo } from "./succession.ts"
 import type { SealPolicy, Successor, VolumeHandle } from "./types.ts"
 
-const SEALED = { ...SLOT, passphraseKdf: { type: "argon2id", time: 2, memoryKib: 64, lanes: 2 } } as const
-
 afterEach(() => fake.configure({}))
 
-const [before, now] = [0, 1].map(
-  () => generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 }).privateKey,
-) as [KeyObject, KeyObject]
-
-const BACKENDS = [
-  { backend: "software", create: createEnclave },
-  { backend: "sgx", create: createFake },
-] as const
+const [before, now] = [testKey(0), testKey(1)]
 
 const PLAIN = Buffer.alloc(4096, "takeover")
 
@@ -63,7 +55,7 @@ for (const { backend, create } of BACKENDS) {
   const startSigned = (release: Release) => startImage(create, backend, released({ ...release, key: before }))
 
   async function opened(enclave: EnclaveClient, policy: SealPolicy = "mrenclave") {
-    const header = await makeHeader(enclave, SEALED, policy)
+    const header = await makeHeader(enclave, SEALED_SLOT, policy)
     return { header, handle: (await unlock(enclave, header)).handle }
   }
 
@@ -223,7 +215,7 @@ test("sgx: a debug enclave takes nothing over from another, approved or not, and
     [production, debuggable],
     [debuggable, production],
   ] as const) {
-    const header = await makeHeader(from, SEALED, "mrsigner")
+    const header = await makeHeader(from, SEALED_SLOT, "mrsigner")
     const { handle } = await unlock(from, header)
     const refused = { code: "ENCLAVE_SUCCESSOR", exitCode: 2 }
     await assert.rejects(async () => from.yieldVolume(handle, await shown(to, from)), refused)
@@ -238,7 +230,7 @@ test("sgx: a debug enclave takes nothing over from another, approved or not, and
 test("an enclave of another backend takes nothing over", async () => {
   await using old = await startImage(createEnclave, "software", released({ isvSvn: 2, key: before }))
   await using fresh = await startImage(createFake, "sgx", released({ isvSvn: 2, key: before }))
-  const header = await makeHeader(old, SEALED, "mrenclave")
+  const header = await makeHeader(old, SEALED_SLOT, "mrenclave")
   const { handle } = await unlock(old, header)
   await assert.rejects(old.yieldVolume(handle, await shown(fresh, old)), { code: "ENCLAVE_SUCCESSOR" })
 })

@@ -1,7 +1,7 @@
 /** The hardware backend of the addon on a driver and a CPU made for tests (addon/test/fake.h). */
 import { createRequire } from "node:module"
 import { installed } from "../base/installation.ts"
-import type { NativeEnclave, NativeEnclaveOptions } from "../native/addon.ts"
+import { createEnclave, type NativeEnclave, type NativeEnclaveOptions } from "../native/addon.ts"
 
 /** errno values of Linux, for Wrong. */
 export const Errno = {
@@ -83,3 +83,9 @@ export const fake = createRequire(import.meta.url)(installed("addon/build/Releas
 export function createFake(options: NativeEnclaveOptions): NativeEnclave {
   return fake.createEnclave({ ...options, backend: "sgx", machineSecret: null })
 }
+
+/** Where the image runs in tests. */
+export const BACKENDS = [
+  { backend: "software", create: createEnclave },
+  { backend: "sgx", create: createFake },
+] as const

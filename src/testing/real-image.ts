@@ -112,6 +112,8 @@ export const SLOT: KeyslotParameters = {
   areaSize: 258048n,
   passphraseKdf: null,
 }
+/** The same with a salt that is sealed to the enclave. */
+export const SEALED_SLOT = { ...SLOT, passphraseKdf: { type: "argon2id", time: 2, memoryKib: 64, lanes: 2 } } as const
 
 export async function seal(
   to: Pick<EnclaveClient, "challenge"> & { readonly identity: Pick<EnclaveClient["identity"], "publicKey"> },

@@ -17,6 +17,7 @@ import { VolumeClient } from "../control/volume-client.ts"
 import { MemoryStore } from "../store/memory-store.ts"
 import { createFake, fake } from "../testing/fake-sgx.ts"
 import { makeVolume, startImage, UUID } from "../testing/real-image.ts"
+import { SESSION_PARTS } from "../testing/session-parts.ts"
 import { Volume } from "../volume/volume.ts"
 import { refusal, volumeInterface } from "./service.ts"
 import { Session } from "./session.ts"
@@ -38,20 +39,11 @@ async function make(keyGraceMs: number | null) {
   const store = new MemoryStore(new Uint8Array(OFFSET + 65536))
   const volume = new Volume({ store, offset: OFFSET, size: null, sectorSize: 4096, keyGraceMs })
   const session = new Session({
-    name: "work",
-    path: "/disk.img",
-    export: "nbd",
-    uri: "nbd+unix:///?socket=/s",
-    socket: "/s",
+    ...SESSION_PARTS,
     header: { uuid: UUID, label: "", read: async () => header, saveSealed: async () => {} },
     volume,
-    cipher: "aes-xts-plain64",
-    keySize: 64,
-    transitionCycles: 0,
     enclave,
     openEnclave: start,
-    kept: { find: () => null },
-    stopServing: async () => {},
     warn: () => {},
   })
   const socket = join(folder, `${++sockets}.sock`)

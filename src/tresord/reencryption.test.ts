@@ -25,6 +25,7 @@ import { startPass } from "../reencrypt/start.ts"
 import { MemoryStore } from "../store/memory-store.ts"
 import { createFake, fake } from "../testing/fake-sgx.ts"
 import { passphrase, seal, startImage } from "../testing/real-image.ts"
+import { SESSION_PARTS } from "../testing/session-parts.ts"
 import { makeSmall, portable, SMALL_OFFSET, SMALL_UUID } from "../testing/small-volume.ts"
 import { Volume } from "../volume/volume.ts"
 import { Reencryption } from "./reencryption.ts"
@@ -72,11 +73,7 @@ async function make() {
     quiesce: (from: number, to: number) => volume.quiesce(from, to),
   }
   const session = new Session({
-    name: "work",
-    path: "/disk.img",
-    export: "nbd",
-    uri: "nbd+unix:///?socket=/s",
-    socket: "/s",
+    ...SESSION_PARTS,
     header: { uuid: SMALL_UUID, label: "", read, saveSealed: async () => {} },
     volume,
     reencryption: new Reencryption({
@@ -87,13 +84,8 @@ async function make() {
       requests: () => 0,
       warn,
     }),
-    cipher: "aes-xts-plain64",
-    keySize: 64,
-    transitionCycles: 0,
     enclave,
     openEnclave: start,
-    kept: { find: () => null },
-    stopServing: async () => {},
     warn,
   })
   const socket = join(folder, `${++sockets}.sock`)

@@ -8,6 +8,7 @@ import { decodePublicHeader } from "../enclave/marshal.ts"
 import type { Enclave, EnclaveIdentity, SealedRequest, Unlocked, VolumeHandle } from "../enclave/types.ts"
 import type { Header, Keyslot } from "../luks2/types.ts"
 import { MemoryStore } from "../store/memory-store.ts"
+import { SESSION_PARTS } from "../testing/session-parts.ts"
 import { Volume } from "../volume/volume.ts"
 import { Session } from "./session.ts"
 import type { SessionParts } from "./session-parts.ts"
@@ -101,11 +102,7 @@ function make(more: Partial<SessionParts> = {}) {
   const saved: number[] = []
   const volume = new Volume({ store: new MemoryStore(new Uint8Array(65536)), offset: 0, size: null, sectorSize: 4096 })
   const session = new Session({
-    name: "work",
-    path: "/disk.img",
-    export: "nbd",
-    uri: "nbd+unix:///?socket=/s",
-    socket: "/s",
+    ...SESSION_PARTS,
     header: {
       uuid: UUID,
       label: "",
@@ -113,16 +110,11 @@ function make(more: Partial<SessionParts> = {}) {
       saveSealed: async (slot) => void saved.push(slot),
     },
     volume,
-    cipher: "aes-xts-plain64",
-    keySize: 64,
-    transitionCycles: 0,
     enclave: enclaves[0] as unknown as Enclave,
     openEnclave: async () => {
       enclaves.push(new FakeEnclave(enclaves.length + 1))
       return enclaves.at(-1) as unknown as Enclave
     },
-    kept: { find: () => null },
-    stopServing: async () => {},
     warn: (message) => warnings.push(message),
     ...more,
   })

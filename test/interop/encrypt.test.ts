@@ -13,6 +13,7 @@ import { converted, positionOf, reencryptionOf } from "../../src/luks2/reencrypt
 import { MemoryStore } from "../../src/store/memory-store.ts"
 import { decryptXts } from "../../src/testing/luks.ts"
 import { Place, run, tresorPath } from "../cli/harness.ts"
+import { CHEAP, programs } from "./programs.ts"
 
 const place = new Place()
 const SIZE = 12 << 20
@@ -21,21 +22,10 @@ const REDUCED = 4 << 20
 const OFFSET = 4 << 20
 const SECTOR = 512
 const keyFile = place.file("key", "a passphrase")
-const CHEAP = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+const { ours, stock, volumeKey } = programs(place, keyFile)
 const noise = randomBytes(SIZE)
 /** What the data are as plaintext. */
 let plain: Buffer = noise
-
-async function stock(...args: string[]): Promise<void> {
-  const { code, stderr } = await run("cryptsetup", args)
-  assert.equal(code, 0, `cryptsetup ${args.join(" ")}: ${stderr}`)
-}
-
-async function ours(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await place.tresor(args)
-  assert.equal(code, 0, `tresor ${args.join(" ")}: ${stderr}`)
-  return stdout
-}
 
 async function checkFails(args: readonly string[], exit: number, message: RegExp): Promise<void> {
   const { code, stderr } = await place.tresor(args)
@@ -114,13 +104,6 @@ function kinds(): Kind[] {
       make: inFront,
     })),
   ]
-}
-
-async function volumeKey(header: string): Promise<Buffer> {
-  const file = place.path("volume-key")
-  rmSync(file, { force: true })
-  await stock("luksDump", "-q", "--dump-volume-key", "--volume-key-file", file, "--key-file", keyFile, header)
-  return readFileSync(file)
 }
 
 /** By the copy that is whole. */

@@ -1,15 +1,15 @@
 /** Reencryption of an open volume over NBD, under a load that knows what it wrote; and beside stock cryptsetup. */
 import assert from "node:assert/strict"
 import { randomBytes, randomInt } from "node:crypto"
-import { readFileSync, rmSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { test } from "node:test"
 import { setTimeout as delay } from "node:timers/promises"
 import { decodeHeader } from "../../src/luks2/header.ts"
 import { positionOf, reencryptionOf } from "../../src/luks2/reencryption.ts"
 import { NbdClient } from "../../src/nbd/index.ts"
 import { decryptXts } from "../../src/testing/luks.ts"
-import { alive, Place, run, until } from "../cli/harness.ts"
-import { successOf } from "./success.ts"
+import { alive, Place, until } from "../cli/harness.ts"
+import { CHEAP, programs } from "./programs.ts"
 
 const place = new Place()
 const DATA = 20 << 20
@@ -17,12 +17,10 @@ const OFFSET = 4 << 20
 const UNIT = 16 << 10
 const WORKERS = 4
 const keyFile = place.file("key", "a passphrase")
-const CHEAP = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
 const REENCRYPT = ["reencrypt", "-q", "--key-file", keyFile, ...CHEAP, "--hotzone-size", "512K"]
 const WAIT = 120_000
 
-const ours = (...args: string[]) => successOf("tresor", args, place.tresor(args))
-const stock = (...args: string[]) => successOf("cryptsetup", args, run("cryptsetup", args))
+const { ours, stock, volumeKey } = programs(place, keyFile)
 
 /** A volume that cryptsetup made. */
 async function volume(name: string, ...more: string[]): Promise<string> {
@@ -30,13 +28,6 @@ async function volume(name: string, ...more: string[]): Promise<string> {
   const small = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "2080768", "--offset", String(OFFSET / 512)]
   await stock("luksFormat", "-q", "--type", "luks2", ...CHEAP, ...small, "--key-file", keyFile, ...more, path)
   return path
-}
-
-async function volumeKey(path: string): Promise<Buffer> {
-  const file = place.path("volume-key")
-  rmSync(file, { force: true })
-  await stock("luksDump", "-q", "--dump-volume-key", "--volume-key-file", file, "--key-file", keyFile, path)
-  return readFileSync(file)
 }
 
 const headerOf = async (path: string) => decodeHeader(readFileSync(path).subarray(0, OFFSET))

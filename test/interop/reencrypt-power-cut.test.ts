@@ -14,13 +14,13 @@ import { reencryptionOf } from "../../src/luks2/reencryption.ts"
 import { decryptXts } from "../../src/testing/luks.ts"
 import { Place, run } from "../cli/harness.ts"
 import { replayDurable } from "../vm/power-cut.ts"
+import { CHEAP } from "./programs.ts"
 
 const place = new Place()
 const SIZE = 12 << 20
 const OFFSET = 4 << 20
 const CUTS = 20
 const keyFile = place.file("key", "a passphrase")
-const CHEAP = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
 const REENCRYPT = ["reencrypt", "-q", "--key-file", keyFile, ...CHEAP, "--hotzone-size", "2M"]
 
 async function ok(command: string, ...args: string[]): Promise<void> {

@@ -9,7 +9,6 @@ import {
   openSync,
   readFileSync,
   readSync,
-  rmSync,
   truncateSync,
   writeFileSync,
 } from "node:fs"
@@ -19,17 +18,15 @@ import { decodeHeader } from "../../src/luks2/header.ts"
 import { positionOf, reencryptionOf } from "../../src/luks2/reencryption.ts"
 import { decryptXts } from "../../src/testing/luks.ts"
 import { Place, run, tresorPath } from "../cli/harness.ts"
-import { successOf } from "./success.ts"
+import { CHEAP, programs } from "./programs.ts"
 
 const place = new Place()
 const SIZE = 24 << 20
 const OFFSET = 4 << 20
 const keyFile = place.file("key", "a passphrase")
-const CHEAP = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
 const SMALL = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "2080768"]
 
-const ours = (...args: string[]) => successOf("tresor", args, place.tresor(args))
-const stock = (...args: string[]) => successOf("cryptsetup", args, run("cryptsetup", args))
+const { ours, stock, volumeKey } = programs(place, keyFile)
 
 /** A volume that cryptsetup made, with noise for data. */
 async function volume(name: string, ...more: string[]): Promise<string> {
@@ -37,13 +34,6 @@ async function volume(name: string, ...more: string[]): Promise<string> {
   const format = ["luksFormat", "-q", "--type", "luks2", ...CHEAP, ...SMALL, "--offset", String(OFFSET / 512)]
   await stock(...format, "--key-file", keyFile, ...more, path)
   return path
-}
-
-async function volumeKey(path: string): Promise<Buffer> {
-  const file = place.path("volume-key")
-  rmSync(file, { force: true })
-  await stock("luksDump", "-q", "--dump-volume-key", "--volume-key-file", file, "--key-file", keyFile, path)
-  return readFileSync(file)
 }
 
 async function headerOf(path: string) {
