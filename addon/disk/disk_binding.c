@@ -10,23 +10,8 @@
  *						of the store's own bytes; past the page cache if writes go there
  *   disk.block					bytes: offsets and lengths past the page cache; 0: there is no way past
  *
- * Transfers: whole sectors in plaintext, in the memory of `buffer`, told by rows instead of promises:
+ * transfers_binding.c has the methods of the volume on it.
  *
- *   disk.describe(offset, size, sectorSize, readOnly, past)	the volume on it
- *   disk.quiet(start, end)			bytes of the volume: what threads begin there waits. false: try again (quiet.h)
- *   disk.quietReached(), disk.quietOver()
- *   disk.setKey(enclave, handle), disk.clearKey()
- *   disk.reserve(length)			where in `buffer`; -1: no room now
- *   disk.release(at, length)
- *   disk.read(token, offset, length, at), disk.write(token, offset, length, at, durable)
- *   disk.writeFrom(token, offset, length, at, durable, memory, from)
- *						plaintext in another ArrayBuffer, which is read by the next turn only and
- *						does not change; `at` is where its ciphertext goes. ENOKEY in a later turn:
- *						nothing was written, and the plaintext is at `at`
- *   disk.turn(rows)				begins what was asked for; how many have ended: rows of (token, errno).
- *						onEnded() is called when another turn has some
- *						What has a promise is begun by a turn, too
- *   disk.wipe()				what nobody has
  *   disk.state()				{engine, refusal, failed, inflight, deepest, stranded}
  *   disk.close(milliseconds)			false: the device holds some for ever
  */
@@ -35,63 +20,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include "addon/addon.h"
-#include "addon/disk/arena.h"
+#include "addon/disk/disk_object.h"
 #include "addon/disk/promised.h"
-#include "addon/disk/transfers.h"
+#include "addon/disk/transfers_binding.h"
 #include "addon/io/slab.h"
 #include "addon/napi/values.h"
-#include "addon/sgx/enclave_binding.h"
 
 #define MOST_THREADS	64u
-
-struct binding {
-	napi_env env;
-	napi_ref on_ended;
-	napi_async_context context;
-	uv_poll_t *poll, *lanes_poll;	/* freed by their own close callback */
-	struct transfers *transfers;	/* NULL: closed */
-};
-
-static napi_value throw_arguments(napi_env env)
-{
-	return js_throw_arguments(env, "disk");
-}
-
-static napi_value number(napi_env env, double value)
-{
-	napi_value result;
-
-	napi_create_double(env, value, &result);
-	return result;
-}
-
-/* `this` and the arguments; NULL, thrown, when something is missing or the disk was closed. */
-static struct binding *receive(napi_env env, napi_callback_info info, size_t count, napi_value *argv)
-{
-	struct binding *binding = NULL;
-	napi_value self;
-
-	if (!js_arguments(env, info, count, argv, &self) || napi_unwrap(env, self, (void **)&binding) != napi_ok) {
-		throw_arguments(env);
-		return NULL;
-	}
-	if (binding->transfers == NULL) {
-		js_throw_errno(env, EBADF, "the disk is closed");
-		return NULL;
-	}
-	return binding;
-}
 
 /* ---- the store's own bytes ---- */
 
 static napi_value disk_sync(napi_env env, napi_callback_info info)
 {
-	struct binding *binding = receive(env, info, 0, NULL);
+	struct disk_object *binding = disk_receive(env, info, 0, NULL);
 
 	return binding == NULL ? NULL : promised_sync(env, transfers_queue(binding->transfers));
 }
@@ -99,7 +43,7 @@ static napi_value disk_sync(napi_env env, napi_callback_info info)
 static napi_value move_bytes(napi_env env, napi_callback_info info, enum disk_op op)
 {
 	napi_value argv[2];
-	struct binding *binding = receive(env, info, 2, argv);
+	struct disk_object *binding = disk_receive(env, info, 2, argv);
 	uint64_t offset;
 	uint8_t *bytes;
 	size_t length;
@@ -108,7 +52,7 @@ static napi_value move_bytes(napi_env env, napi_callback_info info, enum disk_op
 	if (binding == NULL)
 		return NULL;
 	if (!js_get_number(env, argv[0], &offset) || !js_get_bytes(env, argv[1], &bytes, &length))
-		return throw_arguments(env);
+		return disk_throw_arguments(env);
 	direct = transfers_volume(binding->transfers)->direct;
 	/* Nothing of it goes through the page cache beside what goes past it: see disk_aligned. */
 	if (direct && !disk_aligned(transfers_volume(binding->transfers)->disk, offset, length))
@@ -129,257 +73,20 @@ static napi_value disk_put(napi_env env, napi_callback_info info)
 static napi_value disk_punch(napi_env env, napi_callback_info info)
 {
 	napi_value argv[2];
-	struct binding *binding = receive(env, info, 2, argv);
+	struct disk_object *binding = disk_receive(env, info, 2, argv);
 	uint64_t offset;
 	uint32_t length;
 
 	if (binding == NULL)
 		return NULL;
 	if (!js_get_number(env, argv[0], &offset) || !js_get_uint32(env, argv[1], &length) || length == 0)
-		return throw_arguments(env);
+		return disk_throw_arguments(env);
 	return promised_punch(env, transfers_queue(binding->transfers), offset, length);
-}
-
-/* ---- the event loop ---- */
-
-static void readable(uv_poll_t *poll, int status, int events)
-{
-	struct binding *binding = poll->data;
-	napi_value callback, receiver;
-	napi_handle_scope scope;
-
-	(void)status;
-	(void)events;
-	if (binding == NULL || binding->transfers == NULL)
-		return;
-	napi_open_handle_scope(binding->env, &scope);
-	napi_get_reference_value(binding->env, binding->on_ended, &callback);
-	napi_get_global(binding->env, &receiver);
-	napi_make_callback(binding->env, binding->context, receiver, callback, 0, NULL, NULL);
-	napi_close_handle_scope(binding->env, scope);
-}
-
-static void watch_if(uv_poll_t *poll, bool busy)
-{
-	if (busy == (uv_is_active((uv_handle_t *)poll) != 0))
-		return;
-	if (busy)
-		uv_poll_start(poll, UV_READABLE, readable);
-	else
-		uv_poll_stop(poll);
-}
-
-/* The event loop waits for what is under way, and for nothing else. */
-static void watch(struct binding *binding)
-{
-	const struct lanes *lanes = transfers_lanes(binding->transfers);
-
-	watch_if(binding->poll, disk_queue_pending(transfers_queue(binding->transfers)) > 0);
-	if (lanes != NULL)
-		watch_if(binding->lanes_poll, lanes_pending(lanes) > 0);
-}
-
-/* ---- transfers ---- */
-
-static napi_value disk_describe(napi_env env, napi_callback_info info)
-{
-	napi_value argv[5];
-	struct binding *binding = receive(env, info, 5, argv);
-	struct plain_volume *volume;
-	uint64_t offset, size;
-	uint32_t sector_size;
-	bool read_only, past;
-
-	if (binding == NULL)
-		return NULL;
-	volume = transfers_volume(binding->transfers);
-	if (!js_get_number(env, argv[0], &offset) || !js_get_number(env, argv[1], &size) ||
-	    !js_get_uint32(env, argv[2], &sector_size) || !js_get_bool(env, argv[3], &read_only) ||
-	    !js_get_bool(env, argv[4], &past) || sector_size < 512 || sector_size > ARENA_PAGE)
-		return throw_arguments(env);
-	volume->offset = offset;
-	volume->sector_size = sector_size;
-	volume->read_only = read_only;
-	volume->direct = volume->direct || (past && volume->disk->direct >= 0);
-	__atomic_store_n(&volume->size, size, __ATOMIC_RELAXED);
-	return NULL;
-}
-
-static napi_value disk_quiet(napi_env env, napi_callback_info info)
-{
-	napi_value argv[2], set;
-	struct binding *binding = receive(env, info, 2, argv);
-	uint64_t start, end;
-
-	if (binding == NULL)
-		return NULL;
-	if (!js_get_number(env, argv[0], &start) || !js_get_number(env, argv[1], &end) || start >= end)
-		return throw_arguments(env);
-	napi_get_boolean(env, quiet_set(&transfers_volume(binding->transfers)->quiet, start, end), &set);
-	return set;
-}
-
-static napi_value disk_quiet_reached(napi_env env, napi_callback_info info)
-{
-	struct binding *binding = receive(env, info, 0, NULL);
-	napi_value reached;
-
-	if (binding == NULL)
-		return NULL;
-	napi_get_boolean(env, quiet_reached(&transfers_volume(binding->transfers)->quiet), &reached);
-	return reached;
-}
-
-static napi_value disk_quiet_over(napi_env env, napi_callback_info info)
-{
-	struct binding *binding = receive(env, info, 0, NULL);
-
-	if (binding != NULL)
-		quiet_clear(&transfers_volume(binding->transfers)->quiet);
-	return NULL;
-}
-
-static napi_value disk_set_key(napi_env env, napi_callback_info info)
-{
-	napi_value argv[2];
-	struct binding *binding = receive(env, info, 2, argv);
-	struct tresor_enclave *enclave = binding == NULL ? NULL : tresor_enclave_unwrap(env, argv[0]);
-	uint32_t handle;
-
-	if (binding == NULL)
-		return NULL;
-	if (enclave == NULL || !js_get_uint32(env, argv[1], &handle))
-		return throw_arguments(env);
-	volume_key_set(transfers_volume(binding->transfers)->key, enclave, handle);
-	return NULL;
-}
-
-static napi_value disk_clear_key(napi_env env, napi_callback_info info)
-{
-	struct binding *binding = receive(env, info, 0, NULL);
-
-	if (binding != NULL)
-		volume_key_clear(transfers_volume(binding->transfers)->key);
-	return NULL;
-}
-
-static napi_value disk_reserve(napi_env env, napi_callback_info info)
-{
-	napi_value argv[1];
-	struct binding *binding = receive(env, info, 1, argv);
-	uint32_t length;
-
-	if (binding == NULL)
-		return NULL;
-	if (!js_get_uint32(env, argv[0], &length))
-		return throw_arguments(env);
-	return number(env, transfers_reserve(binding->transfers, length));
-}
-
-static napi_value disk_release(napi_env env, napi_callback_info info)
-{
-	napi_value argv[2];
-	struct binding *binding = receive(env, info, 2, argv);
-	uint32_t at, length;
-
-	if (binding == NULL)
-		return NULL;
-	if (!js_get_uint32(env, argv[0], &at) || !js_get_uint32(env, argv[1], &length) ||
-	    !transfers_hold(binding->transfers, at, length))
-		return throw_arguments(env);
-	transfers_release(binding->transfers, at, length);
-	return NULL;
-}
-
-/* (token, offset, length, at) of a request that is told by a row. False, thrown, when something is wrong. */
-static bool get_request(napi_env env, const struct binding *binding, const napi_value *argv,
-			struct transfer_request *request)
-{
-	if (js_get_uint32(env, argv[0], &request->token) && js_get_number(env, argv[1], &request->offset) &&
-	    js_get_uint32(env, argv[2], &request->length) && js_get_uint32(env, argv[3], &request->at) &&
-	    transfers_hold(binding->transfers, request->at, request->length))
-		return true;
-	throw_arguments(env);
-	return false;
-}
-
-static napi_value put(napi_env env, struct binding *binding, const struct transfer_request *request, uint8_t *plaintext)
-{
-	if (!transfers_put(binding->transfers, request, plaintext))
-		js_throw_errno(env, ENOBUFS, "too many transfers");
-	return NULL;
-}
-
-static napi_value disk_read(napi_env env, napi_callback_info info)
-{
-	napi_value argv[4];
-	struct binding *binding = receive(env, info, 4, argv);
-	struct transfer_request request = { .op = PLAIN_READ };
-
-	if (binding == NULL || !get_request(env, binding, argv, &request))
-		return NULL;
-	return put(env, binding, &request, NULL);
-}
-
-static napi_value disk_write(napi_env env, napi_callback_info info)
-{
-	napi_value argv[5];
-	struct binding *binding = receive(env, info, 5, argv);
-	struct transfer_request request = { .op = PLAIN_WRITE };
-
-	if (binding == NULL)
-		return NULL;
-	if (!js_get_bool(env, argv[4], &request.durable))
-		return throw_arguments(env);
-	return get_request(env, binding, argv, &request) ? put(env, binding, &request, NULL) : NULL;
-}
-
-static napi_value disk_write_from(napi_env env, napi_callback_info info)
-{
-	napi_value argv[7];
-	struct binding *binding = receive(env, info, 7, argv);
-	struct transfer_request request = { .op = PLAIN_WRITE };
-	struct slab memory = { 0 };
-	uint32_t from;
-	void *start;
-
-	if (binding == NULL || !get_request(env, binding, argv, &request))
-		return NULL;
-	if (!js_get_bool(env, argv[4], &request.durable) ||
-	    napi_get_arraybuffer_info(env, argv[5], &start, &memory.size) != napi_ok ||
-	    !js_get_uint32(env, argv[6], &from) || !slab_holds(&memory, from, request.length))
-		return throw_arguments(env);
-	return put(env, binding, &request, (uint8_t *)start + from);
-}
-
-static napi_value disk_turn(napi_env env, napi_callback_info info)
-{
-	napi_value argv[2];
-	struct binding *binding = receive(env, info, 2, argv);
-	uint32_t most, told;
-	double *rows;
-
-	if (binding == NULL)
-		return NULL;
-	if (!js_get_uint32(env, argv[1], &most) || (rows = slab_table(env, argv[0], most, TRANSFERS_COLUMNS)) == NULL)
-		return throw_arguments(env);
-	told = transfers_turn(binding->transfers, rows, most);
-	watch(binding);
-	return number(env, told);
-}
-
-static napi_value disk_wipe(napi_env env, napi_callback_info info)
-{
-	struct binding *binding = receive(env, info, 0, NULL);
-
-	if (binding != NULL)
-		transfers_wipe(binding->transfers);
-	return NULL;
 }
 
 static napi_value disk_state(napi_env env, napi_callback_info info)
 {
-	struct binding *binding = receive(env, info, 0, NULL);
+	struct disk_object *binding = disk_receive(env, info, 0, NULL);
 	const struct disk *disk;
 	napi_value state;
 	int refusal;
@@ -416,7 +123,7 @@ static void end_poll(uv_poll_t *poll)
 }
 
 /* False: the device holds requests for ever; what they use stays. */
-static bool close_binding(struct binding *binding, int ms)
+static bool close_binding(struct disk_object *binding, int ms)
 {
 	bool closed;
 
@@ -435,20 +142,20 @@ static bool close_binding(struct binding *binding, int ms)
 static napi_value disk_close(napi_env env, napi_callback_info info)
 {
 	napi_value argv[1], result;
-	struct binding *binding = receive(env, info, 1, argv);
+	struct disk_object *binding = disk_receive(env, info, 1, argv);
 	uint32_t ms;
 
 	if (binding == NULL)
 		return NULL;
 	if (!js_get_uint32(env, argv[0], &ms) || ms > INT32_MAX)
-		return throw_arguments(env);
+		return disk_throw_arguments(env);
 	napi_get_boolean(env, close_binding(binding, (int)ms), &result);
 	return result;
 }
 
 static void finalize(napi_env env, void *data, void *hint)
 {
-	struct binding *binding = data;
+	struct disk_object *binding = data;
 
 	(void)env;
 	(void)hint;
@@ -480,7 +187,7 @@ static struct disk *open_disk(int cached, int direct, enum disk_choice choice)
 }
 
 /* NULL with errno. */
-static uv_poll_t *new_poll(struct binding *binding, uv_loop_t *loop, int fd)
+static uv_poll_t *new_poll(struct disk_object *binding, uv_loop_t *loop, int fd)
 {
 	uv_poll_t *poll = malloc(sizeof(*poll));
 	int error;
@@ -497,7 +204,7 @@ static uv_poll_t *new_poll(struct binding *binding, uv_loop_t *loop, int fd)
 	return NULL;
 }
 
-static bool open_polls(struct binding *binding, uv_loop_t *loop)
+static bool open_polls(struct disk_object *binding, uv_loop_t *loop)
 {
 	const struct lanes *lanes = transfers_lanes(binding->transfers);
 
@@ -520,25 +227,12 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 		{ "get", NULL, disk_get, NULL, NULL, NULL, napi_default, NULL },
 		{ "put", NULL, disk_put, NULL, NULL, NULL, napi_default, NULL },
 		{ "punch", NULL, disk_punch, NULL, NULL, NULL, napi_default, NULL },
-		{ "describe", NULL, disk_describe, NULL, NULL, NULL, napi_default, NULL },
-		{ "quiet", NULL, disk_quiet, NULL, NULL, NULL, napi_default, NULL },
-		{ "quietReached", NULL, disk_quiet_reached, NULL, NULL, NULL, napi_default, NULL },
-		{ "quietOver", NULL, disk_quiet_over, NULL, NULL, NULL, napi_default, NULL },
-		{ "setKey", NULL, disk_set_key, NULL, NULL, NULL, napi_default, NULL },
-		{ "clearKey", NULL, disk_clear_key, NULL, NULL, NULL, napi_default, NULL },
-		{ "reserve", NULL, disk_reserve, NULL, NULL, NULL, napi_default, NULL },
-		{ "release", NULL, disk_release, NULL, NULL, NULL, napi_default, NULL },
-		{ "read", NULL, disk_read, NULL, NULL, NULL, napi_default, NULL },
-		{ "write", NULL, disk_write, NULL, NULL, NULL, napi_default, NULL },
-		{ "writeFrom", NULL, disk_write_from, NULL, NULL, NULL, napi_default, NULL },
-		{ "turn", NULL, disk_turn, NULL, NULL, NULL, napi_default, NULL },
-		{ "wipe", NULL, disk_wipe, NULL, NULL, NULL, napi_default, NULL },
 		{ "state", NULL, disk_state, NULL, NULL, NULL, napi_default, NULL },
 		{ "close", NULL, disk_close, NULL, NULL, NULL, napi_default, NULL },
 	};
 	napi_value argv[6], object, buffer;
 	const struct plain_volume *volume;
-	struct binding *binding;
+	struct disk_object *binding;
 	struct disk *disk;
 	uint8_t *memory;
 	uv_loop_t *loop;
@@ -550,7 +244,7 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 	    !js_get_int32(env, argv[1], &direct) || !js_get_int32(env, argv[2], &choice) || choice < DISK_CHOOSE ||
 	    choice > DISK_ONLY_POOL || !js_get_bool(env, argv[3], &past) || !js_get_uint32(env, argv[4], &threads) ||
 	    threads > MOST_THREADS || napi_get_uv_event_loop(env, &loop) != napi_ok)
-		return throw_arguments(env);
+		return disk_throw_arguments(env);
 	disk = open_disk(cached, direct, (enum disk_choice)choice);
 	if (disk == NULL)
 		return js_throw_errno(env, errno, "cannot start I/O on the store");
@@ -573,6 +267,7 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 	napi_create_reference(env, argv[5], 1, &binding->on_ended);
 	napi_create_object(env, &object);
 	napi_define_properties(env, object, sizeof(methods) / sizeof(methods[0]), methods);
+	transfers_define(env, object);
 	napi_wrap(env, object, binding, finalize, NULL, NULL);
 	memory = transfers_memory(binding->transfers);
 	slab_ref(memory);
@@ -585,7 +280,7 @@ static napi_value create_disk(napi_env env, napi_callback_info info)
 
 struct plain_volume *tresor_disk_unwrap(napi_env env, napi_value object)
 {
-	struct binding *binding = NULL;
+	struct disk_object *binding = NULL;
 
 	if (napi_unwrap(env, object, (void **)&binding) != napi_ok || binding->transfers == NULL)
 		return NULL;

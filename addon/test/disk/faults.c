@@ -4,12 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,10 +14,6 @@
 
 #define SYNCS	4096u
 #define HELD	64u
-
-#ifndef SYS_cachestat
-#define SYS_cachestat	451
-#endif
 
 struct sync {
 	uint64_t begun, ended;	/* 0: not yet */
@@ -50,7 +42,6 @@ static struct {
 	bool paused;
 } state = { .fault = FAULT_NONE };
 
-struct refusals refusals;
 void (*faults_command)(struct uring *ring, struct io_uring_sqe *entry);
 int32_t (*faults_commanded)(const struct uring *ring, uint64_t user_data, int32_t result);
 
@@ -483,106 +474,4 @@ int __wrap_fallocate(int fd, int mode, off_t offset, off_t length)
 	struct fault_hit request = { .op = DISK_PUNCH, .offset = (uint64_t)offset, .length = (uint32_t)length };
 
 	return (int)end_call(&request, __real_fallocate(fd, mode, offset, length));
-}
-
-/* Refusals */
-
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument);
-int __real_eventfd(unsigned count, int flags);
-int __wrap_eventfd(unsigned count, int flags);
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
-
-static int refusal_of(long number, unsigned operation)
-{
-	if (number == SYS_io_uring_setup)
-		return refusals.setup;
-	if (number == SYS_cachestat)
-		return refusals.cachestat;
-	if (number != SYS_io_uring_register)
-		return 0;
-	switch (operation) {
-	case IORING_REGISTER_PROBE:
-		return refusals.probe;
-	case IORING_REGISTER_FILES:
-		return refusals.files;
-	case IORING_REGISTER_BUFFERS:
-		return refusals.buffers;
-	case IORING_REGISTER_SYNC_CANCEL:
-		return refusals.cancel;
-	default:
-		return 0;
-	}
-}
-
-long __wrap_syscall(long number, ...)
-{
-	long arguments[6];
-	va_list list;
-	int refusal;
-
-	va_start(list, number);
-	for (unsigned i = 0; i < 6; i++)
-		arguments[i] = va_arg(list, long);
-	va_end(list);
-	refusal = refusal_of(number, (unsigned)arguments[1]);
-	if (refusal != 0) {
-		errno = refusal;
-		return -1;
-	}
-	if (number == SYS_cachestat && (refusals.cached || refusals.uncached)) {
-		uint64_t *found = (uint64_t *)(uintptr_t)arguments[2];
-
-		found[0] = refusals.cached ? UINT64_MAX : 0;
-		return 0;
-	}
-	return __real_syscall(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
-			      arguments[5]);
-}
-
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
-{
-	if (refusals.thread != 0) {
-		if (refusals.threads == 0)
-			return refusals.thread;
-		refusals.threads--;
-	}
-	return __real_pthread_create(thread, attributes, run, argument);
-}
-
-/* GCC 12's TSan knows pthread_join(3) only. */
-int __wrap_pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock, const struct timespec *deadline);
-
-int __wrap_pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock, const struct timespec *deadline)
-{
-	(void)clock;
-	(void)deadline;
-	return pthread_join(thread, result);
-}
-
-int __wrap_eventfd(unsigned count, int flags)
-{
-	if (refusals.eventfd == 0)
-		return __real_eventfd(count, flags);
-	errno = refusals.eventfd;
-	return -1;
-}
-
-int __wrap_open(const char *path, int flags, ...)
-{
-	va_list list;
-	unsigned mode;
-
-	va_start(list, flags);
-	mode = va_arg(list, unsigned);
-	va_end(list);
-	if (refusals.control && strcmp(path, "/dev/ublk-control") == 0)
-		return memfd_create("ublk-control", MFD_CLOEXEC);
-	if (refusals.reopen == 0 || strncmp(path, "/proc/self/fd/", 14) != 0)
-		return __real_open(path, flags, mode);
-	errno = refusals.reopen;
-	return -1;
 }

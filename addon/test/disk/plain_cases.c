@@ -415,6 +415,29 @@ static void closed(void)
 	}
 }
 
+/* What is under way there is waited for; one that was given up is waited for by the next. */
+static void quiet_counts(void)
+{
+	struct quiet quiet = { 0 };
+	unsigned first, second, third;
+
+	CHECK(quiet_enter(&quiet, 0, 4096, &first));
+	CHECK(quiet_set(&quiet, 0, 4096));
+	CHECK(!quiet_reached(&quiet));
+	CHECK(!quiet_enter(&quiet, 0, 2 * 4096, &second));
+	CHECK(quiet_enter(&quiet, 4096, 4096, &second));
+	CHECK(!quiet_reached(&quiet));
+	quiet_clear(&quiet);
+	CHECK(quiet_enter(&quiet, 0, 4096, &third));
+	CHECK(!quiet_set(&quiet, 0, 4096));
+	quiet_leave(&quiet, first);
+	CHECK(quiet_set(&quiet, 0, 4096));
+	quiet_leave(&quiet, second);
+	CHECK(!quiet_reached(&quiet));
+	quiet_leave(&quiet, third);
+	CHECK(quiet_reached(&quiet));
+}
+
 const struct test_case plain_cases[] = {
 	{ "reads, writes and flushes agree with the model, with and without faults", model },
 	{ "requests enter the enclave in batches of 256 ranges", batches },
@@ -424,6 +447,7 @@ const struct test_case plain_cases[] = {
 	{ "reads take from the page cache what it has", page_cache },
 	{ "writes leave the page cache to others after one has waited", patience },
 	{ "requests outside of the volume are refused", bounds },
+	{ "a range is quiet when all that was under way has ended", quiet_counts },
 	{ "a close tells all but what a hung device holds", closed },
 	{ NULL, NULL },
 };
