@@ -138,6 +138,13 @@ const sgxMachine = wanted.includes("sgx")
       optional: optional.includes("sgx") ? "sgx" : null,
     })
   : Promise.resolve(false)
+const NEWEST = "test/vm/newest.test.ts"
+const newestKernel =
+  wanted.includes("vm") && testFiles("test/vm").includes(NEWEST)
+    ? step("vm: Debian's newest kernel, in the cache", process.execPath, ["scripts/newest-kernel.mjs"], {
+        optional: NEWEST,
+      })
+    : Promise.resolve(false)
 if (wanted.includes("unit")) {
   const checks = async () => {
     if (filter.length > 0) return
@@ -185,7 +192,10 @@ if (wanted.includes("integration")) {
 }
 /** Suites that machines of their own make long; the cluster's waits for timeouts most of the time. */
 const machines = async (suites, concurrency) => {
-  const files = suites.filter((suite) => wanted.includes(suite)).flatMap((suite) => testFiles(join("test", suite)))
+  const hasNewest = await newestKernel
+  const files = suites
+    .filter((suite) => wanted.includes(suite))
+    .flatMap((suite) => testFiles(join("test", suite), (path) => path.endsWith(NEWEST) && !hasNewest))
   await nodeTests(files, { concurrency, seconds: 1800, fileSeconds: 5400 })
 }
 const emulated = (await sgxMachine) ? ["sgx", "vm"] : ["vm"]

@@ -1,13 +1,13 @@
 /**
  * Boots a machine, runs parts of checks/ in it and gathers what it reports.
- * By itself, for a part under work: node_modules/.bin/node test/vm/checks.ts [--later] PART...
+ * By itself, for a part under work: node_modules/.bin/node test/vm/checks.ts [--later|--newest] PART...
  */
 import assert from "node:assert/strict"
 import { mkdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { parseArgs } from "node:util"
-import { buildAgainst, headersOf, laterKernel, stockKernel } from "./kernels.ts"
+import { buildAgainst, headersOf, laterKernel, newestKernel, stockKernel } from "./kernels.ts"
 import { makeLegacyState } from "./legacy-state.ts"
 import { type Disk, type Kernel, Machine, root, run } from "./machine.ts"
 import { judge } from "./memory.ts"
@@ -113,11 +113,15 @@ export function testChecks(boot: Boot, results: () => Map<string, Result>): void
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { values, positionals } = parseArgs({ options: { later: { type: "boolean" } }, allowPositionals: true })
-  const kernel = values.later === true ? laterKernel() : stockKernel()
+  const options = { later: { type: "boolean" }, newest: { type: "boolean" } } as const
+  const { values, positionals } = parseArgs({ options, allowPositionals: true })
+  const newest = values.newest === true ? newestKernel() : null
+  const kernel = newest ?? (values.later === true ? laterKernel() : stockKernel())
   buildPrograms()
   await makeState()
-  const results = await boot({ kernel, parts: positionals, words: buildModules(kernel), seconds: 1700 }, (line) => {
+  // The system's lists have no headers of the newest.
+  const words = newest === null ? buildModules(kernel) : ""
+  const results = await boot({ kernel, parts: positionals, words, seconds: 1700 }, (line) => {
     if (!line.startsWith("page ")) process.stdout.write(`${line}\n`)
   })
   process.exit(results.size > 0 && [...results.values()].every(({ passed }) => passed) ? 0 : 1)

@@ -1,11 +1,11 @@
 /**
- * Debian's kernels: the two that machines boot, and the headers of all that its
+ * Debian's kernels: the three that machines boot, and the headers of all that its
  * repositories offer to this machine, unpacked beside the installed ones, which
  * stay as they are.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { cachedKernel, laterSeries } from "../../scripts/kernels.mjs"
+import { cachedKernel, cachedNewestKernel, laterSeries } from "../../scripts/kernels.mjs"
 import { type Kernel, root, run } from "./machine.ts"
 
 const directory = join(root, "build", "kernels")
@@ -31,11 +31,18 @@ export function laterKernel(): Kernel {
   if (cached === null) {
     throw new Error(`Cannot start a machine: no ${laterSeries} kernel in the cache; \`npm run test:vm\` downloads it`)
   }
-  return {
-    release: cached.release,
-    image: join(cached.folder, "boot", `vmlinuz-${cached.release}`),
-    modulesRoot: cached.folder,
-  }
+  return inCache(cached)
+}
+
+/** Debian's newest, whose ublk changes the size of a device in use. `null`: it is not in the cache. */
+export function newestKernel(): Kernel | null {
+  const cached = cachedNewestKernel()
+  return cached === null ? null : inCache(cached)
+}
+
+function inCache({ release, folder }: { readonly release: string; readonly folder: string }): Kernel {
+  const images = [join(folder, "boot", `vmlinuz-${release}`), join(folder, "lib/modules", release, "vmlinuz")]
+  return { release, image: images.find((each) => existsSync(each)) ?? images[0]!, modulesRoot: folder }
 }
 
 /** Name without linux-headers-: the newest of each series (6.1, 6.12), plain and real-time. */

@@ -1,16 +1,8 @@
 # A block device without a module of ours: `tresor open --block`, on a kernel that has ublk_drv.
 source test/vm/block.sh
-head -c 8M /dev/urandom >"$work/data"
-put() { dd if="$work/data" of="$1" bs=1M oflag=direct status=none; }
-same() { dd if="$1" bs=1M count=8 iflag=direct status=none | cmp - "$work/data"; }
-stock() { cryptsetup open --key-file "$work/block-pass" "$1" stock; }
 flushes_of() { awk '{ print $16 }' "/sys/block/$1/stat"; } # DRIVE: how many it has completed
 what_is_left() { { ls -d /dev/tresor/* /run/tresor/* /dev/mapper/* /dev/ublk[bc]*; pgrep -af '^tresord'; losetup -a; } 2>/dev/null; }
 
-block_open() { # SECTOR STORE NAME [MORE...]: what cryptsetup wrote is read
-	format "$2" "$work/block-pass" "$1" && stock "$2" && put /dev/mapper/stock && cryptsetup close stock &&
-		open_block "$2" "${@:3}" && [ "$(blockdev --getss "$(node "$3")")" = "$1" ] && same "$(node "$3")"
-}
 block_wrong_passphrase() {
 	local before
 	format /dev/ram1 "$work/block-pass" 512 && printf another >"$work/other-pass" || return
@@ -47,24 +39,6 @@ block_lock() {
 	kill -0 $writer || { echo "did not wait"; return 1; }
 	tresor setkey one --key-file "$work/block-pass" && wait $writer && [ "$(cat /mnt/more)" = more ] &&
 		echo 3 >/proc/sys/vm/drop_caches && cmp /mnt/data "$work/data"
-}
-verified_load() { # MORE...
-	fio --name=v --filename=/mnt/load --rw=randwrite --bs=4k --iodepth=32 --ioengine=libaio --direct=1 --size=24M \
-		--verify=crc32c --randseed=7 --minimal "$@"
-}
-written_load() { verified_load --do_verify=0 --rate_iops=300 >"$work/fio" 2>&1; }
-block_killed() { # twice in a row; the filesystem stays mounted
-	written_load &
-	local load=$!
-	for _ in 1 2; do
-		sleep 2
-		kill -9 "$(daemon_of one)"
-		sleep 1
-		kill -0 $load || { echo "the load ended too early"; return 1; }
-		open_block /dev/ram0 one || return
-	done
-	wait $load && cp "$work/data" /mnt/after && sync /mnt/after && echo 3 >/proc/sys/vm/drop_caches &&
-		verified_load --verify_only --verify_fatal=1 >/dev/null && cmp /mnt/data "$work/data" && cmp /mnt/after "$work/data"
 }
 in_pass() { tresor status one --json | json '["reencryption"]["state"]' 2>/dev/null | grep -q running; }
 block_reencrypted() { # mounted and written to; killed in the pass
@@ -126,22 +100,6 @@ block_discards() {
 	blkdiscard -l 8M "$(node thin)" && [ "$(stat -c %b "$work/thin")" -lt $((before - 12000)) ] && put "$(node thin)" &&
 		blkdiscard -z -l 4M "$(node thin)" && cmp -n 4194304 "$(node thin)" /dev/zero
 }
-block_resize() { # with its filesystem mounted and written to
-	mkfs.ext4 -q -F "$(node thin)" && mount "$(node thin)" /mnt && cp "$work/data" /mnt/data || return
-	local before load status
-	before=$(blockdev --getsize64 "$(node thin)")
-	rm -f "$work/load"
-	while sleep 0.1; do dd if="$work/data" of=/mnt/more bs=64k count=16 conv=fsync status=none || echo failed >>"$work/load"; done &
-	load=$!
-	truncate -s 72M "$work/thin" && tresor resize thin
-	status=$?
-	sleep 1
-	kill $load
-	wait $load
-	[ $status = 0 ] && [ ! -e "$work/load" ] && [ "$(blockdev --getsize64 "$(node thin)")" = $((before + (32 << 20))) ] &&
-		resize2fs "$(node thin)" && dd if=/dev/urandom of=/mnt/fill bs=1M count=40 conv=fsync status=none &&
-		umount /mnt && e2fsck -fn "$(node thin)" && tresor close thin && [ ! -e "$(node thin)" ]
-}
 block_mount() { # read-only
 	tresor mount "$work/thin" /mnt --name thin --readonly --key-file "$work/block-pass" >"$work/mounted" && cat "$work/mounted" &&
 		grep -q 'by ublk' "$work/mounted" && [ "$(blockdev --getro "$(node thin)")" = 1 ] && cmp /mnt/data "$work/data" &&
@@ -171,7 +129,7 @@ check "block: fio verify, sectors of 512, --direct" fio_verify "$(node two)"
 check "block: ext4, random churn against a model, fsck clean" ext4_churn "$(node one)"
 check "block: close of a mounted device is refused, exit 5" block_close_refused
 check "block: lock lets I/O wait, setkey resumes it" block_lock
-check "block: kill -9 of tresord under load, open again, twice: the mount lives, fio verify is clean" block_killed
+check "block: kill -9 of tresord under load, open again, twice: the mount lives, fio verify is clean" block_killed /dev/ram0
 check "block: reencrypted while mounted and written to, tresord killed in the pass" block_reencrypted
 check "block: frozen by its cgroup under load, and thawed" block_frozen
 check "block: writeback under memory pressure and in a memory cgroup" block_pressure
