@@ -148,7 +148,7 @@ export const ERROR_CODES = {
   MOUNT_BLANK: "the volume holds no filesystem",
   MOUNT_BUSY: "another filesystem is mounted there",
   MOUNT_NBD: "no nbd device could be attached",
-  MOUNT_NEEDS_ROOT: "mounting needs root",
+  MOUNT_NEEDS_ROOT: "mounting and unmounting need root",
   MOUNT_NO_DIRECTORY: "the mount point is no directory",
   MOUNT_OWNER: "a new filesystem could not be given to the caller",
   MOUNT_SECTOR: "a filesystem's blocks are smaller than the block device's sectors",

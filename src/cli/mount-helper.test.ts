@@ -48,6 +48,13 @@ test("an ordinary user is told that mount(8) gives up its rights for helpers", (
   })
 })
 
+test("an ordinary user is told that root alone unmounts", () => {
+  assert.throws(() => words("umount.tresor /b", { root: false }), {
+    code: "MOUNT_NEEDS_ROOT",
+    message: /sudo umount \/b/,
+  })
+})
+
 test("what mount(8) does not say to helpers is refused", () => {
   for (const line of [
     "mount.tresor a",

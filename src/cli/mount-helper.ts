@@ -110,10 +110,17 @@ function mount(words: readonly string[], { flags, terminal, root }: HelperWorld)
   ]
 }
 
-function umount(words: readonly string[]): readonly string[] {
+function umount(words: readonly string[], { root }: HelperWorld): readonly string[] {
   const { operands, options } = parse("umount.tresor", words, "nlfvr")
   const [directory, ...more] = operands
   if (directory === undefined || more.length > 0) throw usage("umount.tresor", "one mount point is required")
+  if (!root) {
+    throw new TresorError(
+      "MOUNT_NEEDS_ROOT",
+      Exit.denied,
+      `Cannot unmount ${directory}: root mounted it, also with option users of fstab(5), and closes its volume; use sudo umount ${directory}`,
+    )
+  }
   for (const letter of ["l", "f"]) {
     if (!options.has(letter)) continue
     throw new TresorError(
@@ -127,7 +134,7 @@ function umount(words: readonly string[]): readonly string[] {
 
 /** Words of ours for "mount.tresor" or "umount.tresor" and its own; `null`: nothing is to be done. Throws USAGE, MOUNT_NEEDS_ROOT. */
 export function helperWords([helper, ...words]: readonly string[], world: HelperWorld): readonly string[] | null {
-  return helper === "mount.tresor" ? mount(words, world) : umount(words)
+  return helper === "mount.tresor" ? mount(words, world) : umount(words, world)
 }
 
 /** As mount(8) expects it of a helper. */

@@ -15,6 +15,8 @@ let path = ""
 let keyFile = ""
 
 before(async () => {
+  // Ordinary users find the mount point.
+  chmodSync(place.folder, 0o755)
   mkdirSync(directory)
   mkdirSync(helpers)
   for (const name of ["mount.tresor", "umount.tresor"]) {
@@ -113,15 +115,30 @@ test("a mount that fails says why, with mount(8)'s exit status, and leaves nothi
   assert.deepEqual(place.names(), [])
 })
 
-test("an ordinary user is told what mount(8) does with option user", async () => {
-  chmodSync(place.folder, 0o755)
+test("mount(8) run by an ordinary user says that only root can mount, also with option user or users", async () => {
   chownSync(directory, 65534, 65534)
-  const { code, stderr } = await shell(
-    `setpriv --reuid=65534 --regid=65534 --clear-groups ${helpers}/mount.tresor ${path} ${directory} -o user`,
-    `${path} ${directory} tresor user,noauto 0 0`,
+  for (const option of ["defaults", "user", "users"]) {
+    const { code, stderr } = await shell(
+      `setpriv --reuid=65534 --regid=65534 --clear-groups mount ${directory}`,
+      `${path} ${directory} tresor ${option},noauto 0 0`,
+    )
+    assert.equal(code, 32, stderr)
+    assert.match(stderr, /mounting a filesystem needs root[^\n]+use sudo mount/)
+    assert.deepEqual(place.names(), [])
+  }
+})
+
+test("an ordinary user cannot unmount what root mounted with option users", async () => {
+  const { code, stdout, stderr } = await shell(
+    `mount ${directory}; setpriv --reuid=65534 --regid=65534 --clear-groups env -u TRESOR_RUNTIME_DIR umount ${directory} || echo refused; grep -c ' ${directory} ' /proc/mounts; umount ${directory}; ls run`,
+    `${path} ${directory} tresor noauto,users,name=work,key-file=${keyFile} 0 0`,
   )
-  assert.equal(code, 32, stderr)
-  assert.match(stderr, /mounting a filesystem needs root[^\n]+use sudo mount/)
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /\nrefused\n1\n$/)
+  assert.match(
+    stderr,
+    /Cannot unmount [^\n]+: root mounted it, also with option users of fstab\(5\)[^\n]+use sudo umount/,
+  )
 })
 
 test("--mkfs of a read-only mount is refused; one whose root directory cannot be given away is undone", async () => {
