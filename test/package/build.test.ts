@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { before, test } from "node:test"
 import { PRODUCT, VECTORS } from "../../src/enclave/image/files.ts"
@@ -82,6 +82,44 @@ test("the module's package has what DKMS compiles, and its udev rule", async () 
   for (const path of ["dkms.conf", "kernel/Kbuild", "kernel/Makefile", "kernel/main.c", "abi/kmod.h"])
     assert.ok(files.has(`/usr/src/tresor-${version}/${path}`), path)
   assert.ok(files.has("/usr/lib/udev/rules.d/70-tresor.rules"))
+})
+
+/** What the oldest of the systems has that it is for, Debian 12: glibc 2.36, libraries of GCC 12, systemd 252. */
+const OLDEST: Readonly<Record<string, string>> = {
+  GLIBC: "2.36",
+  GLIBCXX: "3.4.30",
+  CXXABI: "1.3.13",
+  GCC: "12.0.0",
+  LIBSYSTEMD: "252",
+}
+/** Packages of the same names in Debian 12, Debian 13 and Ubuntu 24.04, which has glibc 2.39. */
+const EVERYWHERE = ["debconf", "debconf-2.0", "libc6", "libgcc-s1", "libstdc++6", "libsystemd0"]
+
+test("it depends on packages that Debian 12, 13 and Ubuntu 24.04 have, and on no newer symbols of theirs", async () => {
+  const { stdout } = await run("dpkg-deb", ["-f", built.tresor, "Depends"])
+  const names = stdout.split(/[,|]/).map((each) => each.trim().split(" ")[0]!)
+  assert.deepEqual(
+    names.filter((name) => !EVERYWHERE.includes(name)),
+    [],
+  )
+  const tree = place.path("tree")
+  assert.equal((await run("dpkg-deb", ["-x", built.tresor, tree])).code, 0)
+  let programs = 0
+  const newer: string[] = []
+  for (const entry of readdirSync(tree, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name)
+    // Programs of mode 0111 are root's to read.
+    if (!entry.isFile() || !readFileSync(path).subarray(0, 4).equals(Buffer.from("\x7fELF", "latin1"))) continue
+    const { stdout: versions } = await run("readelf", ["--version-info", "--wide", path])
+    const needs = [...versions.matchAll(/Name: ([A-Z]+)_([\d.]+) /g)]
+    if (needs.length > 0) programs++
+    for (const [, library = "", version = ""] of needs)
+      if (version.localeCompare(OLDEST[library] ?? "", "en", { numeric: true }) > 0)
+        newer.push(`${entry.name}: ${library}_${version}`)
+  }
+  // Node, the addon, the generator, tresor-lock; the launcher is static.
+  assert.ok(programs >= 4, `${programs}`)
+  assert.deepEqual(newer, [])
 })
 
 test("lintian has nothing to say but what is overridden with a reason", async () => {
