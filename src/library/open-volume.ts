@@ -1,5 +1,6 @@
 /** A volume opened in this process: its plaintext is read and written here, its key stays in the enclave. */
 import { askEnclave, TrustedEnclave } from "../attest/trusted-enclave.ts"
+import { IoError } from "../base/io-error.ts"
 import { chooseBackend, openEnclave } from "../enclave/loader.ts"
 import type { Enclave } from "../enclave/types.ts"
 import { type NbdServer, serveNbd } from "../export/server.ts"
@@ -9,6 +10,7 @@ import { saveResealed, unlockKey, withAdmitted } from "../keyslots/unlock.ts"
 import { nbdUri } from "../nbd/uri.ts"
 import { openVolumeOn } from "../volume/open.ts"
 import type { Volume } from "../volume/volume.ts"
+import { checkAnySlot, openPending } from "./open-pending.ts"
 import { audienceOf, choiceOf, type TrustOptions, type WorldOptions } from "./options.ts"
 import { wiping } from "./secrets.ts"
 
@@ -63,19 +65,29 @@ export class OpenVolume implements AsyncDisposable {
   readonly keySlot: number
   readonly #volume: Volume
   readonly #enclave: Enclave
+  /** Of a reencryption that is pending; `null`: none is. */
+  readonly #leave: (() => Promise<void>) | null
+  readonly #exports: NbdExport[] = []
   #closed: Promise<void> | null = null
 
   constructor(
     { path, uuid, label, keySlot }: Pick<OpenVolume, "path" | "uuid" | "label" | "keySlot">,
     volume: Volume,
     enclave: Enclave,
+    leave: (() => Promise<void>) | null = null,
   ) {
+    this.#leave = leave
     this.path = path
     this.uuid = uuid
     this.label = label
     this.keySlot = keySlot
     this.#volume = volume
     this.#enclave = enclave
+  }
+
+  get #now(): Volume {
+    if (this.#closed !== null) throw new IoError("ESHUTDOWN", `${this.path} is closed`)
+    return this.#volume
   }
 
   /** Bytes of plaintext. */
@@ -93,30 +105,32 @@ export class OpenVolume implements AsyncDisposable {
   }
 
   /** `length` bytes of plaintext, the caller's to wipe. */
-  read(offset: number, length: number): Promise<Uint8Array> {
-    return this.#volume.read(offset, length)
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    return this.#now.read(offset, length)
   }
 
   /** `bytes` must not change until this has resolved; on stable storage after the next `flush`. */
-  write(offset: number, bytes: Uint8Array): Promise<void> {
-    return this.#volume.write(offset, bytes)
+  async write(offset: number, bytes: Uint8Array): Promise<void> {
+    return this.#now.write(offset, bytes)
   }
 
   /** Resolves when every write resolved before is on stable storage. */
-  flush(): Promise<void> {
-    return this.#volume.flush()
+  async flush(): Promise<void> {
+    return this.#now.flush()
   }
 
   /** The range is not needed any more: what it reads as is undefined. Does nothing without the option `discards`. */
-  discard(offset: number, length: number): Promise<void> {
-    return this.#volume.discard(offset, length)
+  async discard(offset: number, length: number): Promise<void> {
+    return this.#now.discard(offset, length)
   }
 
   /** Serves it on a new Unix socket, mode 0600, to any number of NBD clients. Throws Node's errors for the socket. */
   async serve(socket: string): Promise<NbdExport> {
     const before = process.umask(0o177)
     try {
-      return new NbdExport(socket, await serveNbd({ path: socket, volume: this.#volume }))
+      const served = new NbdExport(socket, await serveNbd({ path: socket, volume: this.#now }))
+      this.#exports.push(served)
+      return served
     } finally {
       process.umask(before)
     }
@@ -126,12 +140,20 @@ export class OpenVolume implements AsyncDisposable {
   close(): Promise<void> {
     this.#closed ??= (async () => {
       try {
+        await this.#leavePass()
         await this.#volume.close()
       } finally {
         await this.#enclave.close()
       }
     })()
     return this.#closed
+  }
+
+  /** Nobody changes the data any more: what is under way could, and then the reencryption goes on without. */
+  async #leavePass(): Promise<void> {
+    if (this.#leave === null) return
+    for (const served of this.#exports) await served.close()
+    if (this.#volume.counters.pending === 0) await this.#leave().catch(() => {})
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -141,8 +163,10 @@ export class OpenVolume implements AsyncDisposable {
 
 /**
  * Opens a volume without a daemon; nobody else may have it open (STORE_BUSY, VOLUME_IN_USE, exit 5). `path`: a file, a
- * block device, or an NBD URI. Throws TresorError, among others: ENCLAVE_PASSPHRASE (exit 2), STORE_MISSING, NOT_LUKS,
- * LUKS2_UNSUPPORTED (exit 4), ATTEST_UNKNOWN (exit 2).
+ * block device, or an NBD URI. One whose reencryption is pending opens by both keys, with a passphrase that was carried over;
+ * `reencrypt` goes on with it once it is closed. Throws TresorError, among others: ENCLAVE_PASSPHRASE (exit 2),
+ * STORE_MISSING, NOT_LUKS, LUKS2_UNSUPPORTED (exit 4), ATTEST_UNKNOWN (exit 2), REENCRYPT_PENDING (exit 4: read-only, and a zone
+ * must be recovered first; exit 1: with keySlot).
  *
  * @example
  * await using volume = await open("disk.img", { passphrase })
@@ -174,6 +198,13 @@ export async function open(path: string, options: OpenOptions): Promise<OpenVolu
       const discards = options.discards === true || access.discards
       const volume = await openVolumeOn(path, access.segment, { readOnly, direct, owner, discards, log: warn })
       try {
+        const { uuid, label } = access
+        if (access.reencrypts) {
+          checkAnySlot(path, options.keySlot)
+          const { passphrase } = options
+          const opened = await openPending({ path, access, enclave, trusted, volume, passphrase })
+          return new OpenVolume({ path, uuid, label, keySlot: opened.slot }, volume, enclave, opened.leave)
+        }
         const unlocking = { enclave, access, name: path, path, warn }
         const slot = options.keySlot ?? null
         const header = withAdmitted(unlocking, await access.read(), { slot, unsealed: true })
@@ -181,7 +212,7 @@ export async function open(path: string, options: OpenOptions): Promise<OpenVolu
         const opened = await unlockKey(unlocking, header, sealed)
         volume.unlock(enclave, opened.handle)
         if (!readOnly) await saveResealed(unlocking, opened)
-        return new OpenVolume({ path, uuid: access.uuid, label: access.label, keySlot: opened.slot }, volume, enclave)
+        return new OpenVolume({ path, uuid, label, keySlot: opened.slot }, volume, enclave)
       } catch (error) {
         await volume.close().catch(() => {})
         throw error

@@ -194,6 +194,15 @@ export function bothKeys(
   throw refused(path, "one side of it is plaintext; close the volume first", "REENCRYPT_FOREIGN")
 }
 
+/** A volume that is opened read-only and whose zone has to be recovered first. */
+export function needsWriting(path: string): TresorError {
+  return new TresorError(
+    "REENCRYPT_PENDING",
+    Exit.wrongDevice,
+    `Cannot open ${path} read-only: its reencryption was interrupted in a zone, which is recovered first; leave --readonly out`,
+  )
+}
+
 /** The enclave's pass by a sealed request for it, and the keyslot that opened. Throws as the enclave decides. */
 export async function enterPass(
   { enclave, path }: Pick<VolumeKeeper, "enclave" | "path">,

@@ -13,7 +13,7 @@ import type { HeaderStore } from "../header/header-store.ts"
 import { positionOf, reencryptionOf } from "../luks2/reencryption.ts"
 import type { Header } from "../luks2/types.ts"
 import { convertInUse, endUse, type InUse, prepareUse } from "../reencrypt/in-use.ts"
-import { bothKeys, describePass, enterPass } from "../reencrypt/resume.ts"
+import { bothKeys, describePass, enterPass, needsWriting } from "../reencrypt/resume.ts"
 import { type Pass, type PassPlace, placesOf, volumeSize } from "../reencrypt/run.ts"
 import { probeAt } from "../reencrypt/zones.ts"
 import { lockReencryption } from "../store/header-lock.ts"
@@ -141,7 +141,7 @@ export class Reencryption {
     try {
       const { pass, ...described } = await describePass(this.#place(store), request.vouched)
       const { total } = described
-      if (volume.readOnly && (request.goOn || pass.progress.hot > 0n)) throw readOnly(path)
+      if (volume.readOnly && (request.goOn || pass.progress.hot > 0n)) throw needsWriting(path)
       const { sealed, pass: asked } = await this.#asked(pass, request)
       const { handle, slot } = await enterPass({ enclave, path }, asked, sealed)
       const entered: Pass = { ...this.#place(store), ...described, enclave, handle }
@@ -249,12 +249,4 @@ export class Reencryption {
       warn("the header of the reencryption was not bound to the data", { name, reason: (error as Error).message })
     }
   }
-}
-
-function readOnly(path: string): TresorError {
-  return new TresorError(
-    "REENCRYPT_PENDING",
-    Exit.wrongDevice,
-    `Cannot open ${path} read-only: its reencryption was interrupted in a zone, which is recovered first; leave --readonly out`,
-  )
 }
