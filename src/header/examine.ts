@@ -2,7 +2,8 @@
 
 import { faultsOf, faultWords } from "../luks2/faults.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
-import { foreignKind, PASS_TOKEN, positionOf, reencryptionOf, reencryptionWords } from "../luks2/reencryption.ts"
+import { foreignKind, PASS_TOKEN, reencryptionOf } from "../luks2/reencryption.ts"
+import { positionOf, reencryptionWords } from "../luks2/reencryption-position.ts"
 import { tampering, tamperingWords } from "../luks2/tampering.ts"
 import type { FoundCopies, FoundCopy } from "./copies.ts"
 

@@ -5,21 +5,9 @@ import { runs } from "../testing/runs.ts"
 import { emitMetadata } from "./emit.ts"
 import type { LuksDigest, LuksHeader, LuksKeyslot, LuksSegment, Metadata } from "./metadata.ts"
 import { parseMetadata } from "./parse.ts"
-import {
-  begun,
-  behindZone,
-  converted,
-  ended,
-  foreignKind,
-  isBackward,
-  placed,
-  positionOf,
-  reencryptionOf,
-  reencryptionWords,
-  roomForPass,
-  sideOf,
-  withState,
-} from "./reencryption.ts"
+import { foreignKind, isBackward, reencryptionOf, sideOf } from "./reencryption.ts"
+import { begun, ended, roomForPass, withState } from "./reencryption-header.ts"
+import { behindZone, converted, placed, positionOf, reencryptionWords } from "./reencryption-position.ts"
 
 const HEADER_SIZE = 16384
 const OFFSET = 4n << 20n

@@ -6,18 +6,9 @@ import { explainUnlock } from "../keyslots/seal-status.ts"
 import { encodeCopy } from "../luks2/binary-header.ts"
 import { emitMetadata } from "../luks2/emit.ts"
 import type { LuksHeader, LuksSegment } from "../luks2/metadata.ts"
-import {
-  begun,
-  directionOf,
-  movesDown,
-  type NewPass,
-  placed,
-  type Reencryption,
-  reencryptionOf,
-  roomForPass,
-  startOf,
-  withState,
-} from "../luks2/reencryption.ts"
+import { movesDown, type Reencryption, reencryptionOf } from "../luks2/reencryption.ts"
+import { begun, directionOf, type NewPass, roomForPass, withState } from "../luks2/reencryption-header.ts"
+import { placed, startOf } from "../luks2/reencryption-position.ts"
 import type { Header } from "../luks2/types.ts"
 import type { Store } from "../store/store.ts"
 import { type PassPlace, placesOf, resilienceOf, volumeSize } from "./run.ts"

@@ -3,6 +3,7 @@ import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { test } from "node:test"
 import fc from "fast-check"
+import { TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import { makeVolume, type NewVolume } from "../keyslots/create.ts"
@@ -333,4 +334,36 @@ test("a device that is too small for its header is refused, and nothing of it is
   const least = new CrashingStore(new Uint8Array(3 * SHIFT + 512).fill(7))
   await displace(least, await makeEncryption(keeper, "disk.img", least, wanted), SHIFT)
   assert.ok((await resume(least, least)).done)
+})
+
+test("plaintext whose keyslots cryptsetup destroyed before its last header is ended when its user vouches for it", async () => {
+  const kind = fillsFront("portable", "checksum")
+  const device = new CrashingStore(await kind.make())
+  await kind.begin(device)
+  const { header, data } = kind.parts(device)
+  const store = await HeaderStore.open(header)
+  const begun = store.header.metadata
+  const pending = reencryptionOf(begun)!
+  const [, slot] = [...begun.keyslots].find(([, { type }]) => type === "luks2")!
+  const backups = [pending.final, pending.moved!, pending.previous, pending.final]
+  const flags = [[], ["backup-moved-segment"], ["backup-previous"], ["backup-final"]]
+  const segments = new Map(backups.map((segment, n) => [n, { ...segment, flags: flags[n]! }]))
+  const digests = new Map([...begun.digests].map(([n, each]) => [n, n === 0 ? { ...each, segments: [1, 2] } : each]))
+  await store.update(
+    async (old) => ({ header: { ...old, metadata: { ...begun, segments, digests, tokens: new Map() } } }),
+    { reencrypts: true },
+  )
+  await header.write(Number(slot.area.offset), new Uint8Array(Number(slot.area.size)))
+  await data.write(0, plain)
+  await assert.rejects(resume(header, data), (error) => {
+    assert.ok(error instanceof TresorError)
+    assert.equal(error.code, "ENCLAVE_PASSPHRASE")
+    assert.match(
+      error.message,
+      /^No key available with this passphrase; all data of disk.img are plaintext, .*--authenticate ends/,
+    )
+    return true
+  })
+  assert.ok((await resume(header, data, { vouched: true })).done)
+  assert.ok(await kind.isWhole(device))
 })

@@ -4,7 +4,7 @@
  * requests go on when the header behind it is on stable storage: a journal would undo what they write before.
  */
 
-import { positionOf } from "../luks2/reencryption.ts"
+import { positionOf } from "../luks2/reencryption-position.ts"
 import type { Store } from "../store/store.ts"
 import { checkZones, type Ended, finish, type Pass, PassStore, zonesOf } from "./run.ts"
 import { convertZone, isUnprobed, readZone, recoverZone, UNPROBED, zoneSize } from "./zones.ts"

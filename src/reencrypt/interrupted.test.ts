@@ -10,7 +10,9 @@ import type { FreshKeyslot, VolumeKeeper } from "../keyslots/parts.ts"
 import { proveKeyslot } from "../keyslots/prove.ts"
 import { runReencryption } from "../library/reencrypt.ts"
 import type { Metadata } from "../luks2/metadata.ts"
-import { PASS_TOKEN, placed, positionOf, reencryptionOf } from "../luks2/reencryption.ts"
+import { PASS_TOKEN, reencryptionOf } from "../luks2/reencryption.ts"
+import { withState } from "../luks2/reencryption-header.ts"
+import { placed, positionOf } from "../luks2/reencryption-position.ts"
 import type { Kdf } from "../luks2/types.ts"
 import { Crash, CrashingStore } from "../testing/crashing-store.ts"
 import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
@@ -205,7 +207,6 @@ test("a header whose boundary was moved is refused, and so is one without its st
     const store = await HeaderStore.open(device)
     await store.update(
       async (header) => {
-        const { placed, withState } = await import("../luks2/reencryption.ts")
         const found = reencryptionOf(header.metadata)!
         const position = BigInt(2 * ZONE + moved)
         const metadata = placed(header.metadata, found, { position, hot: 0n }, BigInt(VOLUME))

@@ -5,17 +5,9 @@ import { overwrite } from "../header/bytes.ts"
 import type { HeaderStore } from "../header/header-store.ts"
 import { dropKeyslot } from "../keyslots/metadata-edit.ts"
 import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
-import {
-  ended,
-  isBackward,
-  movesDown,
-  placeBefore,
-  placed,
-  positionOf,
-  type Reencryption,
-  reencryptionOf,
-  withState,
-} from "../luks2/reencryption.ts"
+import { isBackward, movesDown, type Reencryption, reencryptionOf } from "../luks2/reencryption.ts"
+import { ended, withState } from "../luks2/reencryption-header.ts"
+import { placeBefore, placed, positionOf } from "../luks2/reencryption-position.ts"
 import type { Store } from "../store/store.ts"
 import { convertZones, isEnd, type PassHeader, type Running, recoverZone, type Zones, zoneSize } from "./zones.ts"
 

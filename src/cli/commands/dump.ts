@@ -13,7 +13,8 @@ import {
   type LuksSegment,
   type Metadata,
 } from "../../luks2/metadata.ts"
-import { PASS_TOKEN, reencryptionOf, reencryptionWords } from "../../luks2/reencryption.ts"
+import { PASS_TOKEN, reencryptionOf } from "../../luks2/reencryption.ts"
+import { reencryptionWords } from "../../luks2/reencryption-position.ts"
 import type { TresorToken } from "../../luks2/tresor-token.ts"
 import { withHeader } from "../keeper.ts"
 import { out } from "../output/output.ts"
