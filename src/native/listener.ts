@@ -34,7 +34,8 @@ export class Listener {
       await listener.#listen({ fd })
       return listener
     }
-    const bound = `${path.slice(0, -1)}~`
+    // As long, for sun_path, and another.
+    const bound = `${path.slice(0, -1)}${path.endsWith("~") ? "-" : "~"}`
     // Left by a process that was killed just then.
     rmSync(bound, { force: true })
     await listener.#listen({ path: bound })
@@ -61,7 +62,7 @@ export class Listener {
     })
   }
 
-  /** Accepts nobody until `resume`: who connects waits in the socket's queue. Resolves with the socket, the caller's. */
+  /** Accepts nobody until `resume`: who connects waits in the socket's queue. The socket, the caller's. */
   pause(): number {
     // Node shows it on the handle only.
     const { _handle } = this.#server as unknown as { readonly _handle: { readonly fd: number } }
