@@ -67,7 +67,7 @@ export async function withKeeper<T>(
 }
 
 /** The options' words for a KDF. */
-export function kdfRequest(options: PbkdfOptions): Partial<KdfRequest> {
+function kdfRequest(options: PbkdfOptions): Partial<KdfRequest> {
   return {
     ...(options.pbkdf !== undefined && { type: options.pbkdf }),
     ...(options.pbkdfMemory !== undefined && { memoryKib: options.pbkdfMemory }),

@@ -12,8 +12,8 @@ import { readPassphrase, restoreTerminal } from "../native/addon.ts"
 import { echoIsOff } from "./terminal.ts"
 
 /** cryptsetup's compiled-in limits. */
-export const KEYFILE_LIMIT = 8 * 1024 * 1024
-export const PASSPHRASE_LIMIT = 512
+const KEYFILE_LIMIT = 8 * 1024 * 1024
+const PASSPHRASE_LIMIT = 512
 
 const NEWLINE = 10
 

@@ -83,7 +83,7 @@ export async function unlockAll(options: UnlockWords): Promise<void> {
         failures.add(wrong)
         break
       }
-      if (n > 0) err.line(`${NO_KEY}`)
+      if (n > 0) err.line(NO_KEY)
     }
   } finally {
     for (const client of clients) client[Symbol.dispose]()

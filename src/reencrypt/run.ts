@@ -241,9 +241,13 @@ export async function endPass(place: PassPlace, reencryption: Reencryption): Pro
 export function pendingIn({ metadata }: LuksHeader, path: string): Reencryption {
   const found = reencryptionOf(metadata)
   if (found !== null) return found
-  throw new TresorError(
+  throw nonePending(path)
+}
+
+export function nonePending(what: string): TresorError {
+  return new TresorError(
     "REENCRYPT_NONE",
     Exit.badArguments,
-    `Cannot resume ${path}: no reencryption is pending; leave --resume out to begin one`,
+    `Cannot resume ${what}: no reencryption is pending; leave --resume out to begin one`,
   )
 }

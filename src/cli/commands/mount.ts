@@ -2,7 +2,8 @@ import { accessSync, constants, existsSync, realpathSync, statSync } from "node:
 import { basename, resolve } from "node:path"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { closeVolume, connectVolume } from "../../control/daemon.ts"
-import { isLive, isName, liveNames, readState, storeIdentity } from "../../control/runtime.ts"
+import { isOpen, openAs } from "../../control/in-use.ts"
+import { isLive, readState } from "../../control/runtime.ts"
 import { runtimeRoot } from "../../control/runtime-root.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
 import { callerOf, type Filesystem, splitOptions } from "../../mount/filesystem.ts"
@@ -61,15 +62,9 @@ async function closeIfOpen(name: string): Promise<void> {
 }
 
 /** The open volume that a path leads to, or whose name it is; `null`: there is none, and the path is to be opened. */
-function openName(root: string, path: string): string | null {
-  const exists = isNbdUri(path) || existsSync(path)
-  if (!exists) return isName(path) && isLive(readState(root, path)) ? path : null
-  const store = storeIdentity(path)
-  const found = liveNames(root).find((name) => {
-    const state = readState(root, name)
-    return isLive(state) && state.store === store
-  })
-  return found ?? null
+function openName(path: string): string | null {
+  if (isNbdUri(path) || existsSync(path)) return openAs(path)
+  return isOpen(path) ? path : null
 }
 
 function inUse(name: string, fact: string): TresorError {
@@ -148,7 +143,7 @@ export async function mount(path: string, dir: string, options: MountOptions): P
     )
   }
   const root = runtimeRoot()
-  const opened = openName(root, path)
+  const opened = openName(path)
   const block = options.nbd !== true && opened === null && (await canBlock(path))
   const volume =
     opened === null

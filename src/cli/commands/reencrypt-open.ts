@@ -11,20 +11,13 @@ import type { VolumeStatus } from "../../control/volume.ts"
 import type { VolumeClient } from "../../control/volume-client.ts"
 import { proveKeyslot } from "../../keyslots/prove.ts"
 import { isPending, OPEN_HOT_ZONE, withOpenReencryption } from "../../library/reencrypt.ts"
+import { nonePending } from "../../reencrypt/run.ts"
 import { warn, withExisting } from "../keeper.ts"
 import { out } from "../output/output.ts"
 import { rateBar } from "../progress.ts"
 import { atTerminal } from "../trust.ts"
 import { withPassphrase } from "../unlock.ts"
-import {
-  begin,
-  checkMode,
-  checkResumable,
-  nonePending,
-  paused,
-  type ReencryptOptions,
-  reencryptClosed,
-} from "./reencrypt.ts"
+import { begin, checkMode, checkResumable, paused, type ReencryptOptions, reencryptClosed } from "./reencrypt.ts"
 
 /** Between looks how far it is. */
 const LOOK_MS = 500
@@ -109,11 +102,19 @@ function checkChangeable({ name, export: way, readonly }: VolumeStatus): void {
   )
 }
 
+function noneToPause(name: string): TresorError {
+  return new TresorError(
+    "REENCRYPT_NONE",
+    Exit.badArguments,
+    `Cannot pause ${name}: no reencryption is pending; \`tresor status ${name}\` shows one that is`,
+  )
+}
+
 async function reencryptOpen(name: string, options: ReencryptOptions): Promise<void> {
   using client = await connectVolume(name)
   if (options.pause === true) {
     const { reencryption } = (await client.call("Pause")).volume
-    if (reencryption === null) throw nonePending(name)
+    if (reencryption === null) throw noneToPause(name)
     const { done, total } = reencryption
     out.line(
       `The reencryption of ${name} is paused: ${formatSize(done)} of ${formatSize(total)} are under the new key.`,

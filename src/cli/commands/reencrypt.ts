@@ -21,6 +21,7 @@ import {
   withHeaderApart,
   withReencryption,
 } from "../../library/reencrypt.ts"
+import { nonePending } from "../../reencrypt/run.ts"
 import { confirm } from "../confirm.ts"
 import { type ExistingOptions, freshKeyslot, warn, withExisting } from "../keeper.ts"
 import { err, out } from "../output/output.ts"
@@ -251,14 +252,6 @@ export function paused(
     Exit.badArguments,
     `Reencryption of ${path} paused: ${formatSize(done)} of ${formatSize(total)} are ${converted}; ` +
       `\`tresor reencrypt --resume ${words}\` goes on`,
-  )
-}
-
-export function nonePending(what: string): TresorError {
-  return new TresorError(
-    "REENCRYPT_NONE",
-    Exit.badArguments,
-    `Cannot resume ${what}: no reencryption is pending; leave --resume out to begin one`,
   )
 }
 
