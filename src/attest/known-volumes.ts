@@ -22,7 +22,7 @@ export interface KnownVolume {
 export const knownVolumesPath = (): string => join(configDir(), "known-volumes")
 
 /** Throws KNOWN_VOLUMES_BAD (exit 2) naming the line. */
-export function parseKnownVolumes(text: string, path: string): KnownVolume[] {
+function parseKnownVolumes(text: string, path: string): KnownVolume[] {
   return text.split("\n").flatMap((content, index) => {
     const entry = content.trim()
     if (entry === "" || entry.startsWith("#")) return []

@@ -8,7 +8,7 @@ import { Exit, TresorError } from "../base/errors.ts"
 import { tryRun } from "../base/programs.ts"
 import { ublk } from "../native/ublk.ts"
 
-export const CONTROL = "/dev/ublk-control"
+const CONTROL = "/dev/ublk-control"
 const DEVICES = "/sys/class/ublk-char"
 const NOTHING = new Uint8Array(0)
 

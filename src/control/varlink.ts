@@ -7,7 +7,7 @@ import * as v from "valibot"
 import { parseJson } from "../base/json.ts"
 
 /** Room for an 8 MiB key file, sealed and in base64, and the JSON around it. */
-export const MESSAGE_LIMIT = 12 * 1024 * 1024
+const MESSAGE_LIMIT = 12 * 1024 * 1024
 
 const parameters = v.record(v.string(), v.unknown())
 

@@ -218,7 +218,7 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 
 const measurement = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/))
 
-export const identitySchema = v.object({
+const identitySchema = v.object({
   backend: v.picklist(BACKENDS),
   mrenclave: measurement,
   mrsigner: measurement,

@@ -24,7 +24,7 @@ import type { EnclaveStart } from "./types.ts"
 import { VectorsClient } from "./vectors.ts"
 
 /** This machine, as it is at the time of asking. */
-export const thisMachine: SgxMachine = {
+const thisMachine: SgxMachine = {
   read(path) {
     try {
       return readFileSync(path, "utf8")

@@ -14,6 +14,7 @@ import { keyringForget, keyringKeep, keyringRead } from "../native/keyring.ts"
 import { checkTpm, type Sealed, unseal } from "../tpm/tpm.ts"
 import { MOST_PCR } from "../tpm/wire.ts"
 import { readOwn, refuseSecret } from "./own-file.ts"
+import { SECRET_FILES } from "./secret-owner.ts"
 
 /** Bytes. */
 export const SECRET_SIZE = 32
@@ -30,8 +31,8 @@ export interface SealedSecret {
   readonly tpm2: Sealed
 }
 
-export const sealedPath = (directory: string): string => join(directory, "machine-secret.tpm2")
-export const plainPath = (directory: string): string => join(directory, "machine-secret")
+export const sealedPath = (directory: string): string => join(directory, SECRET_FILES.sealed)
+export const plainPath = (directory: string): string => join(directory, SECRET_FILES.plain)
 
 /** Whether the secret there is the TPM's alone: a file beside it stands above it. */
 export const isSealed = (directory: string): boolean =>
@@ -117,7 +118,7 @@ export function readSealed(directory: string): SealedSecret | null {
 const keyName = (id: string): string => `tresor:machine-secret:${id}`
 
 /** From the keyring; `null`: it is not there. The caller's to wipe. */
-export function keptSecret({ id }: Pick<SealedSecret, "id">): Buffer | null {
+function keptSecret({ id }: Pick<SealedSecret, "id">): Buffer | null {
   const found = keyringRead(keyName(id))
   if (found === null) return null
   const secret = Buffer.from(found.buffer, found.byteOffset, found.byteLength)

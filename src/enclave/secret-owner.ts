@@ -32,11 +32,11 @@ function ownerOf(path: string): SecretOwner | null {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (stat?.isFile() !== true || stat.uid === 0) return null
   const user = stateOf(stat.uid)
-  return user === null || !SECRETS.some((name) => existsSync(join(user.state, name))) ? null : user
+  return user === null || !Object.values(SECRET_FILES).some((name) => existsSync(join(user.state, name))) ? null : user
 }
 
-/** In a file, or sealed to the TPM. */
-const SECRETS = ["machine-secret", "machine-secret.tpm2"]
+/** Names of a machine secret: in a file, or sealed to the TPM. */
+export const SECRET_FILES = { plain: "machine-secret", sealed: "machine-secret.tpm2" } as const
 
 /** A user and that user's state directory, which may not exist; `null`: no such user, or one without a home. */
 export function stateOf(uid: number): SecretOwner | null {

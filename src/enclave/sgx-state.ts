@@ -38,7 +38,7 @@ export function atLeast(kernel: string, major: number, minor: number): boolean {
 }
 
 /** What /proc/cpuinfo has. Linux takes `sgx` away when the BIOS has locked launch control or switched SGX off. */
-export function cpuField(machine: Pick<SgxMachine, "read">, name: string): string {
+function cpuField(machine: Pick<SgxMachine, "read">, name: string): string {
   return new RegExp(`^${name}\\s*:\\s*(.*)$`, "m").exec(machine.read("/proc/cpuinfo") ?? "")?.[1]?.trim() ?? ""
 }
 

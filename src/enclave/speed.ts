@@ -23,7 +23,7 @@ const CHUNK = 256 << 10
 const PASSES = 32
 
 /** A volume key that exists only until `closeVolume`: made and opened with a random passphrase. */
-export async function scratchKey(enclave: Enclave, sectorSize: Segment["sectorSize"]): Promise<VolumeHandle> {
+async function scratchKey(enclave: Enclave, sectorSize: Segment["sectorSize"]): Promise<VolumeHandle> {
   const uuid = randomUUID()
   const passphrase = randomBytes(32)
   const seal = async (asked: Asked, secrets: object) => {

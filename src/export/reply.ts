@@ -40,7 +40,7 @@ function putChunk(bytes: DataView, at: number, cookie: bigint, type: number, len
 }
 
 /** Goes in front of `length` bytes read at `offset`; `done`: nothing more follows for the request. */
-export function putReadChunk(
+function putReadChunk(
   bytes: DataView,
   at: number,
   cookie: bigint,

@@ -15,7 +15,7 @@ export function isLuksKeyslot(keyslot: NonNullable<ReturnType<Metadata["keyslots
 }
 
 /** The digest of segment 0: its keyslots hold the volume key; others are unbound. */
-export function segmentDigest(metadata: Metadata): readonly [number, LuksDigest] {
+function segmentDigest(metadata: Metadata): readonly [number, LuksDigest] {
   const found = [...metadata.digests].find(([, digest]) => digest.segments.includes(0))
   if (found !== undefined) return found
   throw new TresorError("LUKS2_NO_DIGEST", Exit.wrongDevice, "Cannot use this header: no digest belongs to its segment")

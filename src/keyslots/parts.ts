@@ -49,8 +49,8 @@ const TRESOR_SLOT_KDF: Kdf = { type: "pbkdf2", hash: "sha256", iterations: 1000 
 const RECOVERY_SLOT_KDF: Kdf = { type: "pbkdf2", hash: "sha512", iterations: 1000 }
 
 /** cryptsetup's default for keyslots, whatever the volume key. */
-export const AREA_KEY_SIZE = 64
-export const AF_HASH = "sha256"
+const AREA_KEY_SIZE = 64
+const AF_HASH = "sha256"
 
 export function freshParameters(
   fresh: FreshKeyslot,

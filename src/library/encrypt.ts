@@ -54,7 +54,7 @@ function unfit(path: string, fact: string): TresorError {
 }
 
 /** Bytes in front of the data. Throws REENCRYPT_UNFIT (exit 4), REENCRYPT_OPTIONS (exit 1). */
-export function shiftOf(path: string, { header, reduceDeviceSize }: EncryptionLayout): bigint {
+function shiftOf(path: string, { header, reduceDeviceSize }: EncryptionLayout): bigint {
   if (header !== undefined && reduceDeviceSize === undefined) return 0n
   if (header !== undefined || reduceDeviceSize === undefined) {
     throw new TresorError(

@@ -27,8 +27,7 @@ export class Odd extends Error {
   }
 }
 
-export const isNumber = (text: string, limit = NUMBERS): boolean =>
-  /^(0|[1-9][0-9]{0,3})$/.test(text) && Number(text) < limit
+const isNumber = (text: string, limit = NUMBERS): boolean => /^(0|[1-9][0-9]{0,3})$/.test(text) && Number(text) < limit
 
 export class Reader {
   readonly #fields: ReadonlyMap<string, string>

@@ -10,9 +10,9 @@ export const RECOVERY_TOKEN = "systemd-recovery"
 const ALPHABET = new TextEncoder().encode("cbdefghijklnrtuv")
 const DASH = 0x2d
 const SPACES = [0x20, 0x09, 0x0a, 0x0d]
-export const KEY_SIZE = 32
+const KEY_SIZE = 32
 const GROUP = 8
-export const TEXT_SIZE = 2 * KEY_SIZE + (2 * KEY_SIZE) / GROUP - 1
+const TEXT_SIZE = 2 * KEY_SIZE + (2 * KEY_SIZE) / GROUP - 1
 
 function spell(nibbles: Uint8Array): Uint8Array {
   const text = new Uint8Array(TEXT_SIZE)

@@ -75,7 +75,6 @@ export const CHUNK_DONE = 1
 export const MAX_PAYLOAD = 32 << 20
 /** Holds the longest legal name with room for what goes with it. */
 export const MAX_OPTION = 16 << 10
-export const MAX_NAME = 4096
 export const REQUEST_BYTES = 28
 export const BASE_ALLOCATION = "base:allocation"
 

@@ -71,7 +71,7 @@ function verificationOf({ metadata }: LuksHeader, { verification }: Reencryption
   return { hash, iterations, salt, digest }
 }
 
-export function areaOf({ area }: Reencryption): PassArea {
+function areaOf({ area }: Reencryption): PassArea {
   return { resilience: resilienceOf(area), block: area.sectorSize ?? 0, offset: area.offset, size: area.size }
 }
 

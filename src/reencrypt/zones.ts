@@ -260,6 +260,12 @@ export async function convertZone({ data, after, converter }: Zones, { at, bytes
   await data.flush()
 }
 
+async function readOld(data: Store, at: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(new ArrayBuffer(size))
+  await data.read(at, bytes)
+  return bytes
+}
+
 /**
  * A zone that was cut off: what is still old of it becomes new. With checksums a block whose bytes are as before is old,
  * every other was written; with a journal or a shift all of it is written again. It may be cut off itself, and done
@@ -274,16 +280,12 @@ export async function recoverZone(zones: Zones, position: number, hot: number): 
     resilience === "checksum" ? await header.readArea(Math.ceil(hot / block) * CHECKSUM, 0) : new Uint8Array(0)
   for (const part of pieces(hot, unit)) {
     const at = from + part.at
-    let old: { readonly bytes: Uint8Array; readonly at: number }[]
-    if (resilience === "journal") {
-      old = [{ bytes: await header.readArea(part.size, part.at), at }]
-    } else if (resilience === "datashift") {
-      const bytes = new Uint8Array(new ArrayBuffer(part.size))
-      await data.read(before(from) + part.at, bytes)
-      old = [{ bytes, at }]
-    } else {
-      const bytes = new Uint8Array(new ArrayBuffer(part.size))
-      await data.read(before(from) + part.at, bytes)
+    const bytes =
+      resilience === "journal"
+        ? await header.readArea(part.size, part.at)
+        : await readOld(data, before(from) + part.at, part.size)
+    let old: readonly { readonly bytes: Uint8Array; readonly at: number }[] = [{ bytes, at }]
+    if (resilience === "checksum") {
       const now = await checksums(bytes, block)
       const runs = oldBlocks(now, sums.subarray((part.at / block) * CHECKSUM), block, part.size)
       old = runs.map((run) => ({ bytes: bytes.subarray(run.from, run.to), at: at + run.from }))

@@ -35,7 +35,7 @@ export interface FileStoreOptions {
 const DISCARD_BYTES = 1 << 30
 
 /** Linux opens a write-protected block device for writing (BLKROGET says so) and fails each write. Throws EROFS. */
-export async function checkWritable(handle: FileHandle): Promise<void> {
+async function checkWritable(handle: FileHandle): Promise<void> {
   const stat = await handle.stat()
   if (!stat.isBlockDevice() || !isWriteProtected(stat.rdev)) return
   throw Object.assign(new Error("it is write-protected"), { code: "EROFS" })

@@ -41,12 +41,12 @@ export interface Store {
   readonly minimumBlock?: number
   /** For I/O past this interface, through the page cache; `null`: not possible. */
   readonly fd: number | null
-  /** Descriptors that keep others off for as long as a copy of them is open. Absent: it has none to give. */
-  readonly claims?: readonly number[]
   /** The same, with requests under way. Absent or `null`: not possible. */
   readonly disk?: Disk | null
   /** Absent: no server has it. */
   readonly server?: ServerStatus
+  /** Descriptors that keep others off for as long as a copy of them is open. Absent: it has none to give. */
+  readonly claims?: readonly number[]
   read(offset: number, into: Uint8Array): Promise<void>
   /** `from` must not change until this has resolved. */
   write(offset: number, from: Uint8Array): Promise<void>

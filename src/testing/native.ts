@@ -16,7 +16,7 @@ export const SIZE = 0x20000
 export const WINDOW = 0x1000
 export const HEAP = 0x5000
 export const DYNAMIC = 0x8000
-export const DYNAMIC_SIZE = 0x8000
+const DYNAMIC_SIZE = 0x8000
 const PAGE = 0x1000
 const TCS = [0x4000, 0x13000] as const
 /** One page below its TCS lies a thread's SSA frame, and below that its stack. */

@@ -50,7 +50,7 @@ export interface TpmState {
 const DEVICE = "/dev/tpmrm0"
 
 /** $TRESOR_TPM2_TCTI, as tpm2-tools write it: device:PATH, or swtpm:path=PATH for tests; else /dev/tpmrm0. */
-export function tpmPlace(): TpmPlace {
+function tpmPlace(): TpmPlace {
   const given = process.env["TRESOR_TPM2_TCTI"] ?? ""
   if (given === "") return { path: DEVICE, simulator: false }
   const [, device, socket] = /^(?:device:(\/.+)|swtpm:path=(\/.+))$/.exec(given) ?? []
@@ -119,7 +119,7 @@ function explained(error: NodeJS.ErrnoException): unknown {
   }
   if (base === Rc.lockout) return fail("TPM_LOCKOUT", Exit.denied, "The TPM is locked after too many wrong attempts")
   if (base === Rc.authFail && stage === "unseal") return fail("TPM_PIN", Exit.denied, "Wrong PIN")
-  if (base === Rc.policyFail) return fail("TPM_PCRS", Exit.denied, "The TPM's PCRs are not as they were")
+  if (base === Rc.policyFail) return fail("TPM_PCRS", Exit.denied, `The TPM's PCRs are not as they were; ${RECOVER}`)
   const owner =
     stage === "primary" && base === Rc.badAuth
       ? ": its owner hierarchy has a password; keep a storage key at 0x81000001"
@@ -137,7 +137,7 @@ const Pt = { permanent: 0x200, lockoutCounter: 0x20e, maxAuthFail: 0x20f, lockou
 const IN_LOCKOUT = 1 << 9
 const LOCKOUT_AUTH_SET = 1 << 2
 
-/** Throws TPM_MISSING, TPM_FAILED; TPM_PCRS where the TPM has no SHA-256 bank of one. */
+/** Throws TPM_MISSING, TPM_FAILED (also where the TPM keeps no SHA-256 value of one). */
 export async function readTpm(pcrs: readonly number[]): Promise<TpmState> {
   const found = new Map<number, Uint8Array>()
   for (;;) {

@@ -18,7 +18,7 @@ const PRIORITY: Readonly<Record<LogRecord["level"], number>> = {
   trace: 7,
 }
 
-export function formatRecord(record: LogRecord): string {
+function formatRecord(record: LogRecord): string {
   const line = {
     time: new Date(record.timestamp).toISOString(),
     level: record.level,

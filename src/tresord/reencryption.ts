@@ -154,7 +154,7 @@ export class Reencryption {
         if (enclave.alive) enclave.closeVolume(handle)
         throw error
       }
-      this.#served = { ...entered }
+      this.#served = entered
       if (position === total) {
         this.#become(null)
         return

@@ -276,7 +276,7 @@ export class Session implements DaemonVolume {
   }
 
   /**
-   * Starts `program` and gives the volume to it (yield.ts), which rejects when this session serves on, as with
+   * Starts `program` and gives the volume to it (takeover/predecessor.ts), which rejects when this session serves on, as with
    * UPGRADE_UNSUPPORTED and VOLUME_LOCKED (exit 1, 2). Once it has resolved, the keys are wiped and the process is to end.
    */
   async upgrade(program: readonly string[], whereabouts: Whereabouts): Promise<Successor> {

@@ -7,7 +7,7 @@ export const HEADER_SIZE = 12
 /** Of a payload: the largest that is taken is a configuration space. */
 export const MOST_PAYLOAD = 1024
 /** Of VHOST_USER_SET_MEM_TABLE without VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS. */
-export const MOST_REGIONS = 8
+const MOST_REGIONS = 8
 
 export const Request = {
   getFeatures: 1,

@@ -13,7 +13,7 @@ import { concat, fromHex, viewOf } from "../judge/bytes.ts"
 import { endOfQuote } from "../judge/quote.ts"
 
 export const AESM_SOCKET = "/var/run/aesmd/aesm.socket"
-export const REPORT_SIZE = sgxReport.size
+const REPORT_SIZE = sgxReport.size
 
 /** aesmd's own limit for quotes is far below. */
 const ANSWER_LIMIT = 1 << 20

@@ -33,7 +33,7 @@ export const INTEL_ROOT_KEY: Uint8Array = fromHex(
 export const SOFTWARE_ROOT_NAME = "Tresor software test root"
 
 /** In the order they are made. */
-export const CHECKS = [
+const CHECKS = [
   "quote",
   "collateral",
   "pck-chain",

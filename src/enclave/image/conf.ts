@@ -34,7 +34,7 @@ export const Attribute = {
 } as const
 
 /** x87 and SSE state: ECREATE refuses an XFRM without them. */
-export const XFRM_LEGACY = 0x3n
+const XFRM_LEGACY = 0x3n
 
 const U16 = 0xffffn
 const U32 = 0xffff_ffffn

@@ -11,7 +11,7 @@ import type { NewSha256 } from "./sgxs.ts"
 
 export const SIGSTRUCT_SIZE = sigstruct.size
 /** Modulus, signature, Q1 and Q2. */
-export const RSA_BYTES = 384
+const RSA_BYTES = 384
 
 const at = sigstruct.offsets
 /** FLAGS and XFRM stand one behind the other. */

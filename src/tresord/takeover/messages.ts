@@ -60,7 +60,7 @@ const ring = v.object({
   error: v.boolean(),
 })
 
-export const takeoverMessages = {
+const takeoverMessages = {
   /** Descriptors: of each path held, then the store's claims. */
   offer: v.object({
     version: v.literal(TAKEOVER_VERSION),
@@ -115,7 +115,7 @@ export type TakeoverMessage = keyof typeof takeoverMessages
 type Output<K extends TakeoverMessage> = v.InferOutput<(typeof takeoverMessages)[K]>
 export type Message<K extends TakeoverMessage> = { readonly [F in keyof Output<K>]: Output<K>[F] }
 
-/** The successor's last message before it serves, and the predecessor's before it does not: what may come instead. */
+/** UPGRADE_FAILED (exit 4): what kept either of them from it. The predecessor serves on. */
 export function takeoverFailed(name: string, fact: string): TresorError {
   return new TresorError("UPGRADE_FAILED", Exit.wrongDevice, `Cannot upgrade ${name}: ${fact}; it is served as before`)
 }
