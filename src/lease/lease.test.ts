@@ -315,3 +315,33 @@ test("changes are told to who listens, until it stops", async () => {
   await at.clock.pass(20_000)
   assert.deepEqual(states, ["late", "expired", "held"])
 })
+
+const inherit = ({ clock, program }: At) => Lease.inherit(program, "nbd://store/", { seconds: 60, clock })
+
+test("one that another process had goes on by a renewal, is renewed by both until that has left, and by one after", async () => {
+  const at = setUp(() => DONE)
+  const old = await take(at)
+  await at.clock.pass(5000)
+  const lease = await inherit(at)
+  assert.equal(codeOf(lease), undefined)
+  await at.clock.pass(10_000)
+  await old.leave()
+  assert.equal(codeOf(old), "ESHUTDOWN")
+  await at.clock.pass(15_000)
+  assert.deepEqual(at.calls, ["0 acquire", "0 fence", "5 renew", "10 renew", "15 renew", "25 renew"])
+  await lease.release(true)
+  assert.equal(at.calls.at(-1), "30 release")
+  assert.equal(at.clock.idle, true)
+})
+
+test("one that another took meanwhile, or that cannot be renewed, is not gone on with, and is not given back", async () => {
+  for (const [outcome, code] of [
+    [TAKEN, "LEASE_HELD"],
+    [BROKEN, "LEASE_FAILED"],
+  ] as const) {
+    const at = setUp(() => outcome)
+    await assert.rejects(inherit(at), { code })
+    assert.deepEqual(at.calls, ["0 renew"])
+    assert.equal(at.clock.idle, true)
+  }
+})

@@ -105,6 +105,19 @@ export class Lease {
     throw failed(program, store, reason ?? "fence failed")
   }
 
+  /**
+   * Of another process, by the same owner, which goes on renewing it until it has left: so there is no moment in which
+   * somebody else could take it. Throws as `take`.
+   */
+  static async inherit(program: LeaseProgram, store: string, options: LeaseOptions): Promise<Lease> {
+    const clock = options.clock ?? bootClock
+    const asked = clock.now()
+    const renewed = await program.run("renew", options.seconds * 1000 * LIMIT)
+    if (renewed.kind === "other") throw held(program, store, renewed)
+    if (renewed.kind === "failed") throw failed(program, store, renewed.reason)
+    return new Lease(program, asked, options)
+  }
+
   /** `null`: the store may be written to now. Nothing may be awaited between this and the sending. */
   get refusal(): IoError | null {
     if (this.#lost !== null) return this.#lost
@@ -150,16 +163,21 @@ export class Lease {
    */
   async release(clean: boolean): Promise<void> {
     if (this.#released) return
-    this.#released = true
-    this.#stop()
-    this.#late?.reject(new IoError("ESHUTDOWN", "the store is closed"))
-    this.#ended.resolve()
-    await this.#renewing
+    await this.leave()
     if (!clean || this.#lost !== null) return
     const outcome = await this.#program.run("release", this.#ms * LIMIT)
     if (outcome.kind === "failed") {
       this.#log("the lease was not given back and expires", { lease: this.#program.name, reason: outcome.reason })
     }
+  }
+
+  /** It is another process's, which goes on as the same owner. Resolves when nothing of ours renews it. */
+  async leave(): Promise<void> {
+    this.#released = true
+    this.#stop()
+    this.#late?.reject(new IoError("ESHUTDOWN", "the store is closed"))
+    this.#ended.resolve()
+    await this.#renewing
   }
 
   #stop(): void {

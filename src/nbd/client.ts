@@ -92,6 +92,11 @@ export class NbdClient implements AsyncDisposable {
     return (this.#export.flags & Transmission.flush) !== 0
   }
 
+  /** What a flush covers, and what is read, is the same on every connection. */
+  get sharesCache(): boolean {
+    return (this.#export.flags & Transmission.multiConn) !== 0
+  }
+
   get trims(): boolean {
     return (this.#export.flags & Transmission.trim) !== 0
   }

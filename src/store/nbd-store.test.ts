@@ -248,3 +248,33 @@ test("data and header of one volume have an export together, until the last is c
     { owner },
   )
 })
+
+test("what another process wrote is read from a new connection, unless the server says that all see the same", async () => {
+  const SEES_THE_SAME = 256
+  for (const [flags, connection] of [
+    [FLAGS, 1],
+    [FLAGS | SEES_THE_SAME, 0],
+  ] as const) {
+    const path = join(mkdtempSync(join(folder, "s-")), "nbd.sock")
+    const server = new FakeServer(SIZE, {
+      path,
+      flags,
+      answer({ type, length, socket, reply }, number) {
+        if (type === DISC) socket.end()
+        else reply(0, Buffer.alloc(length, number))
+      },
+    })
+    await server.listen()
+    const store = await NbdStore.open({ at: { path }, exportName: "" })
+    const seen = async () => {
+      const bytes = Buffer.alloc(4096)
+      await store.read(0, bytes)
+      return bytes[0]
+    }
+    assert.equal(await seen(), 0)
+    await store.resync()
+    assert.equal(await seen(), connection)
+    server.close()
+    await store.close()
+  }
+})

@@ -137,6 +137,10 @@ export class NbdStore implements Store {
     return this.#size
   }
 
+  get claims(): readonly number[] {
+    return this.#claim.fd === null ? [] : [this.#claim.fd]
+  }
+
   get server(): ServerStatus {
     if (this.#failed !== null) return { state: "ended", reason: this.#failed.message }
     if (this.#client !== null) return { state: "connected", reason: null }
@@ -422,12 +426,20 @@ export class NbdStore implements Store {
     if (size <= this.#size) return size
     this.#size = size
     const old = this.#client
-    if (old !== null && old.size < size) {
-      old.leave(new IoError("EIO", "the export has grown"))
-      this.#drop(old)
-      await this.#next.promise
-    }
+    if (old !== null && old.size < size) await this.#exchange(old, "the export has grown")
     return size
+  }
+
+  async #exchange(old: NbdClient, why: string): Promise<void> {
+    old.leave(new IoError("EIO", why))
+    this.#drop(old)
+    await this.#next.promise
+  }
+
+  /** A server that does not say otherwise may have a cache for each connection. */
+  async resync(): Promise<void> {
+    const old = this.#client
+    if (old !== null && !old.sharesCache) await this.#exchange(old, "another process has written")
   }
 
   /** An export has no lock file: cryptsetup cannot reach it either. */

@@ -53,6 +53,8 @@ export interface Store {
   /** Resolves when every write resolved before is on stable storage. */
   flush(): Promise<void>
   discard(offset: number, length: number): Promise<void>
+  /** Another process has written to the same storage, and flushed: what is read from now on has it. Absent: so it is. */
+  resync?(): Promise<void>
   /** Looks at the backing storage again; the size it now has. */
   refresh(): Promise<number>
   /**

@@ -55,7 +55,7 @@ export interface SessionParts {
   /** `null`: a volume whose ciphertext the kernel reads and writes has none while it is open. */
   readonly reencryption?: Reencryption | null
   /** On the store; given back with the session. */
-  readonly lease?: Pick<Lease, "status" | "onChange" | "release"> | null
+  readonly lease?: Pick<Lease, "status" | "onChange" | "release" | "leave"> | null
   /** Data and detached header, unless they are NBD exports; closed with the session. */
   readonly held?: readonly Pick<HeldPath, "path" | "identity" | "removed" | "close" | "fd">[]
   readonly options?: DaemonOptions

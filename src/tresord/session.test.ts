@@ -394,7 +394,12 @@ test("the lease is given back when everything is flushed, and left to expire whe
   const status = { name: "x:y", owner: "a", state: "late", seconds: 0, reason: "no answer" } as const
   for (const clean of [true, false]) {
     const released: boolean[] = []
-    const lease = { status, onChange: () => () => {}, release: async (how: boolean) => void released.push(how) }
+    const lease = {
+      status,
+      onChange: () => () => {},
+      release: async (how: boolean) => void released.push(how),
+      leave: async () => {},
+    }
     const store = new MemoryStore(new Uint8Array(65536))
     if (!clean) store.flush = () => Promise.reject(new IoError("EIO", "the disk is gone"))
     const { session } = make({ volume: new Volume({ store, offset: 0, size: null, sectorSize: 4096 }), lease })
@@ -412,7 +417,7 @@ test("a change of the lease is a change of the volume", async () => {
     listeners.add(listener)
     return () => void listeners.delete(listener)
   }
-  const { session } = make({ lease: { status, onChange, release: async () => {} } })
+  const { session } = make({ lease: { status, onChange, release: async () => {}, leave: async () => {} } })
   const changed = session.changed(new AbortController().signal)
   for (const listener of listeners) listener()
   await changed

@@ -20,6 +20,7 @@ import type { Challenge, DaemonVolume, Predecessor, Report } from "./service.ts"
 import type { SessionParts } from "./session-parts.ts"
 import { countersOf, statusOf } from "./session-status.ts"
 import { INHERITED_POLICY, predecessorsOf, type SealedBefore, Succession } from "./succession.ts"
+import { takeoverFailed } from "./takeover/messages.ts"
 import { type Successor, type Whereabouts, yieldVolume } from "./takeover/predecessor.ts"
 
 export class Session implements DaemonVolume {
@@ -281,17 +282,20 @@ export class Session implements DaemonVolume {
    */
   async upgrade(program: readonly string[], whereabouts: Whereabouts): Promise<Successor> {
     await this.#here()
-    const { name, yielded, header, held = [], options, export: kind, reencryption } = this.#parts
+    const { name, yielded, header, held = [], options, export: kind, reencryption, lease = null } = this.#parts
     if (yielded === undefined || options === undefined) throw unsupported(name, `it is exported by --${kind}`)
-    if (yielded.claims === null) throw unsupported(name, "its data lie on an NBD server")
     if ((reencryption?.status ?? null) !== null) throw unsupported(name, "a reencryption is not at its end")
+    if (lease !== null && lease.status.state !== "held") {
+      throw takeoverFailed(name, `the lease on its store is ${lease.status.state}`)
+    }
     const upgrade = this.#queue(async () => {
       if (this.#closed !== null) throw closing(name)
       const opened = this.#unlocked
       if (this.#parts.volume.state !== "ready" || opened === null || !this.#enclave.alive) throw locked(name)
       const { uuid } = header
       const [enclave, since] = [this.#enclave, this.#since]
-      return yieldVolume(program, { yielded, options, uuid, held, enclave, opened, since, whereabouts })
+      const leaseOwner = lease?.status.owner ?? null
+      return yieldVolume(program, { yielded, options, uuid, held, enclave, opened, since, leaseOwner, whereabouts })
     })
     this.#upgrading = upgrade.then(
       () => true,
@@ -299,6 +303,7 @@ export class Session implements DaemonVolume {
     )
     try {
       const successor = await upgrade
+      await lease?.leave()
       // The end of the process wipes what this does not.
       await this.#enclave.close().catch(() => {})
       return successor

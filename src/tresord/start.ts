@@ -16,6 +16,7 @@ import type { Segment } from "../luks2/types.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import type { InUse } from "../reencrypt/in-use.ts"
 import { HeldPath } from "../store/held-path.ts"
+import { adoptClaim, type ExportClaim } from "../store/nbd-claim.ts"
 import { openError } from "../store/open-error.ts"
 import type { Permit } from "../store/store.ts"
 import type { VhostServerOptions } from "../vhost/server.ts"
@@ -57,8 +58,15 @@ interface Reach {
   readonly patienceMs: number
 }
 
+/** Of an NBD export that another tresord gives us; those of a file are its store's. */
+function adoptClaims({ path, takeover }: SessionOptions, owner: object): ExportClaim[] {
+  if (takeover === undefined || !isNbdUri(path)) return []
+  return takeover.claims.map((fd) => adoptClaim(fd, owner, takeover.left))
+}
+
 /** Before anything of the store is looked at: whoever had it may write until the lease is ours. */
-async function takeLease({ path, lease, leaseDuration, storeTimeout, warn }: SessionOptions): Promise<Lease | null> {
+async function takeLease(options: SessionOptions): Promise<Lease | null> {
+  const { path, lease, leaseDuration, storeTimeout, warn, takeover } = options
   if (lease === null) return null
   if (!isNbdUri(path)) {
     throw new TresorError(
@@ -67,11 +75,11 @@ async function takeLease({ path, lease, leaseDuration, storeTimeout, warn }: Ses
       `Cannot open ${path} with --lease: it is no NBD URI; a file or device that other machines write to has no lease here`,
     )
   }
-  return Lease.take(leaseProgram(lease, newOwner(), leaseDuration), path, {
-    seconds: leaseDuration,
-    graceMs: storeTimeout * 500,
-    log: warn,
-  })
+  const how = { seconds: leaseDuration, graceMs: storeTimeout * 500, log: warn }
+  const program = (owner: string) => leaseProgram(lease, owner, leaseDuration)
+  return takeover === undefined
+    ? Lease.take(program(newOwner()), path, how)
+    : Lease.inherit(program(takeover.leaseOwner ?? newOwner()), path, how)
 }
 
 type Undo = (() => Promise<void>)[]
@@ -253,7 +261,8 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     }
     const lease = await takeLease(options)
     // Until there is a session, nothing is written.
-    if (lease !== null) undo.push(() => lease.release(true))
+    if (lease !== null) undo.push(() => (options.takeover === undefined ? lease.release(true) : lease.leave()))
+    const adopted = adoptClaims(options, owner)
     const reach = { patienceMs: options.storeTimeout * 1000, ...(lease !== null && { permit: lease }) }
     const headerPath = options.header ?? options.path
     const header = await openHeader(headerPath, {
@@ -288,6 +297,8 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     }
     if (header.reencrypts && exportOf(options) === "kernel") throw pendingFor(options.path)
     const served = await serve(asked, header.uuid, segment, undo)
+    // The store has it too.
+    for (const claim of adopted) await claim.release()
     const reencryption = await reencryptionOf(options, header, served)
     if (header.reencrypts) await reencryption?.look()
     return new Session({

@@ -187,9 +187,9 @@ export class Volume {
     return false
   }
 
-  /** Descriptors that keep others off the store; `null`: it has none that another process could keep. */
-  get claims(): readonly number[] | null {
-    return this.#store.claims ?? null
+  /** Descriptors that keep others off the store. */
+  get claims(): readonly number[] {
+    return this.#store.claims ?? []
   }
 
   /** Resolves when nothing is under way and all of it is on stable storage, if nobody asks for more meanwhile. */
@@ -199,7 +199,8 @@ export class Volume {
   }
 
   /** Before its first request: it was served by another process, with this size and these counters, and settled. */
-  carryOn(size: number, counters: VolumeCounters): void {
+  async carryOn(size: number, counters: VolumeCounters): Promise<void> {
+    await this.#store.resync?.()
     this.#size = this.#segmentSize(Math.min(this.#store.size, this.#options.offset + size))
     Object.assign(this.counters, counters)
     this.#flushed = counters.bytesWritten

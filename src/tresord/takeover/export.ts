@@ -15,8 +15,8 @@ export type Next = <K extends TakeoverMessage>(...kinds: readonly K[]) => Promis
 export interface YieldedExport {
   readonly segment: Segment
   readonly discards: boolean
-  /** Descriptors that keep others off the store; `null`: it has none that another process could keep. */
-  readonly claims: readonly number[] | null
+  /** Descriptors that keep others off the store. */
+  readonly claims: readonly number[]
   /** Begins nothing more, and has answered what had begun. Rejects, and serves on, when that takes too long. */
   hold(): Promise<HeldExport>
 }

@@ -70,6 +70,7 @@ const takeoverMessages = {
     /** LUKS2's, in JSON: the header must still say the same. */
     segment: v.string(),
     discards: v.boolean(),
+    leaseOwner: v.nullable(v.string()),
   }),
   shows: v.object({ version: v.string(), mrenclave: v.string(), publicKey: binary, report: binary, nonce: binary }),
   yields: v.object({ yielded: binary }),

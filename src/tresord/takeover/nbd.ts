@@ -60,7 +60,7 @@ async function receive(next: Next, name: string, volume: Volume): Promise<HeldSe
     }
     if (message.kind === "nbd") {
       const { refused, size, counters } = message
-      volume.carryOn(size, counters)
+      await volume.carryOn(size, counters)
       return { connections, listening: fd, refused }
     }
     const { input, structured, allocation } = message

@@ -26,6 +26,8 @@ export interface Yielding {
   readonly enclave: Enclave
   readonly opened: OpenedKey
   readonly since: string
+  /** Whose lease the store's is; the successor goes on as the same. `null`: it has none. */
+  readonly leaseOwner: string | null
   readonly whereabouts: Whereabouts
 }
 
@@ -145,7 +147,7 @@ export async function yieldVolume(program: readonly string[], yielding: Yielding
   }
 }
 
-async function offer(say: Say, { held, yielded, uuid, enclave }: Yielding): Promise<void> {
+async function offer(say: Say, { held, yielded, uuid, enclave, leaseOwner }: Yielding): Promise<void> {
   const message = {
     version: TAKEOVER_VERSION,
     held: held.map(({ path }) => path),
@@ -153,8 +155,9 @@ async function offer(say: Say, { held, yielded, uuid, enclave }: Yielding): Prom
     uuid,
     segment: segmentText(yielded.segment),
     discards: yielded.discards,
+    leaseOwner,
   } as const
-  await say("offer", message, [...held.map(({ fd }) => fd), ...yielded.claims!])
+  await say("offer", message, [...held.map(({ fd }) => fd), ...yielded.claims])
 }
 
 async function giveState(say: Say, { since, opened }: Yielding, control: number): Promise<void> {

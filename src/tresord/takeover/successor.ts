@@ -75,6 +75,11 @@ export class Takeover {
     return this.#offer.fds.slice(this.#offer.held.length)
   }
 
+  /** As which the lease on the store goes on; `null`: there is none. */
+  get leaseOwner(): string | null {
+    return this.#offer.leaseOwner
+  }
+
   get discards(): boolean {
     return this.#offer.discards
   }

@@ -81,7 +81,7 @@ async function receive(next: Next, name: string, volume: Volume): Promise<HeldVh
     const { fds, connected, refused, size, counters, served } = message
     const [listening] = fds
     if (listening === undefined || connected !== (frontEnd !== null)) throw incomplete(name)
-    volume.carryOn(size, counters)
+    await volume.carryOn(size, counters)
     return { listening, refused, counters: served, frontEnd }
   }
 }
