@@ -35,7 +35,11 @@ async function groupId(name: string): Promise<number> {
   // name:x:gid:members, from wherever the system keeps its groups.
   const id = /^\d{1,9}$/.test(name) ? name : (await tryRun("getent", ["group", name])).stdout.split(":")[2]
   if (id !== undefined && /^\d{1,10}$/.test(id)) return Number(id)
-  throw new TresorError("SOCKET_GROUP", Exit.badArguments, `Cannot use ${name} as --socket-group: no such group`)
+  throw new TresorError(
+    "SOCKET_GROUP",
+    Exit.badArguments,
+    `Cannot use ${name} as --socket-group: no such group; \`getent group\` lists them`,
+  )
 }
 
 /** Whether somebody listens there. */

@@ -19,6 +19,7 @@ import { movesDown, reencryptionOf } from "../luks2/reencryption.ts"
 import { converted, positionOf } from "../luks2/reencryption-position.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import { startDecryption as startPlain } from "../reencrypt/decrypt.ts"
+import { unfit } from "../reencrypt/enter.ts"
 import { resumePass } from "../reencrypt/resume.ts"
 import { type Ended, type PassPlace, volumeSize } from "../reencrypt/run.ts"
 import { type NewKey, startPass } from "../reencrypt/start.ts"
@@ -29,14 +30,14 @@ import { type Audience, type EnclaveChoice, type HeaderPlace, withKeeper } from 
 
 export type { NewKey }
 
-/** The same while the volume is open: requests on a zone wait until it is converted. */
-export const OPEN_HOT_ZONE = 8 << 20
-
 /** Bytes of a zone when nothing else is asked for; twice that is the memory it takes. */
 export const HOT_ZONE = 64 << 20
 
-function unfit(path: string, fact: string): TresorError {
-  return new TresorError("REENCRYPT_UNFIT", Exit.wrongDevice, `Cannot reencrypt ${path}: ${fact}`)
+/** The same while the volume is open: requests on a zone wait until it is converted. */
+export const OPEN_HOT_ZONE = 8 << 20
+
+function refuseExport(path: string): void {
+  if (isNbdUri(path)) throw unfit(path, "it is an NBD export; reencrypt it where its file or device is")
 }
 
 /** The data of a volume, or what is to be one, which nobody else has meanwhile. Throws STORE_BUSY, REENCRYPT_UNFIT. */
@@ -52,7 +53,7 @@ export async function openToReencrypt(path: string): Promise<FileStore> {
 }
 
 async function openData(path: string): Promise<FileStore> {
-  if (isNbdUri(path)) throw unfit(path, "it is an NBD export; reencrypt it where its file or device is")
+  refuseExport(path)
   try {
     return await FileStore.open(path, { claim: "all" })
   } catch (error) {
@@ -129,7 +130,7 @@ export async function withOpenReencryption<T>(
   work: (volume: Reencrypting) => Promise<T>,
 ): Promise<T> {
   const { path } = place
-  if (isNbdUri(path)) throw unfit(path, "it is an NBD export; reencrypt it where its file or device is")
+  refuseExport(path)
   await checkSpace(path)
   const data = await openForHeader(path, { readOnly: true })
   try {

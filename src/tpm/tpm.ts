@@ -124,10 +124,11 @@ function explained(error: NodeJS.ErrnoException): unknown {
     stage === "primary" && base === Rc.badAuth
       ? ": its owner hierarchy has a password; keep a storage key at 0x81000001"
       : ""
+  const way = owner === "" ? `; \`tpm2_rc_decode 0x${digits}\` says what that is` : owner
   return fail(
     "TPM_FAILED",
     Exit.wrongDevice,
-    `The TPM at ${placeWords()} refused (${stage}, response 0x${digits})${owner}`,
+    `The TPM at ${placeWords()} refused (${stage}, response 0x${digits})${way}`,
   )
 }
 

@@ -5,6 +5,7 @@ import { stateDir } from "../../enclave/machine-secret.ts"
 import { forgetSecret, needsPin, plainPath, type SealedSecret, sealedPath } from "../../enclave/sealed-secret.ts"
 import * as library from "../../library/machine.ts"
 import { decodeRecoveryKey, encodeRecoveryKey } from "../../luks2/recovery-key.ts"
+import { keepingOf } from "../../protection/secret.ts"
 import { type Protection, secretProtection } from "../../protection/words.ts"
 import { lockoutWords, pcrWords, placeWords, readTpm } from "../../tpm/tpm.ts"
 import { readNewPin, withPin } from "../machine-pin.ts"
@@ -187,7 +188,7 @@ function opens({ sealed, refusal, kept }: library.MachineState): readonly [Worth
 /** The object of `machine status --json`. */
 function jsonOf(state: library.MachineState) {
   const { directory, kept, id, sealed, tpm, changed, leftover, refusal } = state
-  const keeping = keepingOf(state)
+  const keeping = protectionOf(state)
   return {
     directory,
     kept,
@@ -218,8 +219,8 @@ function jsonOf(state: library.MachineState) {
   }
 }
 
-function keepingOf({ sealed, kept, tpm }: library.MachineState): Protection {
-  const keeping = sealed === null || kept === "both" ? "file" : sealed.tpm2.pin === null ? "tpm2" : "tpm2-pin"
+function protectionOf({ sealed, kept, tpm }: library.MachineState): Protection {
+  const keeping = keepingOf(kept === "both" ? null : sealed)
   const words = secretProtection(keeping)
   const resettable = keeping === "tpm2-pin" && !(tpm instanceof TresorError) && tpm.lockout.resettable
   return resettable ? { ...words, exposed: [...words.exposed, RESETTABLE] } : words
@@ -229,7 +230,7 @@ export async function status(options: { readonly json?: true }): Promise<void> {
   const state = await library.machineState(stateDir())
   if (options.json === true) return out.json(jsonOf(state), 2)
   const { directory, kept, id, sealed, tpm, changed, leftover } = state
-  const keeping = keepingOf(state)
+  const keeping = protectionOf(state)
   const [worth, words] = opens(state)
   const listed = (title: string, lines: readonly string[], shadeAs: Worth) =>
     lines.map((line, i) => [i === 0 ? shade(shadeAs, title) : "", line] as const)
