@@ -1,6 +1,6 @@
 /** From the files of the installation to a running enclave: ECREATE, EADD, EINIT, HELLO. */
 import { randomBytes } from "node:crypto"
-import { accessSync, constants, existsSync, readFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { release } from "node:os"
 import type { Backend } from "../abi/enclave.ts"
 import { Cpu } from "../abi/enclave.ts"
@@ -20,27 +20,13 @@ import { secretDir, stateDir, takeMachineSecret, takeOrExcuse } from "./machine-
 import { isReleaseSigner } from "./release-signers.ts"
 import { SECRET_SIZE } from "./sealed-secret.ts"
 import { SGX_DEVICE, type SgxMachine, sgxState } from "./sgx-state.ts"
+import { systemFiles } from "./system-files.ts"
 import type { EnclaveStart } from "./types.ts"
 import { VectorsClient } from "./vectors.ts"
 
 /** This machine, as it is at the time of asking. */
 const thisMachine: SgxMachine = {
-  read(path) {
-    try {
-      return readFileSync(path, "utf8")
-    } catch {
-      return null
-    }
-  },
-  exists: existsSync,
-  accessible(path) {
-    try {
-      accessSync(path, constants.R_OK | constants.W_OK)
-      return true
-    } catch {
-      return false
-    }
-  },
+  ...systemFiles,
   get sgxCpu() {
     return sgxCpu()
   },

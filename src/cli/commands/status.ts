@@ -5,8 +5,8 @@ import type { VolumeStatus } from "../../control/volume.ts"
 import { secretDir, secretFile, userName } from "../../enclave/machine-secret.ts"
 import { releaseSigners } from "../../enclave/release-signers.ts"
 import { adoptOwner, secretOwner } from "../../enclave/secret-owner.ts"
+import { systemFiles } from "../../enclave/system-files.ts"
 import { disksOf, sameDisk } from "../../protection/disks.ts"
-import { files } from "../../protection/files.ts"
 import { judge } from "../../protection/judge.ts"
 import { readMachine } from "../../protection/read.ts"
 import { keepingIn } from "../../protection/secret.ts"
@@ -52,7 +52,7 @@ const inMemory = (kind: string): string => shade(MEMORY[kind] ?? "bad", describe
 /** What this machine's settings add; nothing to an SGX enclave's keys. */
 function judgements({ enclave }: VolumeStatus) {
   if (enclave.backend === "sgx") return []
-  return judge(readMachine(files, Object.values(enclave.memory).includes("memfd_secret")))
+  return judge(readMachine(systemFiles, Object.values(enclave.memory).includes("memfd_secret")))
 }
 
 interface SecretPlace {

@@ -1,6 +1,6 @@
 /** What the checks look at: this machine, or one that tests make up. */
 
-import { accessSync, constants, readdirSync } from "node:fs"
+import { readdirSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { release } from "node:os"
 import { TresorError } from "../../base/errors.ts"
@@ -12,8 +12,8 @@ import { type KeptImage, keptImages, keptPlaces } from "../../enclave/kept-image
 import { secretFile, stateDir } from "../../enclave/machine-secret.ts"
 import { type ReleaseSigners, releaseSigners } from "../../enclave/release-signers.ts"
 import type { SgxMachine } from "../../enclave/sgx-state.ts"
+import { systemFiles } from "../../enclave/system-files.ts"
 import { disksOf } from "../../protection/disks.ts"
-import { files } from "../../protection/files.ts"
 import { keepingIn } from "../../protection/secret.ts"
 import type { SecretKeeping } from "../../protection/words.ts"
 
@@ -44,15 +44,7 @@ export interface KeptFor extends Pick<KeptImage, "mrenclave" | "isvSvn" | "folde
 type Native = "sgxCpu" | "secretMemoryFault" | "ringFault"
 
 const system: Omit<Machine, Native | "signers" | "formerKeys" | "kept" | "runtime"> = {
-  ...files,
-  accessible(path) {
-    try {
-      accessSync(path, constants.R_OK | constants.W_OK)
-      return true
-    } catch {
-      return false
-    }
-  },
+  ...systemFiles,
   list(path) {
     try {
       return readdirSync(path)
