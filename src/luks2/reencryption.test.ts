@@ -197,8 +197,9 @@ test("each position of an encryption or a decryption is a valid header, and is r
 const FIRST = 4n * UNIT
 
 /** To plaintext that takes the header's place, too. */
-function downEntered(total: bigint): Metadata {
-  const base = volume(null)
+function downEntered(total: bigint, fixed = false): Metadata {
+  const size = fixed ? total : null
+  const base = volume(size)
   const crypt: LuksSegment = { ...base.segments.get(0)!, offset: SHIFT, sectorSize: 4096 }
   const metadata: Metadata = {
     ...base,
@@ -206,15 +207,15 @@ function downEntered(total: bigint): Metadata {
     digests: new Map([[0, digest([0], [0])]]),
     segments: new Map([[0, crypt]]),
   }
-  const { slot, offset, size } = roomForPass(headerOf(metadata))!
+  const { slot, ...area } = roomForPass(headerOf(metadata))!
   return begun(
     metadata,
     {
       slot,
       mode: "decrypt",
-      area: { type: "datashift-checksum", offset, size, block: 4096 },
+      area: { type: "datashift-checksum", ...area, block: 4096 },
       previous: crypt,
-      final: LINEAR,
+      final: { ...LINEAR, size },
       moved: { ...crypt, offset: 0n, size: FIRST },
       oldDigest: 0,
       newDigest: null,
@@ -226,9 +227,9 @@ function downEntered(total: bigint): Metadata {
 
 test("each position of a decryption that moves data down is a valid header, and is read back from it", () => {
   fc.assert(
-    fc.property(places, fc.boolean(), ({ zones, ...at }, last) => {
+    fc.property(places, fc.boolean(), ({ zones, fixed, ...at }, last) => {
       const total = zones * UNIT + FIRST
-      const begins = reread(downEntered(total))
+      const begins = reread(downEntered(total, fixed))
       const found = reencryptionOf(begins)!
       assert.deepEqual([foreignKind(found), found.requirement], [null, "online-reencrypt-v3"])
       assert.deepEqual(positionOf(begins, found, total), { position: FIRST, hot: 0n, done: false })

@@ -27,7 +27,8 @@ function movedSize(
   resilience: Resilience,
 ): bigint {
   const total = volumeSize(data, { previous, final, moved: null })
-  const areaSize = Number(roomForPass(header)?.size ?? 0n)
+  // Where there is none, that is what the header is refused for.
+  const areaSize = Number(roomForPass(header)?.size ?? total)
   const most = Math.min(
     Number(previous.offset),
     MOVED_MAX,

@@ -367,3 +367,16 @@ test("plaintext whose keyslots cryptsetup destroyed before its last header is en
   assert.ok((await resume(header, data, { vouched: true })).done)
   assert.ok(await kind.isWhole(device))
 })
+
+test("a volume whose data are too few to move over its header is refused, and nothing of it is written", async () => {
+  const made = await fillsFront("portable", "checksum").make()
+  const device = new CrashingStore(made.slice(0, ENDS + SHIFT + 4096))
+  const volume = await keeperOf(headerOf(device))
+  const place = { store: volume.store, data: dataOf(device), path: "disk.img" }
+  const proof = { secret: SECRET, slot: null }
+  await assert.rejects(
+    startDecryption(volume, place, proof, { resilience: "checksum", detached: true }),
+    /its 4096 bytes of data are too few to move/,
+  )
+  assert.equal(device.steps, 0)
+})

@@ -305,6 +305,19 @@ test("killed again and again, an encryption with --reduce-device-size goes on wi
   await checkEnded(kind)
 })
 
+test("a decryption that was cut off while its data took the header's place goes on with the same command", async () => {
+  const kind = kinds().find(({ name }) => name.includes("header in front, resilience checksum"))!
+  await kind.make()
+  await ours("header", "backup", data, head)
+  chmodSync(head, 0o600)
+  const bytes = readFileSync(data)
+  for (const copy of [0, 16384]) bytes.fill(0, copy, copy + 6)
+  bytes.copy(bytes, 0, OFFSET, OFFSET + (1 << 20))
+  writeFileSync(data, bytes)
+  await ours(...began(kind))
+  await checkEnded(kind)
+})
+
 test("a filesystem that reaches into the end is refused, one that was made smaller is encrypted, and stays whole", async () => {
   const path = place.file("filesystem.img", "")
   truncateSync(path, 24 << 20)
