@@ -1,6 +1,6 @@
 /**
  * The same export and its peers on the disk: nothing is in the page cache when a run begins, and no block is read
- * twice in it, unless by chance.
+ * twice in it.
  */
 import { alternate, type Measurable } from "./alternate.ts"
 import { dropCaches, requireDisk } from "./caches.ts"

@@ -60,9 +60,9 @@ export async function runFio(
       `--bs=${point.blockKib}k`,
       `--iodepth=${point.depth}`,
       `--size=${size}`,
-      "--norandommap",
       "--randrepeat=0",
-      ...(once ? [] : ["--time_based"]),
+      // The map of blocks that had their turn is what makes it once.
+      ...(once ? [] : ["--norandommap", "--time_based"]),
       `--runtime=${milliseconds}ms`,
       // The nbd engine has no fdatasync; FLUSH is both.
       ...(point.fsyncEvery === undefined ? [] : [`--fsync=${point.fsyncEvery}`]),
