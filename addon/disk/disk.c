@@ -133,16 +133,23 @@ bool disk_aligned(const struct disk *disk, uint64_t offset, uint64_t length)
 	return disk->direct >= 0 && (offset | length) % disk->block == 0;
 }
 
-bool disk_holds(const struct disk *disk, uint64_t offset, uint64_t length)
+uint64_t disk_end(const struct disk *disk)
 {
 	struct statx found;
 
 	if (!disk->regular)
-		return true;
+		return UINT64_MAX;
 	/* Who asks must not wait: a filesystem that asks a server (FUSE) answers with what it knows. */
 	if (statx(disk->cached, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &found) != 0)
-		return false;
-	return length <= found.stx_size && offset <= found.stx_size - length;
+		return 0;
+	return found.stx_size;
+}
+
+bool disk_holds(const struct disk *disk, uint64_t offset, uint64_t length)
+{
+	const uint64_t end = disk_end(disk);
+
+	return length <= end && offset <= end - length;
 }
 
 enum disk_cached disk_caches(int cached, uint64_t offset, uint64_t length)
@@ -154,4 +161,20 @@ enum disk_cached disk_caches(int cached, uint64_t offset, uint64_t length)
 	if (syscall(SYS_cachestat, cached, &range, &found, 0) != 0)
 		return DISK_UNTOLD;
 	return found.nr_cache >= pages ? DISK_CACHED : DISK_UNCACHED;
+}
+
+/* Reads after a miss. */
+#define LOOKS	1024u
+
+enum disk_cached disk_look(struct disk_look *look, int cached, uint64_t offset, uint64_t length)
+{
+	if (look->first == 0)
+		return DISK_UNTOLD;
+	look->first--;
+	return disk_caches(cached, offset, length);
+}
+
+void disk_missed(struct disk_look *look)
+{
+	look->first = LOOKS;
 }

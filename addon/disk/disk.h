@@ -51,7 +51,9 @@ void disk_unref(struct disk *disk);
  * and block devices, and everywhere loses what goes past it when another part of it is written.
  */
 bool disk_aligned(const struct disk *disk, uint64_t offset, uint64_t length);
-/* Whether [offset, offset + length) lies before the end of a regular file; true for devices. */
+/* Bytes: where a regular file ends, 0 where there is no telling; a device never does. */
+uint64_t disk_end(const struct disk *disk);
+/* Whether [offset, offset + length) lies before it. */
 bool disk_holds(const struct disk *disk, uint64_t offset, uint64_t length);
 
 enum disk_cached { DISK_UNTOLD, DISK_UNCACHED, DISK_CACHED };
@@ -60,5 +62,16 @@ enum disk_cached { DISK_UNTOLD, DISK_UNCACHED, DISK_CACHED };
  * cachestat(2), since Linux 6.5. Before, there is no telling.
  */
 enum disk_cached disk_caches(int cached, uint64_t offset, uint64_t length);
+
+/*
+ * A look by RWF_NOWAIT that finds nothing starts to read from the disk, and who then reads past the page cache reads it
+ * twice. So after a miss it is asked first, by a call that costs all that are cached a little.
+ */
+struct disk_look {
+	uint32_t first;		/* so many reads ask what is cached before they read */
+};
+/* disk_caches, or DISK_UNTOLD: not asked. */
+enum disk_cached disk_look(struct disk_look *look, int cached, uint64_t offset, uint64_t length);
+void disk_missed(struct disk_look *look);
 
 #endif

@@ -43,14 +43,16 @@ static void readable(uv_poll_t *poll, int status, int events)
 	napi_close_handle_scope(binding->env, scope);
 }
 
+/* Once begun, watching goes on, for nobody: to begin and end it with each request costs two system calls. */
 static void watch_if(uv_poll_t *poll, bool busy)
 {
-	if (busy == (uv_is_active((uv_handle_t *)poll) != 0))
+	if (!busy) {
+		uv_unref((uv_handle_t *)poll);
 		return;
-	if (busy)
+	}
+	uv_ref((uv_handle_t *)poll);
+	if (!uv_is_active((uv_handle_t *)poll))
 		uv_poll_start(poll, UV_READABLE, readable);
-	else
-		uv_poll_stop(poll);
 }
 
 void disk_watch(struct disk_object *binding)

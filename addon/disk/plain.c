@@ -17,6 +17,8 @@ struct plain_queue {
 	struct disk *disk;		/* the volume's */
 	struct disk_queue *queue;
 	struct patience patience;	/* with writes to the page cache on this thread */
+	struct disk_look look;
+	uint64_t piece;		/* bytes that a turn decrypts */
 	uint64_t next_read;		/* where the last read ended */
 	struct list encrypt, decrypt;	/* whole requests, for the next entry */
 	struct list ended;		/* to be told */
@@ -94,39 +96,56 @@ static void read_sectors(struct plain_queue *queue, struct plain_io *io)
 
 	queue->next_read = io->offset + io->length;
 	if (!queue->volume->direct) {
-		const enum disk_cached cached = disk_caches(queue->disk->cached, at, io->length);
+		const enum disk_cached cached = disk_look(&queue->look, queue->disk->cached, at, io->length);
 
 		/* Where there is no telling, a look reads as well; so what follows it joins that. */
 		if (cached != DISK_UNCACHED && read_cached(queue, io)) {
 			append(&queue->decrypt, io);
 			return;
 		}
+		disk_missed(&queue->look);
 		direct = direct && cached == DISK_UNCACHED && !on;
 	}
 	put_disk(queue, io, DISK_READ, direct);
 }
 
-/* To the page cache at once, as long as that has not made us wait. */
-static bool write_cached(struct plain_queue *queue, struct plain_io *io)
+/* Writes to the page cache on this thread, one after another: what is asked once for all of them. */
+struct writes {
+	bool now;		/* none has had to wait */
+	uint64_t end;		/* of the store */
+	struct timing timing;
+};
+
+static struct writes begin_writes(const struct plain_queue *queue)
+{
+	struct writes writes = { 0 };
+
+	writes.now = !queue->volume->direct && __atomic_load_n(&queue->disk->failed, __ATOMIC_ACQUIRE) == 0 &&
+		     patience_begin(&queue->patience, &writes.timing);
+	if (writes.now)
+		writes.end = disk_end(queue->disk);
+	return writes;
+}
+
+/* To the page cache at once. */
+static bool write_cached(struct plain_queue *queue, const struct plain_io *io, struct writes *writes)
 {
 	const struct iovec whole = { io->ciphertext, io->length };
 	const uint64_t at = queue->volume->offset + io->offset;
-	struct timing timing;
 	ssize_t put;
 
-	if (io->fua || __atomic_load_n(&queue->disk->failed, __ATOMIC_ACQUIRE) != 0 ||
-	    !patience_begin(&queue->patience, &timing) || !disk_holds(queue->disk, at, io->length))
+	if (io->fua || !writes->now || at > writes->end || io->length > writes->end - at)
 		return false;
 	do {
 		put = pwritev(queue->disk->cached, &whole, 1, (off_t)at);
 	} while (put < 0 && errno == EINTR);
-	patience_end(&queue->patience, &timing);
+	writes->now = patience_end(&queue->patience, &writes->timing);
 	return put == (ssize_t)io->length;
 }
 
-static void write_sectors(struct plain_queue *queue, struct plain_io *io)
+static void write_sectors(struct plain_queue *queue, struct plain_io *io, struct writes *writes)
 {
-	if (!queue->volume->direct && write_cached(queue, io))
+	if (write_cached(queue, io, writes))
 		end(queue, io, 0);
 	else
 		put_disk(queue, io, DISK_WRITE, queue->volume->direct);
@@ -166,23 +185,29 @@ static int without_key(const struct plain_io *io, int error)
 	return io->op == PLAIN_WRITE && io->pieces == NULL ? EIO : ENOKEY;
 }
 
-/* Everything on the list, with as few entries into the enclave as its limit of ranges allows. */
-static void crypt(struct plain_queue *queue, struct list *list, bool decrypt)
+/* From the front of the list, until there are `bytes`, with as few entries into the enclave as its limit of ranges allows. */
+static void crypt(struct plain_queue *queue, struct list *list, bool decrypt, uint64_t bytes)
 {
-	struct plain_io *io = list->first;
+	uint64_t done = 0;
 
-	empty(list);
-	while (io != NULL) {
+	while (list->first != NULL && done < bytes) {
+		struct plain_io *io = list->first;
 		struct tresor_range *range = queue->ranges;
 		struct plain_io *first = io, *after;
+		struct writes writes = { 0 };
 		int error;
 
-		while (io != NULL && range + pieces_of(io) <= queue->ranges + TRESOR_RANGES) {
+		while (io != NULL && done < bytes && range + pieces_of(io) <= queue->ranges + TRESOR_RANGES) {
 			range = add_ranges(range, io);
+			done += io->length;
 			io = io->next;
 		}
-		after = io;
+		after = list->first = io;
+		if (io == NULL)
+			empty(list);
 		error = volume_key_crypt(queue->volume->key, decrypt, queue->ranges, (uint32_t)(range - queue->ranges));
+		if (!decrypt && error == 0)
+			writes = begin_writes(queue);
 		for (struct plain_io *each = first; each != after;) {
 			struct plain_io *next = each->next;
 
@@ -192,7 +217,7 @@ static void crypt(struct plain_queue *queue, struct list *list, bool decrypt)
 			else if (decrypt)
 				end(queue, each, 0);
 			else
-				write_sectors(queue, each);
+				write_sectors(queue, each, &writes);
 			each = next;
 		}
 	}
@@ -264,7 +289,7 @@ static void tell(struct plain_queue *queue)
 	struct plain_io *io;
 
 	if (queue->decrypt.first != NULL)
-		crypt(queue, &queue->decrypt, true);
+		crypt(queue, &queue->decrypt, true, queue->piece);
 	io = queue->ended.first;
 	empty(&queue->ended);
 	while (io != NULL) {
@@ -278,7 +303,7 @@ static void tell(struct plain_queue *queue)
 bool plain_queue_turn(struct plain_queue *queue, bool wait)
 {
 	if (queue->encrypt.first != NULL)
-		crypt(queue, &queue->encrypt, false);
+		crypt(queue, &queue->encrypt, false, UINT64_MAX);
 	disk_queue_turn(queue->queue, wait && queue->ended.first == NULL && queue->decrypt.first == NULL);
 	tell(queue);
 	return queue->encrypt.first != NULL || queue->decrypt.first != NULL || queue->ended.first != NULL ||
@@ -333,10 +358,18 @@ struct plain_queue *plain_queue_open(struct plain_volume *volume, const struct d
 	queue->volume = plain_volume_ref(volume);
 	queue->disk = volume->disk;
 	queue->next_read = UINT64_MAX;
+	queue->piece = UINT64_MAX;
+	/* Most that comes to the event loop's queue was not in the page cache. */
+	disk_missed(&queue->look);
 	empty(&queue->encrypt);
 	empty(&queue->decrypt);
 	empty(&queue->ended);
 	return queue;
+}
+
+void plain_queue_divide(struct plain_queue *queue, uint64_t bytes)
+{
+	queue->piece = bytes;
 }
 
 void plain_queue_leave_writes(struct plain_queue *queue)
@@ -356,7 +389,9 @@ bool plain_queue_close(struct plain_queue *queue, int ms)
 	/* Nothing is put any more: one turn encrypts what has been, and the last ends are those of the disk's. */
 	plain_queue_turn(queue, false);
 	closed = disk_queue_close(queue->queue, ms);
-	tell(queue);
+	do
+		tell(queue);
+	while (queue->decrypt.first != NULL || queue->ended.first != NULL);
 	if (!closed)
 		return false;
 	plain_volume_unref(queue->volume);

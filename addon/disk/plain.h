@@ -74,6 +74,11 @@ struct plain_queue;
 
 /* With a reference to the volume. NULL with errno. */
 struct plain_queue *plain_queue_open(struct plain_volume *volume, const struct disk_queue_options *options);
+/*
+ * A turn decrypts so many bytes of what has come, or a request more than that; the rest is due. Who tells each client at once what
+ * has come is asked for more while the rest is decrypted, and a disk works meanwhile.
+ */
+void plain_queue_divide(struct plain_queue *queue, uint64_t bytes);
 /* From now on its thread writes nothing to the page cache itself, which may wait for a disk. */
 void plain_queue_leave_writes(struct plain_queue *queue);
 struct disk_queue *plain_queue_disk(struct plain_queue *queue);

@@ -43,6 +43,7 @@ struct transfers {
 	struct arena arena;
 	struct transfer *transfers, *unused;
 	struct transfer *ended, **last_ended;
+	bool due;		/* a turn has left some */
 };
 
 static void transfer_ended(struct transfer *transfer)
@@ -153,8 +154,9 @@ uint32_t transfers_turn(struct transfers *transfers, double *rows, uint32_t most
 
 	if (transfers->lanes != NULL)
 		lanes_go(transfers->lanes);
-	while (plain_queue_turn(transfers->queue, false))
-		;
+	do
+		transfers->due = plain_queue_turn(transfers->queue, false);
+	while (transfers->due && transfers->ended == NULL);
 	take_ended(transfers);
 	while (told < most && transfers->ended != NULL) {
 		struct transfer *transfer = transfers->ended;
@@ -169,6 +171,11 @@ uint32_t transfers_turn(struct transfers *transfers, double *rows, uint32_t most
 		transfers->unused = transfer;
 	}
 	return told;
+}
+
+bool transfers_due(const struct transfers *transfers)
+{
+	return transfers->due || transfers->ended != NULL;
 }
 
 /* ---- memory ---- */
@@ -249,6 +256,7 @@ static bool set_up(struct transfers *transfers, struct disk *disk, bool past, ui
 		return false;
 	/* This thread has others to serve. */
 	plain_queue_leave_writes(transfers->queue);
+	plain_queue_divide(transfers->queue, ARENA_PIECE);
 	if (threads > 0)
 		transfers->lanes = lanes_open(transfers->volume, &options, threads);
 	return threads == 0 || transfers->lanes != NULL;

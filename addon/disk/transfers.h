@@ -52,7 +52,9 @@ void transfers_wipe(struct transfers *transfers);
  * False: too many are under way.
  */
 bool transfers_put(struct transfers *transfers, const struct transfer_request *request, uint8_t *plaintext);
-/* Begins what was asked for; how many have ended, in rows of TRANSFERS_COLUMNS. */
+/* Begins what was asked for; how many have ended, in rows of TRANSFERS_COLUMNS. Not all of what has, see transfers_due. */
 uint32_t transfers_turn(struct transfers *transfers, double *rows, uint32_t most);
+/* Another turn is to follow the last one. */
+bool transfers_due(const struct transfers *transfers);
 
 #endif

@@ -16,6 +16,7 @@
  *   disk.turn(rows)				begins what was asked for; how many have ended: rows of (token, errno).
  *						onEnded() is called when another turn has some
  *						What has a promise is begun by a turn, too
+ *   disk.due()					a turn has left some: another one is to follow
  *   disk.wipe()				what nobody has
  */
 #include "addon/disk/transfers_binding.h"
@@ -225,6 +226,17 @@ static napi_value disk_turn(napi_env env, napi_callback_info info)
 	return number(env, told);
 }
 
+static napi_value disk_due(napi_env env, napi_callback_info info)
+{
+	struct disk_object *binding = disk_receive(env, info, 0, NULL);
+	napi_value due;
+
+	if (binding == NULL)
+		return NULL;
+	napi_get_boolean(env, transfers_due(binding->transfers), &due);
+	return due;
+}
+
 static napi_value disk_wipe(napi_env env, napi_callback_info info)
 {
 	struct disk_object *binding = disk_receive(env, info, 0, NULL);
@@ -249,6 +261,7 @@ void transfers_define(napi_env env, napi_value object)
 		{ "write", NULL, disk_write, NULL, NULL, NULL, napi_default, NULL },
 		{ "writeFrom", NULL, disk_write_from, NULL, NULL, NULL, napi_default, NULL },
 		{ "turn", NULL, disk_turn, NULL, NULL, NULL, napi_default, NULL },
+		{ "due", NULL, disk_due, NULL, NULL, NULL, napi_default, NULL },
 		{ "wipe", NULL, disk_wipe, NULL, NULL, NULL, napi_default, NULL },
 	};
 

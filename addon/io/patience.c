@@ -41,11 +41,18 @@ bool patience_begin(const struct patience *patience, struct timing *timing)
 	return timing->began >= patience->paused_until;
 }
 
-void patience_end(struct patience *patience, const struct timing *timing)
+bool patience_end(struct patience *patience, struct timing *timing)
 {
-	const int64_t took = now_ns() - timing->began;
+	const int64_t now = now_ns(), took = now - timing->began;
+	long slept;
 
-	if (took > LONG_NS && sleeps() != timing->slept)
-		patience->paused_until =
-			timing->began + took + (PAUSE * took < PAUSE_MAX_NS ? PAUSE * took : PAUSE_MAX_NS);
+	timing->began = now;
+	if (took <= LONG_NS)
+		return true;
+	slept = sleeps();
+	if (slept == timing->slept)
+		return true;
+	timing->slept = slept;
+	patience->paused_until = now + (PAUSE * took < PAUSE_MAX_NS ? PAUSE * took : PAUSE_MAX_NS);
+	return false;
 }

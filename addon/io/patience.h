@@ -19,7 +19,7 @@ struct timing {
 bool patience_over(const struct patience *patience);
 /* False: writes have waited a while ago, leave this one to those who may wait. */
 bool patience_begin(const struct patience *patience, struct timing *timing);
-/* After the writes. */
-void patience_end(struct patience *patience, const struct timing *timing);
+/* After writes. True: they have not waited, and others may follow, timed from here on. */
+bool patience_end(struct patience *patience, struct timing *timing);
 
 #endif

@@ -33,18 +33,13 @@
 
 enum { OFFSET, SECTOR, AT, LENGTH, FROM, RESULT, COLUMNS };
 #define RUN	64u	/* rows in one system call */
-/*
- * A look by RWF_NOWAIT that finds nothing starts to read from the disk, and who then reads past the page cache
- * reads it twice. So after a miss it is asked first, by a call that costs all that are cached a little.
- */
-#define LOOK_FIRST	1024u
 
 struct sectors {
 	struct tresor_enclave *enclave;
 	uint32_t handle;
 	int fd;
 	struct writer *writer;	/* NULL: none yet */
-	uint32_t look_first;	/* so many reads ask what is cached before they read */
+	struct disk_look look;
 };
 
 struct call {
@@ -163,14 +158,11 @@ static napi_value sectors_read(napi_env env, napi_callback_info info)
 		ssize_t got;
 
 		count = gather(&call, row, iov, &total);
-		if (call.sectors->look_first > 0) {
-			call.sectors->look_first--;
-			if (disk_caches(call.sectors->fd, (uint64_t)call.table[row * COLUMNS + OFFSET], total) ==
-			    DISK_UNCACHED) {
-				call.sectors->look_first = LOOK_FIRST;
-				set_results(&call, row, count, EAGAIN);
-				continue;
-			}
+		if (disk_look(&call.sectors->look, call.sectors->fd, (uint64_t)call.table[row * COLUMNS + OFFSET],
+			      total) == DISK_UNCACHED) {
+			disk_missed(&call.sectors->look);
+			set_results(&call, row, count, EAGAIN);
+			continue;
 		}
 		do {
 			got = preadv2(call.sectors->fd, iov, (int)count, (off_t)call.table[row * COLUMNS + OFFSET],
@@ -178,7 +170,7 @@ static napi_value sectors_read(napi_env env, napi_callback_info info)
 		} while (got < 0 && errno == EINTR);
 		set_results(&call, row, count, got >= 0 || errno == EOPNOTSUPP ? EAGAIN : errno);
 		if (got < (ssize_t)total)
-			call.sectors->look_first = LOOK_FIRST;
+			disk_missed(&call.sectors->look);
 		/* Short: the rest is not cached, or past the end; who may wait finds out. */
 		for (uint32_t i = 0; i < count && got >= (ssize_t)iov[i].iov_len; i++) {
 			got -= (ssize_t)iov[i].iov_len;

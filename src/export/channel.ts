@@ -17,7 +17,7 @@ const FRONT = 4
 const SMALL_INPUT = 72 << 10
 /** Input is received into one room while payloads lie in the others. */
 const ROOM_BYTES = PIECE + PAGE
-const ROOMS = 3
+const ROOMS = 4
 const OUTPUT_AT = ROOMS * ROOM_BYTES
 const OUTPUT_BYTES = 4 * PIECE + PAGE
 
@@ -129,7 +129,7 @@ export class Channel {
     this.#rewind()
   }
 
-  /** What was taken from the room with position `at` stays as it is until the call after the next, or `rest`. */
+  /** What was taken from the room with position `at` stays as it is until the third call after this one, or `rest`. */
   keep(at: number): void {
     this.#room = ((Math.floor(at / ROOM_BYTES) + 1) % ROOMS) * ROOM_BYTES
     this.#used = true

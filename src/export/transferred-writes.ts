@@ -17,8 +17,8 @@ const ENOKEY = 126
 const EIO = 5
 const ERRNOS = new Map([...getSystemErrorMap()].map(([errno, [name]]) => [name, -errno]))
 
-/** So often rows are left to wait while more is received. */
-const DEFERRALS = 1
+/** So often rows are left to wait: each time takes a room of the channel. Three together are begun by one call of a device. */
+const DEFERRALS = 3
 
 /** A small write, or a piece of a large one, until it is under way. */
 interface Row {

@@ -53,6 +53,7 @@ export interface NativeDisk {
   ): void
   /** Begins what was asked for; rows of (token, errno), at most `most`, of what has ended. */
   turn(rows: Float64Array, most: number): number
+  due(): boolean
   wipe(): void
   state(): DiskState
   close(milliseconds: number): boolean

@@ -66,12 +66,13 @@ export class Disk {
   /** Threads beside the event loop. */
   readonly threads: number
   #begun = false
+  #looking = false
   #wipe: NodeJS.Timeout | null = null
   #last: DiskState | null = null
 
   constructor({ fd, directFd, engine = "any", direct = false, threads = 0 }: DiskOptions) {
     this.threads = threads
-    this.#native = createDisk(fd, directFd ?? -1, Choice[engine], direct, threads, () => this.submit())
+    this.#native = createDisk(fd, directFd ?? -1, Choice[engine], direct, threads, () => this.#look())
     this.buffer = this.#native.buffer
     this.bytes = Buffer.from(this.buffer)
   }
@@ -170,23 +171,38 @@ export class Disk {
   #soon(): void {
     if (this.#begun) return
     this.#begun = true
-    queueMicrotask(() => this.submit())
+    queueMicrotask(() => this.#look())
   }
 
-  /** Begins what was asked for, and tells what has ended. */
+  /** Begins what was asked for, and tells all that has ended. */
   submit(): void {
+    while (this.#turn()) {}
+  }
+
+  /** Begins what was asked for, and tells some of what has ended: who is told asks for more, before the others are. */
+  #look(): void {
+    if (!this.#turn() || this.#looking) return
+    this.#looking = true
+    setImmediate(() => {
+      this.#looking = false
+      this.#look()
+    })
+  }
+
+  /** Whether another turn is to follow. */
+  #turn(): boolean {
     this.#begun = false
     this.#lenders.clear()
-    for (let rows = ROWS; rows === ROWS && this.#last === null; ) {
-      rows = this.#native.turn(this.#rows, ROWS)
-      for (let row = 0; row < rows; row++) {
-        const token = this.#rows[2 * row]!
-        const ended = this.#ended[token]!
-        this.#ended[token] = null
-        this.#tokens.push(token)
-        ended(this.#rows[2 * row + 1]!)
-      }
+    if (this.#last !== null) return false
+    const rows = this.#native.turn(this.#rows, ROWS)
+    for (let row = 0; row < rows; row++) {
+      const token = this.#rows[2 * row]!
+      const ended = this.#ended[token]!
+      this.#ended[token] = null
+      this.#tokens.push(token)
+      ended(this.#rows[2 * row + 1]!)
     }
+    return rows > 0 && this.#last === null && this.#native.due()
   }
 
   #rest(): void {

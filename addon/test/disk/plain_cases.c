@@ -116,6 +116,38 @@ static void batches(void)
 	free(memory);
 }
 
+/* What has been read is told piece by piece: who is told asks for more, while the rest is decrypted. */
+static void pieces_of_reads(void)
+{
+	const uint32_t large = 128 * 1024, small = 4096;
+	uint8_t *memory = pages(3 * large + 40 * small);
+	struct request requests[43];
+	struct bench bench;
+
+	bench_open(&bench, RING, 4096, false, 0);
+	plain_queue_divide(bench.queue, large);
+	CHECK(pwrite(bench.volume.disk->cached, memory, 3 * large, BENCH_START) == 3 * large);
+	refusals.cached = true;
+	for (unsigned i = 0; i < 3; i++)
+		put(&bench, &requests[i], plain_io(PLAIN_READ, i * large, large, memory + i * large));
+	for (unsigned i = 0; i < 3; i++) {
+		CHECK_EQUAL(plain_queue_turn(bench.queue, false), i < 2);
+		CHECK_EQUAL(fake_enclave_entries(bench.enclave), i + 1);
+		for (unsigned each = 0; each < 3; each++)
+			CHECK_EQUAL(requests[each].told, each <= i);
+	}
+	for (unsigned i = 3; i < 43; i++)
+		put(&bench, &requests[i], plain_io(PLAIN_READ, i * small, small, memory + 3 * large + (i - 3) * small));
+	CHECK(plain_queue_turn(bench.queue, false));
+	CHECK(requests[3 + 31].told == 1 && requests[3 + 32].told == 0);
+	/* A close leaves none behind. */
+	refusals = (struct refusals){ 0 };
+	bench_close(&bench);
+	for (unsigned i = 3; i < 43; i++)
+		CHECK(requests[i].told == 1 && requests[i].io.error == 0);
+	free(memory);
+}
+
 /* Without a key nothing is read into plaintext, nothing is written, and the same requests do later what they were to. */
 static void no_key(void)
 {
@@ -276,13 +308,40 @@ static void page_cache(void)
 	}
 }
 
+/* What the page cache has is not asked for a long time after a miss; whoever does not ask finds it there, or misses. */
+static void looks(void)
+{
+	uint8_t *memory = pages(4096);
+	struct bench bench;
+
+	bench_open(&bench, RING, 512, false, 0);
+	CHECK(pwrite(bench.volume.disk->cached, memory, 4096, BENCH_START) == 4096);
+	for (unsigned i = 0; i < 1024; i++)
+		CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_READ, 0, 4096, memory), NULL), 0);
+	CHECK(faults_cached_reads() == 1024 && faults_completions() == 0);
+	/* The call would be wrong about it. */
+	refusals.uncached = true;
+	CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_READ, 0, 4096, memory), NULL), 0);
+	CHECK(faults_cached_reads() == 1025 && faults_completions() == 0);
+	CHECK(ftruncate(bench.volume.disk->cached, BENCH_START) == 0);
+	CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_READ, 0, 4096, memory), NULL), EIO);
+	CHECK(faults_cached_reads() == 1026 && faults_completions() > 0);
+	CHECK(ftruncate(bench.volume.disk->cached, BENCH_START + BENCH_SIZE) == 0);
+	CHECK_EQUAL(carry_plain(&bench, plain_io(PLAIN_READ, 0, 4096, memory), NULL), 0);
+	CHECK_EQUAL(faults_cached_reads(), 1026);
+	refusals = (struct refusals){ 0 };
+	bench_close(&bench);
+	free(memory);
+}
+
 /* A write to the page cache that made the thread wait is followed by writes that do not. */
 static void patience(void)
 {
 	for (enum engine_kind engine = 0; engine < ENGINES; engine++) {
 		struct bench bench;
-		uint8_t *memory = pages(4096);
+		uint8_t *memory = pages(8192);
 		struct plain_io io = plain_io(PLAIN_WRITE, 0, 4096, memory);
+		struct request together[2];
 
 		bench_open(&bench, engine, 512, false, 0);
 		CHECK_EQUAL(carry_plain(&bench, io, NULL), 0);
@@ -297,6 +356,16 @@ static void patience(void)
 		usleep(1100000);
 		CHECK_EQUAL(carry_plain(&bench, io, NULL), 0);
 		CHECK_EQUAL(faults_cached_writes(), 3);
+		/* Of two that are encrypted together, the first one waits. */
+		faults_slow_writes(40);
+		put(&bench, &together[0], io);
+		put(&bench, &together[1], plain_io(PLAIN_WRITE, 4096, 4096, memory + 4096));
+		wait_for(&bench, &together[0]);
+		wait_for(&bench, &together[1]);
+		CHECK(together[0].io.error == 0 && together[1].io.error == 0);
+		CHECK(faults_cached_writes() == 4 && faults_completions() == 2);
+		faults_slow_writes(0);
+		usleep(1100000);
 		/* Durable ones never; and none on a disk that has failed, or past the end of its file. */
 		io.fua = true;
 		CHECK_EQUAL(carry_plain(&bench, io, NULL), 0);
@@ -305,7 +374,7 @@ static void patience(void)
 		CHECK_EQUAL(carry_plain(&bench, io, NULL), EIO);
 		bench.volume.disk->failed = EIO;
 		CHECK_EQUAL(carry_plain(&bench, io, NULL), EIO);
-		CHECK_EQUAL(faults_cached_writes(), 3);
+		CHECK_EQUAL(faults_cached_writes(), 4);
 		bench_close(&bench);
 		free(memory);
 	}
@@ -441,10 +510,12 @@ static void quiet_counts(void)
 const struct test_case plain_cases[] = {
 	{ "reads, writes and flushes agree with the model, with and without faults", model },
 	{ "requests enter the enclave in batches of 256 ranges", batches },
+	{ "reads are told piece by piece", pieces_of_reads },
 	{ "without a key nothing is read or written, and the request can be repeated", no_key },
 	{ "a lost enclave leaves plaintext whole, or says that it is gone", lost },
 	{ "a write in place that fails says that it is encrypted", encrypted_in_place },
 	{ "reads take from the page cache what it has", page_cache },
+	{ "reads ask what the page cache has after a miss only", looks },
 	{ "writes leave the page cache to others after one has waited", patience },
 	{ "requests outside of the volume are refused", bounds },
 	{ "a range is quiet when all that was under way has ended", quiet_counts },
