@@ -208,30 +208,29 @@ export interface Enclave extends AsyncDisposable {
   ): Promise<{ readonly keyslot: MadeKeyslot; readonly macs: HeaderMacs; readonly slot: number }>
   /**
    * Purpose "succeed": proves a passphrase and encrypts the salt of the keyslot that opened to its successor
-   * (struct tresor_handover). Also ENCLAVE_SUCCESSOR: its report is not of the enclave the user named. Absent in
-   * enclaves that tests play, as `inherit` is.
+   * (struct tresor_handover). Also ENCLAVE_SUCCESSOR: its report is not of the enclave the user named.
    */
-  bequeath?(
+  bequeath(
     sealed: SealedRequest,
     header: Header,
     successor: Successor,
     policy: SealPolicy,
   ): Promise<{ readonly handover: Uint8Array; readonly slot: number }>
   /** The salt that a predecessor handed over, sealed by this enclave: struct tresor_sealed_salt of its keyslot. */
-  inherit?(handover: Uint8Array): Promise<Uint8Array>
+  inherit(handover: Uint8Array): Promise<Uint8Array>
   /**
    * Purpose "approve": proves a passphrase of the open volume `handle`, whose key may from now on be yielded to the enclave
-   * `successor` (MRENCLAVE, hex) as well. Absent in enclaves that tests play, as the two below are.
+   * `successor` (MRENCLAVE, hex) as well. The keyslot that opened.
    */
-  approve?(sealed: SealedRequest, header: Header, handle: VolumeHandle, successor: string): Promise<number>
+  approve(sealed: SealedRequest, header: Header, handle: VolumeHandle, successor: string): Promise<number>
   /**
    * The key of an open volume, encrypted to another start of an enclave that may take it over (struct tresor_yielded).
    * Also ENCLAVE_SUCCESSOR: its report is not genuine or of another kind; ENCLAVE_APPROVAL: the owner did not approve it;
    * ENCLAVE_SEAL_VERSION: it is older.
    */
-  yieldVolume?(handle: VolumeHandle, successor: Successor): Promise<Uint8Array>
+  yieldVolume(handle: VolumeHandle, successor: Successor): Promise<Uint8Array>
   /** What another enclave yielded to a challenge of ours (purpose "take_over"), once; the header is checked as by `unlock`. */
-  takeOver?(yielded: Uint8Array, header: Header): Promise<VolumeHandle>
+  takeOver(yielded: Uint8Array, header: Header): Promise<VolumeHandle>
   /** ENCLAVE_HEADER: `facts.segmentChanged` of a header, or the pass is not as it was authenticated (`passChanged`). */
   reencrypt(sealed: SealedRequest, pass: Pass): Promise<BegunPass>
   /**

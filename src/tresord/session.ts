@@ -272,7 +272,7 @@ export class Session implements DaemonVolume {
       const tried = withAdmitted({ enclave, access, name, path, warn }, header, { slot, unsealed })
       const binding = await bindingOf({ purpose: "approve", header: tried, slot, successor })
       if (Buffer.compare(binding.request, request) !== 0) throw headerRaced(name)
-      return enclave.approve!({ context: { ...binding, nonce }, bytes: message }, tried, opened.handle, successor)
+      return enclave.approve({ context: { ...binding, nonce }, bytes: message }, tried, opened.handle, successor)
     })
   }
 

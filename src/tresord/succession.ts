@@ -77,8 +77,8 @@ export class Succession {
   async succeed(sealed: SealedRequest, header: Header, successor: Enclave): Promise<number> {
     const predecessor = this.#started!.enclave
     const shown = await introduce(successor, predecessor)
-    const { handover, slot } = await predecessor.bequeath!(sealed, header, shown, INHERITED_POLICY)
-    this.#inherited.set(slot, await successor.inherit!(handover))
+    const { handover, slot } = await predecessor.bequeath(sealed, header, shown, INHERITED_POLICY)
+    this.#inherited.set(slot, await successor.inherit(handover))
     return slot
   }
 

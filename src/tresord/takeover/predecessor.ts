@@ -113,7 +113,7 @@ export async function yieldVolume(program: readonly string[], yielding: Yielding
     limit.set(START_MS)
     await offer(say, yielding)
     const { version, mrenclave, ...shown } = await answer("shows")
-    await say("yields", { yielded: await enclave.yieldVolume!(opened.handle, { mrenclave, ...shown }) })
+    await say("yields", { yielded: await enclave.yieldVolume(opened.handle, { mrenclave, ...shown }) })
     await answer("prepared")
 
     limit.set(HELD_MS)

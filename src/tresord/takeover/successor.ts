@@ -105,7 +105,7 @@ export class Takeover {
     const shown = await showTo(this.#offer.target, await enclave.challenge("take_over"), enclave)
     await tell(channel, "shows", { version: VERSION, ...shown })
     const { yielded } = await this.#next("yields")
-    const handle = await enclave.takeOver!(yielded, await header.read())
+    const handle = await enclave.takeOver(yielded, await header.read())
     taken.unlock(handle)
     await tell(channel, "prepared", {})
     const received = await taken.receive((...kinds) => this.#next(...kinds), handle)
