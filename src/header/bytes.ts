@@ -37,3 +37,13 @@ export async function overwrite(
     await store.write(Number(offset + at), crypto.getRandomValues(new Uint8Array(length)))
   }
 }
+
+/** Bytes of one transfer. */
+const COPY_CHUNK = 1 << 20
+
+/** Bytes of a store to another place in it, ascending: the places may overlap where `to` is lower. Not flushed. */
+export async function copyBytes(store: Store, from: number, to: number, length: number): Promise<void> {
+  for (let at = 0; at < length; at += COPY_CHUNK) {
+    await store.write(to + at, await readBytes(store, from + at, Math.min(COPY_CHUNK, length - at)))
+  }
+}

@@ -5,7 +5,7 @@
  * last `shift` bytes, and the header that is to replace it in the `shift` bytes before those, which the first zone
  * overwrites. cryptsetup has the header in a file of the working directory instead.
  */
-import { readBytes } from "../header/bytes.ts"
+import { copyBytes, readBytes } from "../header/bytes.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import type { MadeVolume } from "../keyslots/create.ts"
 import { reencryptionOf } from "../luks2/reencryption.ts"
@@ -14,13 +14,6 @@ import type { Store } from "../store/store.ts"
 
 const PIECE = 1 << 20
 const SECTOR = 512
-
-async function copy(data: Store, from: number, to: number, length: number): Promise<void> {
-  for (let at = 0; at < length; at += PIECE) {
-    await data.write(to + at, await readBytes(data, from + at, Math.min(PIECE, length - at)))
-  }
-  await data.flush()
-}
 
 async function write(data: Store, to: number, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length; at += PIECE) await data.write(to + at, bytes.subarray(at, at + PIECE))
@@ -44,7 +37,8 @@ export async function displace(data: Store, { header, areas }: MadeVolume, shift
   const image = new MemoryStore(new Uint8Array(shift))
   await HeaderStore.format(image, header, areas)
   const place = staged(data, shift)
-  await copy(data, 0, place.start, shift)
+  await copyBytes(data, 0, place.start, shift)
+  await data.flush()
   await write(data, place.header, image.bytes)
   await replaceHead(data, image.bytes, header.headerSize)
 }

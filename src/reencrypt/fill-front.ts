@@ -4,7 +4,7 @@
  * --header of a new file). At every moment a cut leaves the header in its file, and the data where that says; the same
  * command finds by the device's start how far this was.
  */
-import { readBytes } from "../header/bytes.ts"
+import { copyBytes, readBytes } from "../header/bytes.ts"
 import { keyslotsArea } from "../luks2/areas.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
 import { unfit } from "./enter.ts"
@@ -64,8 +64,6 @@ export async function fillFront(
     if (same(now, saved)) await data.write(at, withoutMagic(now))
   }
   await data.flush()
-  for (let at = 0; at < size; at += PIECE) {
-    await data.write(at, await readBytes(data, Number(offset) + at, Math.min(PIECE, Number(size) - at)))
-  }
+  await copyBytes(data, Number(offset), 0, Number(size))
   await data.flush()
 }
