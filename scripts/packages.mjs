@@ -152,6 +152,7 @@ const packaging = {
   "libnbd-bin": () => onPath("nbdcopy"),
   e2fsprogs: () => onPath("mke2fs", "dumpe2fs"),
   "dpkg-dev": () => onPath("dpkg-shlibdeps", "dpkg-deb"),
+  curl: () => onPath("curl"),
   "dbus-daemon": () => onPath("dbus-daemon"),
   "openssh-client": () => onPath("ssh", "ssh-keygen"),
   "libsystemd-dev": () => links("gcc", ["-lsystemd"], "#include <systemd/sd-bus.h>"),
