@@ -14,7 +14,7 @@ import type { YieldedExport } from "./takeover/export.ts"
 import type { Resumed } from "./takeover/successor.ts"
 
 /**
- * The plaintext side: served over NBD (volume.ts), a block device (src/block/volume.ts), or a dm-crypt mapping
+ * The plaintext side: served over NBD (src/volume/volume.ts), a block device (src/block/volume.ts), or a dm-crypt mapping
  * (src/mapping/volume.ts).
  */
 export interface PlainVolume {
