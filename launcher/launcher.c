@@ -173,6 +173,26 @@ static void hold_sigusr1(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+/*
+ * A tresord that takes a volume over is to be systemd's child, not that of the tresord which has started it: systemd
+ * waits at a stop for the main process only if that is its own, and kills any other at once.
+ */
+static void leave_starter(char **argv)
+{
+	pid_t child;
+
+	for (int i = 1; argv[i] != NULL && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--take-over") != 0)
+			continue;
+		child = fork();
+		if (child < 0)
+			fail(EXIT_BROKEN, "no second process: %s", strerror(errno));
+		if (child > 0)
+			_exit(0);
+		return;
+	}
+}
+
 /* From here on files are opened as by a user without privileges. */
 static void give_up_reading(void)
 {
@@ -218,6 +238,7 @@ int main(int argc, char **argv, char **environment)
 	refuse_tracer();
 	need_files();
 	need_text(argv);
+	leave_starter(argv);
 	find_folder(folder);
 	node = beside(folder, "node");
 	/* Opened while directories on the way may still be passed as root. */

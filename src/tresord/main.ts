@@ -35,7 +35,6 @@ import { refusal, volumeInterface } from "./service.ts"
 import { ServiceManager } from "./service-manager.ts"
 import type { Session } from "./session.ts"
 import { startSession } from "./start.ts"
-import { TakeoverChannel } from "./takeover/channel.ts"
 import { Takeover } from "./takeover/successor.ts"
 
 /** Where the log went before there was a directory for it; given by the starter. */
@@ -151,7 +150,7 @@ async function main(): Promise<void> {
       // At once: whoever looks compares the two.
       listenHere(control)
     }
-    const takeover = taking ? await Takeover.begin(new TakeoverChannel(TAKEOVER_FD), options.name, appear) : null
+    const takeover = taking ? await Takeover.begin(TAKEOVER_FD, options.name, appear) : null
     const paths =
       takeover !== null
         ? runtimePaths(root, options.name)

@@ -23,7 +23,7 @@ async function servedBy(pid: number, load: Load): Promise<void> {
 }
 
 /** Messages of a takeover: said by the successor, then heard. */
-const STEPS = ["shows", "prepared", "ready", "done", "offer", "yields", "client", "nbd", "state", "go"]
+const STEPS = ["begins", "shows", "prepared", "ready", "done", "offer", "yields", "client", "nbd", "state", "go"]
 
 test("a successor that dies, or closes the channel, at any step leaves the volume where it was", async () => {
   await openWork(place)

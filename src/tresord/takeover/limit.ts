@@ -1,13 +1,11 @@
-import type { ChildProcess } from "node:child_process"
-
-/** Ends a child that takes longer, unless an answer of it has come by then. */
+/** Ends a process that takes longer, unless an answer of it has come by then. */
 export class Limit {
-  readonly #child: ChildProcess
+  readonly #end: () => void
   #timer: NodeJS.Timeout | undefined
   #passed = false
 
-  constructor(child: ChildProcess) {
-    this.#child = child
+  constructor(end: () => void) {
+    this.#end = end
   }
 
   set(ms: number): void {
@@ -16,7 +14,7 @@ export class Limit {
     this.#timer = setTimeout(() => {
       this.#timer = setTimeout(() => {
         this.#passed = true
-        this.#child.kill("SIGKILL")
+        this.#end()
       }, 1)
     }, ms)
   }
@@ -25,7 +23,7 @@ export class Limit {
     clearTimeout(this.#timer)
   }
 
-  /** It has ended the child. */
+  /** It has ended the process. */
   get passed(): boolean {
     return this.#passed
   }

@@ -1,7 +1,8 @@
 /**
- * What two tresords say to each other when one takes an open volume over from the other, which has started it as its child
+ * What two tresords say to each other when one takes an open volume over from the other, which has started it
  * (docs/decisions/0083). P is the one that runs, S its successor:
  *
+ *   S begins     its PID: its parent is systemd (launcher/launcher.c)
  *   P offer      which volume, its store's descriptors, TARGETINFO of its enclave
  *   S shows      the REPORT of its enclave
  *   P yields     the volume key, encrypted to that enclave
@@ -61,6 +62,7 @@ const ring = v.object({
 })
 
 const takeoverMessages = {
+  begins: v.object({ pid: count }),
   /** Descriptors: of each path held, then the store's claims. */
   offer: v.object({
     version: v.literal(TAKEOVER_VERSION),

@@ -1,11 +1,13 @@
 /** The tresord that runs: starts its successor, gives it the volume, and serves on when anything fails (messages.ts). */
 import type { ChildProcess } from "node:child_process"
 import { closeSync } from "node:fs"
+import type { Socket } from "node:net"
 import * as v from "valibot"
 import { TresorError } from "../../base/errors.ts"
 import { parseJson } from "../../base/json.ts"
 import type { DaemonOptions } from "../../control/daemon-options.ts"
 import { spawnSuccessor } from "../../control/daemon-process.ts"
+import { processStart } from "../../control/runtime.ts"
 import { refusedSchema } from "../../control/volume.ts"
 import { targetInfo } from "../../enclave/succession.ts"
 import type { Enclave } from "../../enclave/types.ts"
@@ -54,10 +56,13 @@ const START_MS = 120_000
 const HELD_MS = 30_000
 
 interface Started {
-  readonly child: ChildProcess
   readonly channel: TakeoverChannel
-  /** Rejects with its reason when it ends. */
+  /** Rejects with its reason when it has ended. */
   readonly ended: Promise<never>
+  /** Kills it, if it lives; before "begins" it is only left alone, and ends by itself. */
+  end(): void
+  /** Its PID has come. */
+  begun(pid: number): void
 }
 
 function start(program: readonly string[], { options }: Yielding): Started {
@@ -67,23 +72,47 @@ function start(program: readonly string[], { options }: Yielding): Started {
   const channel = new TakeoverChannel(ours)
   // Its life hangs on the channel.
   lifeline.write(`${JSON.stringify(options)}\nstay\n`)
-  const ended = endOf(child, firstLine, options.name)
+  const ended = endOf(child, lifeline, firstLine, options.name)
   // Not everybody waits for it.
   ended.catch(() => {})
-  return { child, channel, ended }
+  let successor: { readonly pid: number; readonly start: string | null } | null = null
+  return {
+    channel,
+    ended,
+    begun(pid) {
+      successor = { pid, start: processStart(pid) }
+    },
+    end() {
+      child.kill("SIGKILL")
+      if (successor === null) lifeline.destroy()
+      else if (successor.start !== null && processStart(successor.pid) === successor.start) {
+        process.kill(successor.pid, "SIGKILL")
+      }
+    },
+  }
 }
 
-async function endOf(child: ChildProcess, firstLine: Promise<string | null>, name: string): Promise<never> {
+/**
+ * By a launcher it is no child of ours, and the end of `child` is not its own: that is when nobody has its end of the
+ * lifeline any more, which is when its last thread has ended.
+ */
+async function endOf(
+  child: ChildProcess,
+  lifeline: Socket,
+  firstLine: Promise<string | null>,
+  name: string,
+): Promise<never> {
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()))
+  const closed = new Promise<void>((resolve) => lifeline.once("close", () => resolve()))
   const said = await firstLine.catch((error: Error) => {
     throw takeoverFailed(name, `the new tresord cannot be started (${error.message})`)
   })
-  await exited
+  await Promise.all([exited, closed])
   const refused = v.safeParse(refusedSchema, said === null ? null : parseJson(said))
-  const how = child.signalCode ?? `exit code ${child.exitCode}`
+  const how = child.signalCode ?? (child.exitCode === 0 ? null : `exit code ${child.exitCode}`)
   throw refused.success
     ? new TresorError(refused.output.code, refused.output.exitCode, refused.output.message)
-    : takeoverFailed(name, `the new tresord ended (${how})`)
+    : takeoverFailed(name, `the new tresord ended${how === null ? "" : ` (${how})`}`)
 }
 
 /**
@@ -95,14 +124,15 @@ async function endOf(child: ChildProcess, firstLine: Promise<string | null>, nam
 export async function yieldVolume(program: readonly string[], yielding: Yielding): Promise<Successor> {
   const { options, yielded, enclave, opened, whereabouts } = yielding
   const { name } = options
-  const { child, channel, ended } = start(program, yielding)
-  const limit = new Limit(child)
-  // A child that has ended, or is to, rejects with its reason.
+  const successor = start(program, yielding)
+  const { channel, ended } = successor
+  const limit = new Limit(() => successor.end())
+  // One that has ended, or is to, rejects with its reason.
   const answer = async <K extends TakeoverMessage>(kind: K) => {
     const message = await hear(channel, name, kind)
     if (message !== null) return message
     // It has said why, if it could, and whatever it is doing, it serves nothing.
-    child.kill("SIGKILL")
+    successor.end()
     return ended
   }
   const orEnded = <T>(work: Promise<T>): Promise<T> => Promise.race([work, ended])
@@ -111,6 +141,8 @@ export async function yieldVolume(program: readonly string[], yielding: Yielding
   let listening: number | null = null
   try {
     limit.set(START_MS)
+    const { pid } = await answer("begins")
+    successor.begun(pid)
     await offer(say, yielding)
     const { version, mrenclave, ...shown } = await answer("shows")
     await say("yields", { yielded: await enclave.yieldVolume(opened.handle, { mrenclave, ...shown }) })
@@ -127,12 +159,12 @@ export async function yieldVolume(program: readonly string[], yielding: Yielding
     if (held.patienceMs !== undefined) limit.set(Math.min(held.patienceMs, HELD_MS))
     await say("go", {})
     await answer("done")
-    const successor = { pid: child.pid!, version, mrenclave }
-    whereabouts.passed(successor)
-    return successor
+    const serving = { pid, version, mrenclave }
+    whereabouts.passed(serving)
+    return serving
   } catch (error) {
     // Serves nothing, and will not.
-    child.kill("SIGKILL")
+    successor.end()
     await ended.catch(() => {})
     try {
       await held?.release()

@@ -3,12 +3,14 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { deferred } from "../../base/deferred.ts"
 import type { TresorError } from "../../base/errors.ts"
 import { VERSION } from "../../base/version.ts"
+import { processStart } from "../../control/runtime.ts"
 import { showTo } from "../../enclave/succession.ts"
 import type { Enclave } from "../../enclave/types.ts"
 import type { OpenHeader } from "../../header/access.ts"
 import type { OpenedKey } from "../../keyslots/unlock.ts"
+import { peerCredentials } from "../../native/addon.ts"
 import { HeldPath } from "../../store/held-path.ts"
-import type { TakeoverChannel } from "./channel.ts"
+import { TakeoverChannel } from "./channel.ts"
 import type { TakenExport } from "./export.ts"
 import { type Heard, hear, segmentText, type TakeoverMessage, takeoverFailed, tell } from "./messages.ts"
 
@@ -22,10 +24,16 @@ export interface Resumed {
 const DYING_MS = 10_000
 const LOOK_MS = 10
 
-/** Whether our parent ends within that time. */
-async function ends(parent: number): Promise<boolean> {
+/** The tresord that has started us; `start` as processStart, which tells it from any later process of that PID. */
+interface Predecessor {
+  readonly pid: number
+  readonly start: string | null
+}
+
+/** Whether it ends within that time. */
+async function ends({ pid, start }: Predecessor): Promise<boolean> {
   for (let waited = 0; waited < DYING_MS; waited += LOOK_MS) {
-    if (process.ppid !== parent) return true
+    if (start === null || processStart(pid) !== start) return true
     await sleep(LOOK_MS)
   }
   return false
@@ -39,7 +47,7 @@ export class Takeover {
   readonly name: string
   readonly #channel: TakeoverChannel
   readonly #offer: Heard<"offer">
-  readonly #parent = process.ppid
+  readonly #predecessor: Predecessor
   readonly #appear: (control: number) => void
   readonly #left = deferred<void>()
   #resumed: Resumed | null = null
@@ -49,19 +57,30 @@ export class Takeover {
     channel: TakeoverChannel,
     name: string,
     offer: Heard<"offer">,
+    predecessor: Predecessor,
     appear: (control: number) => void,
   ) {
     this.#channel = channel
     this.name = name
     this.#offer = offer
+    this.#predecessor = predecessor
     this.#appear = appear
   }
 
-  /** `appear`: makes name and control socket ours, so that others find us. Rejects with UPGRADE_FAILED. */
-  static async begin(channel: TakeoverChannel, name: string, appear: (control: number) => void): Promise<Takeover> {
+  /**
+   * `fd`: of the socket to the predecessor, which has made both ends of it. `appear`: makes name and control socket ours, so
+   * that others find us. Rejects with UPGRADE_FAILED.
+   */
+  static async begin(fd: number, name: string, appear: (control: number) => void): Promise<Takeover> {
+    const { pid } = peerCredentials(fd)
+    const predecessor = { pid, start: processStart(pid) }
+    const channel = new TakeoverChannel(fd)
+    await tell(channel, "begins", { pid: process.pid }).catch(() => {
+      throw gone(name)
+    })
     const offer = await hear(channel, name, "offer")
     if (offer === null) throw gone(name)
-    return new Takeover(channel, name, offer, appear)
+    return new Takeover(channel, name, offer, predecessor, appear)
   }
 
   /** Data and detached header, as the predecessor found them. The caller's. */
@@ -125,7 +144,7 @@ export class Takeover {
     await tell(this.#channel, "ready", {})
     const go = await hear(this.#channel, this.name, "go")
     // It closes the channel while we live only when it dies. Then nobody else can serve, and all of it is here.
-    if (go === null && !(await ends(this.#parent))) throw gone(this.name)
+    if (go === null && !(await ends(this.#predecessor))) throw gone(this.name)
     await take()
     this.#appear(this.#control!)
     // It serves only when we have ended; if it has died meanwhile, there is nobody to tell.
