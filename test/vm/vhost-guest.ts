@@ -106,7 +106,9 @@ async function connected(path: string): Promise<Socket> {
 export interface GuestOptions {
   /** Where console.log and sockets lie; made when missing. */
   readonly directory: string
+  /** QEMU connects again to the first, when they close; to the others it never does. */
   readonly sockets: readonly string[]
+  readonly once: readonly string[]
 }
 
 export class Guest {
@@ -125,7 +127,7 @@ export class Guest {
   }
 
   /** Booted: it takes commands. */
-  static async start({ directory, sockets }: GuestOptions): Promise<Guest> {
+  static async start({ directory, sockets, once: lasting }: GuestOptions): Promise<Guest> {
     mkdirSync(directory, { recursive: true })
     const release = kernel()
     const initrd = initramfs(directory, release)
@@ -143,8 +145,8 @@ export class Guest {
         ...["-append", "console=ttyS0 quiet panic=-1 mitigations=off"],
         ...["-serial", `file:${join(directory, "console.log")}`, "-serial", `unix:${linePath}`],
         ...["-qmp", `unix:${monitorPath},server=on,wait=off`],
-        ...sockets.flatMap((path, number) => [
-          ...["-chardev", `socket,id=c${number},path=${path},reconnect=1`],
+        ...[...sockets.map((path) => `${path},reconnect=1`), ...lasting].flatMap((path, number) => [
+          ...["-chardev", `socket,id=c${number},path=${path}`],
           ...["-device", `vhost-user-blk-pci,chardev=c${number},num-queues=2`],
         ]),
       ],

@@ -13,6 +13,7 @@ const place = new Place()
 const socket = (name: string) => join(place.runtime, name, "vhost.sock")
 const work = await place.volume("work", "correct horse", ["--portable", "--size", "96M"])
 const still = await place.volume("still", "correct horse", ["--portable", "--sector-size", "512"])
+const steady = await place.volume("steady", "correct horse", ["--portable", "--size", "48M"])
 let guest: Guest
 
 async function tresor(...words: readonly string[]): Promise<string> {
@@ -26,8 +27,9 @@ const status = async (name = "work") => JSON.parse(await tresor("status", name, 
 before(async () => {
   await open()
   await tresor("open", still.path, "still", "--key-file", still.keyFile, "--vhost-user", "--readonly")
+  await tresor("open", steady.path, "steady", "--key-file", steady.keyFile, "--vhost-user")
   const sockets = [socket("work"), socket("still")]
-  guest = await Guest.start({ directory: join(root, "build/vm/vhost"), sockets })
+  guest = await Guest.start({ directory: join(root, "build/vm/vhost"), sockets, once: [socket("steady")] })
 })
 after(() => guest?.kill())
 
@@ -100,6 +102,41 @@ test("a guest is paused while its requests wait for a key, and goes on with them
   assert.equal(await guest.run("cat /tmp/paused"), await guest.run("sha256sum /mnt/first"))
 })
 
+test("a machine whose QEMU never connects again keeps its disk while tresords take it over, one after the other", async () => {
+  const round = [
+    "dd if=/dev/urandom of=/tmp/bytes bs=64k count=16 2>/dev/null",
+    "cp /tmp/bytes /tmp/steady/file$((round % 8))",
+    "sync",
+    "echo 3 >/proc/sys/vm/drop_caches",
+    "cmp /tmp/bytes /tmp/steady/file$((round % 8))",
+    "round=$((round + 1))",
+    "echo $round >/tmp/next",
+    "mv /tmp/next /tmp/round",
+  ].join(" && ")
+  await guest.run("/sbin/mke2fs -q -t ext4 /dev/vdc && mkdir /tmp/steady && mount -t ext4 /dev/vdc /tmp/steady")
+  await guest.run("echo 0 >/tmp/round")
+  const loop = `round=0; while [ ! -e /tmp/enough ]; do ${round} || { echo failed >/tmp/over; exit; }; done; echo over >/tmp/over`
+  await guest.run(`(${loop}) >/dev/null 2>&1 &`)
+  const rounds = async () => Number(await guest.run("cat /tmp/round"))
+  const goesOn = async () => {
+    const before = await rounds()
+    await until("the guest writes and reads", async () => (await rounds()) > before + 1, 120_000)
+  }
+  await goesOn()
+  const pids = new Set<number>()
+  for (let n = 0; n < 4; n++) {
+    await tresor("upgrade", "steady")
+    pids.add(place.state("steady").pid)
+    await goesOn()
+  }
+  assert.equal(pids.size, 4)
+  const { connections, refused, errors } = (await status("steady")).counters
+  assert.deepEqual({ connections, refused, errors }, { connections: 1, refused: 0, errors: 0 })
+  await guest.run("touch /tmp/enough")
+  await until("it ends", async () => (await guest.try("cat /tmp/over")).code === 0, 120_000)
+  assert.equal(await guest.run("cat /tmp/over && umount /tmp/steady"), "over")
+})
+
 test("a tresord that is killed under load is opened again, and the guest loses nothing", async () => {
   const writes = "for i in 1 2 3 4 5 6; do dd if=/mnt/first of=/mnt/copy$i bs=256k count=32 conv=fsync || exit 1; done"
   await guest.run(`(sh -c '${writes}'; echo $? >/tmp/killed) >/dev/null 2>&1 &`)
@@ -154,6 +191,7 @@ test("what is left is what e2fsck and OpenSSL read", async () => {
   await guest.stop()
   await tresor("close", "work")
   await tresor("close", "still")
+  await tresor("close", "steady")
   const plain = place.path("plain")
   writeFileSync(plain, await plaintextOf(work.path, work.keyFile, 0, size))
   const checked = await run("e2fsck", ["-fn", plain])
