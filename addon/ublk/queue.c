@@ -52,7 +52,9 @@ struct ublk_queue {
 	bool awake;		/* somebody has woken it since the last look */
 	bool starving;		/* told */
 	bool ending;		/* nothing is committed any more */
-	uint32_t gone;		/* tags that the kernel took back */
+	bool drained;		/* atomic; after a turn in mode UBLK_DRAIN: nothing was under way */
+	uint32_t under_way;	/* requests that plain.c has */
+	uint32_t gone;		/* atomic; tags that the kernel took back */
 	int fault;		/* errno of one that it did not take */
 	struct list arrived;	/* to be begun: when there is memory for them */
 	struct list parked;	/* until there is a key */
@@ -164,6 +166,13 @@ static void park(struct slot *slot)
 	queue->site->starved(queue->site->context);
 }
 
+/* With the kernel, until the mode is another. */
+static void leave(struct slot *slot)
+{
+	slot->io.quiet = false;
+	park(slot);
+}
+
 static bool copy(const struct slot *slot, bool in)
 {
 	const struct ublk_queue *queue = slot->queue;
@@ -179,14 +188,24 @@ static bool copy(const struct slot *slot, bool in)
 
 /* ---- requests ---- */
 
-static struct slot *slot_of(struct plain_io *io)
+static void put(struct slot *slot)
 {
-	return (struct slot *)(void *)((char *)io - offsetof(struct slot, io));
+	slot->queue->under_way++;
+	plain_queue_put(slot->queue->plain, &slot->io);
+}
+
+/* Of one that has ended. */
+static struct slot *take_back(struct plain_io *io)
+{
+	struct slot *slot = (struct slot *)(void *)((char *)io - offsetof(struct slot, io));
+
+	slot->queue->under_way--;
+	return slot;
 }
 
 static void flushed(struct plain_io *io)
 {
-	struct slot *slot = slot_of(io);
+	struct slot *slot = take_back(io);
 
 	if (io->error == 0)
 		counter_add(&slot->queue->counters.flushes, 1);
@@ -195,7 +214,7 @@ static void flushed(struct plain_io *io)
 
 static void read_done(struct plain_io *io)
 {
-	struct slot *slot = slot_of(io);
+	struct slot *slot = take_back(io);
 
 	if (io->error == ENOKEY) {
 		park(slot);
@@ -210,7 +229,7 @@ static void read_done(struct plain_io *io)
 
 static void written(struct plain_io *io)
 {
-	struct slot *slot = slot_of(io);
+	struct slot *slot = take_back(io);
 
 	/* What an enclave left half encrypted is read from the kernel again; a refusal comes again, and is told. */
 	if (io->error == ENOKEY || (io->error == EIO && !io->encrypted && !slot->lost)) {
@@ -227,7 +246,7 @@ static void written(struct plain_io *io)
 
 static void punched(struct plain_io *io)
 {
-	struct slot *slot = slot_of(io);
+	struct slot *slot = take_back(io);
 
 	if (io->quiet) {
 		park(slot);
@@ -261,7 +280,7 @@ static void discard(struct slot *slot, uint64_t offset, uint64_t length)
 					      .offset = start - volume->offset,
 					      .length = (uint32_t)(end - start),
 					      .done = punched };
-		plain_queue_put(slot->queue->plain, &slot->io);
+		put(slot);
 	}
 }
 
@@ -276,8 +295,7 @@ static bool transfer(struct slot *slot, uint32_t operation, uint32_t flags, uint
 		return true;
 	}
 	if (mode == UBLK_HOLD) {
-		slot->io.quiet = false;
-		park(slot);
+		leave(slot);
 		return true;
 	}
 	if (mode == UBLK_FAIL) {
@@ -302,7 +320,7 @@ static bool transfer(struct slot *slot, uint32_t operation, uint32_t flags, uint
 		.ciphertext = slot->memory,
 		.done = operation == UBLK_OP_READ ? read_done : written,
 	};
-	plain_queue_put(queue->plain, &slot->io);
+	put(slot);
 	return true;
 }
 
@@ -312,6 +330,10 @@ static bool begin(struct slot *slot)
 	const uint32_t operation = asked->op_flags & UBLK_OP_MASK;
 	const uint64_t offset = asked->start_sector * 512, length = (uint64_t)asked->nr_sectors * 512;
 
+	if (mode_of(slot->queue) == UBLK_DRAIN) {
+		leave(slot);
+		return true;
+	}
 	switch (operation) {
 	case UBLK_OP_READ:
 	case UBLK_OP_WRITE:
@@ -319,7 +341,7 @@ static bool begin(struct slot *slot)
 		return transfer(slot, operation, asked->op_flags, offset, length);
 	case UBLK_OP_FLUSH:
 		slot->io = (struct plain_io){ .op = PLAIN_FLUSH, .done = flushed };
-		plain_queue_put(slot->queue->plain, &slot->io);
+		put(slot);
 		return true;
 	case UBLK_OP_DISCARD:
 		discard(slot, offset, length);
@@ -343,7 +365,7 @@ static void completed(void *context, uint64_t user_data, int32_t result)
 	} else if (result == 0) {
 		append(&queue->arrived, &queue->slots[tag]);
 	} else {
-		queue->gone++;
+		__atomic_store_n(&queue->gone, queue->gone + 1, __ATOMIC_RELEASE);
 		if (result != -ENODEV)
 			queue->fault = -result;
 	}
@@ -352,13 +374,14 @@ static void completed(void *context, uint64_t user_data, int32_t result)
 /* What waited for a key is tried again, or ends; nothing of it is left in memory while there is none. */
 static void look_at_mode(struct ublk_queue *queue)
 {
+	const enum ublk_mode mode = mode_of(queue);
 	struct slot *slot;
 
 	if (!listen_for_wake(queue))
 		return;
 	queue->awake = false;
 	queue->starving = false;
-	if (mode_of(queue) == UBLK_HOLD) {
+	if (mode == UBLK_HOLD || mode == UBLK_DRAIN) {
 		arena_wipe(&queue->arena);
 		return;
 	}
@@ -425,7 +448,21 @@ bool ublk_queue_turn(struct ublk_queue *queue)
 {
 	plain_queue_turn(queue->plain, !busy(queue));
 	advance(queue);
+	/* In this order: after the mode was seen nothing is begun. */
+	__atomic_store_n(&queue->drained,
+			 mode_of(queue) == UBLK_DRAIN && queue->under_way == 0 && queue->uncommitted.first == NULL,
+			 __ATOMIC_RELEASE);
 	return queue->gone < queue->site->depth;
+}
+
+bool ublk_queue_drained(const struct ublk_queue *queue)
+{
+	return __atomic_load_n(&queue->drained, __ATOMIC_ACQUIRE);
+}
+
+uint32_t ublk_queue_gone(const struct ublk_queue *queue)
+{
+	return __atomic_load_n(&queue->gone, __ATOMIC_ACQUIRE);
 }
 
 bool ublk_queue_end(struct ublk_queue *queue)

@@ -20,6 +20,7 @@ enum ublk_mode {
 	UBLK_SERVE,
 	UBLK_HOLD,	/* what needs the key waits, with the kernel; plaintext is wiped */
 	UBLK_FAIL,	/* what needs the key ends with EIO, also what waits */
+	UBLK_DRAIN,	/* nothing is begun any more, all of it waits with the kernel; what is under way ends */
 };
 
 /* What the queues of a device share; unchanged while there are any, but for the mode. */
@@ -51,6 +52,10 @@ bool ublk_queue_end(struct ublk_queue *queue);
 /* errno of a tag that the kernel did not take; 0: it took them all. */
 int ublk_queue_fault(const struct ublk_queue *queue);
 
+/* By any thread, for as long as the mode stays UBLK_DRAIN: nothing is under way on the disk. */
+bool ublk_queue_drained(const struct ublk_queue *queue);
+/* By any thread: tags that the kernel took back. */
+uint32_t ublk_queue_gone(const struct ublk_queue *queue);
 /* By any thread: a turn that waits ends. */
 void ublk_queue_wake(struct ublk_queue *queue);
 /* Held: for a key. */

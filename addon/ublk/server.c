@@ -151,6 +151,22 @@ void ublk_server_set_mode(struct ublk_server *server, enum ublk_mode mode)
 	wake(server);
 }
 
+bool ublk_server_drained(const struct ublk_server *server)
+{
+	for (uint32_t i = 0; i < server->options.queues; i++)
+		if (!ublk_queue_drained(server->threads[i].queue))
+			return false;
+	return true;
+}
+
+bool ublk_server_whole(const struct ublk_server *server)
+{
+	for (uint32_t i = 0; i < server->options.queues; i++)
+		if (ublk_queue_gone(server->threads[i].queue) > 0)
+			return false;
+	return true;
+}
+
 void ublk_server_stop(struct ublk_server *server)
 {
 	struct timespec deadline;

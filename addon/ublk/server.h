@@ -39,6 +39,10 @@ struct ublk_server;
 struct ublk_server *ublk_server_open(struct plain_volume *volume, const struct ublk_options *options,
 				     const struct ublk_listener *listener);
 void ublk_server_set_mode(struct ublk_server *server, enum ublk_mode mode);
+/* In mode UBLK_DRAIN: nothing is under way on the disk, nor will be until the mode is set. */
+bool ublk_server_drained(const struct ublk_server *server);
+/* The kernel has taken no tag back. */
+bool ublk_server_whole(const struct ublk_server *server);
 /* Held: for a key. */
 struct counters ublk_server_counters(const struct ublk_server *server);
 /*

@@ -6,6 +6,8 @@
  *   ublkOpen(disk, id, queues, depth, discards, onEvent) -> server	of /dev/ublkcID
  *	onEvent("starved"); onEvent("ended", errno's name, or "" when the device was stopped)
  *   ublkSetMode(server, mode)			enum ublk_mode
+ *   ublkDrained(server) -> boolean		in mode UBLK_DRAIN
+ *   ublkWhole(server) -> boolean		the kernel has taken no tag back
  *   ublkCounters(server)
  *   ublkStop(server)
  */
@@ -223,11 +225,32 @@ static napi_value ublk_set_mode(napi_env env, napi_callback_info info)
 	struct binding *binding = js_arguments(env, info, 2, argv, NULL) ? unwrap(env, argv[0]) : NULL;
 	uint32_t mode;
 
-	if (binding == NULL || !js_get_uint32(env, argv[1], &mode) || mode > UBLK_FAIL)
+	if (binding == NULL || !js_get_uint32(env, argv[1], &mode) || mode > UBLK_DRAIN)
 		return throw_arguments(env);
 	if (binding->notify != NULL)
 		ublk_server_set_mode(binding->server, (enum ublk_mode)mode);
 	return NULL;
+}
+
+static napi_value ask(napi_env env, napi_callback_info info, bool (*question)(const struct ublk_server *server))
+{
+	napi_value argv[1], result;
+	struct binding *binding = js_arguments(env, info, 1, argv, NULL) ? unwrap(env, argv[0]) : NULL;
+
+	if (binding == NULL)
+		return throw_arguments(env);
+	napi_get_boolean(env, question(binding->server), &result);
+	return result;
+}
+
+static napi_value ublk_drained(napi_env env, napi_callback_info info)
+{
+	return ask(env, info, ublk_server_drained);
+}
+
+static napi_value ublk_whole(napi_env env, napi_callback_info info)
+{
+	return ask(env, info, ublk_server_whole);
 }
 
 static napi_value ublk_counters(napi_env env, napi_callback_info info)
@@ -258,6 +281,8 @@ void tresor_ublk_register(napi_env env, napi_value exports)
 		{ .utf8name = "ublkControl", .method = ublk_send, .attributes = napi_enumerable },
 		{ .utf8name = "ublkOpen", .method = ublk_open, .attributes = napi_enumerable },
 		{ .utf8name = "ublkSetMode", .method = ublk_set_mode, .attributes = napi_enumerable },
+		{ .utf8name = "ublkDrained", .method = ublk_drained, .attributes = napi_enumerable },
+		{ .utf8name = "ublkWhole", .method = ublk_whole, .attributes = napi_enumerable },
 		{ .utf8name = "ublkCounters", .method = ublk_counters, .attributes = napi_enumerable },
 		{ .utf8name = "ublkStop", .method = ublk_stop, .attributes = napi_enumerable },
 	};

@@ -20,6 +20,10 @@ interface Fake {
   standing: Parameters<typeof encode<typeof params.fields>>[1]
   /** START_DEV and STOP_DEV do not come back. */
   hangs: boolean
+  /** How many servers lose tags to the end of the one before. */
+  losing: number
+  /** How often the server is looked at before nothing is under way. */
+  busy: number
 }
 
 function fake(): Fake {
@@ -30,6 +34,8 @@ function fake(): Fake {
     told: () => {},
     standing: { basic: { logical_bs_shift: 12, dev_sectors: 2048n } },
     hangs: false,
+    busy: 0,
+    losing: 0,
   }
   const step = (name: string) => {
     state.calls.push(name)
@@ -56,6 +62,8 @@ function fake(): Fake {
     return {} as NativeServer
   })
   mock.method(ublk, "ublkSetMode", (_server: NativeServer, mode: number) => void state.calls.push(`mode ${mode}`))
+  mock.method(ublk, "ublkWhole", () => state.losing-- <= 0)
+  mock.method(ublk, "ublkDrained", () => state.busy-- <= 0)
   mock.method(ublk, "ublkStop", () => void state.calls.push("end"))
   return state
 }
@@ -211,4 +219,39 @@ test("requests without a key, and a size that changed, are told", async () => {
   assert.equal(device.size, 3 << 20)
   device.leave()
   assert.deepEqual(kernel.calls.slice(-2), ["updateSize", "end"])
+})
+
+test("a device is let go of once nothing is under way, and taken back by the same process", async () => {
+  const kernel = fake()
+  const device = await UblkDevice.create(options(), none)
+  kernel.calls.length = 0
+  kernel.busy = 3
+  assert.equal(await device.drain(), true)
+  device.leave()
+  const again = await UblkDevice.recover(device.info, options())
+  assert.deepEqual(kernel.calls, ["mode 3", "end", "getParams", "startUserRecovery", "serve", "endUserRecovery"])
+  assert.equal(again.id, ID)
+})
+
+test("a recovery whose tags the kernel takes back begins again, and is given up after some", async () => {
+  const kernel = fake()
+  kernel.losing = 1
+  await UblkDevice.recover(info, options())
+  const lost = ["startUserRecovery", "serve", "end"]
+  assert.deepEqual(kernel.calls, ["getParams", ...lost, ...lost.slice(0, 2), "endUserRecovery"])
+  kernel.calls.length = 0
+  kernel.fails["serve"] = ["ENODEV"]
+  await UblkDevice.recover(info, options())
+  assert.deepEqual(kernel.calls, ["getParams", ...lost.slice(0, 2), ...lost.slice(0, 2), "endUserRecovery"])
+  kernel.losing = Number.POSITIVE_INFINITY
+  await assert.rejects(UblkDevice.recover(info, options()), { code: "BLOCK_FAILED" })
+  assert.deepEqual(kernel.calls.slice(-3), lost)
+})
+
+test("a device with requests that do not end is not drained", async () => {
+  const kernel = fake()
+  const device = await UblkDevice.create(options(), none)
+  kernel.busy = Number.POSITIVE_INFINITY
+  assert.equal(await device.drain(5), false)
+  assert.deepEqual(kernel.calls.slice(-1), ["mode 3"])
 })

@@ -32,8 +32,17 @@ const GRANULARITY = 4096
 /** How long the kernel may take to see that a server is dead, and to make nodes. */
 const PATIENCE_MS = 10_000
 const PAUSE_MS = 20
+/**
+ * When a server ends, Linux 6.12 cancels the commands of all queues once for each queue that it had (ublk_quiesce_work_fn),
+ * and the last time may come when the next server has fetched its tags: it is given time, and is looked for.
+ */
+const LATE_MS = 20
+const TRIES = 5
 /** How long requests under way may keep a device from going, and who has it open. */
 const REMOVE_MS = 10_000
+/** How long requests under way may hold up a takeover, and how often is looked. */
+const DRAIN_MS = 10_000
+const LOOK_MS = 1
 
 export interface DeviceOptions {
   readonly disk: NativeDisk
@@ -75,7 +84,7 @@ export async function within<T>(ms: number, work: Promise<T>, what: string): Pro
 }
 
 export class UblkDevice {
-  readonly id: number
+  readonly info: Info
   /** Bytes. */
   size: number
   readonly #server: NativeServer
@@ -84,7 +93,7 @@ export class UblkDevice {
   #stopping = false
 
   private constructor(info: Info, size: number, options: DeviceOptions) {
-    this.id = info.dev_id
+    this.info = info
     this.size = size
     let end!: (error: Error) => void
     this.#ended = new Promise<never>((_, reject) => (end = reject))
@@ -101,6 +110,10 @@ export class UblkDevice {
         if (!this.#stopping) options.onEnded(errno)
       },
     )
+  }
+
+  get id(): number {
+    return this.info.dev_id
   }
 
   get path(): string {
@@ -152,6 +165,17 @@ export class UblkDevice {
         `Cannot take over /dev/ublkb${id}: it has ${size} bytes in sectors of ${2 ** basic.logical_bs_shift}${readOnly ? ", read-only" : ""}, which is not how it would be opened now; open it as before`,
       )
     }
+    for (let tries = 1; ; tries++) {
+      const device = await UblkDevice.#recover(info, size, options)
+      if (device !== null) return device
+      if (tries === TRIES)
+        throw failed(`take over /dev/ublkb${id}`, "the kernel takes its requests back again and again")
+    }
+  }
+
+  /** `null`: the kernel has taken tags back, as it may until the end of the server before is over. */
+  static async #recover(info: Info, size: number, options: DeviceOptions): Promise<UblkDevice | null> {
+    const id = info.dev_id
     try {
       await patiently(["EBUSY"], () => startRecovery(id))
     } catch (error) {
@@ -162,14 +186,27 @@ export class UblkDevice {
         `Cannot take over /dev/ublkb${id}: process ${info.ublksrv_pid} still serves it; end that first`,
       )
     }
-    const device = await patiently(["ENOENT", "EBUSY"], () => new UblkDevice(info, size, options))
+    const device = await patiently(["ENOENT", "EBUSY"], () => new UblkDevice(info, size, options)).catch((error) => {
+      if (errnoOf(error) === "ENODEV") return null
+      throw error
+    })
+    if (device === null) return null
     try {
-      await Promise.race([endRecovery(id), device.#ended])
-      return device
+      await sleep(LATE_MS)
+      if (device.#whole) {
+        await Promise.race([endRecovery(id), device.#ended])
+        if (device.#whole) return device
+      }
+      device.leave()
+      return null
     } catch (error) {
       device.leave()
       throw error
     }
+  }
+
+  get #whole(): boolean {
+    return ublk.ublkWhole(this.#server)
   }
 
   get counters(): ServerCounters {
@@ -178,6 +215,15 @@ export class UblkDevice {
 
   setMode(mode: keyof typeof Mode): void {
     ublk.ublkSetMode(this.#server, Mode[mode])
+  }
+
+  /** Requests wait in the kernel from now on; false: what was under way has not ended in time. Sets the mode. */
+  async drain(ms = DRAIN_MS): Promise<boolean> {
+    this.setMode("drain")
+    for (const began = Date.now(); !ublk.ublkDrained(this.#server); await sleep(LOOK_MS)) {
+      if (Date.now() - began > ms) return false
+    }
+    return true
   }
 
   /** Larger from now on; the kernel tells who has it open. */
@@ -201,7 +247,7 @@ export class UblkDevice {
     await within(REMOVE_MS, deleteDevice(this.id), `remove ${this.path}`)
   }
 
-  /** It stays, and its requests wait for the next tresord. */
+  /** It stays, and its requests wait for who recovers it: this tresord or the next. */
   leave(): void {
     this.#stopping = true
     ublk.ublkStop(this.#server)

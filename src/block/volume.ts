@@ -47,6 +47,14 @@ const MODES: Readonly<Record<VolumeState, keyof typeof Mode>> = {
   closed: "fail",
 }
 
+/** What there is of a volume's device, made by another tresord. */
+interface Found {
+  /** The device before Linux 6.16 has a mapping over it, where dmsetup is. */
+  readonly over: boolean
+  readonly linear: Linear | null
+  readonly info: Info | null
+}
+
 /** The device's, in 64 bits that the kernel keeps: half of them the name's, half the volume's. */
 function markOf(name: string, uuid: string): bigint {
   const half = (text: string) => BigInt(createHash("sha256").update(text).digest().readUInt32LE(0))
@@ -79,15 +87,20 @@ export class BlockVolume {
   #counted: ServerCounters | null = null
   /** One change of the device at a time. */
   readonly #queue = serial()
+  /** Another tresord may be taking the device over: the mode is not the volume's. */
+  #held = false
+  /** The device that was let go of. */
+  #left: Info | null = null
+  /** Another tresord's, before it is ours. */
+  #found: Found | null = null
   /** What was written to the device did not all reach the volume. */
   #unwritten: Error | null = null
 
   private constructor(options: BlockVolumeOptions, volume: Volume) {
     this.#options = options
     this.#volume = volume
-    const setMode = () => this.#device?.setMode(MODES[volume.state])
-    volume.onChange(setMode)
-    volume.onQuietOver(setMode)
+    volume.onChange(() => this.#setMode())
+    volume.onQuietOver(() => this.#setMode())
   }
 
   /**
@@ -109,6 +122,10 @@ export class BlockVolume {
     if (fault !== null) throw refuse("BLOCK_UNAVAILABLE", `${fault.fact}; ${fault.remedy}, or open it over NBD`)
     const volume = await openVolumeOn(path, segment, { ...options, pastCache: true })
     return new BlockVolume(options, volume)
+  }
+
+  #setMode(): void {
+    if (!this.#held) this.#device?.setMode(MODES[this.#volume.state])
   }
 
   get state(): VolumeState {
@@ -189,20 +206,37 @@ export class BlockVolume {
   }
 
   async #appear(): Promise<void> {
-    const { name, uuid, warn } = this.#options
     const options = this.#deviceOptions(this.#volume.size)
+    const found = await this.#find(options.mark)
+    if (found.info !== null) {
+      await this.#recover(options, found, found.info)
+      this.#options.warn("took over the block device of a tresord that was killed", { device: this.#device!.path })
+      return
+    }
+    const { name } = this.#options
+    this.#device = await UblkDevice.create(options, (path) => found.over || announce(name, path))
+    await this.#show(found)
+  }
+
+  async #find(mark: bigint): Promise<Found> {
+    const { name, uuid } = this.#options
     const over = !(await canResize()) && hasLinear()
     const found = over ? await Linear.find(uuid, name, this.readOnly) : null
-    const standing = await this.#leftBehind(await findDevices(options.mark), found?.below ?? (() => true))
-    if (standing === null) {
-      this.#device = await UblkDevice.create(options, (path) => over || announce(name, path))
-    } else {
-      this.#device = await UblkDevice.recover(standing, options)
-      warn("took over the block device of a tresord that was killed", { device: this.#device.path })
-    }
-    const { path, size } = this.#device
-    if (found !== null) await found.linear.resume()
-    this.#linear = found?.linear ?? (over ? await Linear.create(uuid, name, path, size, this.readOnly) : null)
+    const info = await this.#leftBehind(await findDevices(mark), found?.below ?? (() => true))
+    return { over, linear: found?.linear ?? null, info }
+  }
+
+  async #recover(options: DeviceOptions, found: Found, info: Info): Promise<void> {
+    this.#device = await UblkDevice.recover(info, options)
+    await this.#show(found)
+  }
+
+  /** Where people look for it. */
+  async #show({ over, linear }: Found): Promise<void> {
+    const { name, uuid } = this.#options
+    const { path, size } = this.#device!
+    await linear?.resume()
+    this.#linear = linear ?? (over ? await Linear.create(uuid, name, path, size, this.readOnly) : null)
     makeLink(name, this.#visible)
   }
 
@@ -233,7 +267,7 @@ export class BlockVolume {
   /** A request found no key: the enclave is lost, or was replaced meanwhile. */
   #starved(): void {
     this.#volume.lost()
-    this.#device?.setMode(MODES[this.#volume.state])
+    this.#setMode()
   }
 
   /** Wipes the key; I/O waits in the kernel. */
@@ -284,8 +318,82 @@ export class BlockVolume {
       throw error
     }
     this.#device = next
-    this.#counted = sum(this.#counted, old.counters)
+    this.#count(old)
     await old.remove()
+  }
+
+  /** Of a device that is served no more. */
+  #count({ counters }: UblkDevice): void {
+    this.#counted = sum(this.#counted, { ...counters, waiting: 0 })
+  }
+
+  /** As Volume has it. */
+  get claims(): readonly number[] {
+    return this.#volume.claims
+  }
+
+  /**
+   * Begins nothing more and has answered what was under way, so that another tresord can go on; until `serveOn`. Resolves
+   * with the counters; `null`, and it serves on: the disk takes too long. The order of what follows is that of
+   * src/tresord/takeover/block.ts.
+   */
+  hold(): Promise<ServerCounters | null> {
+    return this.#queue(async () => {
+      const device = this.#device
+      if (device === null) throw new Error("its block device is not served")
+      this.#held = true
+      if (await device.drain()) return sum(this.#counted, device.counters)
+      this.#held = false
+      this.#setMode()
+      return null
+    })
+  }
+
+  /** Held: what was answered is on stable storage. */
+  settle(): Promise<void> {
+    return this.#volume.settle()
+  }
+
+  /** The device is nobody's, and its requests wait in the kernel. */
+  letGo(): void {
+    const device = this.#device
+    if (device === null) return
+    device.leave()
+    this.#count(device)
+    this.#device = null
+    this.#left = device.info
+  }
+
+  /** Held, and nobody else serves it: takes the device back if it was let go of. */
+  serveOn(): Promise<void> {
+    return this.#queue(async () => {
+      const left = this.#left
+      this.#left = null
+      this.#held = false
+      if (left !== null) this.#device = await UblkDevice.recover(left, this.#deviceOptions(this.#volume.size))
+      this.#setMode()
+    })
+  }
+
+  /** Gives the key to what is another tresord's device until `takeOver`. */
+  prepare(enclave: Enclave, handle: VolumeHandle): void {
+    this.#volume.unlock(enclave, handle)
+  }
+
+  /** Prepared, and the other tresord holds it: looks at what there is. `counters`: of all that served it before. */
+  async look(counters: ServerCounters): Promise<void> {
+    this.#counted = { ...counters, waiting: 0 }
+    this.#found = await this.#find(markOf(this.#options.name, this.#options.uuid))
+  }
+
+  /** The other tresord has let go of it: its requests go on. */
+  takeOver(): Promise<void> {
+    return this.#queue(async () => {
+      const found = this.#found
+      if (found?.info == null) throw new Error("there is no device to take over")
+      await this.#recover(this.#deviceOptions(this.#volume.size), found, found.info)
+      this.#setMode()
+    })
   }
 
   /** Removes the device, after what was written to it is with the volume. Throws BLOCK_IN_USE (exit 5), and goes on serving. */
@@ -313,7 +421,7 @@ export class BlockVolume {
     this.#linear = null
     removeLink(name, visible)
     await claim.close()
-    this.#counted = sum(this.#counted, device.counters)
+    this.#count(device)
     this.#device = null
     await device.remove()
   }

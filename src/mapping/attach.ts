@@ -208,6 +208,10 @@ export class KernelRing {
     }
   }
 
+  get stopped(): boolean {
+    return this.#last !== null
+  }
+
   counters(): RingCounters {
     if (this.#last !== null) return this.#last
     const { batches, blocks, bytes, failures } = ring.ringCounters(this.#ring)

@@ -46,6 +46,11 @@ export function readModule(): ModuleStatus | null {
   }
 }
 
+/** How long requests wait for another daemon with their handle; a parameter of the module. Seconds. */
+export function graceSeconds(): number {
+  return Number(text(join(MODULE, "parameters/grace_seconds")))
+}
+
 /** The module's counters under names that say so; empty when it is not loaded. */
 export function moduleCounters(): Record<string, number> {
   if (!existsSync(DEVICE)) return {}

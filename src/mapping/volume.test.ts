@@ -17,7 +17,7 @@ test("a mapping and a volume over NBD keep off each other, whatever the name, an
   truncateSync(path, 1 << 20)
   const other = join(folder, "other")
   linkSync(path, other)
-  const mapped = (name: string, where = path, readOnly = false) =>
+  const mapped = (name: string, where = path, readOnly = false, claims?: readonly number[]) =>
     KernelVolume.open({
       name: `tresor-test-${process.pid}-${name}`,
       path: where,
@@ -29,6 +29,7 @@ test("a mapping and a volume over NBD keep off each other, whatever the name, an
       readOnly,
       discards: false,
       warn() {},
+      ...(claims && { claims }),
     })
   const opens = async (readOnly: boolean) => (await openStore(other, { readOnly, direct: false })).close()
 
@@ -37,6 +38,9 @@ test("a mapping and a volume over NBD keep off each other, whatever the name, an
     await assert.rejects(opens(readOnly), busy)
     await assert.rejects(mapped("two", other, readOnly), busy)
   }
+  // Another process goes on with the same claims, and ends them with itself.
+  await (await mapped("one", path, false, volume.claims)).close()
+  await assert.rejects(opens(false), busy)
   await volume.close()
   await opens(false)
 

@@ -9,9 +9,9 @@ import { HANDLE_SIZE } from "../abi/kmod.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { serial } from "../base/serial.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
-import { claimPath } from "../store/claim.ts"
+import { claimPath, type PathClaim } from "../store/claim.ts"
 import type { VolumeState } from "../volume/volume-key.ts"
-import { KernelRing } from "./attach.ts"
+import { KernelRing, type RingCounters } from "./attach.ts"
 import {
   createMapping,
   findMapping,
@@ -41,6 +41,8 @@ export interface KernelVolumeOptions {
   readonly ivTweak: bigint
   readonly readOnly: boolean
   readonly discards: boolean
+  /** Another process has made the claims, and they stay as long as this process. */
+  readonly claims?: readonly number[]
   readonly warn: (message: string, facts: Record<string, unknown>) => void
 }
 
@@ -74,22 +76,25 @@ export class KernelVolume {
   readonly discards: boolean
   readonly #options: KernelVolumeOptions
   readonly #uuid: string
-  /** Ends the claim of the file or device, which the mapping has without asking anybody. */
-  readonly #letGo: () => Promise<void>
+  /** Of the file or device, which the mapping has without asking anybody. */
+  readonly #claim: PathClaim
   readonly #listeners = new Set<() => void>()
   #state: VolumeState = "locked"
   /** Of the mapping, once it is ours. */
   #table: CryptTable | null = null
   #size: number
   #key: Key | null = null
+  /** Attached, while the handle is another tresord's. */
+  #prepared: { readonly key: Key; readonly table: CryptTable } | null = null
   /** One change of the mapping at a time. */
   readonly #queue = serial()
-  #counters: Readonly<Record<string, number>> = { batches: 0, blocks: 0, bytes: 0, failures: 0 }
+  /** Of rings that have ended. */
+  #counted: RingCounters = { batches: 0, blocks: 0, bytes: 0, failures: 0 }
 
-  private constructor(options: KernelVolumeOptions, uuid: string, letGo: () => Promise<void>) {
+  private constructor(options: KernelVolumeOptions, uuid: string, claim: PathClaim) {
     this.#options = options
     this.#uuid = uuid
-    this.#letGo = letGo
+    this.#claim = claim
     this.#size = Number(options.size ?? 0n)
     this.sectorSize = options.sectorSize
     this.readOnly = options.readOnly
@@ -110,8 +115,12 @@ export class KernelVolume {
         `Cannot open as ${options.name}: /dev/mapper/${options.name} exists and belongs to something else; choose another name`,
       )
     }
-    const letGo = await claimPath(options.path, { write: !options.readOnly, leftBehind: found !== null })
-    return new KernelVolume(options, uuid, letGo)
+    const { path, readOnly, claims } = options
+    const claim =
+      claims === undefined
+        ? await claimPath(path, { write: !readOnly, leftBehind: found !== null })
+        : { fds: claims, release: async () => {} }
+    return new KernelVolume(options, uuid, claim)
   }
 
   get state(): VolumeState {
@@ -124,8 +133,12 @@ export class KernelVolume {
   }
 
   get counters(): Record<string, number> {
-    const own = this.#key === null ? this.#counters : { ...this.#key.ring.counters() }
-    return { ...own, ...moduleCounters() }
+    return { ...this.#ringCounters(), ...moduleCounters() }
+  }
+
+  #ringCounters(): RingCounters {
+    const ring = this.#key?.ring
+    return ring === undefined || ring.stopped ? this.#counted : sum(this.#counted, ring.counters())
   }
 
   onChange(listener: () => void): () => void {
@@ -211,20 +224,29 @@ export class KernelVolume {
     this.#become("ready")
   }
 
-  /** Attaches, and takes requests of that name from here on. Throws, and is not attached, when it may not. */
-  #serve(key: Omit<Key, "ring">): Key {
-    const { sectorSize, ivTweak } = this.#options
+  #attach(key: Omit<Key, "ring">): Key {
     const ring = new KernelRing(key.enclave, {
       onLost: () => this.#lost(ring),
       onDetached: () => void this.#queue(async () => this.#detached(ring)),
     })
+    return { ...key, ring }
+  }
+
+  /** Takes requests of that name from here on. Throws, and is not attached any more, when it may not. */
+  #add({ ring, name, handle }: Key): void {
+    const { sectorSize, ivTweak } = this.#options
     try {
-      ring.add(key.name, key.handle, { length: sectorSize, sector: ivTweak })
+      ring.add(name, handle, { length: sectorSize, sector: ivTweak })
     } catch (error) {
       ring.stop()
       throw error
     }
-    return { ...key, ring }
+  }
+
+  #serve(key: Omit<Key, "ring">): Key {
+    const attached = this.#attach(key)
+    this.#add(attached)
+    return attached
   }
 
   /** The module took us for dead: what came since waits, or failed, and we are here again. */
@@ -232,7 +254,7 @@ export class KernelVolume {
     const key = this.#key
     if (key?.ring !== ring) return
     const { name, warn } = this.#options
-    ring.stop()
+    this.#stop(ring)
     try {
       this.#key = this.#serve(key)
       warn("the module took this daemon for dead, it serves again", { name })
@@ -259,9 +281,14 @@ export class KernelVolume {
 
   /** What was not dropped waits in the kernel, for grace_seconds, until the next unlock. */
   #forget(key: Key): void {
-    key.ring.stop()
-    this.#counters = { ...key.ring.counters() }
+    this.#stop(key.ring)
     if (key.enclave.alive) key.enclave.closeVolume(key.handle)
+  }
+
+  #stop(ring: KernelRing): void {
+    if (ring.stopped) return
+    ring.stop()
+    this.#counted = sum(this.#counted, ring.counters())
   }
 
   #lost(ring: KernelRing): void {
@@ -324,6 +351,60 @@ export class KernelVolume {
     return table.size
   }
 
+  /** Descriptors that keep others off the file or device. */
+  get claims(): readonly number[] {
+    return this.#claim.fds
+  }
+
+  /** Once no change of the mapping is under way; resolves with the counters. */
+  hold(): Promise<RingCounters> {
+    return this.#queue(async () => this.#ringCounters())
+  }
+
+  /** Requests wait in the module, for its grace_seconds, for another tresord or `serveOn`. */
+  letGo(): void {
+    if (this.#key !== null) this.#stop(this.#key.ring)
+  }
+
+  /** Nobody else serves it: serves on if it was let go of. Throws, and is locked, when it may not. */
+  serveOn(): Promise<void> {
+    return this.#queue(async () => {
+      const key = this.#key
+      if (key === null || !key.ring.stopped) return
+      try {
+        this.#key = this.#serve(key)
+      } catch (error) {
+        this.#key = null
+        this.#forget(key)
+        this.#become("locked")
+        throw error
+      }
+    })
+  }
+
+  /** Attaches, for a mapping that another tresord serves until `takeOver`. */
+  prepare(enclave: Enclave, handle: VolumeHandle): Promise<void> {
+    return this.#queue(async () => {
+      const standing = await this.#standing()
+      if (standing === null || standing.suspended) throw new Error("there is no mapping to take over")
+      const { table } = standing
+      this.#prepared = { key: this.#attach({ enclave, handle, name: table.handle }), table }
+    })
+  }
+
+  /** Prepared, and the other tresord has let go of it. `counters`: of all that served it before. */
+  takeOver(counters: RingCounters): Promise<void> {
+    return this.#queue(async () => {
+      const { key, table } = this.#prepared!
+      this.#add(key)
+      this.#counted = counters
+      this.#key = key
+      this.#table = table
+      this.#size = table.size
+      this.#become("ready")
+    })
+  }
+
   /** Removes the mapping, which flushes it. Throws MAPPING_IN_USE (exit 5), and goes on serving. */
   release(): Promise<void> {
     return this.#queue(() => this.#remove())
@@ -352,9 +433,18 @@ export class KernelVolume {
         if (this.#table === null) key.ring.drop(key.name)
         this.#forget(key)
       }
-      await this.#letGo()
+      await this.#claim.release()
       this.#become("closed")
     }
+  }
+}
+
+function sum(a: RingCounters, b: RingCounters): RingCounters {
+  return {
+    batches: a.batches + b.batches,
+    blocks: a.blocks + b.blocks,
+    bytes: a.bytes + b.bytes,
+    failures: a.failures + b.failures,
   }
 }
 

@@ -4,8 +4,11 @@ import type { NativeDisk } from "./disk.ts"
 
 export type NativeServer = object & { readonly __ublk: true }
 
-/** What needs the key, while there is none: "hold" leaves it with the kernel, "fail" ends it with EIO. */
-export const Mode = { serve: 0, hold: 1, fail: 2 } as const
+/**
+ * What needs the key, while there is none: "hold" leaves it with the kernel, "fail" ends it with EIO. "drain": all that
+ * comes stays with the kernel, and what is under way ends.
+ */
+export const Mode = { serve: 0, hold: 1, fail: 2, drain: 3 } as const
 
 /** "starved": a request found no key. "ended": a queue has; an errno's name, or "" when the device was stopped. */
 export type Told = (what: "starved" | "ended", errno: string) => void
@@ -28,6 +31,10 @@ interface UblkFunctions {
   /** Serves /dev/ublkcID; every tag is fetched when it returns. Throws with an errno's name as `code`. */
   ublkOpen(disk: NativeDisk, id: number, queues: number, depth: number, discards: boolean, onEvent: Told): NativeServer
   ublkSetMode(server: NativeServer, mode: number): void
+  /** In mode "drain": nothing is under way, nor will be until the mode is set. */
+  ublkDrained(server: NativeServer): boolean
+  /** The kernel has taken no tag back. */
+  ublkWhole(server: NativeServer): boolean
   ublkCounters(server: NativeServer): ServerCounters
   /** Threads end; requests not answered are the next server's. */
   ublkStop(server: NativeServer): void
@@ -40,6 +47,8 @@ export const ublk: UblkFunctions = {
   ublkControl: functions.ublkControl,
   ublkOpen: functions.ublkOpen,
   ublkSetMode: functions.ublkSetMode,
+  ublkDrained: functions.ublkDrained,
+  ublkWhole: functions.ublkWhole,
   ublkCounters: functions.ublkCounters,
   ublkStop: functions.ublkStop,
 }

@@ -166,8 +166,13 @@ export interface ClaimPathOptions {
   readonly leftBehind: boolean
 }
 
-/** Claims what others will open: the kernel, for a mapping. Resolves with what lets it go. Throws STORE_BUSY. */
-export async function claimPath(path: string, { write, leftBehind }: ClaimPathOptions): Promise<() => Promise<void>> {
+export interface PathClaim {
+  readonly fds: readonly number[]
+  release(): Promise<void>
+}
+
+/** Claims what others will open: the kernel, for a mapping. Throws STORE_BUSY. */
+export async function claimPath(path: string, { write, leftBehind }: ClaimPathOptions): Promise<PathClaim> {
   if (!leftBehind) await refuseWriters(path, path)
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   const claims = [handle]
@@ -176,7 +181,7 @@ export async function claimPath(path: string, { write, leftBehind }: ClaimPathOp
   }
   try {
     claims.push(...(await claimStore(path, handle, write)))
-    return release
+    return { fds: claims.map(({ fd }) => fd), release }
   } catch (error) {
     await release()
     throw error

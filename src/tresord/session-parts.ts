@@ -59,7 +59,7 @@ export interface SessionParts {
   /** Data and detached header, unless they are NBD exports; closed with the session. */
   readonly held?: readonly Pick<HeldPath, "path" | "identity" | "removed" | "close" | "fd">[]
   readonly options?: DaemonOptions
-  /** Another tresord can take it over. Absent: not what is exported in this way. */
+  /** How another tresord takes it over; absent: it cannot. */
   readonly yielded?: YieldedExport
   /** It was taken over from another tresord. */
   readonly resumed?: Resumed

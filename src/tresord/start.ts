@@ -165,7 +165,7 @@ async function toMachines(options: Asked, uuid: string, segment: Segment, undo: 
 
 async function asBlock(options: Asked, uuid: string, segment: Segment, undo: Undo): Promise<Served> {
   const { BlockVolume } = await import("../block/volume.ts")
-  const { name, path, readonly, direct, owner, at, warn } = options
+  const { name, path, readonly, direct, owner, at, warn, takeover, enclave, openedHeader } = options
   const volume = await BlockVolume.open({
     name,
     path,
@@ -178,16 +178,30 @@ async function asBlock(options: Asked, uuid: string, segment: Segment, undo: Und
     discards: options.allowDiscards,
     keyGraceMs: options.grace === null ? null : options.grace * 1000,
     warn,
+    ...(takeover && { claims: takeover.claims }),
   })
   undo.push(() => volume.close())
-  return { volume, stopServing: async () => {} }
+  const { takeBlock, yieldedBlock } = await import("./takeover/block.ts")
+  if (takeover !== undefined) await takeBlock(takeover, enclave, volume, openedHeader)
+  return { volume, stopServing: async () => {}, yielded: yieldedBlock(name, volume, segment) }
 }
 
-async function asMapping(options: SessionOptions, uuid: string, segment: Segment): Promise<Served> {
+async function asMapping(options: Asked, uuid: string, segment: Segment): Promise<Served> {
   const { KernelVolume } = await import("../mapping/volume.ts")
-  const { name, path, readonly, allowDiscards: discards, warn } = options
-  const volume = await KernelVolume.open({ ...segment, name, path, uuid, readOnly: readonly, discards, warn })
-  return { volume, stopServing: async () => {} }
+  const { name, path, readonly, allowDiscards: discards, warn, takeover, enclave, openedHeader } = options
+  const volume = await KernelVolume.open({
+    ...segment,
+    name,
+    path,
+    uuid,
+    readOnly: readonly,
+    discards,
+    warn,
+    ...(takeover && { claims: takeover.claims }),
+  })
+  const { takeMapping, yieldedMapping } = await import("./takeover/mapping.ts")
+  if (takeover !== undefined) await takeMapping(takeover, enclave, volume, openedHeader)
+  return { volume, stopServing: async () => {}, yielded: yieldedMapping(name, volume, segment) }
 }
 
 function serve(options: Asked, uuid: string, segment: Segment, undo: Undo): Promise<Served> {

@@ -7,7 +7,11 @@
  *   hang STEP   stops there, and never answers
  *   orphan STEP kills the tresord that has started it, once it has sent or received that message
  *   hasty       takes over; a successor of its own has no more time as soon as SIGUSR2 comes
+ *
+ * STEP is a message, or endUserRecovery: that command of ublk.
  */
+import { Command } from "../../src/abi/ublk.ts"
+import { ublk } from "../../src/native/ublk.ts"
 import { TakeoverChannel } from "../../src/tresord/takeover/channel.ts"
 import { Limit } from "../../src/tresord/takeover/limit.ts"
 
@@ -53,6 +57,12 @@ if (deed === "hasty") {
     if (pending === null) process.abort()
     set.call(pending, 0)
   })
+}
+
+const { ublkControl } = ublk
+ublk.ublkControl = (operation, ...rest) => {
+  if (operation === Command.endUserRecovery && step === "endUserRecovery") process.kill(process.pid, "SIGKILL")
+  return ublkControl(operation, ...rest)
 }
 
 await import("../../src/tresord/main.ts")

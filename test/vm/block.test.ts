@@ -19,7 +19,7 @@ import {
 import { join } from "node:path"
 import { before, describe, test } from "node:test"
 import { Place, run } from "../cli/harness.ts"
-import { type Boot, boot, buildPrograms, logs, type Result, testChecks } from "./checks.ts"
+import { type Boot, boot, buildPrograms, logs, makeOther, type Result, testChecks } from "./checks.ts"
 import { laterKernel } from "./kernels.ts"
 import type { Disk } from "./machine.ts"
 import { entriesOf, type Replayed, replayDurable } from "./power-cut.ts"
@@ -79,6 +79,7 @@ describe(`a block device on Debian's Linux ${first.kernel.release}`, () => {
   const durable = new Map<string, number>()
   before(async () => {
     buildPrograms()
+    await makeOther()
     mkdirSync(logs(first), { recursive: true })
     for (const { image, log } of disks) {
       writeFileSync(image, "")

@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { parseArgs } from "node:util"
+import { anotherVersion } from "../cli/another-version.ts"
 import { buildAgainst, headersOf, laterKernel, newestKernel, stockKernel } from "./kernels.ts"
 import { makeLegacyState } from "./legacy-state.ts"
 import { type Disk, type Kernel, Machine, root, run } from "./machine.ts"
@@ -39,6 +40,9 @@ export function buildPrograms(): void {
 
 /** What the part `product` needs beside them. */
 export const makeState = (): Promise<void> => makeLegacyState(join(directory, "legacy"))
+
+/** What the part `block` needs beside them: an installation whose enclave nobody has approved. */
+export const makeOther = () => anotherVersion(join(directory, "other"))
 
 /** Builds tresor.ko and its tests for a kernel; returns the words that tell guest.sh where they are. */
 export function buildModules(kernel: Kernel): string {
@@ -119,6 +123,7 @@ if (process.argv[1] === import.meta.filename) {
   const kernel = newest ?? (values.later === true ? laterKernel() : stockKernel())
   buildPrograms()
   await makeState()
+  await makeOther()
   // The system's lists have no headers of the newest.
   const words = newest === null ? buildModules(kernel) : ""
   const results = await boot({ kernel, parts: positionals, words, seconds: 1700 }, (line) => {

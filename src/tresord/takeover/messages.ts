@@ -11,6 +11,8 @@
  *   P nbd        the listening socket, counters
  *   P frontEnd   in the place of those, of --vhost-user: its sockets, memory and rings, if one is connected
  *   P vhost      the listening socket, counters
+ *   P block      in the place of those: counters of a ublk device
+ *   P mapping    likewise, of a dm-crypt mapping
  *   P state      the listening control socket, which keyslot opened
  *   S ready
  *   P go         from here on P serves only when S has ended
@@ -61,6 +63,18 @@ const ring = v.object({
   error: v.boolean(),
 })
 
+/** By a block device's queues. */
+const served = v.object({
+  reads: count,
+  writes: count,
+  flushes: count,
+  discards: count,
+  bytesRead: count,
+  bytesWritten: count,
+  errors: count,
+  waiting: count,
+})
+
 const takeoverMessages = {
   begins: v.object({ pid: count }),
   /** Descriptors: of each path held, then the store's claims. */
@@ -100,6 +114,8 @@ const takeoverMessages = {
     counters,
     served: v.object({ ...counters.entries, discards: count }),
   }),
+  block: v.object({ counters: served }),
+  mapping: v.object({ counters: v.object({ batches: count, blocks: count, bytes: count, failures: count }) }),
   /** Descriptor: the listening control socket. */
   state: v.object({
     since: v.string(),
@@ -130,6 +146,15 @@ export function takeoverStalled(name: string, pids: readonly number[]): TresorEr
     Exit.busy,
     `Cannot upgrade ${name}: ${nameClients(pids)} stopped in the middle of a request or takes no answers; ` +
       "end that first; it is served as before",
+  )
+}
+
+/** The predecessor cannot go on: `cause` says why. */
+export function unserved(name: string, { message }: Error): TresorError {
+  return new TresorError(
+    "UPGRADE_FAILED",
+    Exit.wrongDevice,
+    `Cannot upgrade ${name}, nor serve it as before: ${message}; its I/O waits, and \`tresor setkey ${name}\` tries again`,
   )
 }
 

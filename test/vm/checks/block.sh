@@ -40,10 +40,47 @@ block_lock() {
 	tresor setkey one --key-file "$work/block-pass" && wait $writer && [ "$(cat /mnt/more)" = more ] &&
 		echo 3 >/proc/sys/vm/drop_caches && cmp /mnt/data "$work/data"
 }
+shown() { # what a takeover changes nothing of
+	ls /dev/ublk[bc]* /dev/mapper /run/tresor/.block 2>&1
+	readlink "$(node one)"
+	dmsetup table
+	grep ' /mnt ' /proc/mounts
+}
+block_upgraded() { # the filesystem stays mounted
+	local load before pid
+	rm -f /mnt/load
+	before=$(shown)
+	pid=$(daemon_of one)
+	endless_load /mnt/endless &
+	load=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		pid=$(upgraded one "$pid") && kill -0 $load || return
+	done
+	end_load $load && diff <(echo "$before") <(shown) && tresor status one --json >"$work/status" &&
+		[ "$(json '["state"]' <"$work/status")" = unlocked ] && [ "$(json '["pid"]' <"$work/status")" = "$pid" ] &&
+		[ "$(json '["counters"]["bytesWritten"]' <"$work/status")" -gt 1000000 ] && cmp /mnt/data "$work/data"
+}
+block_upgrade_fails() { # at each step; the old one serves on
+	local load pid
+	pid=$(daemon_of one)
+	endless_load /mnt/endless &
+	load=$!
+	for step in 'die ready' 'die go' 'die endUserRecovery' 'cut done'; do
+		upgrade_wrongly one $step && [ "$(daemon_of one)" = "$pid" ] && kill -0 $load &&
+			echo "$step" >/mnt/step && sync /mnt/step || return
+	done
+	end_load $load && echo 3 >/proc/sys/vm/drop_caches && cmp /mnt/data "$work/data" && [ "$(cat /mnt/step)" = 'cut done' ]
+}
+block_upgrade_refused() { # another enclave, which the owner has not approved
+	local pid
+	pid=$(daemon_of one)
+	build/vm/other/dist/tresor upgrade one
+	[ $? = 2 ] && [ "$(daemon_of one)" = "$pid" ] && echo more >/mnt/step && sync /mnt/step && rm /mnt/step /mnt/endless
+}
 in_pass() { tresor status one --json | json '["reencryption"]["state"]' 2>/dev/null | grep -q running; }
 block_reencrypted() { # mounted and written to; killed in the pass
 	local load first
-	rm /mnt/load
+	rm -f /mnt/load
 	written_load &
 	load=$!
 	tresor reencrypt one -q --key-file "$work/block-pass" --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --throttle 1 \
@@ -130,6 +167,9 @@ check "block: ext4, random churn against a model, fsck clean" ext4_churn "$(node
 check "block: close of a mounted device is refused, exit 5" block_close_refused
 check "block: lock lets I/O wait, setkey resumes it" block_lock
 check "block: kill -9 of tresord under load, open again, twice: the mount lives, fio verify is clean" block_killed /dev/ram0
+check "block: taken over ten times under load: the mount lives, fio verify is clean" block_upgraded
+check "block: a takeover that fails at any step leaves the old tresord serving" block_upgrade_fails
+check "block: a takeover by an enclave that the owner did not approve is refused" block_upgrade_refused
 check "block: reencrypted while mounted and written to, tresord killed in the pass" block_reencrypted
 check "block: frozen by its cgroup under load, and thawed" block_frozen
 check "block: writeback under memory pressure and in a memory cgroup" block_pressure

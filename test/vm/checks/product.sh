@@ -192,6 +192,37 @@ volume_taken_for_dead() {
 		grep -q "took this daemon for dead, it serves again" /run/tresor/one/log && tresor lock one &&
 		tresor setkey one --key-file "$work/pass" && put one && same one
 }
+handle_of() { dmsetup table --showkeys "$1" | cut -d' ' -f5; }
+mapping_upgraded() {
+	local load pid handle
+	handle=$(handle_of one)
+	pid=$(pid_of one)
+	mkfs.ext4 -q -F /dev/mapper/one && mount /dev/mapper/one /mnt || return
+	endless_load /mnt/endless &
+	load=$!
+	for _ in 1 2 3; do
+		pid=$(upgraded one "$pid") && kill -0 $load || return
+	done
+	end_load $load && [ "$(handle_of one)" = "$handle" ] && [ "$(pid_of one)" = "$pid" ] &&
+		[ "$(wc -l </sys/class/misc/tresor/daemons)" = 1 ]
+}
+mapping_upgrade_fails() { # at each step; the old one serves on
+	local load pid
+	pid=$(pid_of one)
+	endless_load /mnt/endless &
+	load=$!
+	for step in 'die ready' 'die go' 'cut done'; do
+		upgrade_wrongly one $step && [ "$(pid_of one)" = "$pid" ] && kill -0 $load &&
+			echo "$step" >/mnt/step && sync /mnt/step || return
+	done
+	end_load $load && echo 3 >/proc/sys/vm/drop_caches && [ "$(cat /mnt/step)" = 'cut done' ]
+}
+mapping_upgrade_refused() { # the module would not keep what waits
+	echo 0 >/sys/module/tresor/parameters/grace_seconds
+	tresor upgrade one 2>"$work/refused"
+	[ $? = 4 ] && grep "grace_seconds is 0" "$work/refused" && echo 60 >/sys/module/tresor/parameters/grace_seconds &&
+		echo more >/mnt/step && sync /mnt/step && rm /mnt/step /mnt/endless && umount /mnt
+}
 stacks_locked() { # each queue's thread: all of its stack is there, and stays
 	awk '/^Size:/ { size = $2; rss = locked = 0 } /^Rss:/ { rss = $2 } /^Locked:/ {
 		if (size >= 240 && size <= 256 && rss == size && $2 == size) n++ } END { print n + 0; exit n < 2 }' "/proc/$(pid_of one)/smaps"
@@ -297,6 +328,9 @@ check "open --kernel: two volumes, two daemons" luks_two
 check "close of a mounted volume is refused, SIGTERM too" close_refused
 check "lock wipes the key, setkey resumes" lock_resume
 check "a tresord taken for dead serves again; lock and setkey work" volume_taken_for_dead
+check "taken over three times under load: the mount lives, fio verify is clean" mapping_upgraded
+check "a takeover that fails at any step leaves the old tresord serving" mapping_upgrade_fails
+check "a takeover without grace_seconds is refused" mapping_upgrade_refused
 check "the queues' stacks are locked whole" stacks_locked
 check "SIGUSR1 and status count" usr1_and_status
 check "kill -9 of tresord under load, open again: nothing is lost" killed_and_reopened
