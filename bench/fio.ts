@@ -45,34 +45,51 @@ const engine = (target: Target): string[] =>
     ? ["--thread", "--ioengine=nbd", `--uri=nbd+unix:///?socket=${target.socket}`]
     : ["--ioengine=io_uring", "--direct=1", `--filename=${target.file}`]
 
+/** Rejects when fio fails or reports an error. `what`: for that message. */
+async function fioJob(what: string, words: readonly string[]): Promise<FioJob> {
+  const { stdout } = await promisify(execFile)("fio", ["--name=bench", ...words, "--output-format=json"], {
+    maxBuffer: 16 << 20,
+  })
+  // The nbd engine says "connected to NBD server" ahead of the JSON.
+  const [job] = (JSON.parse(stdout.slice(stdout.indexOf("{"))) as { jobs: FioJob[] }).jobs
+  if (job === undefined || job.error !== 0) throw new Error(`fio reports error ${job?.error} at ${what}`)
+  return job
+}
+
+/** Seconds to read a file of that many bytes once and to write it once, both at a time, past the page cache. */
+export async function mixedSeconds(file: string, size: number): Promise<number> {
+  const job = await fioJob("mixed", [
+    ...engine({ file }),
+    "--rw=rw",
+    "--rwmixread=50",
+    "--bs=1M",
+    "--iodepth=8",
+    `--size=${size}`,
+    `--io_size=${2 * size}`,
+    "--end_fsync=1",
+  ])
+  return (2 * size) / (job.read.bw_bytes + job.write.bw_bytes)
+}
+
 /** Rejects when fio fails or reports an error. */
 export async function runFio(
   target: Target,
   point: Point,
   { size, milliseconds, once = false }: FioOptions,
 ): Promise<FioResult> {
-  const { stdout } = await promisify(execFile)(
-    "fio",
-    [
-      "--name=bench",
-      ...engine(target),
-      `--rw=${point.rw}`,
-      `--bs=${point.blockKib}k`,
-      `--iodepth=${point.depth}`,
-      `--size=${size}`,
-      "--randrepeat=0",
-      // The map of blocks that had their turn is what makes it once.
-      ...(once ? [] : ["--norandommap", "--time_based"]),
-      `--runtime=${milliseconds}ms`,
-      // The nbd engine has no fdatasync; FLUSH is both.
-      ...(point.fsyncEvery === undefined ? [] : [`--fsync=${point.fsyncEvery}`]),
-      "--output-format=json",
-    ],
-    { maxBuffer: 16 << 20 },
-  )
-  // The engine says "connected to NBD server" ahead of the JSON.
-  const [job] = (JSON.parse(stdout.slice(stdout.indexOf("{"))) as { jobs: FioJob[] }).jobs
-  if (job === undefined || job.error !== 0) throw new Error(`fio reports error ${job?.error} at ${point.name}`)
+  const job = await fioJob(point.name, [
+    ...engine(target),
+    `--rw=${point.rw}`,
+    `--bs=${point.blockKib}k`,
+    `--iodepth=${point.depth}`,
+    `--size=${size}`,
+    "--randrepeat=0",
+    // The map of blocks that had their turn is what makes it once.
+    ...(once ? [] : ["--norandommap", "--time_based"]),
+    `--runtime=${milliseconds}ms`,
+    // The nbd engine has no fdatasync; FLUSH is both.
+    ...(point.fsyncEvery === undefined ? [] : [`--fsync=${point.fsyncEvery}`]),
+  ])
   const direction = point.rw.endsWith("read") ? job.read : job.write
   const value = { kIOPS: direction.iops / 1e3, "MB/s": direction.bw_bytes / 1e6, us: direction.clat_ns.mean / 1e3 }
   return {

@@ -1,9 +1,11 @@
 /**
- * `tresor reencrypt` beside `cryptsetup reencrypt` on copies of one file, in turn; or, with --open, what fio has of an open
- * volume without and beside its reencryption.
+ * `tresor reencrypt` beside `cryptsetup reencrypt` on copies of one file, in turn: on the disk, with nothing of it in the
+ * page cache, beside what fio reads and writes of the same file at once; and in memory, where flushes cost nothing. Or,
+ * with --open, what fio has of an open volume without and beside its reencryption. Prints what came of each goal.
  *
- *   node_modules/.bin/node bench/reencrypt.ts [MIB]
- *   node_modules/.bin/node bench/reencrypt.ts --open [MIB]
+ *   node_modules/.bin/node bench/reencrypt.ts [--open] [--rounds N] [--folder FOLDER] [MIB]
+ *
+ * `chrt -r 1` before it keeps others off the CPUs; fio and cryptsetup inherit it.
  */
 import { execFileSync, spawn } from "node:child_process"
 import { randomFillSync } from "node:crypto"
@@ -11,96 +13,194 @@ import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeFileSync, wri
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { runFio } from "./fio.ts"
+import { parseArgs } from "node:util"
+import { requireDisk } from "./caches.ts"
+import { mixedSeconds, runFio } from "./fio.ts"
 import type { Point } from "./points.ts"
+import { cpuSeconds, peakBytes } from "./process-cpu.ts"
+import { median } from "./statistics.ts"
 
-const ROUNDS = 3
 const LOAD_MS = 10_000
-const beside = process.argv.includes("--open")
-const mib = Number(process.argv.slice(2).find((word) => /^\d+$/.test(word)) ?? 512)
-const tresor = fileURLToPath(new URL("../tresor", import.meta.url))
-const folder = mkdtempSync(join(tmpdir(), "tresor-bench-"))
-const at = (name: string) => join(folder, name)
+/** Of fio's rate on the disk; of cryptsetup's in memory; of fio's rate alone; bytes, whatever the volume's size. */
+const GOALS = { disk: 0.8, memory: 3, open: 0.5, resident: 384 << 20 } as const
+const LOOK_MS = 10
+const IN_MEMORY = "/dev/shm"
 const KDF = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
-const env = { ...process.env, TRESOR_STATE_DIR: at("state"), XDG_CONFIG_HOME: folder }
+/** As it is installed: without the script that looks whether a checkout is built. */
+const tresor = fileURLToPath(new URL("../dist/tresor", import.meta.url))
 
-function run(command: string, ...args: readonly string[]): number {
+const { values, positionals } = parseArgs({
+  options: {
+    open: { type: "boolean", default: false },
+    rounds: { type: "string", default: "5" },
+    folder: { type: "string", default: tmpdir() },
+  },
+  allowPositionals: true,
+})
+const rounds = Number(values.rounds)
+const mib = Number(positionals[0] ?? 1024)
+
+interface Run {
+  readonly seconds: number
+  /** Seconds of CPU, and the most bytes that were resident. */
+  readonly cpu: number
+  readonly resident: number
+}
+
+/** Looks at the process while it runs: what it does in its last 10 ms is left out. */
+function measured(env: NodeJS.ProcessEnv, command: string, ...args: readonly string[]): Promise<Run> {
   const began = performance.now()
-  execFileSync(command, args, { env, stdio: ["ignore", "ignore", "inherit"] })
-  return (performance.now() - began) / 1000
-}
-
-function noise(path: string): void {
-  const fd = openSync(path, "w")
-  const piece = new Uint8Array(1 << 20)
-  for (let n = 0; n < mib; n++) writeSync(fd, randomFillSync(piece))
-  fsyncSync(fd)
-  closeSync(fd)
-}
-
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!
-
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
-writeFileSync(at("key"), "a passphrase")
-if (beside) await inUse()
-else offline()
-
-function offline(): void {
-  for (const sector of [4096, 512]) {
-    noise(at("volume"))
-    run(
-      "cryptsetup",
-      "luksFormat",
-      "-q",
-      ...KDF,
-      "--sector-size",
-      String(sector),
-      "--key-file",
-      at("key"),
-      at("volume"),
-    )
-    const times = { tresor: [] as number[], cryptsetup: [] as number[], copy: [] as number[] }
-    for (let round = 0; round < ROUNDS; round++) {
-      const fresh = () => {
-        run("cp", at("volume"), at("copy"))
-        run("sync", at("copy"))
-      }
-      fresh()
-      times.tresor.push(run(tresor, "reencrypt", "-q", ...KDF, "--key-file", at("key"), at("copy")))
-      fresh()
-      const offline = ["reencrypt", "-q", "--force-offline-reencrypt", ...KDF, "--key-file", at("key"), at("copy")]
-      times.cryptsetup.push(run("cryptsetup", ...offline))
-      times.copy.push(run("dd", `if=${at("volume")}`, `of=${at("copy")}`, "bs=1M", "conv=fsync,notrunc", "status=none"))
+  const child = spawn(command, args, { env, stdio: ["ignore", "ignore", "inherit"] })
+  let [cpu, resident] = [0, 0]
+  const looking = setInterval(() => {
+    try {
+      ;[cpu, resident] = [cpuSeconds(child.pid!), peakBytes(child.pid!)]
+    } catch {
+      // It has ended.
     }
-    const [ours, theirs, copy] = [times.tresor, times.cryptsetup, times.copy].map((each) => median(each).toFixed(1))
-    console.log(`| ${sector} | ${ours} | ${theirs} | ${copy} |`)
+  }, LOOK_MS)
+  return new Promise((resolve, reject) => {
+    child.once("error", reject)
+    child.once("exit", (code) => {
+      clearInterval(looking)
+      if (code === 0) resolve({ seconds: (performance.now() - began) / 1000, cpu, resident })
+      else reject(new Error(`${command} ${args[0]} ended with ${code}`))
+    })
+  })
+}
+
+const run = (command: string, ...args: readonly string[]): void =>
+  void execFileSync(command, args, { stdio: ["ignore", "ignore", "inherit"] })
+
+/** Files in a folder of their own, with a passphrase in it. */
+class Scratch {
+  readonly #folder: string
+  readonly env: NodeJS.ProcessEnv
+
+  constructor(parent: string) {
+    this.#folder = mkdtempSync(join(parent, "tresor-bench-"))
+    this.env = { ...process.env, TRESOR_STATE_DIR: this.path("state"), XDG_CONFIG_HOME: this.#folder }
+    writeFileSync(this.path("key"), "a passphrase")
+    process.on("exit", () => rmSync(this.#folder, { recursive: true, force: true }))
+  }
+
+  path(name: string): string {
+    return join(this.#folder, name)
+  }
+
+  get key(): readonly string[] {
+    return [...KDF, "--key-file", this.path("key")]
+  }
+
+  format(sector: number): void {
+    const fd = openSync(this.path("volume"), "w")
+    const piece = new Uint8Array(1 << 20)
+    for (let n = 0; n < mib; n++) writeSync(fd, randomFillSync(piece))
+    fsyncSync(fd)
+    closeSync(fd)
+    run("cryptsetup", "luksFormat", "-q", "--sector-size", String(sector), ...this.key, this.path("volume"))
+  }
+
+  /** A copy of the volume, of which the page cache has nothing. */
+  copy(): string {
+    const copy = this.path("copy")
+    rmSync(copy, { force: true })
+    run("cp", this.path("volume"), copy)
+    run("sync", copy)
+    run("dd", `if=${copy}`, "iflag=nocache", "count=0", "status=none")
+    return copy
   }
 }
 
-/** fio on the volume's NBD server, alone and while the pass runs; the pass alone, and beside fio. */
+function judge(goal: string, found: number, limit: number, unit = ""): void {
+  const most = unit !== ""
+  const reached = most ? found <= limit : found >= limit
+  const wanted = `${most ? "<=" : ">="} ${limit}${unit}`
+  console.log(`${goal}: ${found.toFixed(most ? 0 : 2)}${unit}, ${wanted}: ${reached ? "reached" : "not reached"}`)
+}
+
+const middle = (runs: readonly Run[], of: keyof Run): number => median(runs.map((each) => each[of]))
+
+interface Offline {
+  readonly tresor: Run[]
+  readonly cryptsetup: Run[]
+  /** Seconds; empty in memory. */
+  readonly fio: number[]
+}
+
+async function offline(parent: string, sector: number, withFio: boolean): Promise<Offline> {
+  const scratch = new Scratch(parent)
+  scratch.format(sector)
+  const found: Offline = { tresor: [], cryptsetup: [], fio: [] }
+  const { env, key } = scratch
+  for (let round = 0; round < rounds; round++) {
+    found.tresor.push(await measured(env, tresor, "reencrypt", "-q", ...key, scratch.copy()))
+    const words = ["reencrypt", "-q", "--force-offline-reencrypt", ...key, scratch.copy()]
+    found.cryptsetup.push(await measured(env, "cryptsetup", ...words))
+    if (withFio) found.fio.push(await mixedSeconds(scratch.copy(), mib * 2 ** 20))
+  }
+  return found
+}
+
+async function closed(): Promise<void> {
+  requireDisk(values.folder)
+  console.log(
+    "| where, sectors | tresor, s | cryptsetup, s | fio, s | tresor, CPU s | cryptsetup, CPU s | tresor, MiB |",
+  )
+  console.log("|---|--:|--:|--:|--:|--:|--:|")
+  const goals: (() => void)[] = []
+  for (const [where, parent] of [
+    ["disk", values.folder],
+    ["memory", IN_MEMORY],
+  ] as const) {
+    for (const sector of [4096, 512]) {
+      const { tresor: ours, cryptsetup: theirs, fio } = await offline(parent, sector, where === "disk")
+      const [seconds, peer] = [middle(ours, "seconds"), middle(theirs, "seconds")]
+      const resident = Math.max(...ours.map((each) => each.resident))
+      const cells = [
+        ...[seconds, peer].map((value) => value.toFixed(2)),
+        fio.length === 0 ? "" : median(fio).toFixed(2),
+        ...[middle(ours, "cpu"), middle(theirs, "cpu")].map((value) => value.toFixed(2)),
+        Math.round(resident / 2 ** 20),
+      ]
+      console.log(`| ${where}, ${sector} | ${cells.join(" | ")} |`)
+      const name = `${where}, sectors of ${sector}`
+      goals.push(
+        where === "disk"
+          ? () => judge(`${name}: rate, share of fio's`, median(fio) / seconds, GOALS.disk)
+          : () => judge(`${name}: rate, times cryptsetup's`, peer / seconds, GOALS.memory),
+        () => judge(`${name}: memory`, resident / 2 ** 20, GOALS.resident / 2 ** 20, " MiB"),
+      )
+    }
+  }
+  console.log("")
+  for (const goal of goals) goal()
+}
+
+/** fio on the volume's NBD server, alone and while the pass runs; the pass beside fio. */
 async function inUse(): Promise<void> {
+  const scratch = new Scratch(values.folder)
+  const { env, key } = scratch
   const tresorOf = (...args: readonly string[]) => execFileSync(tresor, args, { env, encoding: "utf8" })
-  const rates: Record<string, number[]> = { alone: [], beside: [] }
+  const rates: { readonly alone: number[]; readonly beside: number[] } = { alone: [], beside: [] }
   const passes: number[] = []
-  for (let round = 0; round < ROUNDS; round++) {
-    noise(at("volume"))
-    run("cryptsetup", "luksFormat", "-q", ...KDF, "--sector-size", "4096", "--key-file", at("key"), at("volume"))
-    const opened = JSON.parse(tresorOf("open", at("volume"), "bench", "--key-file", at("key"), "--json"))
+  for (let round = 0; round < rounds; round++) {
+    scratch.format(4096)
+    const opened = JSON.parse(tresorOf("open", scratch.path("volume"), "bench", ...key.slice(-2), "--json"))
     const point: Point = { name: "4k", rw: "randwrite", blockKib: 4, depth: 16, unit: "kIOPS" }
     const fio = async (milliseconds: number) => {
       const { value } = await runFio(opened, point, { size: opened.size, milliseconds })
       return value * 1000
     }
-    rates["alone"]!.push(await fio(LOAD_MS))
-    const words = ["reencrypt", "bench", "-q", ...KDF, "--key-file", at("key")]
-    const pass = spawn(tresor, words, { env, stdio: ["ignore", "ignore", "inherit"] })
+    rates.alone.push(await fio(LOAD_MS))
+    const pass = spawn(tresor, ["reencrypt", "bench", "-q", ...key], { env, stdio: ["ignore", "ignore", "inherit"] })
     const ended = new Promise((resolve) => pass.on("close", resolve))
     const status = () => JSON.parse(tresorOf("status", "bench", "--json")).reencryption as { done: number } | null
     while ((status()?.done ?? 0) === 0 && pass.exitCode === null)
       await new Promise((resolve) => setTimeout(resolve, 50))
     const before = status()
     const began = performance.now()
-    rates["beside"]!.push(await fio(LOAD_MS))
+    rates.beside.push(await fio(LOAD_MS))
     const after = status()
     if (before === null || after === null) throw new Error(`the pass ended before fio did: give more than ${mib} MiB`)
     passes.push((after.done - before.done) / 2 ** 20 / ((performance.now() - began) / 1000))
@@ -108,7 +208,12 @@ async function inUse(): Promise<void> {
     await ended
     tresorOf("close", "bench")
   }
-  const [alone, shared] = [median(rates["alone"]!), median(rates["beside"]!)]
+  const [alone, shared] = [median(rates.alone), median(rates.beside)]
   const share = `${Math.round((100 * shared) / alone)} %`
-  console.log(`| ${Math.round(alone)} | ${Math.round(shared)} | ${share} | ${median(passes).toFixed(1)} MiB/s |`)
+  console.log("| IOPS alone | IOPS beside the pass | share | the pass beside fio |\n|---|---|---|---|")
+  console.log(`| ${Math.round(alone)} | ${Math.round(shared)} | ${share} | ${median(passes).toFixed(1)} MiB/s |\n`)
+  judge("fio's rate beside the pass, share of its rate alone", shared / alone, GOALS.open)
 }
+
+if (values.open) await inUse()
+else await closed()

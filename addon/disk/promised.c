@@ -83,7 +83,7 @@ napi_value promised_move(napi_env env, struct disk_queue *queue, enum disk_op op
 		return js_throw_arguments(env, "disk");
 	request.io.length = (uint32_t)length;
 	request.io.memory = request.bytes;
-	if (direct) {
+	if (direct && (uintptr_t)request.bytes % PAGE != 0) {
 		request.aligned = aligned_alloc(PAGE, (length + PAGE - 1) / PAGE * PAGE);
 		if (request.aligned == NULL)
 			return js_throw_errno(env, ENOMEM, "disk: out of memory");

@@ -19,7 +19,7 @@
 napi_value promised_sync(napi_env env, struct disk_queue *queue);
 /*
  * All of `bytes`, a Uint8Array that nobody may touch meanwhile, from or to `offset`. DISK_READ or DISK_WRITE.
- * `direct`: by way of aligned memory; the range is disk_aligned.
+ * `direct`: by way of aligned memory, unless they begin at a page; the range is disk_aligned.
  */
 napi_value promised_move(napi_env env, struct disk_queue *queue, enum disk_op op, napi_value bytes, uint64_t offset,
 			 bool direct);

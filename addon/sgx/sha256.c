@@ -57,45 +57,76 @@ static void compress_plain(uint32_t state[8], const uint8_t *data, size_t blocks
 }
 
 #define SHA_NI	__attribute__((target("sha,ssse3,sse4.1")))
+#define LANES	2
+
+/* One or two ranges of as many blocks: a round waits for the one before, and the other lane's runs meanwhile. */
+SHA_NI __attribute__((always_inline)) static inline void
+compress_lanes(uint32_t (*state)[8], const uint8_t *const *data, size_t blocks, const int lanes)
+{
+	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+	__m128i abef[LANES], cdgh[LANES];
+
+#pragma GCC unroll 2
+	for (int n = 0; n < lanes; n++) {
+		const __m128i low = _mm_loadu_si128((const __m128i *)state[n]);		/* d c b a */
+		const __m128i high = _mm_loadu_si128((const __m128i *)(state[n] + 4));	/* h g f e */
+
+		cdgh[n] = _mm_shuffle_epi32(high, 0x1b);
+		abef[n] = _mm_alignr_epi8(_mm_shuffle_epi32(low, 0xb1), cdgh[n], 8);
+		cdgh[n] = _mm_blend_epi16(cdgh[n], _mm_shuffle_epi32(low, 0xb1), 0xf0);
+	}
+	for (size_t at = 0; at < 64 * blocks; at += 64) {
+		__m128i abef_before[LANES], cdgh_before[LANES], w[LANES][4];
+
+#pragma GCC unroll 2
+		for (int n = 0; n < lanes; n++) {
+			abef_before[n] = abef[n];
+			cdgh_before[n] = cdgh[n];
+#pragma GCC unroll 4
+			for (int i = 0; i < 4; i++)
+				w[n][i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(data[n] + at) + i), swap);
+		}
+#pragma GCC unroll 16
+		for (int i = 0; i < 16; i++) {
+			const __m128i constants = _mm_load_si128((const __m128i *)(round_constants + 4 * i));
+
+#pragma GCC unroll 2
+			for (int n = 0; n < lanes; n++) {
+				__m128i *now = &w[n][i % 4];
+				const __m128i sum = _mm_add_epi32(*now, constants);
+
+				cdgh[n] = _mm_sha256rnds2_epu32(cdgh[n], abef[n], sum);
+				abef[n] = _mm_sha256rnds2_epu32(abef[n], cdgh[n], _mm_shuffle_epi32(sum, 0x0e));
+				if (i >= 12)
+					continue;
+				*now = _mm_sha256msg1_epu32(*now, w[n][(i + 1) % 4]);
+				*now = _mm_add_epi32(*now, _mm_alignr_epi8(w[n][(i + 3) % 4], w[n][(i + 2) % 4], 4));
+				*now = _mm_sha256msg2_epu32(*now, w[n][(i + 3) % 4]);
+			}
+		}
+#pragma GCC unroll 2
+		for (int n = 0; n < lanes; n++) {
+			abef[n] = _mm_add_epi32(abef[n], abef_before[n]);
+			cdgh[n] = _mm_add_epi32(cdgh[n], cdgh_before[n]);
+		}
+	}
+#pragma GCC unroll 2
+	for (int n = 0; n < lanes; n++) {
+		const __m128i low = _mm_shuffle_epi32(abef[n], 0x1b), high = _mm_shuffle_epi32(cdgh[n], 0xb1);
+
+		_mm_storeu_si128((__m128i *)state[n], _mm_blend_epi16(low, high, 0xf0));
+		_mm_storeu_si128((__m128i *)(state[n] + 4), _mm_alignr_epi8(high, low, 8));
+	}
+}
 
 SHA_NI static void compress_sha_ni(uint32_t state[8], const uint8_t *data, size_t blocks)
 {
-	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
-	__m128i low = _mm_loadu_si128((const __m128i *)state);		/* d c b a */
-	__m128i high = _mm_loadu_si128((const __m128i *)(state + 4));	/* h g f e */
-	__m128i abef, cdgh;
+	compress_lanes((uint32_t(*)[8])state, &data, blocks, 1);
+}
 
-	low = _mm_shuffle_epi32(low, 0xb1);
-	high = _mm_shuffle_epi32(high, 0x1b);
-	abef = _mm_alignr_epi8(low, high, 8);
-	cdgh = _mm_blend_epi16(high, low, 0xf0);
-	for (; blocks > 0; blocks--, data += 64) {
-		const __m128i abef_before = abef, cdgh_before = cdgh;
-		__m128i w[4];
-
-		for (int i = 0; i < 4; i++)
-			w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)data + i), swap);
-		for (int i = 0; i < 16; i++) {
-			__m128i next;
-			__m128i sum = _mm_add_epi32(w[0], _mm_load_si128((const __m128i *)(round_constants + 4 * i)));
-
-			cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
-			abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0e));
-			next = _mm_sha256msg1_epu32(w[0], w[1]);
-			next = _mm_add_epi32(next, _mm_alignr_epi8(w[3], w[2], 4));
-			next = _mm_sha256msg2_epu32(next, w[3]);
-			w[0] = w[1];
-			w[1] = w[2];
-			w[2] = w[3];
-			w[3] = next;
-		}
-		abef = _mm_add_epi32(abef, abef_before);
-		cdgh = _mm_add_epi32(cdgh, cdgh_before);
-	}
-	low = _mm_shuffle_epi32(abef, 0x1b);
-	high = _mm_shuffle_epi32(cdgh, 0xb1);
-	_mm_storeu_si128((__m128i *)state, _mm_blend_epi16(low, high, 0xf0));
-	_mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(high, low, 8));
+SHA_NI static void compress_pair(uint32_t (*state)[8], const uint8_t *const *data, size_t blocks)
+{
+	compress_lanes(state, data, blocks, LANES);
 }
 
 static bool has_sha_ni(void)
@@ -106,27 +137,41 @@ static bool has_sha_ni(void)
 	return sse41 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) != 0;
 }
 
-static void compress(uint32_t state[8], const uint8_t *data, size_t blocks)
+static bool knows_sha_ni(void)
 {
-	static int known;	/* 0: not yet asked; CPUID traps in virtual machines */
+	static int known; /* 0: not yet asked; CPUID traps in virtual machines */
 	int which = __atomic_load_n(&known, __ATOMIC_RELAXED);
 
 	if (which == 0) {
 		which = has_sha_ni() ? 2 : 1;
 		__atomic_store_n(&known, which, __ATOMIC_RELAXED);
 	}
-	if (which == 2)
+	return which == 2;
+}
+
+static void compress(uint32_t state[8], const uint8_t *data, size_t blocks)
+{
+	if (knows_sha_ni())
 		compress_sha_ni(state, data, blocks);
 	else
 		compress_plain(state, data, blocks);
 }
 
+static const uint32_t initial[8] = {
+	0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+};
+
+static void store(const uint32_t state[8], uint8_t digest[32])
+{
+	for (int i = 0; i < 8; i++) {
+		const uint32_t word = __builtin_bswap32(state[i]);
+
+		memcpy(digest + 4 * i, &word, sizeof(word));
+	}
+}
+
 void tresor_sha256_init(struct tresor_sha256 *hash)
 {
-	static const uint32_t initial[8] = {
-		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-	};
-
 	memcpy(hash->state, initial, sizeof(initial));
 	hash->length = 0;
 }
@@ -165,10 +210,27 @@ void tresor_sha256_final(struct tresor_sha256 *hash, uint8_t digest[32])
 	memset(hash->block + filled, 0, 56 - filled);
 	memcpy(hash->block + 56, &bits, 8);
 	compress(hash->state, hash->block, 1);
-	for (int i = 0; i < 8; i++) {
-		uint32_t word = __builtin_bswap32(hash->state[i]);
-
-		memcpy(digest + 4 * i, &word, 4);
-	}
+	store(hash->state, digest);
 	explicit_bzero(hash, sizeof(*hash));
+}
+
+bool tresor_sha256_pair(const uint8_t *const data[2], size_t size, uint8_t digests[2][32])
+{
+	const uint64_t bits = __builtin_bswap64((uint64_t)size * 8);
+	const uint8_t padding[56] = { 0x80 };
+	uint8_t end[64];
+	const uint8_t *const ends[LANES] = { end, end };
+	uint32_t state[LANES][8];
+
+	if (!knows_sha_ni())
+		return false;
+	memcpy(end, padding, sizeof(padding));
+	memcpy(end + sizeof(padding), &bits, sizeof(bits));
+	for (int n = 0; n < LANES; n++)
+		memcpy(state[n], initial, sizeof(initial));
+	compress_pair(state, data, size / 64);
+	compress_pair(state, ends, 1);
+	for (int n = 0; n < LANES; n++)
+		store(state[n], digests[n]);
+	return true;
 }

@@ -26,6 +26,7 @@ import { type NewKey, startPass } from "../reencrypt/start.ts"
 import { FileStore } from "../store/file-store.ts"
 import { lockReencryption } from "../store/header-lock.ts"
 import { openError } from "../store/open-error.ts"
+import { withPastCache } from "../store/past-cache.ts"
 import { type Audience, type EnclaveChoice, type HeaderPlace, withKeeper } from "./keeper.ts"
 
 export type { NewKey }
@@ -260,7 +261,10 @@ export async function runReencryption(volume: Reencrypting, options: RunWords): 
   // cryptsetup's bound, and each zone takes twice its size.
   const hotZone = Math.min(options.hotZone, Math.floor(totalmem() / 8))
   try {
-    return await resumePass(volume, volume.place, { ...options, hotZone, progress })
+    return await withPastCache(volume.place.data, (past) => {
+      const place = past === null ? volume.place : { ...volume.place, bulk: past }
+      return resumePass(volume, place, { ...options, hotZone, progress })
+    })
   } catch (error) {
     if (!(error instanceof IoError)) throw error
     throw new TresorError(

@@ -8,12 +8,15 @@ import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
 import { isBackward, movesDown, type Reencryption, reencryptionOf } from "../luks2/reencryption.ts"
 import { ended, withState } from "../luks2/reencryption-header.ts"
 import { placeBefore, placed, positionOf } from "../luks2/reencryption-position.ts"
+import type { Bulk } from "../store/past-cache.ts"
 import type { Store } from "../store/store.ts"
 import { convertZones, isEnd, type PassHeader, type Running, recoverZone, type Zones, zoneSize } from "./zones.ts"
 
 export interface PassPlace {
   readonly store: HeaderStore
   readonly data: Store
+  /** Another way to the same bytes, for zones; absent: `data` is the only one. */
+  readonly bulk?: Bulk
   /** What people call it. */
   readonly path: string
   /** Users have it open: data may change at any time. */
@@ -119,10 +122,10 @@ export const resilienceOf = ({ type }: Pick<Reencryption["area"], "type">): Zone
 
 /** What is converted, by the enclave. */
 export function zonesOf(pass: Pass, header: PassHeader, hotZone: number): Zones {
-  const { enclave, handle, data, total, reencryption } = pass
+  const { enclave, handle, data, bulk = data, total, reencryption } = pass
   const { area } = reencryption
   return {
-    data,
+    data: bulk,
     ...placesOf(reencryption),
     total,
     resilience: resilienceOf(area),

@@ -11,7 +11,7 @@
  */
 import { hash } from "node:crypto"
 import { checksums } from "../native/checksums.ts"
-import type { Store } from "../store/store.ts"
+import { type Bulk, pageMemory } from "../store/past-cache.ts"
 
 /** SHA-256. */
 const CHECKSUM = 32
@@ -43,7 +43,7 @@ export interface PassHeader {
 }
 
 export interface Zones {
-  readonly data: Store
+  readonly data: Bulk
   /** Bytes of the volume. */
   readonly total: number
   /** Where in the store what begins `at` bytes from the volume's start is, before and after. */
@@ -195,7 +195,7 @@ export async function readZone(zones: Zones, at: number, into: Uint8Array): Prom
   return sums
 }
 
-/** A zone as it was, with what its area is to hold. Read while the one before it is converted. */
+/** A zone as it was, with what its area is to hold. Read while the one before it becomes hot and is converted. */
 export interface OldZone {
   readonly at: number
   readonly bytes: Uint8Array
@@ -210,7 +210,7 @@ export async function convertZones(zones: Zones, position: number, { stop, progr
   const { total, converter, header, backward, moved, movedLast } = zones
   const most = Math.min(zoneSize(zones), backward ? position : total - position)
   const room = movedLast ? Math.max(most, moved) : most
-  const memories = [new Uint8Array(new ArrayBuffer(room)), new Uint8Array(new ArrayBuffer(room))]
+  const memories = [pageMemory(room), pageMemory(room)]
   const read = async (place: number, turn: number): Promise<OldZone> => {
     const { from, to } = zoneAt(zones, place, most)
     const bytes = memories[turn % 2]!.subarray(0, to - from)
@@ -224,13 +224,14 @@ export async function convertZones(zones: Zones, position: number, { stop, progr
     const at = backward ? zone.at + hot : zone.at
     const then = behind(zones, { from: zone.at, to: zone.at + hot })
     const end = isEnd(zones, then)
-    const probe = await probeAt(zones, then)
-    const mac = converter.zone(BigInt(hot), probe, movedLast && zone.at === 0)
-    await header.write({ position: at, hot }, { mac, probe }, zone.area)
+    // The zone before this one is on stable storage, and its memory free.
     next = end ? next : read(then, turn)
     // Its error is thrown where it is awaited, should this zone end well.
     next.catch(() => {})
     try {
+      const probe = await probeAt(zones, then)
+      const mac = converter.zone(BigInt(hot), probe, movedLast && zone.at === 0)
+      await header.write({ position: at, hot }, { mac, probe }, zone.area)
       await convertZone(zones, zone)
       const closed = converter.zone(0n, probe)
       if (!end) await header.write({ position: then, hot: 0 }, { mac: closed, probe }, null)
@@ -260,7 +261,7 @@ export async function convertZone({ data, after, converter }: Zones, { at, bytes
   await data.flush()
 }
 
-async function readOld(data: Store, at: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
+async function readOld(data: Bulk, at: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(new ArrayBuffer(size))
   await data.read(at, bytes)
   return bytes
