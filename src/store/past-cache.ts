@@ -71,7 +71,7 @@ async function openPast(store: Store): Promise<FileStore | null> {
   // The node of a block device is in a tmpfs as well.
   if (file && type === TMPFS) return null
   const transfers = file && type !== FUSE ? "any" : "threads"
-  // Refused by the filesystem, or by a sandbox without /proc: everything goes through the cache then.
+  // Refused by the filesystem: everything goes through the cache then.
   return FileStore.open(store.path, { at, claim: "none", direct: true, transfers }).catch(() => null)
 }
 
