@@ -20,6 +20,7 @@ import { join } from "node:path"
 import { before, describe, test } from "node:test"
 import { Place, run } from "../cli/harness.ts"
 import { type Boot, boot, buildPrograms, logs, makeOther, type Result, testChecks } from "./checks.ts"
+import { checkScattered } from "./durable.ts"
 import { laterKernel } from "./kernels.ts"
 import type { Disk } from "./machine.ts"
 import { entriesOf, type Replayed, replayDurable } from "./power-cut.ts"
@@ -44,8 +45,8 @@ const volume = diskOf("vdc")
 const place = new Place()
 const portable = place.file("portable", "portable")
 const original = place.path("original.img")
-/** Moments at which the power goes while the volume gets a new key. */
-const CUTS = 10
+/** Moments at which the power goes while the volume gets a new key: it is closed, then open and written to. */
+const CUTS = { closed: 4, open: 6 }
 
 async function plaintext(path: string): Promise<Buffer> {
   const opened = await place.tresor(["open", path, "cut", "--key-file", portable, "--json"])
@@ -77,6 +78,8 @@ async function makeVolume(): Promise<void> {
 describe(`a block device on Debian's Linux ${first.kernel.release}`, () => {
   let results: Map<string, Result>
   const durable = new Map<string, number>()
+  /** What was written to the volume with a new key, and how much its log had when that was said, or before. */
+  const acknowledged: { readonly record: number; readonly entries: number }[] = []
   before(async () => {
     buildPrograms()
     await makeOther()
@@ -90,6 +93,10 @@ describe(`a block device on Debian's Linux ${first.kernel.release}`, () => {
     results = await boot({ ...first, disks: [...disks, volume] }, (line, machine) => {
       const [word, name = "", number] = line.split(" ")
       if (word !== "durable") return
+      if (name === "drive") {
+        acknowledged.push({ record: Number(number), entries: entriesOf(volume.log) })
+        return
+      }
       durable.set(name, Number(number))
       if (durable.size === WRITERS && Math.min(...durable.values()) >= ENOUGH) machine.cutPower()
     })
@@ -99,27 +106,44 @@ describe(`a block device on Debian's Linux ${first.kernel.release}`, () => {
     assert.equal(durable.size, WRITERS, [...durable].join(" "))
   })
 
-  test("a reencryption whose power is cut at any write goes on, and no data are lost", async () => {
+  /** The last record that was acknowledged when the log had so many entries, by what was said of one later. */
+  const acknowledgedAt = (entries: number): number =>
+    acknowledged.findLast((_, n) => (acknowledged[n + 1]?.entries ?? Number.POSITIVE_INFINITY) <= entries)?.record ?? -1
+
+  test("a reencryption whose power is cut at any write goes on, and no acknowledged data are lost", async () => {
     const entries = entriesOf(volume.log)
     const before = await plaintext(original)
-    let pending = 0
-    for (let n = 1; n <= CUTS; n++) {
+    const [opened] = acknowledged
+    assert.ok(opened !== undefined && acknowledged.length > 50, `${acknowledged.length} records`)
+    const cuts = [
+      ...Array.from({ length: CUTS.closed }, (_, n) => (opened.entries * (n + 1)) / (CUTS.closed + 1)),
+      ...Array.from(
+        { length: CUTS.open },
+        (_, n) => opened.entries + ((entries - opened.entries) * (n + 1)) / (CUTS.open + 1),
+      ),
+    ].map(Math.floor)
+    let [pending, beside] = [0, 0]
+    for (const [n, cut] of cuts.entries()) {
       const path = place.path("cut.img")
       const { flushes } = replayDurable(volume.log, path, statSync(original).size, {
         before: original,
-        entries: Math.floor((entries * n) / (CUTS + 1)),
+        entries: cut,
         // Nothing, or every other one of what was not flushed.
         survives: (write) => n % 2 === 0 && write % 2 === 0,
       })
       assert.ok(flushes > 0)
       const { code, stderr } = await place.tresor(["reencrypt", "-q", "--resume", "--key-file", portable, path])
-      if (code === 0) pending++
-      else assert.match(stderr, /no reencryption is pending/)
+      const last = acknowledgedAt(cut)
+      if (code === 0) {
+        pending++
+        if (last >= 0) beside++
+      } else assert.match(stderr, /no reencryption is pending/)
       const tested = await run("cryptsetup", ["open", "--test-passphrase", "--key-file", portable, path])
       assert.deepEqual([tested.code, tested.stderr], [0, ""])
-      assert.ok(before.equals(await plaintext(path)), `cut ${n} of ${CUTS}`)
+      checkScattered(await plaintext(path), before, last)
     }
-    assert.ok(pending >= CUTS / 2, `${pending} of ${CUTS} were pending`)
+    assert.ok(pending >= cuts.length / 2, `${pending} of ${cuts.length} were pending`)
+    assert.ok(beside >= CUTS.open / 3, `${beside} of ${CUTS.open} were beside acknowledged writes`)
     rmSync(volume.image)
     rmSync(volume.log)
   })

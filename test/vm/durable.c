@@ -2,10 +2,10 @@
 /*
  * Records that were made durable, for a machine whose power is cut.
  *
- *   durable write NAME PATH SLOTS BATCH fsync|dsync|rename
+ *   durable write NAME PATH SLOTS BATCH fsync|dsync|scattered|rename
  *       Writes record 0, 1, 2, ... to slot NUMBER % SLOTS until it is killed. After each BATCH it makes them durable,
- *       then says "durable NAME NUMBER". With dsync each write is O_DIRECT and O_DSYNC; with rename each record is a
- *       file of its own that replaces PATH.
+ *       then says "durable NAME NUMBER". With dsync each write is O_DIRECT and O_DSYNC; scattered is the same to slot
+ *       NUMBER * 1667 % SLOTS; with rename each record is a file of its own that replaces PATH.
  *   durable check PATH SLOTS LAST
  *       Succeeds when each slot has the record it had when record LAST was durable, or a later one.
  *
@@ -68,14 +68,16 @@ static _Noreturn void write_records(char **argv)
 {
 	const char *name = argv[2], *path = argv[3], *how = argv[6];
 	uint64_t slots = strtoull(argv[4], NULL, 0), batch = strtoull(argv[5], NULL, 0);
-	int renames = strcmp(how, "rename") == 0, dsync = strcmp(how, "dsync") == 0;
+	int renames = strcmp(how, "rename") == 0, scattered = strcmp(how, "scattered") == 0;
+	int dsync = scattered || strcmp(how, "dsync") == 0;
 	int file = renames ? -1 : open_file(path, O_WRONLY | O_CREAT | (dsync ? O_DIRECT | O_DSYNC : 0));
 	for (uint64_t number = 0;; number++) {
 		if (renames) {
 			replace(path, number);
 		} else {
 			make(number);
-			if (pwrite(file, block, BLOCK, (off_t)(number % slots * BLOCK)) != BLOCK)
+			uint64_t slot = number * (scattered ? 1667 : 1) % slots;
+			if (pwrite(file, block, BLOCK, (off_t)(slot * BLOCK)) != BLOCK)
 				fail("write", path);
 		}
 		if (number % batch != batch - 1)
@@ -122,7 +124,7 @@ int main(int argc, char **argv)
 		write_records(argv);
 	if (argc == 5 && strcmp(argv[1], "check") == 0)
 		return check_records(argv);
-	fprintf(stderr,
-		"usage: durable write NAME PATH SLOTS BATCH fsync|dsync|rename, or durable check PATH SLOTS LAST\n");
+	fprintf(stderr, "usage: durable write NAME PATH SLOTS BATCH fsync|dsync|scattered|rename, or durable check "
+			"PATH SLOTS LAST\n");
 	return 1;
 }

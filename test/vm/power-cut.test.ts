@@ -1,9 +1,13 @@
-/** replayDurable over a log that QEMU itself has written. */
+/** What the tests of a power cut go by: replayDurable over a log that QEMU itself has written, and records of durable.c. */
 import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
+import { randomBytes } from "node:crypto"
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { createInterface } from "node:readline"
 import { after, test } from "node:test"
+import { BLOCK, checkScattered } from "./durable.ts"
 import { run } from "./machine.ts"
 import { type Cut, entriesOf, replayDurable } from "./power-cut.ts"
 
@@ -76,4 +80,35 @@ test("a log that ends within an entry is refused", () => {
   written("write -P 1 0 64k", "flush")
   truncateSync(log, 8192)
   assert.throws(() => replayDurable(log, image, BYTES), /ends within an entry/)
+})
+
+test("each record that durable.c says is durable is found, and one that was lost, swapped or torn is told", async () => {
+  const program = join(folder, "durable")
+  run("cc", ["-O2", "-o", program, join(import.meta.dirname, "durable.c")])
+  const [slots, enough] = [64, 150]
+  const before = randomBytes(slots * BLOCK)
+  const device = join(folder, "device")
+  writeFileSync(device, before)
+  const writer = spawn(program, ["write", "drive", device, String(slots), "1", "scattered"])
+  let last = -1
+  const ended = new Promise((resolve) => writer.once("close", resolve))
+  for await (const line of createInterface(writer.stdout)) {
+    last = Number(/^durable drive (\d+)$/.exec(line)?.[1])
+    if (last >= enough) writer.kill("SIGKILL")
+  }
+  await ended
+  assert.ok(last >= enough)
+  const found = readFileSync(device)
+  checkScattered(found, before, last)
+  // Of records that were not acknowledged nothing is asked, but that they are records.
+  checkScattered(found, before, last - 10)
+  const place = ((last * 1667) % slots) * BLOCK
+  const bad = (change: (bytes: Buffer) => void) => {
+    const bytes = Buffer.from(found)
+    change(bytes)
+    assert.throws(() => checkScattered(bytes, before, last), /is neither as before nor record/)
+  }
+  bad((bytes) => before.copy(bytes, place, place, place + BLOCK))
+  bad((bytes) => found.copy(bytes, place, (place + BLOCK) % found.length, ((place + BLOCK) % found.length) + BLOCK))
+  bad((bytes) => bytes.fill(0, place + 512, place + 1024))
 })

@@ -178,12 +178,19 @@ check "block: resize with the filesystem mounted and written to" block_resize
 check "block: tresor mount takes ublk; a read-only device" block_mount
 check "block: vfat and exfat are made, and belong to the caller" block_fat
 check "block: close leaves nothing, cryptsetup reads what was written" block_closed
-drive_reencrypted() { # closed, then open; the host cuts the power at many of its writes
+drive_reencrypted() { # closed, then open and written to; the host cuts the power at many of its writes
+	local writer status
 	printf portable >"$work/portable"
 	tresor reencrypt /dev/vdc -q --key-file "$work/portable" --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --hotzone-size 2M &&
-		tresor open /dev/vdc drive --block --key-file "$work/portable" &&
-		tresor reencrypt drive -q --key-file "$work/portable" --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --hotzone-size 2M &&
-		tresor close drive
+		tresor open /dev/vdc drive --block --key-file "$work/portable" || return
+	build/vm/durable write drive "$(node drive)" $(($(blockdev --getsize64 "$(node drive)") / 4096)) 1 scattered >&3 &
+	writer=$!
+	tresor reencrypt drive -q --key-file "$work/portable" --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --hotzone-size 2M
+	status=$?
+	# It ends by itself only when a write fails.
+	kill $writer || status=1
+	wait $writer
+	[ $status = 0 ] && tresor close drive
 }
 check "block: a drive is reencrypted, closed and open" drive_reencrypted
 check "block: the log is clean" clean_log
