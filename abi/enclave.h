@@ -69,6 +69,7 @@ enum tresor_op {
 	TRESOR_OP_APPROVE	= 19,	/* sealed passphrase -> the enclave that may take an open volume over */
 	TRESOR_OP_YIELD		= 20,	/* an open volume's key, for an enclave that may take it over */
 	TRESOR_OP_TAKE_OVER	= 21,	/* what another enclave yielded -> handle */
+	TRESOR_OP_FINISH	= 22,	/* a pass at its end -> handle of the new key alone */
 };
 
 enum tresor_status {
@@ -659,6 +660,11 @@ struct tresor_reencrypt {
 	uint32_t seal_status;	/* out always */
 	uint32_t needed_kib;	/* out always, as in tresor_unlock */
 	uint32_t changed;	/* out also with E_HEADER: TRESOR_CHANGED_* */
+	/* out: keyslots of the header after by new_macs, bit = slot; 0 without */
+	uint32_t slots_changed;
+	uint32_t slots_added;
+	uint32_t slots_removed;
+	uint32_t reserved;
 };
 /* ZONE opens zones; without it, only the one that is hot already is converted and closed. */
 #define TRESOR_PASS_ZONES	1u
@@ -687,6 +693,16 @@ struct tresor_convert {
 	uint32_t handle;
 	uint32_t count;		/* 1..TRESOR_RANGES */
 	uint64_t ranges;	/* address: struct tresor_range[count]; whole sectors of either size */
+};
+
+/*
+ * Of a pass that served the volume: another handle, as UNLOCK makes it, for the new key. With CLOSE of the pass the old key
+ * is gone. E_REQUEST while a zone is hot, and before the end where the size is fixed.
+ */
+struct tresor_finish {
+	struct tresor_head head;
+	uint32_t handle;	/* of the pass */
+	uint32_t volume;	/* out */
 };
 
 #ifndef __KERNEL__
@@ -724,9 +740,10 @@ _Static_assert(sizeof(struct tresor_yield) == 104, "abi");
 _Static_assert(sizeof(struct tresor_take_over) == 272, "abi");
 _Static_assert(sizeof(struct tresor_pass) == 488, "abi");
 _Static_assert(sizeof(struct tresor_progress) == 48, "abi");
-_Static_assert(sizeof(struct tresor_reencrypt) == 464, "abi");
+_Static_assert(sizeof(struct tresor_reencrypt) == 480, "abi");
 _Static_assert(sizeof(struct tresor_zone) == 96, "abi");
 _Static_assert(sizeof(struct tresor_convert) == 32, "abi");
+_Static_assert(sizeof(struct tresor_finish) == 24, "abi");
 #endif
 
 #endif /* TRESOR_ABI_ENCLAVE_H */

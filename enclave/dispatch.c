@@ -24,6 +24,7 @@ uint32_t tresor_size_of(uint32_t op)
 	case TRESOR_OP_APPROVE:		return sizeof(struct tresor_approve);
 	case TRESOR_OP_YIELD:		return sizeof(struct tresor_yield);
 	case TRESOR_OP_TAKE_OVER:	return sizeof(struct tresor_take_over);
+	case TRESOR_OP_FINISH:		return sizeof(struct tresor_finish);
 	default:			return 0;
 	}
 }
@@ -49,6 +50,7 @@ uint32_t tresor_dispatch(union tresor_request *request, void *scratch)
 	case TRESOR_OP_APPROVE:		return tresor_op_approve(&request->approve);
 	case TRESOR_OP_YIELD:		return tresor_op_yield(&request->yield);
 	case TRESOR_OP_TAKE_OVER:	return tresor_op_take_over(&request->take_over);
+	case TRESOR_OP_FINISH:		return tresor_op_finish(&request->finish);
 	default:			return tresor_op_assist(&request->assist);
 	}
 }

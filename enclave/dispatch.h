@@ -32,6 +32,7 @@ union tresor_request {
 	struct tresor_approve approve;
 	struct tresor_yield yield;
 	struct tresor_take_over take_over;
+	struct tresor_finish finish;
 };
 
 /* Of the operation's struct; 0: there is no such operation. */

@@ -95,6 +95,29 @@ out:
 	return status;
 }
 
+uint32_t tresor_op_finish(struct tresor_finish *request)
+{
+	const struct tresor_volume *volume;
+	struct tresor_pass_keys *pass;
+	uint32_t status;
+
+	pass = take(request->handle, &volume, &status);
+	if (!pass)
+		return status;
+	status = TRESOR_E_REQUEST;
+	if ((pass->use & TRESOR_PASS_SECTORS) && pass->start == pass->end &&
+	    (pass->size == UINT64_MAX || pass->end == pass->size)) {
+		const struct tresor_segment segment = {
+			.sector_size = pass->new_sector, .key_size = pass->key_size,
+			.dynamic = pass->size == UINT64_MAX, .size = pass->size,
+		};
+
+		status = tresor_volumes_open(&segment, volume->secret, volume->policy, &request->volume);
+	}
+	put(pass, volume);
+	return status;
+}
+
 static bool range_valid(const struct tresor_range *range, const struct tresor_pass_keys *pass, uint64_t *next)
 {
 	const uint64_t start = range->sector * 512, end = start + range->length;

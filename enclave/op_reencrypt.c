@@ -110,7 +110,7 @@ static uint32_t check(const struct tresor_reencrypt *request, const struct treso
 	    (pass->resilience != TRESOR_DATASHIFT && old->size != new->size) || !resilience_valid(pass, sector) ||
 	    (pass->mode != TRESOR_REENCRYPT && (request->use & TRESOR_PASS_SECTORS)))
 		return TRESOR_E_UNSUPPORTED;
-	if (request->use == 0 || request->use > (TRESOR_PASS_ZONES | TRESOR_PASS_SECTORS) ||
+	if (request->reserved != 0 || request->use == 0 || request->use > (TRESOR_PASS_ZONES | TRESOR_PASS_SECTORS) ||
 	    request->start > 1 || request->vouched > 1 || request->start + request->vouched > 1 ||
 	    context->slot != TRESOR_ANY_SLOT || context->fresh_slot != TRESOR_ANY_SLOT ||
 	    memcmp(pass->uuid, context->uuid, sizeof(pass->uuid)) != 0 || !progress_valid(request, pass, sector))
@@ -186,8 +186,9 @@ static uint32_t verification(const struct tresor_pass *pass, const struct keys *
 	return status;
 }
 
+/* policy: of the seal of the new key's keyslot. */
 static uint32_t publish(const struct tresor_pass *asked, const struct tresor_reencrypt *request,
-			const struct keys *keys, const uint8_t mac_key[32], uint32_t *handle)
+			const struct keys *keys, uint32_t policy, const uint8_t mac_key[32], uint32_t *handle)
 {
 	struct tresor_volume *volume = tresor_volumes_claim();
 	struct tresor_pass_keys *pass;
@@ -219,13 +220,18 @@ static uint32_t publish(const struct tresor_pass *asked, const struct tresor_ree
 	if (pass->use & TRESOR_PASS_SECTORS) {
 		volume->sector_size = pass->old_sector > pass->new_sector ? pass->old_sector : pass->new_sector;
 		volume->sectors = pass->size / 512;
+		/* For FINISH; its size stays 0, so that nothing takes it for the key of this handle. */
+		volume->policy = policy;
+		pass->key_size = asked->final.key_size;
+		memcpy(volume->secret, keys->bytes + asked->previous.key_size, pass->key_size);
 	}
 	*handle = tresor_volumes_publish(volume);
 	return TRESOR_OK;
 }
 
 /* The pass as it is now, by keys that are proved. Sets verification and mac of the request. */
-static uint32_t begin(struct tresor_reencrypt *request, const struct tresor_pass *pass, const struct keys *keys)
+static uint32_t begin(struct tresor_reencrypt *request, const struct tresor_pass *pass, const struct keys *keys,
+		      uint32_t policy)
 {
 	uint8_t info[LABEL_SIZE + sizeof(*pass)];
 	struct tresor_digest digest = request->verification;
@@ -240,7 +246,7 @@ static uint32_t begin(struct tresor_reencrypt *request, const struct tresor_pass
 	if (status == TRESOR_E_HEADER)
 		request->changed |= TRESOR_CHANGED_PASS;
 	if (status == TRESOR_OK)
-		status = publish(pass, request, keys, mac_key, &request->handle);
+		status = publish(pass, request, keys, policy, mac_key, &request->handle);
 	if (status == TRESOR_OK) {
 		request->verification = digest;
 		memcpy(request->mac, mac, sizeof(mac));
@@ -261,7 +267,7 @@ uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request)
 	const uint64_t macs[2] = { request->old_macs, request->new_macs };
 	struct tresor_macs given[2];
 	struct tresor_opening opening = { 0 };
-	struct tresor_header_facts facts;
+	struct tresor_header_facts facts = { 0 };
 	struct tresor_secrets secrets;
 	uint8_t key[TRESOR_KEY_MAX];
 	struct keys keys = { 0 };
@@ -318,7 +324,7 @@ uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request)
 		if (status != TRESOR_OK)
 			break;
 		request->slot = headers[i].keyslots[opening.index].slot;
-		facts.segment_changed = macs[i] == 0 && opening.policy != 0;
+		facts = (struct tresor_header_facts){ .segment_changed = macs[i] == 0 && opening.policy != 0 };
 		if (macs[i] != 0)
 			tresor_header_compare(&headers[i], key, &given[i], &facts);
 		if (facts.segment_changed)
@@ -336,7 +342,12 @@ uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request)
 	if (pass.mode == TRESOR_REENCRYPT && pass.previous.key_size == pass.final.key_size &&
 	    ct_equal(keys.bytes, keys.bytes + pass.previous.key_size, pass.final.key_size))
 		goto out;
-	status = begin(request, &pass, &keys);
+	status = begin(request, &pass, &keys, opening.policy);
+	if (status != TRESOR_OK)
+		goto out;
+	request->slots_changed = facts.slots_changed;
+	request->slots_added = facts.slots_added;
+	request->slots_removed = facts.slots_removed;
 out:
 	WIPE(key);
 	WIPE(keys);

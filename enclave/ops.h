@@ -29,5 +29,6 @@ uint32_t tresor_op_take_over(struct tresor_take_over *request);
 uint32_t tresor_op_reencrypt(struct tresor_reencrypt *request);
 uint32_t tresor_op_zone(struct tresor_zone *request);
 uint32_t tresor_op_convert(struct tresor_convert *request, struct tresor_range *scratch);
+uint32_t tresor_op_finish(struct tresor_finish *request);
 
 #endif

@@ -24,6 +24,7 @@ struct tresor_pass_keys {
 	uint32_t backward;
 	uint32_t old_sector;
 	uint32_t new_sector;
+	uint32_t key_size;	/* of the new key in `secret`, which only a pass that serves sectors has */
 	uint8_t mac_key[32];
 	uint32_t use;		/* TRESOR_PASS_* */
 	uint64_t size;		/* bytes, UINT64_MAX when dynamic */

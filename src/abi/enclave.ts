@@ -44,6 +44,7 @@ export const Op = {
   approve: 19,
   yield: 20,
   take_over: 21,
+  finish: 22,
 } as const
 
 export const Status = {
@@ -464,6 +465,10 @@ export const reencrypt = struct("tresor_reencrypt", {
   seal_status: "u32",
   needed_kib: "u32",
   changed: "u32",
+  slots_changed: "u32",
+  slots_added: "u32",
+  slots_removed: "u32",
+  reserved: "u32",
 })
 
 export const zone = struct("tresor_zone", {
@@ -476,6 +481,8 @@ export const zone = struct("tresor_zone", {
 })
 
 export const convert = struct("tresor_convert", { head, handle: "u32", count: "u32", ranges: "u64" })
+
+export const finish = struct("tresor_finish", { head, handle: "u32", volume: "u32" })
 
 const HASH_SIZE = { sha1: 20, sha224: 28, sha256: 32, sha384: 48, sha512: 64 } as const
 

@@ -296,13 +296,14 @@ export class EnclaveClient extends Session implements Enclave {
       use: abi.PassUse[pass.use],
     })
     const status = await this.derive(bytes, Math.max(old?.lanes ?? 0, fresh?.lanes ?? 0))
-    const { changed, seal_status, needed_kib, handle, slot, verification, mac } = request.result()
+    const { changed, seal_status, needed_kib, handle, slot, verification, mac, ...slots } = request.result()
     judgePass(status, { changed, seal_status, needed_kib })
     return {
       handle: handle as VolumeHandle,
       slot,
       verification: resumed?.verification ?? madeDigest(VERIFICATION, verification),
       mac,
+      facts: factsOf({ ...slots, segment_changed: 0 }),
     }
   }
 
@@ -317,6 +318,12 @@ export class EnclaveClient extends Session implements Enclave {
     const table = placeRanges(request, ranges)
     const bytes = request.fill(abi.Op.convert, { handle, count: ranges.length, ranges: table.address })
     this.answered(await this.enter(bytes))
+  }
+
+  finish(handle: VolumeHandle): VolumeHandle {
+    const request = new Request(abi.finish, 0, addressOf)
+    this.enterNow(request.fill(abi.Op.finish, { handle }))
+    return request.result().volume as VolumeHandle
   }
 
   async legacy({ uuid, mode, keySize, kdf, salt, secret }: Parameters<Enclave["legacy"]>[0]) {

@@ -186,6 +186,35 @@ test("a pass that only serves ends the zone that is hot, and opens none", async 
   await assert.rejects(client.reencrypt(sealed, { ...pass, use: "both" }), refused("message"))
 })
 
+test("what is left of a pass that served, at its end, is a handle of the new key alone", async () => {
+  const size = 16384n
+  const fixed = { size }
+  const sides = {
+    previous: await volume(0, fixed),
+    final: await volume(1, { ...fixed, sectorSize: 4096, keySize: 32 }),
+  }
+  const { handle, facts } = await begin({ ...started, ...sides, use: "both" })
+  assert.deepEqual(facts, { segmentChanged: false, slotsChanged: [], slotsAdded: [], slotsRemoved: [] })
+  assert.throws(() => client.finish(handle), refused("request"), "before the end")
+  client.zone(handle, size, NOTHING.probe)
+  assert.throws(() => client.finish(handle), refused("request"), "in a zone")
+  client.zone(handle, 0n, NOTHING.probe)
+  const left = client.finish(handle)
+  client.closeVolume(handle)
+  assert.throws(() => client.finish(handle), refused("handle"))
+  assert.throws(() => client.zone(left, 0n, NOTHING.probe), refused("handle"), "no pass")
+  const plain = randomBytes(Number(size))
+  const output = new Uint8Array(plain.length)
+  const input = new Uint8Array(encryptXts(keyOf(sides.final), 4096, 0n, plain))
+  client.sectors(left, true, [{ input, output, sector: 0n }])
+  assert.deepEqual(Buffer.from(output), plain)
+  assert.throws(() => client.sectors(left, true, [{ input, output, sector: 8n }]), refused("request"), "past its end")
+  client.closeVolume(left)
+  const converts = await begin({ ...started, use: "convert" })
+  assert.throws(() => client.finish(converts.handle), refused("request"), "one that only converts")
+  client.closeVolume(converts.handle)
+})
+
 test("the handle of a pass that only converts serves neither sectors nor blocks", async () => {
   const { handle } = await begin(started)
   const [input, output] = [new Uint8Array(4096), new Uint8Array(4096)]

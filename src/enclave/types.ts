@@ -153,6 +153,8 @@ export interface BegunPass {
   readonly slot: number
   readonly verification: Digest
   readonly mac: Uint8Array
+  /** Of the header after, by its MACs. */
+  readonly facts: HeaderFacts
 }
 
 export interface Block {
@@ -240,6 +242,11 @@ export interface Enclave extends AsyncDisposable {
   zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array, last?: boolean): Uint8Array
   /** Ascending ranges of the hot zone, old ciphertext -> new. Memory stays the caller's, untouched until it resolves. */
   convert(handle: VolumeHandle, ranges: readonly Range[]): Promise<void>
+  /**
+   * Of a pass that serves, when all is converted: another handle, of the new key alone. The old key is gone when the
+   * pass is closed.
+   */
+  finish(handle: VolumeHandle): VolumeHandle
   legacy(request: {
     readonly uuid: string
     readonly mode: BlockMode

@@ -59,16 +59,26 @@ export async function unlockKey(
   const opened = await enclave.unlock(sealed, header).catch((error: unknown) => {
     throw explainFaults(explainUnlock(error, header, enclave.identity, path), access.faults?.() ?? [])
   })
-  const authenticated = header.macs !== null
-  const { slotsChanged, slotsAdded, slotsRemoved } = opened
-  if (authenticated && slotsChanged.length > 0) {
+  try {
+    return { ...opened, authenticated: judgeSlots({ name, path, warn }, header, opened) }
+  } catch (error) {
     enclave.closeVolume(opened.handle)
-    throw keyslotsChanged(name, path, slotsChanged)
+    throw error
   }
-  if (authenticated && slotsAdded.length + slotsRemoved.length > 0) {
+}
+
+/** Whether the header has MACs. Throws HEADER_KEYSLOT_CHANGED (exit 4). */
+export function judgeSlots(
+  { name, path, warn }: Pick<Unlocking, "name" | "path" | "warn">,
+  { macs }: Header,
+  { slotsChanged, slotsAdded, slotsRemoved }: HeaderFacts,
+): boolean {
+  if (macs === null) return false
+  if (slotsChanged.length > 0) throw keyslotsChanged(name, path, slotsChanged)
+  if (slotsAdded.length + slotsRemoved.length > 0) {
     warn("keyslots were added or removed by another program", { slotsAdded, slotsRemoved })
   }
-  return { ...opened, authenticated }
+  return true
 }
 
 /** Writes a salt sealed anew to the header. The old seal still opens, so a header that cannot be written now does not stop the unlock. */

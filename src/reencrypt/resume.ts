@@ -204,12 +204,12 @@ export function needsWriting(path: string): TresorError {
   )
 }
 
-/** The enclave's pass by a sealed request for it, and the keyslot that opened. Throws as the enclave decides. */
+/** The enclave's pass by a sealed request for it, the keyslot that opened, and what the header after it is by its MACs. Throws as the enclave decides. */
 export async function enterPass(
   { enclave, path }: Pick<VolumeKeeper, "enclave" | "path">,
   pass: PassRequest,
   sealed: SealedRequest,
-): Promise<Pick<BegunPass, "handle" | "slot">> {
+): Promise<Pick<BegunPass, "handle" | "slot" | "facts">> {
   return enclave.reencrypt(sealed, pass).catch((error: unknown) => {
     throw explainUnlock(error, keyedSide(pass), enclave.identity, path)
   })

@@ -75,8 +75,10 @@ interface FakePass {
 
 const passChanged = () =>
   new EnclaveError("header", {
-    header: { segmentChanged: false, slotsChanged: [], slotsAdded: [], slotsRemoved: [], passChanged: true },
+    header: { ...NO_FACTS, passChanged: true },
   })
+
+const NO_FACTS = { segmentChanged: false, slotsChanged: [], slotsAdded: [], slotsRemoved: [] }
 
 /** Encrypts and decrypts: each sector is masked by its place and the key. `at`: bytes, whole sectors of 512. */
 export function fakeCipher(key: Uint8Array, at: number, bytes: Uint8Array): Uint8Array {
@@ -349,7 +351,8 @@ export class FakeEnclave implements Enclave {
     const next = backward ? position - hot : position
     const last = fresh === null && moved !== null ? moved.size : null
     this.#passes.set(handle, { use: pass.use, old, fresh, backward, moved: last, position, hot, next, macOf })
-    return { handle, slot: opened, verification, mac }
+    const facts = isPlain(final) ? NO_FACTS : this.#compare(final, fresh!)
+    return { handle, slot: opened, verification, mac, facts }
   }
 
   zone(handle: VolumeHandle, hot: bigint, probe: Uint8Array, last = false): Uint8Array {
@@ -376,6 +379,15 @@ export class FakeEnclave implements Enclave {
       const plain = pass.old === null ? input : fakeCipher(pass.old, Number(at), input)
       output.set(pass.fresh === null ? plain : fakeCipher(pass.fresh, Number(at), plain))
     }
+  }
+
+  finish(handle: VolumeHandle): VolumeHandle {
+    const pass = this.#passes.get(handle)
+    if (pass === undefined) throw new EnclaveError("handle")
+    if (pass.use === "convert" || pass.hot !== 0n) throw new EnclaveError("request")
+    const volume = this.#next++ as VolumeHandle
+    this.#handles.set(volume, pass.fresh!)
+    return volume
   }
 
   /** The key behind a handle. */

@@ -6,13 +6,15 @@ import { Exit, TresorError } from "../base/errors.ts"
 import { IoError } from "../base/io-error.ts"
 import type { VolumeInput, VolumeStatus } from "../control/volume.ts"
 import { admitted, bindingOf } from "../enclave/asked.ts"
+import { EnclaveError } from "../enclave/error.ts"
 import { encodePass, publicHeader } from "../enclave/marshal.ts"
-import type { Enclave, Pass as PassRequest, SealedRequest, VolumeHandle } from "../enclave/types.ts"
+import type { Enclave, Pass as PassRequest, SealedRequest } from "../enclave/types.ts"
 import type { OpenHeader } from "../header/access.ts"
 import type { HeaderStore } from "../header/header-store.ts"
+import { judgeSlots, type OpenedKey } from "../keyslots/unlock.ts"
 import { reencryptionOf } from "../luks2/reencryption.ts"
 import { positionOf } from "../luks2/reencryption-position.ts"
-import type { Header } from "../luks2/types.ts"
+import type { Header, Segment } from "../luks2/types.ts"
 import { convertInUse, endUse, type InUse, prepareUse } from "../reencrypt/in-use.ts"
 import { bothKeys, describePass, enterPass, needsWriting } from "../reencrypt/resume.ts"
 import { type Pass, type PassPlace, placesOf, volumeSize } from "../reencrypt/run.ts"
@@ -36,12 +38,17 @@ type Status = NonNullable<VolumeStatus["reencryption"]>
 /** A pass that is in use, without the store that its header is read and written by. */
 type Served = Omit<Pass, "store">
 
-/** What the volume has its keys from; keyslot and key size are the new key's. */
-export interface Entered {
-  readonly handle: VolumeHandle
-  readonly slot: number
-  /** Bytes. */
-  readonly keySize: number
+/** What the volume has its keys from; all is of the new key. */
+export interface Entered extends OpenedKey {
+  readonly segment: Segment
+}
+
+/** Who has the volume. */
+export interface User {
+  /** Gives the volume the keys of the pass. */
+  readonly unlock: (opened: Entered) => Promise<void>
+  /** The same at the end; `take` leaves the new key alone, and throws when a lock was first. */
+  readonly finish: (take: () => Entered) => Promise<void>
 }
 
 const PENDING = { state: "pending", error: null } as const
@@ -101,14 +108,10 @@ export class Reencryption {
   }
 
   /**
-   * Gives the volume its keys by `unlock`; resolves when it has them. `goOn`: the pass goes on after that. Throws
+   * Gives the volume its keys; resolves when it has them. `goOn`: the pass goes on after that. Throws
    * REENCRYPT_BUSY (exit 5), HEADER_RACED, REENCRYPT_PENDING (exit 4), and as describePass and the enclave decide.
    */
-  enter(
-    enclave: Enclave,
-    request: VolumeInput<"Reencrypt">,
-    unlock: (opened: Entered) => void | Promise<void>,
-  ): Promise<void> {
+  enter(enclave: Enclave, request: VolumeInput<"Reencrypt">, user: User): Promise<void> {
     const { name } = this.#parts
     if (this.#run !== null) {
       throw new TresorError(
@@ -120,7 +123,7 @@ export class Reencryption {
     const abort = new AbortController()
     return new Promise((resolve, reject) => {
       const ended = this.#parts.header
-        .use((store) => this.#enter(enclave, request, store, unlock, resolve, abort.signal))
+        .use((store) => this.#enter(enclave, request, store, user, resolve, abort.signal))
         .then(resolve, reject)
         .finally(() => {
           this.#run = null
@@ -133,37 +136,43 @@ export class Reencryption {
     enclave: Enclave,
     request: VolumeInput<"Reencrypt">,
     store: HeaderStore,
-    unlock: (opened: Entered) => void | Promise<void>,
+    user: User,
     unlocked: () => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const { path, volume } = this.#parts
+    const { name, path, volume, warn } = this.#parts
     const free = volume.readOnly ? async () => {} : await lockReencryption(store.header.uuid, path)
     try {
       const { pass, ...described } = await describePass(this.#place(store), request.vouched)
       const { total } = described
       if (volume.readOnly && (request.goOn || pass.progress.hot > 0n)) throw needsWriting(path)
       const { sealed, pass: asked } = await this.#asked(pass, request)
-      const { handle, slot } = await enterPass({ enclave, path }, asked, sealed)
+      const { handle, slot, facts } = await enterPass({ enclave, path }, asked, sealed)
       const entered: Pass = { ...this.#place(store), ...described, enclave, handle }
+      const { final } = bothKeys(pass, path)
+      let opened: Entered
       let position: number
       try {
+        const authenticated = judgeSlots({ name, path, warn }, final, facts)
+        opened = { ...facts, handle, slot, authenticated, resealed: null, segment: final.segment }
         position = volume.readOnly ? Number(pass.progress.position) : await prepareUse(entered)
-        await unlock({ handle, slot, keySize: bothKeys(pass, path).final.segment.keySize })
+        await user.unlock(opened)
       } catch (error) {
         if (enclave.alive) enclave.closeVolume(handle)
         throw error
       }
       this.#served = entered
+      const finish = () => this.#finish(enclave, opened, user)
       if (position === total) {
-        this.#become(null)
+        unlocked()
+        await finish()
         return
       }
       this.#become({ ...PENDING, done: position, total })
       if (!request.goOn) return
       this.#become({ state: "running", error: null, done: position, total })
       unlocked()
-      await this.#convert(entered, position, request, signal)
+      await this.#convert(entered, position, request, signal, finish)
     } finally {
       await free()
     }
@@ -190,12 +199,27 @@ export class Reencryption {
     return { pass: asked, sealed: { context: { ...binding, nonce }, bytes: message } }
   }
 
+  /** The volume goes on with the new key, and the old one is wiped with the pass. */
+  async #finish(enclave: Enclave, opened: Entered, user: User): Promise<void> {
+    const { warn, name } = this.#parts
+    this.#served = null
+    try {
+      await user.finish(() => ({ ...opened, handle: enclave.finish(opened.handle) }))
+    } catch (error) {
+      // A lock was first.
+      const gone = !enclave.alive || (error instanceof EnclaveError && error.status === "handle")
+      if (!gone) warn("the old volume key stays until a lock", { name, reason: (error as Error).message })
+    }
+    this.#become(null)
+  }
+
   /** Never rejects: how it ended is the status. */
   async #convert(
     pass: Pass,
     position: number,
     { hotZone, throttle }: VolumeInput<"Reencrypt">,
     signal: AbortSignal,
+    finish: () => Promise<void>,
   ): Promise<void> {
     const { name, volume, requests, warn } = this.#parts
     const { total } = pass
@@ -213,7 +237,8 @@ export class Reencryption {
         },
       })
       if (done) warn("the reencryption is done", { name, keyslotsDropped: [...dropped] })
-      this.#become(done ? null : { ...PENDING, done: at, total })
+      if (done) await finish()
+      else this.#become({ ...PENDING, done: at, total })
     } catch (error) {
       const reason = (error as Error).message
       if (!(error instanceof IoError) && !(error instanceof TresorError)) throw error

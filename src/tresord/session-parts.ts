@@ -6,6 +6,7 @@ import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import type { NbdServer } from "../export/server.ts"
 import type { HeaderAccess } from "../header/access.ts"
 import type { Lease } from "../lease/lease.ts"
+import type { Segment } from "../luks2/types.ts"
 import type { HeldPath } from "../store/held-path.ts"
 import type { VolumeState } from "../volume/volume-key.ts"
 import type { Reencryption } from "./reencryption.ts"
@@ -63,8 +64,8 @@ export interface SessionParts {
   readonly yielded?: YieldedExport
   /** It was taken over from another tresord. */
   readonly resumed?: Resumed
-  readonly cipher: string
-  readonly keySize: number
+  /** As the header said when the volume was opened. */
+  readonly segment: Segment
   /** Modelled cost of an entry and exit; 0: none. */
   readonly transitionCycles: number
   readonly enclave: Enclave

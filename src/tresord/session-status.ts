@@ -22,7 +22,7 @@ export interface SessionFacts {
   /** Of the header, by the key of one keyslot; `null`: no key since the start, or since a reencryption was begun. */
   readonly facts: OpenedKey | null
   /** By what it was unlocked last, or in a reencryption the new key's; `null`: not yet. */
-  readonly opened: Pick<Entered, "slot" | "keySize"> | null
+  readonly opened: Pick<Entered, "slot" | "segment"> | null
 }
 
 export function countersOf(parts: SessionParts): Record<string, number> {
@@ -48,8 +48,8 @@ export function statusOf(parts: SessionParts, { since, enclave, facts, opened }:
     socket: parts.socket,
     size: volume.size,
     sectorSize: volume.sectorSize,
-    cipher: parts.cipher,
-    keySize: opened?.keySize ?? parts.keySize,
+    cipher: parts.segment.cipher,
+    keySize: (opened?.segment ?? parts.segment).keySize,
     readonly: volume.readOnly,
     discards: volume.discards,
     since,

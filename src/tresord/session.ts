@@ -28,8 +28,8 @@ export class Session implements DaemonVolume {
   readonly #since: string
   #enclave: Enclave
   #unlocked: OpenedKey | null
-  /** Keyslot and key size by which it was unlocked last; `null`: not yet. */
-  #opened: Pick<Entered, "slot" | "keySize"> | null
+  /** By what it was unlocked last, in a reencryption the new key's; `null`: not yet. */
+  #opened: Pick<Entered, "slot" | "segment"> | null
   /** What the last challenge showed: the request it is for is about that header. */
   #shown: { readonly nonce: Uint8Array; readonly header: Header } | null = null
   readonly #succession = new Succession()
@@ -44,7 +44,7 @@ export class Session implements DaemonVolume {
     this.#enclave = parts.enclave
     this.#since = parts.resumed?.since ?? new Date().toISOString()
     this.#unlocked = parts.resumed?.opened ?? null
-    this.#opened = this.#unlocked === null ? null : { slot: this.#unlocked.slot, keySize: parts.keySize }
+    this.#opened = this.#unlocked === null ? null : { slot: this.#unlocked.slot, segment: parts.segment }
   }
 
   counters(): Record<string, number> {
@@ -197,7 +197,7 @@ export class Session implements DaemonVolume {
         throw error
       }
       this.#unlocked = opened
-      this.#opened = { slot: opened.slot, keySize: tried.segment.keySize }
+      this.#opened = { slot: opened.slot, segment: tried.segment }
       const inherited = volume.readOnly ? null : this.#succession.take(opened.slot)
       if (!volume.readOnly) await saveResealed(unlocking, { ...opened, resealed: opened.resealed ?? inherited })
     })
@@ -209,10 +209,22 @@ export class Session implements DaemonVolume {
     const enclave = await this.#liveEnclave()
     await this.#queue(async () => {
       const { volume } = this.#parts
-      await this.#reencrypts().enter(enclave, request, async ({ handle, slot, keySize }) => {
-        await volume.unlock(enclave, handle)
-        this.#unlocked = null
-        this.#opened = { slot, keySize }
+      const unlock = async (opened: Entered, key: OpenedKey | null) => {
+        await volume.unlock(enclave, opened.handle)
+        this.#unlocked = key
+        this.#opened = opened
+      }
+      await this.#reencrypts().enter(enclave, request, {
+        // What a passphrase proves, and what can be yielded, is one key.
+        unlock: (opened) => unlock(opened, null),
+        finish: (take) =>
+          this.#queue(async () => {
+            const opened = take()
+            await unlock(opened, opened).catch((error: unknown) => {
+              wipe(enclave, opened.handle)
+              throw error
+            })
+          }),
       })
     })
   }
@@ -295,7 +307,9 @@ export class Session implements DaemonVolume {
       const { uuid } = header
       const [enclave, since] = [this.#enclave, this.#since]
       const leaseOwner = lease?.status.owner ?? null
-      return yieldVolume(program, { yielded, options, uuid, held, enclave, opened, since, leaseOwner, whereabouts })
+      const { segment } = this.#opened ?? this.#parts
+      const yielding = { yielded, options, uuid, segment, held, enclave, opened, since, leaseOwner, whereabouts }
+      return yieldVolume(program, yielding)
     })
     this.#upgrading = upgrade.then(
       () => true,

@@ -125,7 +125,7 @@ async function overNbd(options: Asked, segment: Segment, undo: Undo): Promise<Se
     takeover === undefined
       ? await listenAt(place, () => serve())
       : await serve(await takeNbd(takeover, enclave, volume, openedHeader))
-  const yielded = yieldedNbd(options.name, server, volume, segment)
+  const yielded = yieldedNbd(options.name, server, volume)
   return { volume, stopServing: () => server.close(), clients: () => server, yielded }
 }
 
@@ -159,7 +159,7 @@ async function toMachines(options: Asked, uuid: string, segment: Segment, undo: 
     clients: () => server,
     served: () => server.counters,
     resized: () => server.resized(),
-    yielded: yieldedVhost(options.name, server, volume, segment),
+    yielded: yieldedVhost(options.name, server, volume),
   }
 }
 
@@ -183,7 +183,7 @@ async function asBlock(options: Asked, uuid: string, segment: Segment, undo: Und
   undo.push(() => volume.close())
   const { takeBlock, yieldedBlock } = await import("./takeover/block.ts")
   if (takeover !== undefined) await takeBlock(takeover, enclave, volume, openedHeader)
-  return { volume, stopServing: async () => {}, yielded: yieldedBlock(name, volume, segment) }
+  return { volume, stopServing: async () => {}, yielded: yieldedBlock(name, volume) }
 }
 
 async function asMapping(options: Asked, uuid: string, segment: Segment): Promise<Served> {
@@ -201,7 +201,7 @@ async function asMapping(options: Asked, uuid: string, segment: Segment): Promis
   })
   const { takeMapping, yieldedMapping } = await import("./takeover/mapping.ts")
   if (takeover !== undefined) await takeMapping(takeover, enclave, volume, openedHeader)
-  return { volume, stopServing: async () => {}, yielded: yieldedMapping(name, volume, segment) }
+  return { volume, stopServing: async () => {}, yielded: yieldedMapping(name, volume) }
 }
 
 function serve(options: Asked, uuid: string, segment: Segment, undo: Undo): Promise<Served> {
@@ -327,8 +327,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       reencryption,
       held: [...held.values()],
       header,
-      cipher: segment.cipher,
-      keySize: segment.keySize,
+      segment,
       enclave,
       openEnclave: newEnclave,
       kept: {

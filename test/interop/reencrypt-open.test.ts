@@ -172,6 +172,9 @@ for (const [kind, options, more, keySize] of [
     assert.ok(load.model.equals(await content(uri)), "the data are others")
     const status = await statusOf("load")
     assert.deepEqual([status.reencryption, status.keyslot, status.keySize], [null, 1, keySize])
+    // With the new key alone it is a volume as any other.
+    await ours("upgrade", "load")
+    assert.ok(load.model.equals(await content(uri)), "another tresord has other data")
     await ours("close", "load")
     assert.ok(!oldKey.equals(await volumeKey(path)), "the key is the old one")
     assert.ok(load.model.equals(await plaintext(path)), "cryptsetup's key decrypts other data")

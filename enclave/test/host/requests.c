@@ -78,6 +78,7 @@ const struct operation operations[OPERATIONS] = {
 	[TRESOR_OP_TAKE_OVER] = { .name = "TAKE_OVER", .size = sizeof(struct tresor_take_over),
 		.addresses = { IN(tresor_take_over, yielded), IN(tresor_take_over, macs) },
 		.costs = { IN(tresor_take_over, digest.iterations) } },
+	[TRESOR_OP_FINISH] = { .name = "FINISH", .size = sizeof(struct tresor_finish) },
 	[TRESOR_OP_SELFTEST] = { .name = "SELFTEST", .size = sizeof(struct tresor_selftest) },
 	[TRESOR_OP_BENCHMARK] = { .name = "BENCHMARK", .size = sizeof(struct tresor_benchmark),
 		.costs = { IN(tresor_benchmark, kdf.time), IN(tresor_benchmark, kdf.memory_kib) } },
@@ -310,6 +311,7 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 		struct tresor_approve approve;
 		struct tresor_yield yield;
 		struct tresor_take_over take_over;
+		struct tresor_finish finish;
 	} r;
 
 	memset(&r, 0, sizeof(r));
@@ -402,6 +404,9 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 		r.convert = (struct tresor_convert){ .handle = volume.pass_handle, .count = 1, .ranges = (uint64_t)place(2) };
 		for (uint32_t i = 0; i < TRESOR_RANGES; i++)
 			next_range((struct tresor_range *)place(2) + i);
+		break;
+	case TRESOR_OP_FINISH:
+		r.finish = (struct tresor_finish){ .handle = volume.pass_handle };
 		break;
 	case TRESOR_OP_APPROVE:
 		r.approve = (struct tresor_approve){ .head = head, .segment = volume.made.segment,

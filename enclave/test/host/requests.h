@@ -5,7 +5,7 @@
 
 #include "machine.h"
 
-#define OPERATIONS	(TRESOR_OP_TAKE_OVER + 1)	/* 0 is none, too */
+#define OPERATIONS	(TRESOR_OP_FINISH + 1)	/* 0 is none, too */
 #define REQUEST_MAX	1024u
 
 struct operation {

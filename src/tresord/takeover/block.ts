@@ -5,15 +5,13 @@
 import type { BlockVolume } from "../../block/volume.ts"
 import type { Enclave } from "../../enclave/types.ts"
 import type { OpenHeader } from "../../header/access.ts"
-import type { Segment } from "../../luks2/types.ts"
 import type { YieldedExport } from "./export.ts"
 import { takeoverFailed, unserved } from "./messages.ts"
 import type { Takeover } from "./successor.ts"
 
-export function yieldedBlock(name: string, volume: BlockVolume, segment: Segment): YieldedExport {
+export function yieldedBlock(name: string, volume: BlockVolume): YieldedExport {
   const { discards, claims } = volume
   return {
-    segment,
     discards,
     claims,
     async hold() {

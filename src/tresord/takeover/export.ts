@@ -3,7 +3,6 @@
  * (predecessor.ts, successor.ts).
  */
 import type { VolumeHandle } from "../../enclave/types.ts"
-import type { Segment } from "../../luks2/types.ts"
 import type { Heard, Message, TakeoverMessage } from "./messages.ts"
 
 /** Rejects with UPGRADE_FAILED when the successor has ended. */
@@ -13,7 +12,6 @@ export type Next = <K extends TakeoverMessage>(...kinds: readonly K[]) => Promis
 
 /** The predecessor's. */
 export interface YieldedExport {
-  readonly segment: Segment
   readonly discards: boolean
   /** Descriptors that keep others off the store. */
   readonly claims: readonly number[]

@@ -4,7 +4,6 @@
  */
 import type { Enclave } from "../../enclave/types.ts"
 import type { OpenHeader } from "../../header/access.ts"
-import type { Segment } from "../../luks2/types.ts"
 import { graceSeconds } from "../../mapping/module.ts"
 import type { KernelVolume } from "../../mapping/volume.ts"
 import type { YieldedExport } from "./export.ts"
@@ -14,10 +13,9 @@ import type { Takeover } from "./successor.ts"
 /** Of the module's grace_seconds; the rest is left for serving on. */
 const SHARE = 0.5
 
-export function yieldedMapping(name: string, volume: KernelVolume, segment: Segment): YieldedExport {
+export function yieldedMapping(name: string, volume: KernelVolume): YieldedExport {
   const { discards, claims } = volume
   return {
-    segment,
     discards,
     claims,
     async hold() {

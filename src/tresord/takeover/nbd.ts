@@ -3,16 +3,14 @@ import type { Enclave } from "../../enclave/types.ts"
 import type { HeldConnection } from "../../export/connection.ts"
 import type { HeldServer, NbdServer, NbdServerOptions } from "../../export/server.ts"
 import type { OpenHeader } from "../../header/access.ts"
-import type { Segment } from "../../luks2/types.ts"
 import type { Volume } from "../../volume/volume.ts"
 import type { HeldExport, Next, YieldedExport } from "./export.ts"
 import { takeoverFailed, takeoverStalled } from "./messages.ts"
 import type { Takeover } from "./successor.ts"
 
-export function yieldedNbd(name: string, server: NbdServer, volume: Volume, segment: Segment): YieldedExport {
+export function yieldedNbd(name: string, server: NbdServer, volume: Volume): YieldedExport {
   const { discards, claims } = volume
   return {
-    segment,
     discards,
     claims,
     async hold() {

@@ -12,6 +12,7 @@ import { refusedSchema } from "../../control/volume.ts"
 import { targetInfo } from "../../enclave/succession.ts"
 import type { Enclave } from "../../enclave/types.ts"
 import type { OpenedKey } from "../../keyslots/unlock.ts"
+import type { Segment } from "../../luks2/types.ts"
 import { socketPair } from "../../native/addon.ts"
 import type { HeldPath } from "../../store/held-path.ts"
 import { TakeoverChannel } from "./channel.ts"
@@ -24,6 +25,8 @@ export interface Yielding {
   /** The successor's. */
   readonly options: DaemonOptions
   readonly uuid: string
+  /** As the header says by now. */
+  readonly segment: Segment
   readonly held: readonly Pick<HeldPath, "path" | "fd">[]
   readonly enclave: Enclave
   readonly opened: OpenedKey
@@ -179,13 +182,13 @@ export async function yieldVolume(program: readonly string[], yielding: Yielding
   }
 }
 
-async function offer(say: Say, { held, yielded, uuid, enclave, leaseOwner }: Yielding): Promise<void> {
+async function offer(say: Say, { held, yielded, uuid, segment, enclave, leaseOwner }: Yielding): Promise<void> {
   const message = {
     version: TAKEOVER_VERSION,
     held: held.map(({ path }) => path),
     target: await targetInfo(enclave),
     uuid,
-    segment: segmentText(yielded.segment),
+    segment: segmentText(segment),
     discards: yielded.discards,
     leaseOwner,
   } as const

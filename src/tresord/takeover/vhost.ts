@@ -1,7 +1,6 @@
 /** A virtual machine's disk goes to another tresord between two messages of its front-end: socket, memory and rings. */
 import type { Enclave } from "../../enclave/types.ts"
 import type { OpenHeader } from "../../header/access.ts"
-import type { Segment } from "../../luks2/types.ts"
 import { filesOf, type HeldFrontEnd } from "../../vhost/front-end.ts"
 import type { HeldVhost, VhostServer, VhostServerOptions } from "../../vhost/server.ts"
 import type { Volume } from "../../volume/volume.ts"
@@ -9,10 +8,9 @@ import type { HeldExport, Next, YieldedExport } from "./export.ts"
 import { type Heard, type Message, takeoverFailed, takeoverStalled } from "./messages.ts"
 import type { Takeover } from "./successor.ts"
 
-export function yieldedVhost(name: string, server: VhostServer, volume: Volume, segment: Segment): YieldedExport {
+export function yieldedVhost(name: string, server: VhostServer, volume: Volume): YieldedExport {
   const { discards, claims } = volume
   return {
-    segment,
     discards,
     claims,
     async hold() {
