@@ -26,6 +26,13 @@ keys() {
 		tresor key remove disk.img --key-file key3 --batch-mode &&
 		refused 2 'No key available' tresor open disk.img work --key-file key3
 }
+new_key() { # closed, then open
+	cp disk.img new.img && tresor reencrypt new.img -q --backend sgx --key-file key --no-recovery "${cheap[@]}" &&
+		tresor open new.img work --backend sgx --key-file key && same &&
+		tresor reencrypt work -q --key-file key --no-recovery "${cheap[@]}" && same && tresor close work &&
+		tresor open new.img work --backend sgx --key-file key && same && [ "$(cmp -l disk.img new.img | wc -l)" -gt 10000000 ] &&
+		tresor close work && rm new.img
+}
 # CryptSetup's default of Argon2 is beyond the 96 MiB that every enclave has.
 beyond_the_heap() {
 	local before
@@ -47,4 +54,5 @@ check "lock lets a read wait, setkey resumes it" waits
 check "close ends it" tresor close work
 check "cryptsetup and dm-crypt read what the enclave wrote" stock_reads_it
 check "key add, change and remove" keys
+check "reencrypt moves a closed volume to a new key, and an open one" new_key
 check "Argon2 beyond the fixed heap takes pages that SGX2 adds" beyond_the_heap
