@@ -33,7 +33,7 @@ const WRITERS = 4
 /** Records that each has made durable before the power goes. */
 const ENOUGH = 60
 
-const first: Boot = { kernel: laterKernel(), parts: ["block", "cut"], seconds: 1700 }
+const first: Boot = { kernel: laterKernel(), parts: ["block", "stores", "cut"], seconds: 1700 }
 const second: Boot = { kernel: first.kernel, parts: ["recut"], seconds: 300 }
 const diskOf = (name: string): Disk => ({
   image: join(logs(first), `${name}.img`),
