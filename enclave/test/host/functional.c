@@ -366,10 +366,10 @@ static void test_images(void)
 	uint64_t bytes[128] = { 0 };
 	struct tresor_head *head = (struct tresor_head *)bytes;
 
-	for (uint32_t op = 0; op <= TRESOR_OP_TAKE_OVER + 1; op++) {
+	for (uint32_t op = 0; op <= TRESOR_OP_FINISH + 1; op++) {
 		bool in_second = op == second[0] || op == second[1];
 		bool in_both = op == shared[0] || op == shared[1];
-		bool in_first = op >= TRESOR_OP_HELLO && op <= TRESOR_OP_TAKE_OVER && !in_second;
+		bool in_first = op >= TRESOR_OP_HELLO && op <= TRESOR_OP_FINISH && !in_second;
 
 		image = PRODUCT;
 		ASSERT((tresor_size_of(op) != 0) == in_first);
