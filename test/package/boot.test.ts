@@ -84,6 +84,7 @@ before(async () => {
 gone UUID=00-00 none nofail,x-systemd.device-timeout=5s
 file /srv/file.img /etc/keys/file nofail
 denied /etc/denied.img - noauto,nbd
+moved /srv/moved.img /etc/keys/file noauto,nbd
 net /dev/vdc none _netdev
 `,
     )
@@ -124,6 +125,7 @@ net /dev/vdc none _netdev
     await makeVolume(images.data, 64, join(tree, "var/lib/tresor"))
     await makeVolume(images.net, 16, join(tree, "var/lib/tresor"))
     await makeVolume(images.stick, 16, join(tree, "var/lib/tresor"))
+    await makeVolume(join(tree, "srv/moved.img"), 8, join(tree, "var/lib/tresor"))
     await createVolume(join(tree, "srv/file.img"), "32M", join(tree, "var/lib/tresor"))
     execFileSync("cp", ["-a", join(tree, "var/lib/tresor"), place.path("machine")])
     execFileSync("mke2fs", ["-q", "-t", "ext4", "-d", tree, images.root, "900M"])
@@ -217,6 +219,75 @@ test("mount(8) opens a file by fstab over the NBD driver, udev knows its link, u
   assert.match(output, /^\/dev\/nbd0 \/mnt ext4 rw,noatime[ ,]/m)
   assert.match(output, /(^| )tresor\/small( |$)/m)
   assert.doesNotMatch(output, /^small\b/m, "closed, and its link gone")
+})
+
+/** Writes and reads back until /run/enough is there; /run/rounds counts, /run/writer says how it ended. */
+const WRITER = `(n=0; while ! test -e /run/enough; do
+  dd if=/dev/urandom of=/stick/bytes bs=64k count=4 conv=fsync && cp /stick/bytes /run/bytes && echo 3 >/proc/sys/vm/drop_caches &&
+  cmp /stick/bytes /run/bytes || { echo failed >/run/writer; exit; }; n=$((n + 1)); echo $n >/run/rounds
+done; echo over >/run/writer) >/dev/null 2>&1 &`
+
+const UPGRADE_TO_NOTHING = `perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(q(/run/tresor/moved/control.sock)) or die $!; $/ = "\\0";
+  print $s q({"method":"io.tresor.Volume.Upgrade","parameters":{"program":["/usr/lib/tresor/dist/tresord","--no-such-option"]}}), "\\0"; $s->flush; print scalar <$s>'`
+
+test("upgrade: the unit follows the new tresord and the mount stays; a takeover that fails leaves the unit as it was", async () => {
+  const to = machine!
+  const shown = async (...properties: readonly string[]) =>
+    (await to.shell(`systemctl show ${properties.map((name) => `-p ${name}`).join(" ")} tresor@moved`)).output
+  const unit = () => shown("ActiveState", "SubState", "StatusText", "NRestarts", "InvocationID")
+  const mainPid = async () => Number(/MainPID=(\d+)/.exec(await shown("MainPID"))![1])
+  const mounted = async () => (await to.shell("grep ' /stick ' /proc/self/mountinfo")).output
+  const rounds = async () => Number((await to.shell("cat /run/rounds")).output)
+  const goesOn = async () => to.until(`test $(cat /run/rounds) -gt ${(await rounds()) + 1}`, 120)
+
+  const begun = "systemctl start tresor@moved tresor-unlock@moved && tresor mount moved /stick"
+  const opened = await to.shell(begun, 600)
+  assert.equal(opened.code, 0, opened.output)
+  await to.shell(`echo 0 >/run/rounds; ${WRITER}`)
+  await goesOn()
+  const [before, first, mount] = [await unit(), await mainPid(), await mounted()]
+  assert.match(before, /^ActiveState=active\nSubState=running\n/m)
+  assert.match(mount, /^\d+ .* \/dev\/nbd\d+ /m)
+
+  const failed = await to.shell(UPGRADE_TO_NOTHING, 300)
+  assert.match(failed.output, /Refused/)
+  assert.deepEqual([await unit(), await mainPid(), await mounted()], [before, first, mount])
+  await goesOn()
+
+  const upgraded = await to.shell("tresor upgrade moved", 300)
+  assert.equal(upgraded.code, 0, upgraded.output)
+  const second = await mainPid()
+  assert.notEqual(second, first)
+  assert.deepEqual([await unit(), await mounted()], [before, mount])
+  const status = await to.shell("systemctl status tresor@moved; tresor status moved --json")
+  assert.match(status.output, new RegExp(`Main PID: ${second} `))
+  assert.match(status.output, new RegExp(`"pid":${second},`))
+  await goesOn()
+  // The old one has left the unit; the new one is confined as it was.
+  const group = "/sys/fs/cgroup$(systemctl show -P ControlGroup tresor@moved)"
+  await to.until(`test "$(cat ${group}/cgroup.procs)" = ${second}`, 60)
+  assert.equal((await to.shell(`cat /proc/${second}/attr/current`)).output, "tresord (enforce)\n")
+  // Its own signs of life count.
+  const watched = await shown("WatchdogTimestampMonotonic")
+  await to.until(`test "$(systemctl show -p WatchdogTimestampMonotonic tresor@moved)" != "${watched.trim()}"`, 60)
+  const journal = await to.shell("journalctl -b -o cat -u tresor@moved")
+  assert.doesNotMatch(journal.output, /reception only permitted/)
+  await to.shell("touch /run/enough")
+  assert.match(await to.until("cat /run/writer", 120), /^over$/m)
+
+  const stopped = await to.shell("tresor umount /stick && systemctl stop tresor@moved", 300)
+  assert.equal(stopped.code, 0, stopped.output)
+})
+
+test("upgrade: systemd notices the end of a tresord that took over, and starts one that waits locked", async () => {
+  const to = machine!
+  const begun =
+    "systemctl start tresor@moved tresor-unlock@moved && tresor upgrade moved && systemctl kill -s KILL tresor@moved"
+  const killed = await to.shell(begun, 600)
+  assert.equal(killed.code, 0, killed.output)
+  await to.until("test $(systemctl show -P NRestarts tresor@moved) = 1", 120)
+  await to.until("tresor status moved --json | grep state...locked", 120)
+  assert.equal((await to.shell("systemctl stop tresor@moved", 300)).code, 0)
 })
 
 test("metrics are to be had at the socket that systemd listens on", async () => {
