@@ -70,6 +70,7 @@ const unit = {
   // Signatures of others on disks, as their own programs write them.
   "cryptsetup-bin": () => onPath("cryptsetup"),
   e2fsprogs: () => onPath("mkfs.ext4"),
+  dmsetup: () => onPath("dmsetup"),
   fdisk: () => onPath("sfdisk"),
   // In Debian 12 it is in util-linux, which every system has.
   "util-linux-extra": () => onPath("fincore"),
@@ -77,7 +78,6 @@ const unit = {
 
 const integration = {
   ...unit,
-  dmsetup: () => onPath("dmsetup"),
   // Unlocks volumes without Tresor.
   "clevis-luks": () => onPath("clevis-luks-bind"),
   tang: () => existsSync("/usr/libexec/tangd"),
@@ -138,7 +138,6 @@ const vm = {
   cpio: () => onPath("cpio"),
   kmod: () => onPath("depmod"),
   aeskeyfind: () => onPath("aeskeyfind"),
-  dmsetup: () => onPath("dmsetup"),
   fio: () => onPath("fio"),
   hdparm: () => onPath("hdparm"),
   dosfstools: () => onPath("mkfs.vfat"),
