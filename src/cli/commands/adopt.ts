@@ -20,7 +20,7 @@ import { startClock, withClock } from "../progress.ts"
 import { checkRecovery, type RecoveryOptions, withRecoveryKey } from "../recovery-key.ts"
 import { isInteractive, withSecret } from "../secrets.ts"
 import { withPassphrase } from "../unlock.ts"
-import { reencrypt } from "./reencrypt-open.ts"
+import { reencrypt } from "./reencrypt.ts"
 
 export interface ReleaseOptions extends EnclaveChoice, ExistingOptions {
   readonly header?: string

@@ -5,7 +5,6 @@ import { Exit, TresorError } from "../../base/errors.ts"
 import { formatSize } from "../../base/size.ts"
 import { connectVolume } from "../../control/daemon.ts"
 import { askVolume, type FirstContact } from "../../control/enclave.ts"
-import { isOpen, openAs } from "../../control/in-use.ts"
 import { enterWith } from "../../control/unlock.ts"
 import type { VolumeStatus } from "../../control/volume.ts"
 import type { VolumeClient } from "../../control/volume-client.ts"
@@ -17,7 +16,7 @@ import { out } from "../output/output.ts"
 import { rateBar } from "../progress.ts"
 import { atTerminal } from "../trust.ts"
 import { withPassphrase } from "../unlock.ts"
-import { begin, checkMode, checkResumable, paused, type ReencryptOptions, reencryptClosed } from "./reencrypt.ts"
+import { begin, checkResumable, paused, type ReencryptOptions } from "./reencrypt-closed.ts"
 
 /** Between looks how far it is. */
 const LOOK_MS = 500
@@ -110,7 +109,7 @@ function noneToPause(name: string): TresorError {
   )
 }
 
-async function reencryptOpen(name: string, options: ReencryptOptions): Promise<void> {
+export async function reencryptOpen(name: string, options: ReencryptOptions): Promise<void> {
   using client = await connectVolume(name)
   if (options.pause === true) {
     const { reencryption } = (await client.call("Pause")).volume
@@ -144,30 +143,4 @@ async function reencryptOpen(name: string, options: ReencryptOptions): Promise<v
     await withPassphrase(prompt, options, (secret) => goOn(client, contact, options, secret))
   }
   await follow(client, name, options)
-}
-
-function onlyClosed(name: string, { encrypt }: ReencryptOptions): TresorError {
-  const what = encrypt === true ? "encrypt" : "decrypt"
-  return new TresorError(
-    "VOLUME_IN_USE",
-    Exit.busy,
-    `Cannot ${what} ${name}: it is open; \`tresor close ${name}\`, then name its file or device: \`tresor reencrypt --${what} PATH\``,
-  )
-}
-
-/** A name that is open, or a path: then whether it is open is looked at. */
-export async function reencrypt(what: string, options: ReencryptOptions): Promise<void> {
-  const name = isOpen(what) ? what : openAs(what)
-  const inPlace = options.encrypt === true || options.decrypt === true
-  if (inPlace && isOpen(what)) throw onlyClosed(what, options)
-  if (name !== null && !inPlace) {
-    checkMode(what, options)
-    return reencryptOpen(name, options)
-  }
-  if (options.pause !== true) return reencryptClosed(what, options)
-  throw new TresorError(
-    "NOT_OPEN",
-    Exit.badArguments,
-    `Cannot pause ${what}: it is not open; one that runs on a closed volume is paused by SIGINT or SIGTERM`,
-  )
 }
