@@ -25,7 +25,8 @@ import type { Volume } from "../volume/volume.ts"
 import type { Reencryption } from "./reencryption.ts"
 import { Session } from "./session.ts"
 import type { SessionParts } from "./session-parts.ts"
-import { takeNbd, yieldedNbd } from "./takeover/nbd.ts"
+import { receiveNbd, yieldedNbd } from "./takeover/nbd.ts"
+import { takeServer } from "./takeover/server.ts"
 import type { Takeover } from "./takeover/successor.ts"
 
 export interface SessionOptions extends Omit<DaemonOptions, "socket"> {
@@ -124,7 +125,7 @@ async function overNbd(options: Asked, segment: Segment, undo: Undo): Promise<Se
   const server =
     takeover === undefined
       ? await listenAt(place, () => serve())
-      : await serve(await takeNbd(takeover, enclave, volume, openedHeader))
+      : await serve(await takeServer(takeover, { enclave, volume, header: openedHeader }, receiveNbd))
   const yielded = yieldedNbd(options.name, server, volume)
   return { volume, stopServing: () => server.close(), clients: () => server, yielded }
 }
@@ -143,7 +144,7 @@ async function toMachines(options: Asked, uuid: string, segment: Segment, undo: 
     )
   }
   const { serveVhost } = await import("../vhost/server.ts")
-  const { takeVhost, yieldedVhost } = await import("./takeover/vhost.ts")
+  const { receiveVhost, yieldedVhost } = await import("./takeover/vhost.ts")
   const serve = async (held?: VhostServerOptions["held"]) => {
     const made = await serveVhost({ path: place.path, volume, disk, uuid, warn, ...(held && { held }) })
     undo.push(() => made.close())
@@ -152,7 +153,7 @@ async function toMachines(options: Asked, uuid: string, segment: Segment, undo: 
   const server =
     takeover === undefined
       ? await listenAt(place, () => serve())
-      : await serve(await takeVhost(takeover, enclave, volume, openedHeader))
+      : await serve(await takeServer(takeover, { enclave, volume, header: openedHeader }, receiveVhost))
   return {
     volume,
     stopServing: () => server.close(),

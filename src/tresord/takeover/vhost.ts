@@ -1,38 +1,19 @@
 /** A virtual machine's disk goes to another tresord between two messages of its front-end: socket, memory and rings. */
-import type { Enclave } from "../../enclave/types.ts"
-import type { OpenHeader } from "../../header/access.ts"
 import { filesOf, type HeldFrontEnd } from "../../vhost/front-end.ts"
-import type { HeldVhost, VhostServer, VhostServerOptions } from "../../vhost/server.ts"
+import type { HeldVhost, VhostServer } from "../../vhost/server.ts"
 import type { Volume } from "../../volume/volume.ts"
-import type { HeldExport, Next, YieldedExport } from "./export.ts"
-import { type Heard, type Message, takeoverFailed, takeoverStalled } from "./messages.ts"
-import type { Takeover } from "./successor.ts"
+import type { Next, YieldedExport } from "./export.ts"
+import { type Heard, type Message, takeoverFailed } from "./messages.ts"
+import { yieldedServer } from "./server.ts"
 
 export function yieldedVhost(name: string, server: VhostServer, volume: Volume): YieldedExport {
-  const { discards, claims } = volume
-  return {
-    discards,
-    claims,
-    async hold() {
-      const held = await server.hold()
-      if ("stalled" in held) throw takeoverStalled(name, held.stalled)
-      return heldVhost(held, server, volume)
-    },
-  }
-}
-
-function heldVhost(held: HeldVhost, server: VhostServer, volume: Volume): HeldExport {
-  return {
-    // A flush of the store covers what the rings' threads have written.
-    settle: () => volume.settle(),
-    async give(say) {
-      const { listening, refused, counters: served, frontEnd } = held
-      if (frontEnd !== null) await say("frontEnd", described(frontEnd), filesOf(frontEnd))
-      const { size, counters } = volume
-      await say("vhost", { connected: frontEnd !== null, refused, size, counters, served }, [listening])
-    },
-    release: () => server.release(held),
-  }
+  // A flush of the store covers what the rings' threads have written.
+  return yieldedServer<HeldVhost>(name, server, volume, async (held, say) => {
+    const { listening, refused, counters: served, frontEnd } = held
+    if (frontEnd !== null) await say("frontEnd", described(frontEnd), filesOf(frontEnd))
+    const { size, counters } = volume
+    await say("vhost", { connected: frontEnd !== null, refused, size, counters, served }, [listening])
+  })
 }
 
 function described({ backend, features, protocol, told, rings: held }: HeldFrontEnd): Message<"frontEnd"> {
@@ -54,21 +35,8 @@ function described({ backend, features, protocol, told, rings: held }: HeldFront
   }
 }
 
-/** Brings the key into `enclave` and `volume`. Resolves with what is left to serve. Rejects as Takeover.receive. */
-export async function takeVhost(
-  takeover: Takeover,
-  enclave: Enclave,
-  volume: Volume,
-  header: OpenHeader,
-): Promise<NonNullable<VhostServerOptions["held"]>> {
-  const held = await takeover.receive(enclave, header, {
-    unlock: (handle) => volume.unlock(enclave, handle),
-    receive: (next) => receive(next, takeover.name, volume),
-  })
-  return { ...held, commit: () => takeover.commit() }
-}
-
-async function receive(next: Next, name: string, volume: Volume): Promise<HeldVhost> {
+/** What yieldedVhost has said. Throws UPGRADE_FAILED. */
+export async function receiveVhost(next: Next, name: string, volume: Volume): Promise<HeldVhost> {
   let frontEnd: HeldFrontEnd | null = null
   for (;;) {
     const message = await next("frontEnd", "vhost")
