@@ -176,12 +176,47 @@ test("a volume in a file, with a key file, is open and can be written, though th
   assert.equal(code, 0, output)
 })
 
+test("/dev/tresor/NAME is udev's, and stays through its events and a takeover; a close takes it away", async () => {
+  const to = machine!
+  const isUdevs = `udevadm settle && test -b /dev/tresor/file && systemctl is-active dev-tresor-file.device &&
+    udevadm info -q symlink $(readlink -f /dev/tresor/file) | tr ' ' '\\n' | grep -x tresor/file`
+  const target = async () => (await to.shell("readlink -f /dev/tresor/file")).output
+  await to.until(isUdevs, 120)
+  const before = await target()
+  // As after an upgrade of a package with rules.
+  const triggered = await to.shell(
+    "udevadm control --reload && udevadm trigger --settle --subsystem-match=block --action=change && udevadm trigger --settle --subsystem-match=block --action=add",
+    600,
+  )
+  assert.equal(triggered.code, 0, triggered.output)
+  await to.until(isUdevs, 60)
+  assert.equal(await target(), before)
+  // systemd starts another, which takes the device over when it has the key.
+  const killed = "kill -9 $(systemctl show -P MainPID tresor@file) && udevadm settle && readlink /dev/tresor/file"
+  assert.equal((await to.shell(killed)).code, 0, "the link outlives its tresord")
+  await to.until("systemctl start tresor-unlock@file", 120)
+  await to.until(isUdevs, 60)
+  assert.equal(await target(), before)
+  assert.equal((await to.shell("dd if=/dev/tresor/file of=/dev/null bs=1M count=4 iflag=direct")).code, 0)
+  const closed = await to.shell("systemctl stop tresor@file && udevadm settle && ls -l /dev/tresor/file", 600)
+  assert.match(closed.output, /\/dev\/tresor\/file.*No such file/)
+  await to.until("! systemctl is-active dev-tresor-file.device", 60)
+  assert.equal((await to.shell("systemctl start tresor-unlock@file", 600)).code, 0)
+  await to.until(isUdevs, 60)
+})
+
 test("AppArmor confines tresord: its processes have the profile, and a volume where none may be is refused", async () => {
   const profiles = await machine!.shell(
     "for unit in data file; do cat /proc/$(systemctl show -P MainPID tresor@$unit)/attr/current; done",
   )
   assert.equal(profiles.output, "tresord (enforce)\ntresord (enforce)\n")
   assert.notEqual((await machine!.shell("systemctl start tresor@denied")).code, 0)
+  // It is started again and again: what it says of itself is there until the next start.
+  await machine!.until(
+    `systemctl status tresor@denied | grep 'Status: "cannot start: .*/etc/denied.img' && test $(systemctl show -P Result tresor@denied) = exit-code`,
+    120,
+  )
+  await machine!.shell("systemctl stop tresor@denied")
   const { output } = await machine!.shell("dmesg | grep apparmor=.DENIED")
   assert.match(output, /profile="tresord" name="\/etc\/denied\.img"/)
   // Nothing else that tresord wanted was.
@@ -277,6 +312,12 @@ test("upgrade: the unit follows the new tresord and the mount stays; a takeover 
 
   const stopped = await to.shell("tresor umount /stick && systemctl stop tresor@moved", 300)
   assert.equal(stopped.code, 0, stopped.output)
+  assert.match(
+    await shown("ActiveState", "Result", "NRestarts"),
+    /^Result=success\nNRestarts=0\nActiveState=inactive$/m,
+  )
+  assert.notEqual((await to.shell(`test -d /proc/${second} -o -e /run/tresor/moved`)).code, 0)
+  assert.match((await to.shell("journalctl -b -o cat -u tresor@moved")).output, /moved: closed/)
 })
 
 test("upgrade: systemd notices the end of a tresord that took over, and starts one that waits locked", async () => {
