@@ -1,9 +1,9 @@
 /** What doctor says where one thing of the machine is amiss: that, and the rest as it is. */
 import assert from "node:assert/strict"
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { before, test } from "node:test"
-import { Place } from "./harness.ts"
+import { Place, run, tresorPath } from "./harness.ts"
 
 const place = new Place()
 const enclaves = join(place.env["TRESOR_STATE_DIR"]!, "enclaves")
@@ -45,4 +45,26 @@ test("kept images that cannot be read are told as that", async () => {
   rmSync(enclaves)
   assert.equal(state, "no")
   assert.match(found, /ENOTDIR/)
+})
+
+test("an ordinary user, who may not read the program, gets every check too", {
+  skip: process.getuid!() !== 0,
+}, async () => {
+  const [state, runtime] = [place.path("theirs"), place.path("their-run")]
+  chmodSync(place.folder, 0o711)
+  for (const directory of [state, runtime]) {
+    mkdirSync(directory, { mode: 0o700 })
+    chownSync(directory, 65534, 65534)
+  }
+  const env = { ...place.env, TRESOR_STATE_DIR: state, TRESOR_RUNTIME_DIR: runtime, XDG_CONFIG_HOME: state }
+  const nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"]
+  const { code, stdout, stderr } = await run("setpriv", [...nobody, tresorPath, "doctor", "--json"], { env })
+  assert.deepEqual([code, stderr], [0, ""])
+  const theirs = JSON.parse(stdout).checks as readonly { readonly id: string; readonly found: string }[]
+  assert.deepEqual(
+    theirs.map(({ id }) => id),
+    [...sound.keys()],
+  )
+  assert.match(theirs.find(({ id }) => id === "io_uring")!.found, /available|refused/)
+  assert.match(theirs.find(({ id }) => id === "kept-images")!.found, /this installation's/)
 })

@@ -1,12 +1,13 @@
 /** What the checks look at: this machine, or one that tests make up. */
 
-import { readdirSync } from "node:fs"
+import { existsSync, readdirSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { release } from "node:os"
 import { TresorError } from "../../base/errors.ts"
-import { installationRoot } from "../../base/installation.ts"
+import { installationRoot, installed } from "../../base/installation.ts"
 import { has } from "../../base/programs.ts"
 import { runtimeRoot } from "../../control/runtime-root.ts"
+import { PRODUCT } from "../../enclave/image/files.ts"
 import { formerKeys } from "../../enclave/image/former-keys.ts"
 import { type KeptImage, keptImages, keptPlaces } from "../../enclave/kept-images.ts"
 import { secretFile, stateDir } from "../../enclave/machine-secret.ts"
@@ -70,10 +71,12 @@ export function cpuFacts(machine: Machine): {
   return { model: field("model name"), vendor: field("vendor_id"), flags: new Set(field("flags").split(" ")) }
 }
 
-/** By reading with it: a file that everybody has. */
+/** By reading with it: a file that everybody may read, unlike the program. Without the image nothing works, and that is told. */
 async function tryRing(): Promise<string | null> {
   const { ringFault } = await import("../../store/disk.ts")
-  const file = await open(process.execPath)
+  const image = installed(PRODUCT.image)
+  if (!existsSync(image)) return null
+  const file = await open(image)
   try {
     return ringFault(file.fd)
   } finally {
