@@ -17,7 +17,7 @@ struct list {
 struct lane {
 	struct lanes *lanes;
 	pthread_t thread;
-	int wake;		/* eventfd: there is something in `todo`, or it is to end */
+	int wake;		/* eventfd: there is something in `queued`, or it is to end */
 	/* The owner's. */
 	uint64_t bytes;		/* put and not taken */
 	bool fresh;		/* put since the last lanes_go */
@@ -27,7 +27,7 @@ struct lane {
 	bool closed;		/* after its end: nothing of it is left */
 	/* Under the lock. */
 	pthread_mutex_t lock;
-	struct list todo;
+	struct list queued;
 	bool asleep, ending;
 	int close_ms;
 };
@@ -116,7 +116,7 @@ static bool take_over(struct lane *lane)
 	bool ending;
 
 	pthread_mutex_lock(&lane->lock);
-	io = take_all(&lane->todo);
+	io = take_all(&lane->queued);
 	ending = lane->ending;
 	pthread_mutex_unlock(&lane->lock);
 	while (io != NULL) {
@@ -136,7 +136,7 @@ static void rest(struct lane *lane)
 	};
 
 	pthread_mutex_lock(&lane->lock);
-	lane->asleep = lane->todo.first == NULL && !lane->ending;
+	lane->asleep = lane->queued.first == NULL && !lane->ending;
 	pthread_mutex_unlock(&lane->lock);
 	if (!lane->asleep)
 		return;
@@ -247,7 +247,7 @@ struct lanes *lanes_open(struct plain_volume *volume, const struct disk_queue_op
 		lane->lanes = lanes;
 		lane->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		pthread_mutex_init(&lane->lock, NULL);
-		empty(&lane->todo);
+		empty(&lane->queued);
 		empty(&lane->ended);
 	}
 	error = start(lanes);
@@ -272,7 +272,7 @@ void lanes_put(struct lanes *lanes, struct lane_io *io)
 	least->fresh = true;
 	lanes->pending++;
 	pthread_mutex_lock(&least->lock);
-	append(&least->todo, io);
+	append(&least->queued, io);
 	pthread_mutex_unlock(&least->lock);
 }
 

@@ -1,4 +1,5 @@
 /** An open volume whose clients are watched while tresords come and go. */
+import assert from "node:assert/strict"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { ControlClient, connectSocket } from "../../src/control/client.ts"
@@ -12,6 +13,17 @@ export async function openWork(place: Place, more: readonly string[] = []): Prom
   const opened = await place.tresor(["open", made.path, "work", "--key-file", made.keyFile, ...more])
   if (opened.code !== 0) throw new Error(opened.stderr)
   return made
+}
+
+/** By the command, as an installed version is; silent when all went well. */
+export async function upgradeWork(place: Place): Promise<void> {
+  const { code, stderr } = await place.tresor(["upgrade", "work"])
+  assert.deepEqual([code, stderr], [0, ""])
+}
+
+export async function closeWork(place: Place): Promise<void> {
+  const { code, stderr } = await place.tresor(["close", "work"])
+  assert.equal(code, 0, stderr)
 }
 
 export const nbdSocket = (place: Place): string => join(place.runtime, "work/nbd.sock")

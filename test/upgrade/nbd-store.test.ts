@@ -5,7 +5,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs"
 import { after, test } from "node:test"
 import { NbdStore } from "../../src/store/nbd-store.ts"
 import { Place, run, until } from "../cli/harness.ts"
-import { asked, Load, nbdSocket, upgradeWith } from "./harness.ts"
+import { asked, closeWork, Load, nbdSocket, upgradeWith, upgradeWork } from "./harness.ts"
 
 const place = new Place()
 const servers: ChildProcess[] = []
@@ -29,15 +29,8 @@ async function openRemote(multiConn: "auto" | "disable", more: readonly string[]
   return socket
 }
 
-async function upgrade(): Promise<void> {
-  const { code, stderr } = await place.tresor(["upgrade", "work"])
-  assert.deepEqual([code, stderr], [0, ""])
-}
-
-async function close(): Promise<void> {
-  const { code, stderr } = await place.tresor(["close", "work"])
-  assert.equal(code, 0, stderr)
-}
+const upgrade = () => upgradeWork(place)
+const close = () => closeWork(place)
 
 const SERVERS = [
   { what: "one cache for all connections", multiConn: "auto", dieAt: ["nbd", "done"] },

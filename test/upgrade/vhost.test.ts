@@ -9,7 +9,7 @@ import { join } from "node:path"
 import { test } from "node:test"
 import { Place, until } from "../cli/harness.ts"
 import { EndlessLoad, frontend } from "../vhost/programs.ts"
-import { asked, openWork, upgradeWith } from "./harness.ts"
+import { asked, closeWork, openWork, upgradeWith, upgradeWork } from "./harness.ts"
 
 const place = new Place()
 const socket = join(place.runtime, "work/vhost.sock")
@@ -17,15 +17,8 @@ const open = () => openWork(place, ["--vhost-user", "--allow-discards"])
 const status = () => asked(place, (client) => client.status())
 const written = async () => (await status()).counters["writes"]!
 
-async function upgrade(): Promise<void> {
-  const { code, stderr } = await place.tresor(["upgrade", "work"])
-  assert.deepEqual([code, stderr], [0, ""])
-}
-
-async function close(): Promise<void> {
-  const { code, stderr } = await place.tresor(["close", "work"])
-  assert.equal(code, 0, stderr)
-}
+const upgrade = () => upgradeWork(place)
+const close = () => closeWork(place)
 
 /** By the process that serves the volume now. */
 async function goesOn(load: EndlessLoad): Promise<void> {
