@@ -5,32 +5,17 @@
 import type { BlockVolume } from "../../block/volume.ts"
 import type { Enclave } from "../../enclave/types.ts"
 import type { OpenHeader } from "../../header/access.ts"
+import { yieldedDevice } from "./device.ts"
 import type { YieldedExport } from "./export.ts"
-import { takeoverFailed, unserved } from "./messages.ts"
+import { takeoverFailed } from "./messages.ts"
 import type { Takeover } from "./successor.ts"
 
 export function yieldedBlock(name: string, volume: BlockVolume): YieldedExport {
-  const { discards, claims } = volume
-  return {
-    discards,
-    claims,
-    async hold() {
-      const counters = await volume.hold()
-      if (counters === null) throw takeoverFailed(name, "its disk has not answered in time what is under way")
-      return {
-        settle: () => volume.settle(),
-        give: (say) => say("block", { counters }),
-        letGo: () => volume.letGo(),
-        async release() {
-          try {
-            await volume.serveOn()
-          } catch (error) {
-            throw unserved(name, error as Error)
-          }
-        },
-      }
-    },
-  }
+  return yieldedDevice(name, volume, async () => {
+    const counters = await volume.hold()
+    if (counters === null) throw takeoverFailed(name, "its disk has not answered in time what is under way")
+    return { settle: () => volume.settle(), give: (say) => say("block", { counters }) }
+  })
 }
 
 /** Brings the key into `enclave` and `volume`, and serves the device. Rejects as Takeover.receive and commit. */

@@ -6,39 +6,23 @@ import type { Enclave } from "../../enclave/types.ts"
 import type { OpenHeader } from "../../header/access.ts"
 import { graceSeconds } from "../../mapping/module.ts"
 import type { KernelVolume } from "../../mapping/volume.ts"
+import { yieldedDevice } from "./device.ts"
 import type { YieldedExport } from "./export.ts"
-import { takeoverFailed, unserved } from "./messages.ts"
+import { takeoverFailed } from "./messages.ts"
 import type { Takeover } from "./successor.ts"
 
 /** Of the module's grace_seconds; the rest is left for serving on. */
 const SHARE = 0.5
 
 export function yieldedMapping(name: string, volume: KernelVolume): YieldedExport {
-  const { discards, claims } = volume
-  return {
-    discards,
-    claims,
-    async hold() {
-      const counters = await volume.hold()
-      const patienceMs = graceSeconds() * 1000 * SHARE
-      if (patienceMs === 0) {
-        throw takeoverFailed(name, "tresor.ko's grace_seconds is 0, and requests would fail meanwhile; set it to 30")
-      }
-      return {
-        patienceMs,
-        async settle() {},
-        give: (say) => say("mapping", { counters }),
-        letGo: () => volume.letGo(),
-        async release() {
-          try {
-            await volume.serveOn()
-          } catch (error) {
-            throw unserved(name, error as Error)
-          }
-        },
-      }
-    },
-  }
+  return yieldedDevice(name, volume, async () => {
+    const counters = await volume.hold()
+    const patienceMs = graceSeconds() * 1000 * SHARE
+    if (patienceMs === 0) {
+      throw takeoverFailed(name, "tresor.ko's grace_seconds is 0, and requests would fail meanwhile; set it to 30")
+    }
+    return { patienceMs, async settle() {}, give: (say) => say("mapping", { counters }) }
+  })
 }
 
 /** Brings the key into `enclave`, and serves the mapping. Rejects as Takeover.receive and commit. */
