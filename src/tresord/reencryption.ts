@@ -51,6 +51,22 @@ export interface User {
   readonly finish: (take: () => Entered) => Promise<void>
 }
 
+/** How a client enters a reencryption. */
+interface Entry {
+  readonly enclave: Enclave
+  readonly request: VolumeInput<"Reencrypt">
+  readonly user: User
+  /** The volume has its keys; called where `#enter` goes on after that. */
+  readonly onEntered: () => void
+  /** Ends the pass at the end of a zone. */
+  readonly signal: AbortSignal
+}
+
+interface Conversion extends Pick<Entry, "request" | "signal"> {
+  /** After the last zone. */
+  readonly finish: () => Promise<void>
+}
+
 const PENDING = { state: "pending", error: null } as const
 
 export class Reencryption {
@@ -123,7 +139,7 @@ export class Reencryption {
     const abort = new AbortController()
     return new Promise((resolve, reject) => {
       const ended = this.#parts.header
-        .use((store) => this.#enter(enclave, request, store, user, resolve, abort.signal))
+        .use((store) => this.#enter(store, { enclave, request, user, onEntered: resolve, signal: abort.signal }))
         .then(resolve, reject)
         .finally(() => {
           this.#run = null
@@ -132,14 +148,7 @@ export class Reencryption {
     })
   }
 
-  async #enter(
-    enclave: Enclave,
-    request: VolumeInput<"Reencrypt">,
-    store: HeaderStore,
-    user: User,
-    unlocked: () => void,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #enter(store: HeaderStore, { enclave, request, user, onEntered, signal }: Entry): Promise<void> {
     const { name, path, volume, warn } = this.#parts
     const free = volume.readOnly ? async () => {} : await lockReencryption(store.header.uuid, path)
     try {
@@ -164,15 +173,15 @@ export class Reencryption {
       this.#served = entered
       const finish = () => this.#finish(enclave, opened, user)
       if (position === total) {
-        unlocked()
+        onEntered()
         await finish()
         return
       }
       this.#become({ ...PENDING, done: position, total })
       if (!request.goOn) return
       this.#become({ state: "running", error: null, done: position, total })
-      unlocked()
-      await this.#convert(entered, position, request, signal, finish)
+      onEntered()
+      await this.#convert(entered, position, { request, signal, finish })
     } finally {
       await free()
     }
@@ -214,13 +223,8 @@ export class Reencryption {
   }
 
   /** Never rejects: how it ended is the status. */
-  async #convert(
-    pass: Pass,
-    position: number,
-    { hotZone, throttle }: VolumeInput<"Reencrypt">,
-    signal: AbortSignal,
-    finish: () => Promise<void>,
-  ): Promise<void> {
+  async #convert(pass: Pass, position: number, { request, signal, finish }: Conversion): Promise<void> {
+    const { hotZone, throttle } = request
     const { name, volume, requests, warn } = this.#parts
     const { total } = pass
     let at = position
