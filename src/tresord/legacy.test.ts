@@ -3,25 +3,22 @@ import { test } from "node:test"
 import { EnclaveError } from "../enclave/error.ts"
 import { decodeLegacyParameters } from "../enclave/marshal.ts"
 import type { Enclave, SealedRequest, VolumeHandle } from "../enclave/types.ts"
-import type { ForgetEvent, RingOptions, SetkeyEvent } from "../mapping/attach.ts"
+import type { ForgetEvent, SetkeyEvent } from "../mapping/attach.ts"
 import type { LegacyRecord } from "../mapping/record.ts"
+import { FakeLegacyRing } from "../testing/fake-legacy-ring.ts"
 import { LegacyService } from "./legacy.ts"
 
 const UUID = "9c1f1ee9-6b5e-4a1e-a63c-cf6c2b4b2b35"
 const SALT = new Uint8Array(768).fill(7)
 
-/** An enclave that makes a handle of each secret, and the kernel's end of the queue. */
+/** An enclave that makes a handle of each secret, and a ring without a module. */
 function make(options: { sealedOnly?: boolean; sealed?: Uint8Array | null; saveFails?: boolean } = {}) {
-  const log: string[] = []
+  const ring = new FakeLegacyRing()
+  const { log, gone, rejected } = ring
   const saved: Uint8Array[] = []
   const secrets: (Uint8Array | SealedRequest)[] = []
   const open = new Set<number>()
   let next = 1
-  let send: (event: SetkeyEvent | ForgetEvent) => void = () => {}
-  let detach: () => void = () => {}
-  const gone = new Set<bigint>()
-  /** The module knows them by another key. */
-  const rejected = new Set<bigint>()
   const enclave = {
     alive: true,
     identity: { memory: {} },
@@ -38,12 +35,6 @@ function make(options: { sealedOnly?: boolean; sealed?: Uint8Array | null; saveF
     closeVolume: (handle: number) => assert.ok(open.delete(handle), "a key is wiped once"),
     close: async () => {},
   }
-  const answer = (word: string) => (id: bigint, more?: number) => {
-    if (gone.has(id)) return false
-    if (rejected.has(id) && (word === "serve" || word === "release")) throw new Error("KEY_REJECTED")
-    log.push(`${word} ${id}${more === undefined ? "" : ` ${more}`}`)
-    return true
-  }
   const service = new LegacyService({
     name: "legacy",
     path: "/record",
@@ -56,25 +47,14 @@ function make(options: { sealedOnly?: boolean; sealed?: Uint8Array | null; saveF
     enclave: enclave as unknown as Enclave,
     sealPolicy: "mrsigner",
     sealedOnly: options.sealedOnly ?? false,
-    attach(_: Enclave, { onEvent, onDetached }: RingOptions) {
-      send = onEvent!
-      detach = onDetached
-      log.push("attach")
-      return {
-        serve: answer("serve"),
-        hold: answer("hold"),
-        release: answer("release"),
-        refuse: answer("refuse"),
-        counters: () => ({ batches: 0, blocks: 0, bytes: 0, failures: 0 }),
-        stop: () => void log.push("stop"),
-      }
-    },
+    attach: ring.attach,
     warn: (message) => void log.push(`warn: ${message}`),
     onLost: () => {},
   })
-  const settle = () => new Promise((resolve) => setTimeout(resolve, 1))
+  /** What the service does of an event waits for nothing but promises. */
+  const settle = () => new Promise((resolve) => setImmediate(resolve))
   const event = async (each: SetkeyEvent | ForgetEvent) => {
-    send(each)
+    ring.ask(each)
     await settle()
   }
   const setkey = (id: bigint, bytes: Uint8Array | null, size = 16) =>
@@ -89,7 +69,7 @@ function make(options: { sealedOnly?: boolean; sealed?: Uint8Array | null; saveF
       message: new Uint8Array(48),
     })
   const detached = async () => {
-    detach()
+    ring.detach()
     await settle()
   }
   log.length = 0

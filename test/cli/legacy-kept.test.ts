@@ -10,7 +10,8 @@ import { claimName, releaseName } from "../../src/control/runtime.ts"
 import { ControlServer } from "../../src/control/server.ts"
 import { keepImage, keptImages } from "../../src/enclave/kept-images.ts"
 import { openPredecessor } from "../../src/enclave/loader.ts"
-import type { RingOptions, SetkeyEvent } from "../../src/mapping/attach.ts"
+import type { SetkeyEvent } from "../../src/mapping/attach.ts"
+import { FakeLegacyRing } from "../../src/testing/fake-legacy-ring.ts"
 import { anotherBuild } from "../../src/testing/real-image.ts"
 import { LegacyService } from "../../src/tresord/legacy.ts"
 import { enclaveOf } from "../../src/tresord/legacy-start.ts"
@@ -31,9 +32,8 @@ const IDENTITY = {
 } as const
 
 let kept = ""
-/** What the kernel's end of the queue was told, and how it asks. */
-const told: string[] = []
-let ask: (event: SetkeyEvent) => void = () => {}
+const ring = new FakeLegacyRing()
+const { log } = ring
 
 before(async () => {
   process.env["TRESOR_STATE_DIR"] = state
@@ -47,29 +47,19 @@ before(async () => {
     before!.closeVolume(made.handle)
     return made
   })()
-  const answer = (word: string) => (id: bigint) => told.push(`${word} ${id}`) > 0
   const service = new LegacyService({
     name: "legacy",
     path: record,
     record: { ...IDENTITY, sealed },
-    saveRecord: () => told.push("saved"),
+    saveRecord: () => log.push("saved"),
     enclave: await enclaveOf({ ...IDENTITY, sealed }, { path: record, backend: "software" }),
     sealPolicy: "mrenclave",
     sealedOnly: true,
-    attach: (_, { onEvent }: RingOptions) => {
-      ask = onEvent!
-      return {
-        serve: answer("serve"),
-        hold: answer("hold"),
-        release: answer("release"),
-        refuse: answer("refuse"),
-        counters: () => ({ batches: 0, blocks: 0, bytes: 0, failures: 0 }),
-        stop: () => {},
-      }
-    },
-    warn: (message) => told.push(`warn: ${message}`),
-    onLost: () => told.push("lost"),
+    attach: ring.attach,
+    warn: (message) => log.push(`warn: ${message}`),
+    onLost: () => log.push("lost"),
   })
+  log.length = 0
   const paths = claimName(place.runtime, "legacy", record, false)
   const server = await ControlServer.listen({
     listen: { path: paths.control },
@@ -92,19 +82,19 @@ test("the kept image gets the passphrase, and serves the mapping that waited", a
   const own = JSON.parse((await place.tresor(["enclave", "info", "--json"])).stdout)
   assert.notEqual(own.mrenclave, kept)
 
-  ask(SETKEY)
+  ring.ask(SETKEY)
   const { code, stderr } = await setkey()
   assert.equal(code, 0, stderr)
-  assert.deepEqual(told, ["hold 7", "release 7"])
+  assert.match(log.join(", "), /^hold 7, release 7 \d+$/)
 })
 
 test("an image that is not kept here is nobody's own: without a terminal it is refused", async () => {
-  told.length = 0
+  log.length = 0
   const folder = join(state, "enclaves")
   renameSync(folder, `${folder}.aside`)
   const { code, stderr } = await setkey()
   renameSync(`${folder}.aside`, folder)
   assert.notEqual(code, 0)
   assert.match(stderr, new RegExp(kept.slice(0, 16)))
-  assert.deepEqual(told, [])
+  assert.deepEqual(log, [])
 })
