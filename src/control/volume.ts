@@ -61,7 +61,7 @@ type Server (state: string, reason: ?string)
 # why the last renewal failed.
 type Lease (name: string, owner: string, state: string, seconds: int, reason: ?string)
 
-# A reencryption of the volume. "pending": it is paused, and both keys are used. "running". "stopped": an error ended it, which
+# A pending reencryption of the volume: "running"; "paused", and both keys are used; or "stopped" by an error, which
 # error tells, and Reencrypt goes on. done: bytes under the new key, of total.
 type Reencryption (state: string, done: int, total: int, error: ?string)
 
@@ -262,7 +262,7 @@ const leaseSchema = v.object({
 })
 
 const reencryptionSchema = v.object({
-  state: v.picklist(["pending", "running", "stopped"]),
+  state: v.picklist(["paused", "running", "stopped"]),
   done: count,
   total: count,
   error: v.nullable(v.string()),

@@ -67,7 +67,7 @@ interface Conversion extends Pick<Entry, "request" | "signal"> {
   readonly finish: () => Promise<void>
 }
 
-const PENDING = { state: "pending", error: null } as const
+const PAUSED = { state: "paused", error: null } as const
 
 export class Reencryption {
   readonly #parts: ReencryptionParts
@@ -109,7 +109,7 @@ export class Reencryption {
       const where = pending === null ? "none" : positionOf(metadata, pending)
       if (pending === null || typeof where === "string") return
       const total = volumeSize(this.#parts.volume.ciphertext, pending)
-      this.#become({ ...PENDING, done: Number(where.position), total })
+      this.#become({ ...PAUSED, done: Number(where.position), total })
     })
   }
 
@@ -177,7 +177,7 @@ export class Reencryption {
         await finish()
         return
       }
-      this.#become({ ...PENDING, done: position, total })
+      this.#become({ ...PAUSED, done: position, total })
       if (!request.goOn) return
       this.#become({ state: "running", error: null, done: position, total })
       onEntered()
@@ -242,7 +242,7 @@ export class Reencryption {
       })
       if (done) warn("the reencryption is done", { name, keyslotsDropped: [...dropped] })
       if (done) await finish()
-      else this.#become({ ...PENDING, done: at, total })
+      else this.#become({ ...PAUSED, done: at, total })
     } catch (error) {
       const reason = (error as Error).message
       if (!(error instanceof IoError) && !(error instanceof TresorError)) throw error
@@ -266,7 +266,7 @@ export class Reencryption {
   async leave(): Promise<void> {
     const served = this.#served
     const { volume, warn, name } = this.#parts
-    if (served === null || this.#status?.state !== "pending" || volume.readOnly || !served.enclave.alive) return
+    if (served === null || this.#status?.state !== "paused" || volume.readOnly || !served.enclave.alive) return
     try {
       await volume.ciphertext.flush()
       await this.#parts.header.use(async (store) => {

@@ -204,7 +204,7 @@ test("tresord killed in the pass under load, again and again: nothing acknowledg
     uri = JSON.parse(again.stdout).socket
     const { state, reencryption, keyslot, keySize } = await statusOf("killed")
     // Keyslot and size of the key that stays.
-    assert.deepEqual([state, reencryption?.state, keyslot, keySize], ["unlocked", "pending", 1, 32])
+    assert.deepEqual([state, reencryption?.state, keyslot, keySize], ["unlocked", "paused", 1, 32])
     load.settle(await content(uri))
     // The pass takes twenty seconds, so that it is killed long before its end; the last one ends by itself.
     const slow = share < 0.5 ? ["--throttle", "1"] : []
@@ -239,7 +239,7 @@ test("it is paused by --pause, lock, close and SIGTERM, and stock cryptsetup end
     await ours("status", "paused"),
     /^reencryption: +paused, [\d.]+ MiB of 20 MiB under the new key; `tresor reencrypt --resume paused` goes on$/m,
   )
-  assert.match(await ours("list"), /^paused +unlocked, reencryption pending \d+ % /m)
+  assert.match(await ours("list"), /^paused +unlocked, reencryption paused \d+ % /m)
   const metrics = await ours("metrics")
   assert.match(metrics, /^tresor_volume_reencryption_running\{name="paused",user="\d+"\} 0$/m)
   assert.match(metrics, /^tresor_volume_reencryption_done_bytes\{name="paused",user="\d+"\} \d+$/m)

@@ -126,7 +126,7 @@ test("a reencryption under load, killed in between: reads agree with what was wr
   await until("it is dead", () => !alive(pid))
   assert.notEqual((await first).code, 0)
   await open("--allow-discards")
-  assert.equal((await status()).reencryption.state, "pending")
+  assert.equal((await status()).reencryption.state, "paused")
   await done(reencrypt("--resume"))
   const { compared } = JSON.parse(await done(load)) as Mixed
   assert.ok(compared > 10_000)

@@ -280,7 +280,7 @@ function describeLease(lease: NonNullable<VolumeStatus["lease"]>): readonly [str
 }
 
 const PASS: Readonly<Record<NonNullable<VolumeStatus["reencryption"]>["state"], readonly [Worth, string]>> = {
-  pending: ["fair", "paused"],
+  paused: ["fair", "paused"],
   running: ["good", "running"],
   stopped: ["bad", "stopped"],
 }
