@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "addon/queue_thread.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+#include "addon/thread.h"
 
 /* Small, so that all of it can be locked, and is there before it is needed. */
 #define STACK_SIZE	(256u * 1024u)
@@ -70,20 +70,7 @@ void queue_threads_outlive_shortage(void)
 
 int queue_thread_start(pthread_t *thread, void *(*body)(void *), void *argument)
 {
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int error;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	/* Signals are for others. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(thread, &attributes, body, argument);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	errno = error;
-	return error == 0 ? 0 : -1;
+	return thread_start(thread, STACK_SIZE, body, argument);
 }
 
 static void lock_stack(void)

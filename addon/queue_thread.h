@@ -22,7 +22,7 @@ int queue_threads_lock_memory(void);
 /* Killed for memory, they would hold up the writeback that frees some. Best effort: root alone may. */
 void queue_threads_outlive_shortage(void);
 
-/* With a small stack, and no signals. 0, or -1 with errno. */
+/* thread_start with a small stack. 0 or an errno. */
 int queue_thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
 /* First in the thread: its stack is locked, it does not wait for writeback, and runs on `near` if it may. */
 void queue_thread_begin(const cpu_set_t *near);

@@ -351,12 +351,14 @@ int tresor_ring_start(struct tresor_ring *ring, const struct tresor_ring_listene
 		if (map_queue(ring, i) != 0)
 			return -1;
 	for (uint32_t i = 0; i < ring->options.queues; i++) {
-		if (queue_thread_start(&ring->queues[i].thread, serve, &ring->queues[i]) != 0)
+		errno = queue_thread_start(&ring->queues[i].thread, serve, &ring->queues[i]);
+		if (errno != 0)
 			return -1;
 		ring->queues[i].running = true;
 	}
 	if (ring->options.legacy) {
-		if (queue_thread_start(&ring->event_thread, take_events, ring) != 0)
+		errno = queue_thread_start(&ring->event_thread, take_events, ring);
+		if (errno != 0)
 			return -1;
 		ring->event_running = true;
 	}

@@ -207,15 +207,16 @@ static void release(struct lanes *lanes)
 /* 0, or the errno of what could not be started. */
 static int start(struct lanes *lanes)
 {
-	int error;
+	int error = 0;
 
 	if (lanes->told < 0)
 		return errno;
 	for (unsigned i = 0; i < lanes->count; i++) {
 		if (lanes->each[i].wake < 0)
 			return EMFILE;
-		if (queue_thread_start(&lanes->each[i].thread, serve, &lanes->each[i]) != 0)
-			return errno;
+		error = queue_thread_start(&lanes->each[i].thread, serve, &lanes->each[i]);
+		if (error != 0)
+			return error;
 		lanes->started++;
 	}
 	pthread_mutex_lock(&lanes->lock);

@@ -5,13 +5,13 @@
 #include <linux/falloc.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "addon/disk/engine.h"
+#include "addon/thread.h"
 
 #define THREADS		8u
 /* Of them, for a sync and for reads. */
@@ -146,21 +146,9 @@ static void pool_close(struct engine *engine)
 
 static bool start(struct engine *engine)
 {
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int error;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	/* Signals are for others. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&engine->threads[engine->started], &attributes, serve, engine);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	engine->started += error == 0;
-	errno = error;
-	return error == 0;
+	errno = thread_start(&engine->threads[engine->started], STACK_SIZE, serve, engine);
+	engine->started += errno == 0;
+	return errno == 0;
 }
 
 static struct engine *pool_open(struct disk *disk, int sync, const struct disk_queue_options *options,

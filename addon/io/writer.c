@@ -6,7 +6,6 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "addon/io/patience.h"
+#include "addon/thread.h"
 
 #define RUN		64u	/* rows in one system call */
 #define STACK_SIZE	(64u << 10)
@@ -146,21 +146,8 @@ static void *serve(void *argument)
 
 static bool start(struct writer *writer)
 {
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int error;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	/* Signals are for others. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&writer->thread, &attributes, serve, writer);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	errno = error;
-	return error == 0;
+	errno = thread_start_detached(&writer->thread, STACK_SIZE, serve, writer);
+	return errno == 0;
 }
 
 struct writer *writer_open(int fd)

@@ -84,10 +84,9 @@ static int start(struct ublk_server *server)
 	for (; error == 0 && started < server->options.queues; started++) {
 		struct thread *thread = &server->threads[started];
 
-		if (queue_thread_start(&thread->thread, serve, thread) != 0) {
-			error = errno;
+		error = queue_thread_start(&thread->thread, serve, thread);
+		if (error != 0)
 			break;
-		}
 		thread->running = true;
 	}
 	for (uint32_t i = 0; i < started; i++)

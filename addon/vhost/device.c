@@ -5,13 +5,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "addon/thread.h"
 #include "addon/vhost/bell.h"
 
 #define STACK_SIZE	(256u * 1024u)
@@ -377,29 +377,10 @@ static bool open_inflight(struct device *device, struct ring *ring)
 	return true;
 }
 
-static int start_thread(struct ring *ring)
-{
-	pthread_attr_t attributes;
-	pthread_t thread;
-	sigset_t all, before;
-	int error;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	/* Signals are for others, but for faults. */
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread, &attributes, serve, ring);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	return error;
-}
-
 int device_start(struct device *device, uint32_t index, const struct virtqueue_place *place, int kick)
 {
 	struct ring *ring = &device->rings[index];
+	pthread_t thread;
 	bool running;
 	int error;
 
@@ -425,7 +406,7 @@ int device_start(struct device *device, uint32_t index, const struct virtqueue_p
 	pthread_mutex_unlock(&device->lock);
 	__atomic_add_fetch(&device->references, 1, __ATOMIC_RELAXED);
 	device->listener.hold(device->listener.context);
-	error = start_thread(ring);
+	error = thread_start_detached(&thread, STACK_SIZE, serve, ring);
 	if (error == 0)
 		return 0;
 	device->listener.release(device->listener.context);
