@@ -50,6 +50,7 @@ bool bell_hear(int fd)
 {
 	uint64_t count;
 	const struct iovec place = { &count, sizeof(count) };
+	const ssize_t got = preadv2(fd, &place, 1, -1, RWF_NOWAIT);
 
-	return preadv2(fd, &place, 1, -1, RWF_NOWAIT) == sizeof(count) || errno == EAGAIN;
+	return got == sizeof(count) || (got < 0 && errno == EAGAIN);
 }

@@ -158,8 +158,7 @@ static bool sleep_for_more(struct ring *ring, struct worker *worker, bool stoppi
 	poll(events, 3, -1);
 	if (events[0].revents & POLLIN)
 		drain(ring->wake);
-	return (events[2].revents & (POLLERR | POLLNVAL)) == 0 &&
-	       ((events[2].revents & POLLIN) == 0 || bell_hear(ring->kick));
+	return (events[2].revents & ~POLLIN) == 0 && ((events[2].revents & POLLIN) == 0 || bell_hear(ring->kick));
 }
 
 /* True: the ring is at rest, and the thread may end. */
@@ -170,7 +169,8 @@ static bool at_rest(const struct device *device, const struct worker *worker, bo
 	return (stopping || worker_fault(worker) != RING_SOUND) && worker_idle(worker);
 }
 
-static void work(struct ring *ring, struct worker *worker)
+/* Returns when it is at rest, with what is wrong with the ring. */
+static enum virtqueue_fault work(struct ring *ring, struct worker *worker)
 {
 	struct device *device = ring->device;
 	struct patience_left left = { .credit = 8 };
@@ -189,7 +189,7 @@ static void work(struct ring *ring, struct worker *worker)
 		if (worker_keyless(worker))
 			device->listener.tell(device->listener.context, DEVICE_KEYLESS, ring->index, 0);
 		if (at_rest(device, worker, closed))
-			break;
+			return worker_fault(worker) != RING_SOUND || kicks ? worker_fault(worker) : RING_KICK;
 		if (more || (!closed && watch(ring, worker, &left)))
 			continue;
 		if (!closed && worker_fault(worker) == RING_SOUND && virtqueue_listen(worker_ring(worker)))
@@ -197,8 +197,6 @@ static void work(struct ring *ring, struct worker *worker)
 		kicks = sleep_for_more(ring, worker, closed) && kicks;
 		virtqueue_ignore(worker_ring(worker));
 	}
-	if (!kicks)
-		device->listener.tell(device->listener.context, DEVICE_BROKEN, ring->index, RING_KICK);
 }
 
 static void report_fault(struct ring *ring, enum virtqueue_fault fault)
@@ -212,8 +210,6 @@ static void leave(struct ring *ring, struct worker *worker)
 	const int ms = __atomic_load_n(&ring->device->give_up_ms, __ATOMIC_ACQUIRE);
 	bool notify;
 
-	if (worker_fault(worker) != RING_SOUND)
-		report_fault(ring, worker_fault(worker));
 	if (worker_idle(worker)) {
 		worker_leave(worker, &notify);
 		if (notify)
@@ -240,12 +236,12 @@ static void serve_ring(struct ring *ring)
 
 	memcpy(own.id, device->id, sizeof(own.id));
 	worker = worker_open(&own, &fault);
-	if (worker == NULL) {
+	if (worker != NULL)
+		fault = work(ring, worker);
+	if (fault != RING_SOUND)
 		report_fault(ring, fault);
-	} else {
-		work(ring, worker);
+	if (worker != NULL)
 		leave(ring, worker);
-	}
 }
 
 static void *serve(void *argument)

@@ -16,7 +16,6 @@ struct inflight_region;
 struct inflight {
 	struct inflight_region *region;	/* NULL: requests are not tracked */
 	uint16_t size;			/* of the ring */
-	uint16_t batch;			/* answered since the last publish: heads, linked from last_batch_head */
 	uint64_t counter;		/* of the next request */
 };
 

@@ -146,13 +146,29 @@ enum virtqueue_fault virtqueue_chain(const struct virtqueue *queue, uint16_t hea
 	return walk(queue, table.iov_base, indirect.len / sizeof(struct vring_desc), 0, chain, NULL);
 }
 
+static uint16_t unpublished(const struct virtqueue *queue)
+{
+	return (uint16_t)(queue->used - queue->published);
+}
+
+static void show(struct virtqueue *queue)
+{
+	__atomic_store_n(&used_of(queue)->idx, queue->used, __ATOMIC_RELEASE);
+	inflight_publish(&queue->inflight, queue->answered, unpublished(queue), queue->used);
+	queue->published = queue->used;
+}
+
 void virtqueue_answer(struct virtqueue *queue, uint16_t head, uint32_t written)
 {
-	volatile struct vring_used_elem *element = &used_of(queue)->ring[queue->used & (queue->size - 1)];
+	volatile struct vring_used_elem *element;
 
+	/* Only a driver that puts more than the ring holds has more answers than that: the used ring has no room for them. */
+	if (unpublished(queue) == queue->size)
+		show(queue);
+	element = &used_of(queue)->ring[queue->used & (queue->size - 1)];
 	element->id = head;
 	element->len = written;
-	queue->answered[(uint16_t)(queue->used - queue->published) & (VIRTQUEUE_MAX - 1)] = head;
+	queue->answered[unpublished(queue)] = head;
 	queue->used++;
 	inflight_answer(&queue->inflight, head);
 }
@@ -161,12 +177,8 @@ bool virtqueue_publish(struct virtqueue *queue)
 {
 	const uint16_t before = queue->notified;
 
-	if (queue->used != queue->published) {
-		__atomic_store_n(&used_of(queue)->idx, queue->used, __ATOMIC_RELEASE);
-		inflight_publish(&queue->inflight, queue->answered, (uint16_t)(queue->used - queue->published),
-				 queue->used);
-		queue->published = queue->used;
-	}
+	if (queue->used != queue->published)
+		show(queue);
 	if (queue->notified == queue->published)
 		return false;
 	/* What the guest wants is read after it can see what there is. */

@@ -52,7 +52,7 @@ struct virtqueue {
 	struct inflight inflight;
 	uint16_t recovered[VIRTQUEUE_MAX];	/* heads, to be taken first */
 	uint16_t recovered_count, recovered_next;
-	uint16_t answered[VIRTQUEUE_MAX];	/* heads, since the last publish */
+	uint16_t answered[VIRTQUEUE_MAX];	/* heads, since the last publish: `size` at most */
 };
 
 /* Pieces of a request's buffers: readable ones first. */
@@ -70,7 +70,7 @@ enum virtqueue_fault virtqueue_open(struct virtqueue *queue, const struct region
 bool virtqueue_next(struct virtqueue *queue, uint16_t *head, enum virtqueue_fault *fault);
 /* The buffers of a head that was taken. */
 enum virtqueue_fault virtqueue_chain(const struct virtqueue *queue, uint16_t head, struct chain *chain);
-/* Answers it; `written`: bytes in its writable buffers. Shown by the next publish. */
+/* Answers it; `written`: bytes in its writable buffers. Shown by the next publish, or when the used ring is full. */
 void virtqueue_answer(struct virtqueue *queue, uint16_t head, uint32_t written);
 /* True: the driver wants to be notified. */
 bool virtqueue_publish(struct virtqueue *queue);

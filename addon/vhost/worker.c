@@ -413,13 +413,18 @@ static uint64_t size_of(const struct request *request)
 	return request->type == REQUEST_READ || request->type == REQUEST_WRITE ? request->segments[0].length : 0;
 }
 
+/*
+ * A ring's size of requests at most: a driver that puts one for each that is answered at once, for which there is no I/O,
+ * would have this thread look at nothing else.
+ */
 static void take(struct worker *worker)
 {
 	uint64_t bytes = 0;
 	uint16_t head;
 
-	while (bytes < BATCH_BYTES && !worker->full && worker->unused != NULL &&
-	       virtqueue_next(&worker->ring, &head, &worker->fault)) {
+	for (uint32_t count = 0; count < worker->ring.size && bytes < BATCH_BYTES && !worker->full &&
+				 worker->unused != NULL && virtqueue_next(&worker->ring, &head, &worker->fault);
+	     count++) {
 		struct taken *taken = worker->unused;
 		const enum virtqueue_fault fault = request_read(&taken->request, &worker->ring, head,
 								worker->options.volume, worker->options.discards);

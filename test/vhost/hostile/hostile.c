@@ -31,7 +31,8 @@
 /* A whole run: a back-end that hangs must not hang the test. */
 #define LIMIT_S	120
 
-static const struct lie *const all_lies[] = { message_lies, region_lies, ring_lies, request_lies, random_lies };
+static const struct lie *const all_lies[] = { message_lies, descriptor_lies, region_lies,
+					      ring_lies,    request_lies,    random_lies };
 
 static const struct device_options honest = {
 	.queues = 2,

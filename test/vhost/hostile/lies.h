@@ -44,7 +44,7 @@ struct lie {
 	enum outcome (*tell)(struct liar *liar);
 };
 
-extern const struct lie message_lies[], region_lies[], ring_lies[], request_lies[], random_lies[];
+extern const struct lie message_lies[], descriptor_lies[], region_lies[], ring_lies[], request_lies[], random_lies[];
 
 /* Ends the program when the back-end refuses an honest beginning. */
 void begin(struct liar *liar, bool inflight);

@@ -246,14 +246,90 @@ static enum outcome data_changed_while_written(struct liar *liar)
 		abort();
 	for (unsigned i = 0; i < 300 && outcome == SERVED; i++) {
 		push(liar, 0);
-		if (i % 32 == 31) {
-			usleep(2000);
+		/* More than the ring holds would be a lie of its own. */
+		while (i % 32 == 31 && outcome == SERVED &&
+		       __atomic_load_n(&lying_ring(liar)->used->idx, __ATOMIC_ACQUIRE) != lying_ring(liar)->put) {
+			usleep(100);
 			outcome = after_push(liar);
 		}
 	}
 	__atomic_store_n(&flipper.stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	return outcome;
+}
+
+/* What may be answered and not shown at one time: what the ring holds, and what is answered while it is looked at. */
+#define UNSHOWN	(2 * RING_SIZE)
+
+/* Written by the back-end when it answers, before the index shows it. */
+#define NO_ANSWER	UINT32_MAX
+
+struct feeder {
+	struct liar *liar;
+	bool stop;
+	uint64_t answers;
+	unsigned most;	/* answered and not shown */
+};
+
+/* For each answer one more request, so that half a ring of them waits all the time. */
+static void *feed(void *argument)
+{
+	struct feeder *feeder = argument;
+	struct ring *ring = lying_ring(feeder->liar);
+	unsigned idle = 0;
+
+	while (!__atomic_load_n(&feeder->stop, __ATOMIC_RELAXED)) {
+		const uint16_t at = (uint16_t)feeder->answers;
+		volatile uint32_t *answer = &ring->used->ring[at % RING_SIZE].len;
+		uint16_t unshown;
+
+		if (*answer == NO_ANSWER) {
+			/* It may sleep. */
+			if (++idle % 4096 == 0)
+				eventfd_write(ring->kick, 1);
+			continue;
+		}
+		*answer = NO_ANSWER;
+		unshown = (uint16_t)(at - __atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE));
+		/* The index may be ahead of what was looked at. */
+		if (unshown < 0x8000 && unshown > feeder->most)
+			feeder->most = unshown;
+		feeder->answers++;
+		__atomic_store_n(&ring->available->idx, ++ring->put, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* Requests without I/O, as fast as they are answered: answers are shown all the same, and the ring can be stopped. */
+static enum outcome put_as_answered(struct liar *liar)
+{
+	struct vring_number state = { LYING_RING, 0 };
+	struct session *session = &liar->device.session;
+	struct feeder feeder = { .liar = liar };
+	struct ring *ring;
+	pthread_t thread;
+	int error;
+
+	begin(liar, true);
+	honest_read(liar);
+	ring = lying_ring(liar);
+	liar->header->type = VIRTIO_BLK_T_GET_ID;
+	ring->descriptors[1].len = 20;
+	for (unsigned i = 0; i < RING_SIZE; i++) {
+		ring->available->ring[i] = 0;
+		ring->used->ring[i].len = NO_ANSWER;
+	}
+	for (unsigned i = 0; i < RING_SIZE / 2; i++)
+		push(liar, 0);
+	if (pthread_create(&thread, NULL, feed, &feeder) != 0)
+		abort();
+	usleep(300000);
+	error = session_send(session, GET_VRING_BASE, VERSION, &state, sizeof(state), NULL, 0);
+	if (error == 0)
+		error = session_receive(session, GET_VRING_BASE, &state, sizeof(state), NULL);
+	__atomic_store_n(&feeder.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	return feeder.answers < UNSHOWN || feeder.most > UNSHOWN ? IGNORED : outcome_of(error);
 }
 
 const struct lie request_lies[] = {
@@ -266,5 +342,6 @@ const struct lie request_lies[] = {
 	{ "a flush with data", SERVED | IO_FAILED | UNSUPPORTED, odd_flush },
 	{ "requests changed while read", SERVED, changed_while_read },
 	{ "data changed while written", SERVED, data_changed_while_written },
+	{ "requests put as they are answered", SERVED, put_as_answered },
 	{ NULL, 0, NULL },
 };
