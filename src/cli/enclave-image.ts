@@ -10,6 +10,7 @@ import { promisify } from "node:util"
 import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { toHex } from "../base/hex.ts"
+import { searchPath } from "../base/programs.ts"
 import { replaceFile } from "../base/replace-file.ts"
 import { compilerId, measureBuild, signingDate } from "../enclave/image/build.ts"
 import { Attribute, type EnclaveConf, parseConf } from "../enclave/image/conf.ts"
@@ -290,7 +291,10 @@ export async function verifySource(root: string, options: ImageVerification): Pr
       cpSync(join(root, part), join(folder, part), { recursive: true, filter: keep })
     }
     try {
-      await promisify(execFile)("make", ["-s", "-C", join(folder, "enclave")], { maxBuffer: 1 << 24 })
+      await promisify(execFile)("make", ["-s", "-C", join(folder, "enclave")], {
+        maxBuffer: 1 << 24,
+        env: { ...process.env, PATH: searchPath(undefined, false) },
+      })
     } catch (cause) {
       const { stderr } = cause as { readonly stderr?: string }
       const fact = (stderr ?? "").trim().split("\n").at(-1) || (cause as Error).message.split("\n")[0]

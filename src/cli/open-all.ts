@@ -3,7 +3,7 @@ import { spawn } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { Exit, TresorError } from "../base/errors.ts"
-import { SYSTEM_PATH } from "../base/programs.ts"
+import { searchPath } from "../base/programs.ts"
 
 /** What starts them at boot; the second those that need the network. */
 const TARGETS = ["tresor.target", "remote-fs.target"]
@@ -33,7 +33,7 @@ export async function openAll(folder = "/run/systemd/generator", command = "syst
   }
   const found = units(folder)
   if (found.length === 0) return
-  const env = { ...process.env, PATH: `${process.env["PATH"] ?? ""}:${SYSTEM_PATH}` }
+  const env = { ...process.env, PATH: searchPath() }
   const child = spawn(command, ["start", "--", ...found], { stdio: "inherit", env })
   const code = await new Promise<number>((resolve) => {
     child.on("error", () => resolve(127))

@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process"
 import { Exit, TresorError } from "../base/errors.ts"
-import { SYSTEM_PATH } from "../base/programs.ts"
+import { searchPath } from "../base/programs.ts"
 import { visibleLine } from "../base/visible.ts"
 
 export interface AgentQuestion {
@@ -45,7 +45,7 @@ const NEWLINE = 10
 
 /** The bytes are the caller's, to be wiped. */
 export async function askAgents(question: AgentQuestion, command = "systemd-ask-password"): Promise<Uint8Array> {
-  const env = { ...process.env, PATH: `${process.env["PATH"] ?? ""}:${SYSTEM_PATH}` }
+  const env = { ...process.env, PATH: searchPath() }
   const { signal } = question
   signal?.throwIfAborted()
   // Its end by SIGTERM takes the question away from the agents.

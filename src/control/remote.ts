@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process"
 import { Duplex } from "node:stream"
 import { Exit, TresorError } from "../base/errors.ts"
+import { searchPath } from "../base/programs.ts"
 import { ControlClient } from "./client.ts"
 import { checkName } from "./runtime.ts"
 import { VolumeClient } from "./volume-client.ts"
@@ -39,7 +40,10 @@ export async function withRemote<T>(
     )
   }
   const [command = "ssh", ...words] = rsh.split(" ").filter((word) => word !== "")
-  const child = spawn(command, [...words, host, `${tresor} bridge ${name}`], { stdio: ["pipe", "pipe", "pipe"] })
+  const child = spawn(command, [...words, host, `${tresor} bridge ${name}`], {
+    stdio: ["pipe", "pipe", "pipe"],
+    env: { ...process.env, PATH: searchPath() },
+  })
   child.stderr.setEncoding("utf8").on("data", said)
   const missing = new Promise<never>((_, reject) => {
     child.once("error", () => reject(failed(host, `${command} is not installed`)))

@@ -2,27 +2,14 @@
  * Where the runtime directory is, and that nobody but its owner and root can put
  * anything into it or in its place: who prepares it is asked for passphrases.
  */
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  type Stats,
-} from "node:fs"
+import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, readFileSync, realpathSync } from "node:fs"
 import { basename, dirname, isAbsolute, join, resolve } from "node:path"
 import { exitOfErrno } from "../base/errno.ts"
 import { Exit, TresorError } from "../base/errors.ts"
+import { exchangeable } from "../base/exchangeable.ts"
 
 /** open(2); Node does not name it. Works without read permission, and opens nothing. */
 const O_PATH = 0x200000
-
-/** inode(7): S_ISVTX. */
-const STICKY = 0o1000
 
 /** Of state.json and the like; ours have some hundred bytes. */
 const FILE_LIMIT = 1 << 20
@@ -60,17 +47,6 @@ function refuse(root: string, fact: string): TresorError {
     Exit.denied,
     `Cannot use ${root} as runtime directory: ${fact}; correct that or set TRESOR_RUNTIME_DIR`,
   )
-}
-
-const mine = ({ uid }: Stats) => uid === 0 || uid === process.getuid!()
-
-/** Why somebody else could put another directory at `child`, in `parent`; `null`: nobody can. */
-function exchangeable(parent: Stats, path: string, child: Stats): string | null {
-  if (!mine(parent)) return `${path} belongs to user ${parent.uid}`
-  if ((parent.mode & 0o022) === 0) return null
-  // As /tmp: there only the owner of an entry renames it.
-  if ((parent.mode & STICKY) !== 0 && mine(child)) return null
-  return `others can write to ${path}`
 }
 
 /** A descriptor to look things up by. Follows no link in the last component. */
@@ -116,23 +92,6 @@ export function openRoot(root: string, owner = process.getuid!()): number | null
     if (error instanceof TresorError) throw error
     throw refuse(root, `it changed during the check (${(error as NodeJS.ErrnoException).code})`)
   }
-}
-
-/** Why somebody else could exchange what lies in a directory, whose path has no links; `null`: nobody can. */
-export function exchangeableIn(directory: string): string | null {
-  let at = "/"
-  let stat = lstatSync(at)
-  for (const name of directory.split("/").filter((part) => part !== "")) {
-    const next = join(at, name)
-    const child = lstatSync(next)
-    const fault = exchangeable(stat, at, child)
-    if (fault !== null) return fault
-    at = next
-    stat = child
-  }
-  // A sticky one is no help: the name is free for others when we have gone.
-  if (mine(stat) && (stat.mode & 0o022) !== 0) return `others can write to ${at}`
-  return mine(stat) ? null : `${at} belongs to user ${stat.uid}`
 }
 
 /** Throws RUNTIME_NOT_PRIVATE; false: there is no such directory. For those who go on by path: nobody can exchange it. */

@@ -6,9 +6,9 @@ import { chmodSync, chownSync, lstatSync, realpathSync, rmSync, statSync } from 
 import { connect } from "node:net"
 import { basename, dirname, join } from "node:path"
 import { Exit, TresorError } from "../base/errors.ts"
+import { exchangeableIn } from "../base/exchangeable.ts"
 import { tryRun } from "../base/programs.ts"
 import { SOCKET_PATH_LIMIT } from "./runtime.ts"
-import { exchangeableIn } from "./runtime-root.ts"
 
 /** As it is asked for. */
 export interface AskedPlace {

@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process"
 import { existsSync, statSync } from "node:fs"
 import { join } from "node:path"
+import { programEnvironment } from "../base/programs.ts"
 
 export interface SecretOwner {
   readonly uid: number
@@ -41,7 +42,7 @@ export const SECRET_FILES = { plain: "machine-secret", sealed: "machine-secret.t
 /** A user and that user's state directory, which may not exist; `null`: no such user, or one without a home. */
 export function stateOf(uid: number): SecretOwner | null {
   // name:x:uid:gid:gecos:home:shell, from wherever the system keeps its users.
-  const { stdout } = spawnSync("getent", ["passwd", String(uid)], { encoding: "utf8" })
+  const { stdout } = spawnSync("getent", ["passwd", String(uid)], { encoding: "utf8", env: programEnvironment() })
   const [name, , , , , home] = (stdout ?? "").split(":")
   if (name === undefined || home === undefined || !home.startsWith("/")) return null
   return { uid, name, state: uid === 0 ? ROOTS : join(home, ".local/state/tresor") }

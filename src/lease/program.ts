@@ -12,7 +12,7 @@ import { hostname } from "node:os"
 import { isAbsolute } from "node:path"
 import { Exit, TresorError } from "../base/errors.ts"
 import { installed } from "../base/installation.ts"
-import { SYSTEM_PATH } from "../base/programs.ts"
+import { programEnvironment } from "../base/programs.ts"
 
 export type Action = "acquire" | "fence" | "renew" | "release"
 
@@ -80,7 +80,7 @@ function run(path: string, args: readonly string[], limitMs: number): Promise<Ou
     const child = spawn(path, args, {
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
-      env: { ...process.env, LC_ALL: "C", PATH: `${process.env["PATH"] ?? ""}:${SYSTEM_PATH}` },
+      env: programEnvironment(),
     })
     const said = { out: "", err: "" }
     const listen = (stream: NodeJS.ReadableStream, name: keyof typeof said) =>

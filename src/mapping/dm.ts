@@ -3,12 +3,12 @@ import { spawn } from "node:child_process"
 import { existsSync, readFileSync, statSync } from "node:fs"
 import { deviceNumber } from "../base/device-number.ts"
 import { Exit, TresorError } from "../base/errors.ts"
-import { run, tryRun } from "../base/programs.ts"
+import { programEnvironment, run, tryRun } from "../base/programs.ts"
 
 async function dmsetup(what: string, args: readonly string[], input = ""): Promise<string> {
   const child = spawn("dmsetup", args, {
     stdio: ["pipe", "pipe", "pipe"],
-    env: { ...process.env, LC_ALL: "C", PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` },
+    env: programEnvironment(),
   })
   const said = { stdout: "", stderr: "" }
   for (const stream of ["stdout", "stderr"] as const) {

@@ -7,6 +7,7 @@ import { spawnSync } from "node:child_process"
 import { realpathSync, statSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { deviceNumber } from "../base/device-number.ts"
+import { programEnvironment } from "../base/programs.ts"
 import { isNbdUri, parseNbdUri } from "../nbd/uri.ts"
 import { attribute, deviceFolder, windowOf } from "./block-device.ts"
 
@@ -33,7 +34,10 @@ const SYSTEM: System = {
   sys: "/sys",
   table(number) {
     const [major = "", minor = ""] = number.split(":")
-    return spawnSync("dmsetup", ["table", "-j", major, "-m", minor], { encoding: "utf8" }).stdout ?? ""
+    return (
+      spawnSync("dmsetup", ["table", "-j", major, "-m", minor], { encoding: "utf8", env: programEnvironment() })
+        .stdout ?? ""
+    )
   },
 }
 

@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process"
 import { closeSync, fstatSync, openSync, statSync } from "node:fs"
 import { deviceNumber } from "../base/device-number.ts"
+import { programEnvironment } from "../base/programs.ts"
 import { deviceFolder } from "./block-device.ts"
 
 /** Linux; Node does not name it. Neither reads, writes, nor counts as one who does. */
@@ -60,7 +61,7 @@ const LOOK_MS = 2000
  */
 export function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const child = spawn("stat", ["--dereference", "--", path], { stdio: "ignore" })
+    const child = spawn("stat", ["--dereference", "--", path], { stdio: "ignore", env: programEnvironment() })
     const late = setTimeout(() => {
       child.kill("SIGKILL")
       child.unref()

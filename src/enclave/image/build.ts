@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Exit, TresorError } from "../../base/errors.ts"
 import { toHex } from "../../base/hex.ts"
+import { searchPath } from "../../base/programs.ts"
 import { replaceFile } from "../../base/replace-file.ts"
 import { type EnclaveConf, parseConf } from "./conf.ts"
 import { parseImage } from "./elf.ts"
@@ -66,8 +67,14 @@ function isCurrent(found: Uint8Array, wanted: Uint8Array): boolean {
 /** First line of the compiler's --version: the same source gives the same image only under the same compiler. */
 export function compilerId(): string {
   const compiler = process.env["CC"] ?? "gcc"
+  // The one that make finds, whosever it is.
   try {
-    return execFileSync(compiler, ["--version"], { encoding: "utf8" }).split("\n")[0]!.trim()
+    return execFileSync(compiler, ["--version"], {
+      encoding: "utf8",
+      env: { ...process.env, PATH: searchPath(undefined, false) },
+    })
+      .split("\n")[0]!
+      .trim()
   } catch (cause) {
     throw new TresorError(
       "IMAGE_NO_COMPILER",
