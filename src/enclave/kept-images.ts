@@ -44,15 +44,24 @@ const FILES = { image: "tresor.elf", conf: "enclave.conf", sigstruct: "tresor.si
 const folderOf = (stateDir: string): string => join(stateDir, "enclaves")
 
 /**
- * State directories that may have a kept image: this process's own, which is where it keeps them; for root also those of
- * the user whose volume it is, and of the user whose checkout this is, since that user's build may have kept one.
+ * State directories that may have a kept image: this process's own, which is where it keeps them; for root also that of
+ * the user whose checkout this is, since that user's build may have kept one. Not that of the user whose volume it is: an
+ * image of the software backend is code that runs with our rights, and the volume's header names which one.
  */
 export function keptPlaces(): readonly string[] {
   const own = stateDir()
   if (process.getuid!() !== 0 || (process.env["TRESOR_STATE_DIR"] ?? "") !== "") return [own]
   const { uid } = statSync(installationRoot)
-  const users = [secretOwner(), uid === 0 ? null : stateOf(uid)].flatMap((user) => (user === null ? [] : [user.state]))
-  return [...new Set([own, ...users])]
+  const builder = uid === 0 ? null : stateOf(uid)
+  return builder === null ? [own] : [own, builder.state]
+}
+
+/** The way out where root has no image, and the user whose volume it is may have it; `null`: it is nobody else's. */
+export function keptByOwner(): string | null {
+  const owner = secretOwner()
+  return owner === null
+    ? null
+    : `open it once as ${owner.name}, who may have kept that enclave's image: root runs no image of another user`
 }
 
 /** Keeps an image unless it is kept; `forSigner`: this signature of it too. Throws the system's errors. */

@@ -6,6 +6,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, symli
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
+import { keptByOwner, keptPlaces } from "./kept-images.ts"
 import { otherSecret, readMachineSecret, secretName } from "./machine-secret.ts"
 import { adoptOwner, secretOwner } from "./secret-owner.ts"
 
@@ -51,8 +52,11 @@ test("a file of a user's has that user's secret for root too; block devices and 
   assert.deepEqual([roots_.uid, otherSecret(roots_)], [0, null])
   process.env["TRESOR_STATE_DIR"] = ""
   assert.equal(secretOwner(), null)
+  assert.equal(keptByOwner(), null)
   for (const each of [file, link]) assert.deepEqual(adoptOwner(each), { uid: UID, name: "u", state }, each)
   assert.equal(secretOwner()?.uid, UID)
+  assert.ok(!keptPlaces().includes(state), "an image of the user's would run with root's rights")
+  assert.match(keptByOwner() ?? "", /^open it once as u, /)
   const theirs = secretName()
   assert.equal(theirs.uid, UID)
   assert.notEqual(theirs.id, roots_.id)

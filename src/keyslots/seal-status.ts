@@ -8,7 +8,7 @@ import { hostname } from "node:os"
 import { TresorError } from "../base/errors.ts"
 import { visibleLine } from "../base/visible.ts"
 import { EnclaveError, enclaveCode } from "../enclave/error.ts"
-import { keptFor, keptPlaces } from "../enclave/kept-images.ts"
+import { keptByOwner, keptFor, keptPlaces } from "../enclave/kept-images.ts"
 import { otherSecret } from "../enclave/machine-secret.ts"
 import { isSealStatus, type SealStatus, sealDifference } from "../enclave/seal-words.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
@@ -50,7 +50,7 @@ export function untried({ keyslots, digest }: Header): string | null {
 function bySuccession(status: SealStatus, sealer: Sealer): string | null {
   if (status !== "seal_enclave" && status !== "seal_signer") return null
   return keptFor(keptPlaces(), sealer) === null
-    ? null
+    ? keptByOwner()
     : "`tresor open` asks whether the enclave of this version may take it over"
 }
 

@@ -3,7 +3,7 @@ import { join } from "node:path"
 import * as v from "valibot"
 import { Exit, TresorError } from "../base/errors.ts"
 import { backendEntry } from "../control/daemon-options.ts"
-import { keptFor, keptPlaces } from "../enclave/kept-images.ts"
+import { keptByOwner, keptFor, keptPlaces } from "../enclave/kept-images.ts"
 import { openEnclave, openPredecessor } from "../enclave/loader.ts"
 import { stateDir } from "../enclave/machine-secret.ts"
 import { checkReleased } from "../enclave/release-signers.ts"
@@ -65,7 +65,8 @@ export async function enclaveOf(
     "PREDECESSOR_MISSING",
     Exit.denied,
     `Cannot serve ${path}: it is sealed to enclave ${sealer.mrenclave.slice(0, 16)}…, whose image is not on this machine ` +
-      `any more, or damaged; get ${join(keptPlaces()[0]!, "enclaves", sealer.mrenclave)} back from a backup`,
+      `any more, or damaged; get ${join(keptPlaces()[0]!, "enclaves", sealer.mrenclave)} back from a backup` +
+      (keptByOwner() === null ? "" : `, or ${keptByOwner()}`),
   )
 }
 
