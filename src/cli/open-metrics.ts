@@ -45,7 +45,7 @@ const COUNTERS: Readonly<Record<string, readonly [name: string, type: "gauge" | 
   failures: ["failures", "counter", "Requests of tresor.ko that failed."],
 }
 
-const STATES = ["locked", "unlocked", "failed", "closing", "dead"] as const
+const STATES = ["locked", "unlocked", "failed", "closing", "dead", "silent"] as const
 
 const snake = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replace(/[^a-z0-9_]/g, "_")
@@ -65,11 +65,13 @@ export function openMetrics(volumes: readonly OpenVolume[]): string {
     help,
     samples,
   })
-  const counted = [...new Set(live.flatMap(([, { counters }]) => Object.keys(counters)))].map((key): Family => {
-    const known = COUNTERS[key]
+  const keys = [...new Set(live.flatMap(([, { counters }]) => Object.keys(counters)))]
+  const counted = keys.map((key): Family => {
     const samples = each(({ counters }) => counters[key] ?? null)
-    if (known === undefined) return { name: `tresor_volume_${snake(key)}`, help: `Counter ${key} of tresord.`, samples }
-    const [name, type, help] = known
+    if (!Object.hasOwn(COUNTERS, key)) {
+      return { name: `tresor_volume_${snake(key)}`, help: `Counter ${key} of tresord.`, samples }
+    }
+    const [name, type, help] = COUNTERS[key]!
     return { name: `tresor_volume_${name}`, type, help, samples }
   })
   const families = [
@@ -87,16 +89,14 @@ export function openMetrics(volumes: readonly OpenVolume[]): string {
     ),
     gauge(
       "up",
-      "Whether its tresord lives.",
+      "Whether its tresord answers.",
       all(({ volume }) => (volume === null ? 0 : 1)),
     ),
     gauge(
       "state",
       "1 for the state it is in.",
       volumes.flatMap((found) =>
-        STATES.map(
-          (state): Sample => [{ ...labelsOf(found), state }, (found.volume?.state ?? "dead") === state ? 1 : 0],
-        ),
+        STATES.map((state): Sample => [{ ...labelsOf(found), state }, found.state === state ? 1 : 0]),
       ),
     ),
     gauge(
@@ -161,9 +161,11 @@ export function openMetrics(volumes: readonly OpenVolume[]): string {
       "Time left of the lease on the store.",
       each(({ lease }) => lease?.seconds ?? null),
     ),
-    ...counted,
+    // Those that are known before those that only tresord knows: a family that is there already keeps its name.
+    ...counted.toSorted((a, b) => Number(a.type === undefined) - Number(b.type === undefined)),
   ]
   return `${families
+    .filter(({ name }, index) => families.findIndex((family) => family.name === name) === index)
     .filter(({ samples }) => samples.length > 0)
     .map(familyText)
     .join("")}# EOF\n`

@@ -1,6 +1,5 @@
 /** The open volumes, as this user sees them: root those of everybody. */
-import { connectVolume } from "../control/daemon.ts"
-import { allEntries } from "../control/find.ts"
+import { askEach } from "../control/ask-each.ts"
 import type { VolumeStatus } from "../control/volume.ts"
 
 export interface OpenVolume {
@@ -8,24 +7,17 @@ export interface OpenVolume {
   /** User id. */
   readonly owner: number
   readonly path: string
-  /** `null`: its tresord died. */
+  /** "dead": its tresord died; "silent": it does not answer. */
+  readonly state: VolumeStatus["state"] | "dead" | "silent"
+  /** `null`: it is dead or silent. */
   readonly volume: VolumeStatus | null
 }
 
 export async function openVolumes(): Promise<readonly OpenVolume[]> {
-  const found: OpenVolume[] = []
-  for (const { name, owner, state, live } of allEntries()) {
-    if (!live) {
-      found.push({ name, owner, path: state === "damaged" ? "" : state.path, volume: null })
-      continue
-    }
-    try {
-      using client = await connectVolume(name, { others: owner !== process.getuid!() })
-      const volume = await client.status()
-      found.push({ name, owner, path: volume.path, volume })
-    } catch {
-      // Closed between the look and the question.
-    }
-  }
-  return found
+  const asked = await askEach((client) => client.status())
+  return asked.map(({ name, owner, path, answer }) => {
+    if (answer.kind !== "given") return { name, owner, path, state: answer.kind, volume: null }
+    const { value: volume } = answer
+    return { name, owner, path: volume.path, state: volume.state, volume }
+  })
 }

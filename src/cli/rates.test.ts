@@ -8,6 +8,7 @@ const look = (counters: Record<string, number>, more: Partial<VolumeStatus> = {}
   name: "work",
   owner: 0,
   path: "disk.img",
+  state: "unlocked",
   volume: { pid: 7, since: "then", state: "unlocked", counters, ...more } as VolumeStatus,
 })
 
@@ -28,6 +29,6 @@ test("a volume that was opened meanwhile, or again, has no rates; a dead one nei
   assert.equal(ratesOf([], [after], 1)[0]!.reads, null)
   assert.equal(ratesOf([look({ reads: 30 }, { pid: 8 })], [after], 1)[0]!.reads, null)
   assert.equal(ratesOf([look({ reads: 30 }, { since: "before" })], [after], 1)[0]!.reads, null)
-  const [dead] = ratesOf([after], [{ ...after, volume: null }], 1)
+  const [dead] = ratesOf([after], [{ ...after, state: "dead", volume: null }], 1)
   assert.deepEqual([dead!.state, dead!.reads], ["dead", null])
 })

@@ -20,7 +20,7 @@ const COUNTED = ["reads", "writes", "bytesRead", "bytesWritten"] as const
 
 /** `seconds`: between the looks. A volume that was opened again meanwhile has no rates: its counters began anew. */
 export function ratesOf(before: readonly OpenVolume[], after: readonly OpenVolume[], seconds: number): Rates[] {
-  return after.map(({ name, owner, volume }) => {
+  return after.map(({ name, owner, state, volume }) => {
     const old = before.find((each) => each.name === name && each.owner === owner)?.volume ?? null
     const same = volume !== null && old !== null && old.pid === volume.pid && old.since === volume.since
     const rate = (counter: string): number | null => {
@@ -37,7 +37,7 @@ export function ratesOf(before: readonly OpenVolume[], after: readonly OpenVolum
     return {
       name,
       user: owner,
-      state: volume?.state ?? "dead",
+      state,
       reads,
       writes,
       bytesRead,

@@ -85,10 +85,13 @@ export class ControlClient implements Disposable {
   }
 }
 
+/** Bytes. The longest answers are a quote with its certificates and a status with paths; the other end may be hostile. */
+const REPLY_LIMIT = 256 << 10
+
 const GONE = ["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE"]
 
 async function* replies(stream: Duplex): AsyncGenerator<Reply, void> {
-  const reader = new FrameReader()
+  const reader = new FrameReader(REPLY_LIMIT)
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       for (const frame of reader.push(chunk)) yield decodeReply(frame)

@@ -29,13 +29,18 @@ export function roots(): Root[] {
   return [own, ...sessions.map((name) => ({ path: `/run/user/${name}/tresor`, owner: Number(name) }))]
 }
 
+/** Of a user's volumes root looks at no more: one who made a million directories would keep root from seeing the others. */
+const MOST_OF_OTHERS = 256
+
 /** All volumes that have a directory; faults of another user's directory are ignored. */
 export function allEntries(): (Entry & Root)[] {
   return roots().flatMap((root) => {
+    const own = root.owner === process.getuid!()
     try {
-      return entries(root.path, root.owner).map((entry) => ({ ...entry, ...root }))
+      const found = entries(root.path, root.owner, own ? undefined : MOST_OF_OTHERS)
+      return found.map((entry) => ({ ...entry, ...root }))
     } catch (error) {
-      if (root.owner === process.getuid!()) throw error
+      if (own) throw error
       return []
     }
   })
@@ -66,8 +71,9 @@ export function find(name: string, { others }: { readonly others: boolean }): Fo
 }
 
 /**
- * Throws IMPOSTOR unless the peer is the tresord of state.json, run by `owner` or root: a passphrase is
- * about to go there, and a software enclave's report would look the same from anybody.
+ * Throws IMPOSTOR unless the peer is the tresord of state.json, run by `owner`: a passphrase is about to go there, and a
+ * software enclave's report would look the same from anybody. Of a user's socket nobody else's tresord is the peer, not
+ * even root's: that user may have put a link to root's socket there, for root to close a volume of its own.
  */
 export function checkPeer(
   socket: Socket,
@@ -77,7 +83,7 @@ export function checkPeer(
   // Node shows the descriptor on the handle only.
   const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } | null }
   const peer = handle === null ? null : peerCredentials(handle.fd)
-  if (peer !== null && (peer.uid === 0 || peer.uid === expected.owner) && peer.pid === expected.pid) return
+  if (peer !== null && peer.uid === expected.owner && peer.pid === expected.pid) return
   const who = peer === null ? "it has gone" : `process ${peer.pid} of user ${peer.uid} answers`
   throw new TresorError(
     "IMPOSTOR",

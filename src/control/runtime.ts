@@ -138,8 +138,11 @@ export interface Entry {
   readonly live: boolean
 }
 
-/** Every volume that has a directory, the dead ones too. Throws RUNTIME_NOT_PRIVATE. `owner`: see openRoot. */
-export function entries(root: string, owner?: number): Entry[] {
+/**
+ * Every volume that has a directory, the dead ones too; the first `most` by name. Throws RUNTIME_NOT_PRIVATE.
+ * `owner`: see openRoot.
+ */
+export function entries(root: string, owner?: number, most = Number.POSITIVE_INFINITY): Entry[] {
   const fd = openRoot(root, owner)
   if (fd === null) return []
   let names: string[]
@@ -151,6 +154,7 @@ export function entries(root: string, owner?: number): Entry[] {
   return names
     .filter((name) => NAME.test(name))
     .sort()
+    .slice(0, most)
     .flatMap((name) => {
       const state = readState(root, name, owner)
       // Closed between the look and the question.

@@ -216,6 +216,18 @@ const bytes = (size?: number) =>
 const slot = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Limit.keyslots - 1))
 const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 
+/** Names of counters become names of metrics. */
+const COUNTER = /^[A-Za-z][A-Za-z0-9_.]{0,60}$/
+const MOST_COUNTERS = 100
+
+const counters = v.pipe(
+  v.record(v.pipe(v.string(), v.regex(COUNTER)), count),
+  v.check((all) => Object.keys(all).length <= MOST_COUNTERS, `more than ${MOST_COUNTERS} counters`),
+)
+
+/** Data and detached header; each is looked at by a process of its own. */
+const MOST_OPENED = 8
+
 const measurement = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/))
 
 const identitySchema = v.object({
@@ -271,7 +283,7 @@ const reencryptionSchema = v.object({
 export const volumeSchema = v.object({
   name: v.string(),
   path: v.string(),
-  opened: v.array(v.object({ path: v.string(), identity: v.string() })),
+  opened: v.pipe(v.array(v.object({ path: v.string(), identity: v.string() })), v.maxLength(MOST_OPENED)),
   uuid: v.string(),
   label: v.string(),
   state: v.picklist(["locked", "unlocked", "failed", "closing"]),
@@ -295,7 +307,7 @@ export const volumeSchema = v.object({
   lease: v.nullable(leaseSchema),
   device: v.nullable(v.string()),
   reencryption: v.optional(v.nullable(reencryptionSchema), null),
-  counters: v.record(v.string(), count),
+  counters,
 })
 
 export type VolumeStatus = v.InferOutput<typeof volumeSchema>

@@ -19,10 +19,10 @@ export async function list(options: ListOptions): Promise<void> {
   const rows: readonly OpenVolume[] = await openVolumes()
   if (options.json === true) {
     out.json(
-      rows.map(({ name, owner, path, volume }) =>
+      rows.map(({ name, owner, path, state, volume }) =>
         volume === null
-          ? { name, state: "dead", path, user: owner }
-          : { ...summary(volume), state: volume.state, reencryption: volume.reencryption, path, user: owner },
+          ? { name, state, path, user: owner }
+          : { ...summary(volume), state, reencryption: volume.reencryption, path, user: owner },
       ),
     )
     return
@@ -32,11 +32,11 @@ export async function list(options: ListOptions): Promise<void> {
     return
   }
   const several = rows.some(({ owner }) => owner !== process.getuid!())
-  const cells = rows.map(({ name, owner, path, volume }) => [
+  const cells = rows.map(({ name, owner, path, state, volume }) => [
     name,
     ...(several ? [String(owner)] : []),
     ...(volume === null
-      ? [shade("bad", "dead"), "-", "-"]
+      ? [shade("bad", state), "-", "-"]
       : [shade(stateWorth(volume.state), stateWords(volume)), formatSize(volume.size), volume.enclave.backend]),
     path,
   ])

@@ -104,19 +104,16 @@ async function askAddon(): Promise<Pick<Machine, Native> | null> {
 
 /** The open volumes tell themselves which enclaves their keyslots are sealed to; of closed ones nothing is known. */
 async function usersOfImages(): Promise<ReadonlyMap<string, readonly string[]>> {
-  const { connectVolume } = await import("../../control/daemon.ts")
-  const { allEntries } = await import("../../control/find.ts")
+  const { askEach } = await import("../../control/ask-each.ts")
   const users = new Map<string, string[]>()
-  for (const { name, owner, live } of allEntries()) {
-    if (!live) continue
-    try {
-      using client = await connectVolume(name, { others: owner !== process.getuid!() })
-      const [{ enclave }, { enclaves }] = [await client.status(), await client.call("Predecessors", {})]
-      for (const { mrenclave } of [enclave, ...enclaves]) {
-        users.set(mrenclave, [...(users.get(mrenclave) ?? []), name])
-      }
-    } catch {
-      // Closed meanwhile, or of a version that has no predecessors.
+  // One of a version that has no predecessors is left out.
+  const asked = await askEach(async (client) => {
+    const [{ enclave }, { enclaves }] = [await client.status(), await client.call("Predecessors", {})]
+    return [enclave, ...enclaves]
+  })
+  for (const { name, answer } of asked) {
+    for (const { mrenclave } of answer.kind === "given" ? answer.value : []) {
+      users.set(mrenclave, [...(users.get(mrenclave) ?? []), name])
     }
   }
   return users
