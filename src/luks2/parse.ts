@@ -85,7 +85,8 @@ function checkReencrypt(reader: Reader): void {
     area.string("hash")
     const size = area.integer("sector_size", 512, U32)
     if (!Number.isInteger(Math.log2(size))) throw area.fail("sector_size", "is not a power of two")
-  } else if (type === "datashift" || type === "datashift-journal") {
+  }
+  if (type === "datashift" || type === "datashift-checksum" || type === "datashift-journal") {
     const shift = area.uint64("shift_size")
     if (shift === 0n || shift % 512n !== 0n) throw area.fail("shift_size", "is not a multiple of 512")
   }

@@ -121,6 +121,20 @@ test("each position is a valid header, and is read back from it", () => {
   )
 })
 
+test("a shift that is not a number is refused where the data move, and means nothing where they do not", () => {
+  const text = (type: string) => {
+    const metadata = JSON.parse(emitMetadata(entered(false, 8192n, "checksum")))
+    Object.assign(metadata.keyslots[2].area, { type, shift_size: "many" })
+    return JSON.stringify(metadata)
+  }
+  for (const type of ["datashift", "datashift-checksum", "datashift-journal"]) {
+    assert.throws(() => parseMetadata(text(type), HEADER_SIZE), { code: "LUKS2_INVALID", message: /shift_size/ })
+  }
+  for (const type of ["checksum", "journal", "none"]) {
+    assert.equal(reencryptionOf(parseMetadata(text(type), HEADER_SIZE))!.area.shift, 0n)
+  }
+})
+
 const LINEAR: LuksSegment = {
   type: "linear",
   offset: 0n,
