@@ -77,7 +77,7 @@ export class VolumeKey {
   /** Wipes the key, in any state and at once; ciphertext already made is still written. */
   lock(): void {
     this.wipe()
-    if (this.#state === "ready" || this.#state === "locked") this.#wait()
+    this.#wait()
   }
 
   /** While locked: I/O that waits, and all that comes, ends in EIO until the next unlock. */
@@ -95,7 +95,9 @@ export class VolumeKey {
     this.#wait()
   }
 
+  /** A volume that closes waits for no key. */
   #wait(): void {
+    if (this.#state !== "ready" && this.#state !== "locked") return
     if (this.#graceMs !== null) {
       this.#grace = setTimeout(() => this.become("failed"), this.#graceMs)
       this.#grace.unref()

@@ -75,3 +75,23 @@ test("a long request is moved in slices", async () => {
   assert.ok(store.begun.every((step) => step.kind === "read" && step.length <= 1 << 20))
   await volume.close()
 })
+
+test("a volume that closes stays closing when its enclave is lost: nothing waits for a key, nobody gives one", async () => {
+  const store = new WatchedStore(new Uint8Array(8192))
+  const volume = new Volume({ store, offset: 0, size: null, sectorSize: 4096 })
+  const test = new TestEnclave(randomBytes(64), 4096)
+  volume.unlock(test.enclave, HANDLE)
+  // The close waits for this read, which finds no enclave when the disk has answered.
+  let answer!: () => void
+  const answered = new Promise<void>((resolve) => (answer = resolve))
+  store.before = ({ kind }) => (kind === "read" ? answered : undefined)
+  const reading = assert.rejects(volume.read(0, 4096), { code: "ESHUTDOWN" })
+  const closed = volume.close()
+  test.alive = false
+  answer()
+  await reading
+  assert.notEqual(volume.state, "locked")
+  assert.throws(() => volume.unlock(new TestEnclave(randomBytes(64), 4096).enclave, HANDLE), { code: "ESHUTDOWN" })
+  await closed
+  assert.equal(volume.state, "closed")
+})
