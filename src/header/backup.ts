@@ -13,6 +13,7 @@ import { checkTampering } from "../luks2/tampering.ts"
 import type { Store } from "../store/store.ts"
 import { readBytes } from "./bytes.ts"
 import { type FoundCopies, readCopies } from "./copies.ts"
+import { changedMeanwhile } from "./header-store.ts"
 import { openFile, openForHeader } from "./open.ts"
 
 const CHUNK = 1 << 20
@@ -116,16 +117,20 @@ async function present(device: Store): Promise<FoundCopies | null> {
   }
 }
 
+const isSame = (a: FoundCopies | null, b: FoundCopies | null): boolean =>
+  a?.json === b?.json && a?.header.sequenceId === b?.header.sequenceId
+
 function refuse(code: ErrorCode, path: string, fact: string): TresorError {
   return new TresorError(code, Exit.wrongDevice, `Cannot restore the header of ${path}: ${fact}`)
 }
 
 const dataOffset = ({ metadata }: LuksHeader) => metadata.segments.get(0)?.offset
 
-/** The old header's bytes in `directory` while the new one is written; returns the file's name. */
+/** The old header's bytes in `directory` while the new one is written; returns the file's path. */
 async function putAside(device: Store, size: number, { uuid, directory }: Restored): Promise<string> {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
-  const file = join(directory, `header-${uuid}-${Date.now()}`)
+  // The UUID is text of whoever made the backup: a slash would lead out of the directory.
+  const file = join(directory, `header-${uuid.replace(/[^0-9A-Za-z-]/g, "_")}-${Date.now()}`)
   await saveArea((offset, length) => readBytes(device, offset, length), Math.min(size, device.size), file)
   return file
 }
@@ -153,8 +158,8 @@ function checkSameKey(path: string, file: string, old: LuksHeader, header: LuksH
 
 /**
  * Writes the header saved in `file` to `path`. Throws, exit 4: BACKUP_DAMAGED, UUID_DIFFERS, OFFSET_DIFFERS,
- * VOLUME_KEY_DIFFERS, REENCRYPT_PENDING (exit 4), HEADER_DETACHED, DEVICE_TOO_SMALL, LUKS2_TAMPERED, RESTORE_FAILED; and as
- * openForHeader.
+ * VOLUME_KEY_DIFFERS, REENCRYPT_PENDING, HEADER_DETACHED, DEVICE_TOO_SMALL, LUKS2_TAMPERED, RESTORE_FAILED; LUKS2_CHANGED
+ * (exit 5): another program changed the header while `agree` was asked; and as openForHeader.
  */
 export async function restoreHeader(path: string, file: string, options: RestoreOptions): Promise<void> {
   const source = await openFile(file, { readOnly: true })
@@ -206,15 +211,17 @@ export async function restoreHeader(path: string, file: string, options: Restore
     await options.agree?.({ replaces: old !== null })
     const area = await soundArea(source, backup)
     const leftover = old === null ? 0 : remains(old.header, header)
-    await device.locked("exclusive", () =>
-      writeArea(area, device, {
+    await device.locked("exclusive", async () => {
+      // What was checked and agreed to is what is replaced: a reencryption may have begun meanwhile.
+      if (!isSame(await present(device), old)) throw changedMeanwhile(path, "restore")
+      await writeArea(area, device, {
         size,
         leftover,
         uuid: header.uuid,
         directory: options.putAside,
         progress: options.progress ?? (() => {}),
-      }),
-    )
+      })
+    })
   } finally {
     await device.close()
     await source.close()

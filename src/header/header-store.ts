@@ -88,7 +88,7 @@ export class HeaderStore {
     return this.#device.locked("exclusive", async () => {
       const found: FoundCopies = await readCopies(this.#device)
       await checkUnambiguous(this.#device, found.stale)
-      if (found.header.sequenceId !== this.#header.sequenceId) throw changedMeanwhile(this.#device.path)
+      if (found.header.sequenceId !== this.#header.sequenceId) throw changedMeanwhile(this.#device.path, "repair")
       // The older copy may be the last that is as the owner wrote it.
       checkTampering(found.header.metadata, `repair the header of ${this.#device.path}`)
       await this.#rewrite(found)
@@ -193,11 +193,11 @@ function broken(path: string, stale: readonly Copy[]): TresorError {
   )
 }
 
-function changedMeanwhile(path: string): TresorError {
+export function changedMeanwhile(path: string, doing: "repair" | "restore"): TresorError {
   return new TresorError(
     "LUKS2_CHANGED",
     Exit.busy,
-    `Cannot repair the header of ${path}: another program changed it meanwhile; look at it again`,
+    `Cannot ${doing} the header of ${path}: another program changed it meanwhile; look at it again`,
   )
 }
 
