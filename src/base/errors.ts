@@ -3,6 +3,7 @@
  * `exitCode` is cryptsetup's, `message` is one line for people: what could not
  * be done, the fact found, the way out.
  */
+import type { ErrorCode } from "./error-codes.ts"
 
 /** cryptsetup(8), EXIT STATUS. */
 export const Exit = {
@@ -15,11 +16,9 @@ export const Exit = {
 
 export type ExitCode = (typeof Exit)[keyof typeof Exit]
 
-import type { ErrorCode } from "./error-codes.ts"
-
 export class TresorError extends Error {
   override readonly name = "TresorError"
-  /** `<AREA>_<WHAT>`, e.g. `LUKS2_BAD_CHECKSUM`. */
+  /** `<AREA>_<WHAT>`, e.g. `LUKS2_BROKEN`. */
   readonly code: ErrorCode
   readonly exitCode: ExitCode
 
