@@ -93,13 +93,7 @@ export async function preparePlace({ path, group, mode }: AskedPlace, taken = fa
 
 /** Runs `listen`, which makes the socket there, and lets others in once it is theirs. Throws SOCKET_GROUP (exit 2). */
 export async function listenAt<T>({ path, gid, mode }: SocketPlace, listen: () => Promise<T>): Promise<T> {
-  const before = process.umask(0o177)
-  let server: T
-  try {
-    server = await listen()
-  } finally {
-    process.umask(before)
-  }
+  const server = await listen()
   try {
     // In a directory with S_ISGID it has the group already.
     if (gid !== null && lstatSync(path).gid !== gid) chownSync(path, process.getuid!(), gid)

@@ -33,6 +33,7 @@ export class NbdExport implements AsyncDisposable {
   /** NBD URI of the export. */
   readonly uri: string
   readonly #server: NbdServer
+  #closed: Promise<void> | null = null
 
   constructor(path: string, server: NbdServer) {
     this.uri = nbdUri(path)
@@ -44,14 +45,18 @@ export class NbdExport implements AsyncDisposable {
     return this.#server.connections
   }
 
+  /** Again it does nothing: its path may be somebody else's by then. */
   close(): Promise<void> {
-    return this.#server.close()
+    this.#closed ??= this.#server.close()
+    return this.#closed
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 }
+
+const closed = (path: string): IoError => new IoError("ESHUTDOWN", `${path} is closed`)
 
 /**
  * Offsets and lengths are bytes, safe integers, of any alignment. I/O rejects with IoError: EINVAL (outside the volume),
@@ -86,7 +91,7 @@ export class OpenVolume implements AsyncDisposable {
   }
 
   get #now(): Volume {
-    if (this.#closed !== null) throw new IoError("ESHUTDOWN", `${this.path} is closed`)
+    if (this.#closed !== null) throw closed(this.path)
     return this.#volume
   }
 
@@ -119,27 +124,28 @@ export class OpenVolume implements AsyncDisposable {
     return this.#now.flush()
   }
 
-  /** The range is not needed any more: what it reads as is undefined. Does nothing without the option `discards`. */
+  /**
+   * The range is not needed any more: what it reads as is undefined. EPERM without the option `discards`, unless the header
+   * has the flag allow-discards.
+   */
   async discard(offset: number, length: number): Promise<void> {
     return this.#now.discard(offset, length)
   }
 
   /** Serves it on a new Unix socket, mode 0600, to any number of NBD clients. Throws Node's errors for the socket. */
   async serve(socket: string): Promise<NbdExport> {
-    const before = process.umask(0o177)
-    try {
-      const served = new NbdExport(socket, await serveNbd({ path: socket, volume: this.#now }))
-      this.#exports.push(served)
-      return served
-    } finally {
-      process.umask(before)
-    }
+    const served = new NbdExport(socket, await serveNbd({ path: socket, volume: this.#now }))
+    this.#exports.push(served)
+    if (this.#closed === null) return served
+    await served.close()
+    throw closed(this.path)
   }
 
-  /** Drains, flushes, wipes the key. Rejects when data may be lost; the key is wiped all the same. */
+  /** Ends its NBD servers, drains, flushes, wipes the key. Rejects when data may be lost; the key is wiped all the same. */
   close(): Promise<void> {
     this.#closed ??= (async () => {
       try {
+        await Promise.allSettled(this.#exports.map((served) => served.close()))
         await this.#leavePass()
         await this.#volume.close()
       } finally {
@@ -152,7 +158,6 @@ export class OpenVolume implements AsyncDisposable {
   /** Nobody changes the data any more: what is under way could, and then the reencryption goes on without. */
   async #leavePass(): Promise<void> {
     if (this.#leave === null) return
-    for (const served of this.#exports) await served.close()
     if (this.#volume.counters.pending === 0) await this.#leave().catch(() => {})
   }
 

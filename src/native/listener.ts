@@ -6,7 +6,7 @@ import { linkSync, rmSync } from "node:fs"
 import { createServer, type Server } from "node:net"
 import { duplicate } from "./addon.ts"
 
-/** Where: a path that does not exist, or one that a descriptor already listens on. */
+/** Where: a path that does not exist, whose socket will have mode 0600, or one that a descriptor already listens on. */
 export interface ListenAt {
   readonly path: string
   /** The listener's from now on. */
@@ -53,12 +53,18 @@ export class Listener {
     const server = this.#server
     return new Promise((resolve, reject) => {
       server.once("error", reject)
-      server.listen({ ...at, backlog: this.#backlog }, () => {
-        server.off("error", reject)
-        // Of accept(2), for want of descriptors or memory: the peer is lost, those there are not.
-        server.on("error", () => {})
-        resolve()
-      })
+      // Node binds within this call: nobody else's file has this umask, and of two listeners none keeps the other's.
+      const before = process.umask(0o177)
+      try {
+        server.listen({ ...at, backlog: this.#backlog }, () => {
+          server.off("error", reject)
+          // Of accept(2), for want of descriptors or memory: the peer is lost, those there are not.
+          server.on("error", () => {})
+          resolve()
+        })
+      } finally {
+        process.umask(before)
+      }
     })
   }
 
