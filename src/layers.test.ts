@@ -39,9 +39,9 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
 /** No `node:` module, no addon, nor anything that has one: they run in a browser. */
 const PURE = ["abi", "luks2", "attest/judge", "cli/cryptsetup"]
 
-/** Every import of a source file, `import(...)` and types among them. */
-function importsOf(file: string): readonly string[] {
-  const text = readFileSync(join(root, file), "utf8")
+/** Every import of a source file, `import(...)` and types among them. `read`: what of its text counts. */
+function importsOf(file: string, read = (text: string) => text): readonly string[] {
+  const text = read(readFileSync(join(root, file), "utf8"))
   return [...text.matchAll(/^(?:import|export)\b[^"]*?from "([^"]+)"|\bimport\("([^"]+)"\)|^import "([^"]+)"/gm)].map(
     ([, from, lazy, bare]) => {
       const name = from ?? lazy ?? bare!
@@ -92,6 +92,20 @@ test("pure rooms import no Node and no addon, themselves or by way of others", (
   }
   for (const file of files.filter((each) => PURE.some((room) => each.startsWith(`src/${room}/`)))) visit(file, "")
   const impure = [...seen].filter(([name]) => name.startsWith("node:") || name.startsWith("src/native/"))
+  assert.deepEqual(impure, [])
+})
+
+test("a file that says it is pure reaches no Node module and no addon, but for types", () => {
+  const typesOnly = /^(?:import|export) (?:type [^"]*|\{(?:\s*type [^,}]*,?)+\s*\}) from "[^"]+"/gm
+  const runs = new Map(files.map((file) => [file, importsOf(file, (text) => text.replace(typesOnly, ""))]))
+  const says = files.filter((file) => /^\/\*\*(?:(?!\*\/)[\s\S])*\bPure\b/.test(readFileSync(join(root, file), "utf8")))
+  assert.ok(says.length > 50, "the first comment of a file says it")
+  const impure = says.flatMap((file) => {
+    const reached = new Set([file])
+    for (const each of reached) for (const name of runs.get(each) ?? []) reached.add(name)
+    const found = [...reached].find((name) => name.startsWith("node:") || name.startsWith("src/native/"))
+    return found === undefined ? [] : [`${file} reaches ${found}`]
+  })
   assert.deepEqual(impure, [])
 })
 

@@ -6,7 +6,7 @@
 
 import { Exit, TresorError } from "../base/errors.ts"
 import type { EnclaveIdentity } from "../enclave/types.ts"
-import type { HeaderChange, HeaderStore } from "../header/header-store.ts"
+import type { AreaWrite, HeaderChange, HeaderStore } from "../header/header-store.ts"
 import { areaSize, findGap, freeSlot } from "../luks2/areas.ts"
 import { extra } from "../luks2/json.ts"
 import { CIPHER, STRIPES } from "../luks2/limits.ts"
@@ -14,10 +14,11 @@ import { madeMember } from "../luks2/made.ts"
 import type { ForeignToken, LuksHeader, LuksKeyslot, Metadata } from "../luks2/metadata.ts"
 import { TRESOR_TOKEN, type TresorToken } from "../luks2/tresor-token.ts"
 import type { Header, HeaderMacs, Kdf, KeyslotParameters, MadeKeyslot } from "../luks2/types.ts"
-import { enclaveHeader, triedByDefault } from "../luks2/volume-header.ts"
+import { affordable, enclaveHeader, triedByDefault } from "../luks2/volume-header.ts"
 import {
   addToken,
   dropKeyslot,
+  inactive,
   isLuksKeyslot,
   putKeyslot,
   recoveryToken,
@@ -75,7 +76,7 @@ export function freshToken(
 }
 
 export class Draft {
-  readonly #writes: { readonly offset: bigint; readonly bytes: Uint8Array }[] = []
+  readonly #writes: AreaWrite[] = []
   readonly #wipes: { readonly offset: bigint; readonly size: bigint }[] = []
   readonly #areas: Map<number, Uint8Array>
   readonly #path: string
@@ -126,8 +127,20 @@ export class Draft {
       if (slots.includes(named)) return [named]
       throw inactive(named)
     }
-    const normal = slots.filter(triedByDefault(this.#header))
-    if (normal.length > 0) return normal
+    return this.#some(slots.filter(triedByDefault(this.#header)))
+  }
+
+  /**
+   * Of `slots` those that do not take hours to try, whatever their priority; if there are none, the one named. Throws
+   * KEYSLOT_COSTLY (exit 2), KEYSLOT_MISSING (exit 1).
+   */
+  affordable(slots: readonly number[], named: number | null = null): readonly number[] {
+    const cheap = slots.filter(affordable(this.#header))
+    return this.#some(cheap.length === 0 && named !== null ? [named] : cheap)
+  }
+
+  #some(slots: readonly number[]): readonly number[] {
+    if (slots.length > 0) return slots
     const skipped = untried(this.enclaveHeader(() => false))
     if (skipped !== null) throw new TresorError("KEYSLOT_COSTLY", Exit.denied, `Cannot use ${this.#path}: ${skipped}`)
     throw new TresorError("KEYSLOT_MISSING", Exit.badArguments, `Cannot use ${this.#path}: it has no usable keyslot`)
@@ -188,7 +201,7 @@ export class Draft {
   remove(slot: number): void {
     const keyslot = this.metadata.keyslots.get(slot)
     if (keyslot === undefined) throw inactive(slot)
-    if (keyslot.area !== null) this.#wipes.push({ offset: keyslot.area.offset, size: keyslot.area.size })
+    this.#wipes.push({ offset: keyslot.area.offset, size: keyslot.area.size })
     this.#areas.delete(slot)
     this.metadata = dropKeyslot(this.metadata, slot)
   }
@@ -206,7 +219,7 @@ export class Draft {
   }
 
   /** What a new volume is formatted with. */
-  get writes(): readonly { readonly offset: bigint; readonly bytes: Uint8Array }[] {
+  get writes(): readonly AreaWrite[] {
     return this.#writes
   }
 }
@@ -223,12 +236,4 @@ export async function edit<T>({ store, path }: VolumeKeeper, work: (draft: Draft
     return draft.change()
   })
   return results.at(-1)!
-}
-
-export function inactive(slot: number): TresorError {
-  return new TresorError(
-    "KEYSLOT_INACTIVE",
-    Exit.badArguments,
-    `Keyslot ${slot} is not active; \`tresor key list\` lists those that are`,
-  )
 }

@@ -14,6 +14,14 @@ export function isLuksKeyslot(keyslot: NonNullable<ReturnType<Metadata["keyslots
   return !("foreign" in keyslot)
 }
 
+export function inactive(slot: number): TresorError {
+  return new TresorError(
+    "KEYSLOT_INACTIVE",
+    Exit.badArguments,
+    `Keyslot ${slot} is not active; \`tresor key list\` lists those that are`,
+  )
+}
+
 /** The digest of segment 0: its keyslots hold the volume key; others are unbound. */
 function segmentDigest(metadata: Metadata): readonly [number, LuksDigest] {
   const found = [...metadata.digests].find(([, digest]) => digest.segments.includes(0))

@@ -359,10 +359,10 @@ async function edited({ store }: Volume, change: (metadata: Metadata) => Metadat
   await store.update(async (header) => ({ header: { ...header, metadata: change(header.metadata) } }))
 }
 
-test("a keyslot that would take hours is tried only when it is named", async () => {
-  const volume = await newVolume()
-  const iterations = 2 ** 32 - 1
-  const costly = (slots: readonly number[]) => (metadata: Metadata) => ({
+/** Each of `slots` asks for hours. */
+const costly =
+  (slots: readonly number[], iterations = 2 ** 32 - 1) =>
+  (metadata: Metadata): Metadata => ({
     ...metadata,
     keyslots: new Map(
       [...metadata.keyslots].map(([slot, each]) => {
@@ -374,6 +374,33 @@ test("a keyslot that would take hours is tried only when it is named", async () 
       }),
     ),
   })
+
+test("a keyslot that would take hours is not tried to remove, release or recover another, and can be removed itself", async () => {
+  const way = /keyslots? 0.* not tried: its KDF asks for 4294967295 iterations/
+  const volume = await newVolume([tresor("first"), recovery("key"), portable("third")])
+  await edited(volume, costly([0]))
+  const wrong = { code: "ENCLAVE_PASSPHRASE", message: way }
+  await assert.rejects(removeKeyslot(volume, bytes("nobody's"), { slot: 2, force: false }), wrong)
+  await assert.rejects(removeKeyslot(volume, bytes("nobody's"), { slot: 0, force: false }), wrong)
+  const { others } = await testRecovery(volume, bytes("key"))
+  assert.deepEqual(
+    others.map(({ slot, seal }) => [slot, seal]),
+    [
+      [0, "untried"],
+      [2, null],
+    ],
+  )
+  assert.equal((await removeKeyslot(volume, bytes("third"), { slot: 0, force: false })).slot, 0)
+
+  const left = await newVolume([portable("theirs")])
+  await adopt(left, proof("theirs"), [tresor("ours")])
+  await edited(left, costly([0]))
+  await assert.rejects(release(left, bytes("theirs")), { code: "KEYSLOT_COSTLY", message: way })
+})
+
+test("a keyslot that would take hours is tried only when it is named", async () => {
+  const volume = await newVolume()
+  const iterations = 2 ** 32 - 1
   await edited(volume, costly([0]))
   assert.equal(await opens(volume, "key"), 1)
   const way = /keyslot 0 not tried: its KDF asks for 4294967295 iterations.*use --key-slot 0 to try it/

@@ -1,7 +1,6 @@
 /** When a keyslot is tried. Pure. */
 import type { LuksKeyslot, Metadata } from "../luks2/metadata.ts"
-import { inactive } from "./draft.ts"
-import { isLuksKeyslot } from "./metadata-edit.ts"
+import { inactive, isLuksKeyslot } from "./metadata-edit.ts"
 
 /** 2: before the others; 0: only when named; `null`: as a header has it that says nothing. Throws KEYSLOT_INACTIVE (exit 1). */
 export function setPriority(metadata: Metadata, slot: number, priority: LuksKeyslot["priority"]): Metadata {

@@ -1,6 +1,7 @@
 import { EnclaveError, type StatusName } from "../enclave/error.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
 import { RECOVERY_TOKEN } from "../luks2/recovery-key.ts"
+import { affordable } from "../luks2/volume-header.ts"
 import { type Added, addKeyslot } from "./add.ts"
 import { Draft } from "./draft.ts"
 import { slotsOfTokens, tresorToken, volumeSlots } from "./metadata-edit.ts"
@@ -11,8 +12,8 @@ export interface RecoveryReport {
   /** The keyslot the recovery key opened. */
   readonly slot: number
   readonly others: readonly (SlotStrength & {
-    /** Tresor keyslots: whether their salt can be unsealed here, else why not; `null` for others. */
-    readonly seal: "opens" | StatusName | null
+    /** Tresor keyslots: whether their salt can be unsealed here, else why not, or that it would take hours; `null` for others. */
+    readonly seal: "opens" | "untried" | StatusName | null
   })[]
 }
 
@@ -50,10 +51,13 @@ async function sealOf(
 export async function testRecovery(keeper: VolumeKeeper, key: Uint8Array): Promise<RecoveryReport> {
   const header = await keeper.store.reload()
   const draft = await Draft.read(keeper.store, header, keeper.path)
-  const slot = await draft.prove(keeper, key, recoverySlots(header))
+  const slot = await draft.prove(keeper, key, draft.affordable(recoverySlots(header)))
   const others: RecoveryReport["others"][number][] = []
+  const cheap = affordable(header)
   for (const each of slotStrengths(header.metadata, [slot])) {
-    others.push({ ...each, seal: each.kind === "tresor" ? await sealOf(keeper, draft, each.slot, key) : null })
+    const seal =
+      each.kind !== "tresor" ? null : cheap(each.slot) ? await sealOf(keeper, draft, each.slot, key) : "untried"
+    others.push({ ...each, seal })
   }
   return { slot, others }
 }

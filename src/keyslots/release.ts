@@ -33,7 +33,7 @@ export function releasePlan({ metadata }: LuksHeader, path: string): Released {
 export function release(keeper: VolumeKeeper, secret: Uint8Array): Promise<Released> {
   return edit(keeper, async (draft) => {
     const plan = releasePlan(draft.header, keeper.path)
-    await draft.prove(keeper, secret, plan.remaining)
+    await draft.prove(keeper, secret, draft.affordable(plan.remaining))
     for (const slot of plan.removed) draft.remove(slot)
     return plan
   })

@@ -1,7 +1,7 @@
 import { Exit, TresorError } from "../base/errors.ts"
 import type { Metadata } from "../luks2/metadata.ts"
-import { edit, inactive } from "./draft.ts"
-import { hasTresorToken, tresorToken, volumeSlots } from "./metadata-edit.ts"
+import { edit } from "./draft.ts"
+import { hasTresorToken, inactive, tresorToken, volumeSlots } from "./metadata-edit.ts"
 import type { VolumeKeeper } from "./parts.ts"
 
 export interface Removed {
@@ -39,7 +39,8 @@ export function checkRemovable(
 
 /**
  * Destroys keyslot `slot`, or the one that `secret` opens. Any passphrase of
- * the volume proves. Throws KEYSLOT_LAST (exit 1) unless `force`.
+ * the volume proves; one that would take hours is tried only where it is named and there is no other. Throws
+ * KEYSLOT_LAST (exit 1) unless `force`, KEYSLOT_COSTLY (exit 2).
  */
 export function removeKeyslot(
   keeper: VolumeKeeper,
@@ -49,7 +50,7 @@ export function removeKeyslot(
   return edit(keeper, async (draft) => {
     const before = volumeSlots(draft.metadata)
     checkRemovable(draft.metadata, keeper.path, { slot, force })
-    const proved = await draft.prove(keeper, secret, before)
+    const proved = await draft.prove(keeper, secret, draft.affordable(before, slot))
     const doomed = slot ?? proved
     draft.remove(doomed)
     return { slot: doomed, remaining: volumeSlots(draft.metadata), boundToMachine: boundToMachine(draft.metadata) }

@@ -9,8 +9,7 @@ import type { Metadata } from "../luks2/metadata.ts"
 import { parseTokenJson } from "../luks2/parse.ts"
 import { Odd } from "../luks2/reader.ts"
 import { TRESOR_TOKEN } from "../luks2/tresor-token.ts"
-import { inactive } from "./draft.ts"
-import type { Token } from "./metadata-edit.ts"
+import { inactive, type Token } from "./metadata-edit.ts"
 
 const fail = (code: "TOKEN_MISSING" | "TOKEN_TAKEN" | "TOKEN_INVALID" | "TOKEN_BOUND", message: string): TresorError =>
   new TresorError(code, Exit.badArguments, message)

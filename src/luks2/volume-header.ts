@@ -161,17 +161,26 @@ export function enclaveHeader(
   return { uuid, segment: segmentOf(metadata, keySize), digest, keyslots, macs: macsOf(metadata) }
 }
 
-/** Keyslots that are tried when none is named: priority 0 is left out, and what would take hours. */
-export function triedByDefault({ metadata }: LuksHeader): (slot: number) => boolean {
+/** Keyslots that do not take hours to try. */
+export function affordable({ metadata }: LuksHeader): (slot: number) => boolean {
   const tokens = tresorTokens(metadata)
   const digests = [...metadata.digests.values()]
   return (slot) => {
     const keyslot = metadata.keyslots.get(slot)
-    if (keyslot === undefined || "foreign" in keyslot || keyslot.priority === 0) return false
+    if (keyslot === undefined || "foreign" in keyslot) return false
     const kdf = kdfOf(keyslot.kdf)
     const passphraseKdf = tokens.find((token) => token.keyslots.includes(slot))?.kdf ?? null
     const iterations = Math.max(0, ...digests.map((digest) => (digest.keyslots.includes(slot) ? digest.iterations : 0)))
     return kdf === null || tooCostly({ kdf, passphraseKdf }, { iterations }) === null
+  }
+}
+
+/** Keyslots that are tried when none is named: priority 0 is left out, and what would take hours. */
+export function triedByDefault(header: LuksHeader): (slot: number) => boolean {
+  const cheap = affordable(header)
+  return (slot) => {
+    const keyslot = header.metadata.keyslots.get(slot)
+    return keyslot !== undefined && !("foreign" in keyslot) && keyslot.priority !== 0 && cheap(slot)
   }
 }
 

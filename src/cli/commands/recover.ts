@@ -33,6 +33,7 @@ const TRIES = 3
 
 function opensHere(seal: RecoveryReport["others"][number]["seal"]): string {
   if (seal === null || seal === "opens") return "yes"
+  if (seal === "untried") return "not tried: it would take hours"
   return `no: ${isSealStatus(seal) ? sealBrief(seal) : seal}`
 }
 
@@ -97,7 +98,7 @@ export async function recover(path: string, options: RecoverOptions): Promise<vo
         })
         say(`\nNew passphrase in keyslot ${keyslot}.\n`)
         for (const { slot, seal, made } of report.others) {
-          if (seal === null || seal === "opens") continue
+          if (seal === null || seal === "opens" || seal === "untried") continue
           say(`${keepOrRemove(slot, made, visibleLine(path))}\n`)
         }
       }
