@@ -5,6 +5,7 @@
  */
 import * as abi from "../abi/enclave.ts"
 import { type Encodable, encode, type Struct } from "../abi/struct.ts"
+import { concat } from "../base/bytes.ts"
 import { fromHex } from "../base/hex.ts"
 import type { Digest, Header, Kdf, KeyslotParameters, PublicHeader, Segment } from "../luks2/types.ts"
 import {
@@ -67,14 +68,7 @@ function bytesOf<S extends Struct<any>>(type: S, value: Encodable<S>): Uint8Arra
 const words = (...values: readonly number[]) => new Uint8Array(new Uint32Array(values).buffer)
 
 async function sha256(label: string, parts: readonly Uint8Array[]): Promise<Uint8Array> {
-  const all = [new TextEncoder().encode(label), ...parts]
-  const bytes = new Uint8Array(all.reduce((size, part) => size + part.length, 0))
-  let at = 0
-  for (const part of all) {
-    bytes.set(part, at)
-    at += part.length
-  }
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", concat(new TextEncoder().encode(label), ...parts)))
 }
 
 const LABEL = "tresor request v2"

@@ -39,7 +39,7 @@ import {
   rangesRoom,
 } from "./place.ts"
 import { Request } from "./request.ts"
-import { LOST, Session, usesArgon2 } from "./session.ts"
+import { LOST, mostLanes, Session } from "./session.ts"
 import type {
   Authenticated,
   BegunPass,
@@ -109,7 +109,7 @@ export class EnclaveClient extends Session implements Enclave {
       keyslot: fresh.fields,
       macs: macs.address,
     })
-    this.answered(await this.derive(bytes, usesArgon2([keyslot.kdf, keyslot.passphraseKdf])))
+    this.answered(await this.derive(bytes, mostLanes([keyslot.kdf, keyslot.passphraseKdf])))
     const { digest, keyslot: made } = request.result()
     return {
       digest: madeDigest({ hash, iterations }, digest),
@@ -174,7 +174,7 @@ export class EnclaveClient extends Session implements Enclave {
       macs: macs?.address ?? 0n,
       macs_out: macsOut.address,
     })
-    const status = await this.derive(bytes, Math.max(lanes, usesArgon2([fresh.kdf, fresh.passphraseKdf])))
+    const status = await this.derive(bytes, Math.max(lanes, mostLanes([fresh.kdf, fresh.passphraseKdf])))
     const result = request.result()
     judge(status, result)
     return { keyslot: placed.made(result.fresh), macs: decodeMacs(macsOut.bytes), slot: result.slot }
@@ -345,7 +345,7 @@ export class EnclaveClient extends Session implements Enclave {
           ? { bytes: secret, bytes_size: secret.length }
           : { message: placeMessage(request, secret) }),
       })
-      const status = await this.derive(bytes, usesArgon2([kdf]))
+      const status = await this.derive(bytes, mostLanes([kdf]))
       const { handle, seal_status } = request.result()
       const failed = statusName(status)
       if (failed !== null) throw new EnclaveError(failed, { seal: statusName(seal_status) })

@@ -54,8 +54,10 @@ export async function openEnclave(options: EnclaveStart): Promise<EnclaveClient>
     )
   }
   const files = readImage(PRODUCT)
+  // Before there is a secret, which `load` wipes.
+  const loadable = parse(files)
   const machineSecret = backend === "software" ? await secretFor(options) : null
-  const native = load(parse(files), backend, machineSecret, options.transitionCycles)
+  const native = load(loadable, backend, machineSecret, options.transitionCycles)
   const client = await EnclaveClient.start(native, backend, options.cpu)
   if (options.sealsNothing !== true) keep(options.stateDir ?? stateDir(), files)
   return client

@@ -14,7 +14,7 @@ import {
 } from "./marshal.ts"
 import { type Arena, type Placed, Request } from "./request.ts"
 import { contextFields } from "./seal-request.ts"
-import { usesArgon2 } from "./session.ts"
+import { mostLanes } from "./session.ts"
 import type { Block, Range, SealedRequest } from "./types.ts"
 
 export const areaSize = (keySize: number): number => Math.ceil((keySize * abi.Limit.stripes) / 512) * 512
@@ -71,7 +71,7 @@ export function placeHeader(request: Arena, header: Header) {
       count: header.keyslots.length,
     },
     macs: header.macs === null ? null : request.place(encodeMacs(header.macs)),
-    lanes: usesArgon2(header.keyslots.flatMap((slot) => (slot.tried ? [slot.kdf, slot.passphraseKdf] : []))),
+    lanes: mostLanes(header.keyslots.flatMap((slot) => (slot.tried ? [slot.kdf, slot.passphraseKdf] : []))),
   }
 }
 

@@ -22,8 +22,8 @@ const CLOSE_WAIT_MS = 2000
 /** TRESOR_ENTER_LOST of addon.h. */
 export const LOST = 0xffff_ffff
 
-/** How many threads the KDF of them with the most lanes can use. */
-export function usesArgon2(kdfs: readonly (Kdf | null)[]): number {
+/** Lanes of the KDF that has the most: so many threads it can use. */
+export function mostLanes(kdfs: readonly (Kdf | null)[]): number {
   return kdfs.reduce((most, kdf) => (kdf === null || kdf.type === "pbkdf2" ? most : Math.max(most, kdf.lanes)), 1)
 }
 

@@ -10,7 +10,7 @@ import { addressOf, type NativeEnclave } from "../native/addon.ts"
 import { EnclaveError, statusName } from "./error.ts"
 import { kdfFields } from "./marshal.ts"
 import { Request } from "./request.ts"
-import { Session, usesArgon2 } from "./session.ts"
+import { mostLanes, Session } from "./session.ts"
 
 export class VectorsClient extends Session {
   /** HELLO. `cpu`: features to use at most. Owns `native` from now on. */
@@ -37,7 +37,7 @@ export class VectorsClient extends Session {
     const request = new Request(abi.benchmark, 0, addressOf)
     const bytes = request.fill(abi.Op.benchmark, { kdf: kdfFields(kdf), key_size: keySize })
     const started = performance.now()
-    const status = await this.derive(bytes, usesArgon2([kdf]))
+    const status = await this.derive(bytes, mostLanes([kdf]))
     const elapsed = performance.now() - started
     const failed = statusName(status)
     if (failed !== null) throw new EnclaveError(failed, { neededKib: request.result().needed_kib })

@@ -4,10 +4,12 @@
  */
 
 import { Exit, TresorError } from "../base/errors.ts"
-import { HeaderStore } from "../header/header-store.ts"
+import { type AreaWrite, HeaderStore } from "../header/header-store.ts"
 import { areaSize } from "../luks2/areas.ts"
+import { BINARY_HEADER } from "../luks2/binary-header.ts"
 import { CIPHER } from "../luks2/limits.ts"
-import type { LuksHeader, Metadata } from "../luks2/metadata.ts"
+import type { ForeignToken, LuksHeader, LuksKeyslot, Metadata } from "../luks2/metadata.ts"
+import type { TresorToken } from "../luks2/tresor-token.ts"
 import type { Digest, Segment } from "../luks2/types.ts"
 import type { Store } from "../store/store.ts"
 import { Draft, freshToken, luksKeyslot } from "./draft.ts"
@@ -21,7 +23,6 @@ export const DATA_OFFSET = 16n << 20n
  * areas of 512-bit keys before the data.
  */
 export const HEADER_SIZE = 128 << 10
-const BINARY_HEADER = 4096
 
 /** The volume key is random: iterations protect nothing; cryptsetup's minimum. */
 const DIGEST = { hash: "sha256", iterations: 1000 } as const
@@ -41,7 +42,7 @@ export interface NewVolume {
 
 export interface MadeVolume {
   readonly header: LuksHeader
-  readonly areas: readonly { readonly offset: bigint; readonly bytes: Uint8Array }[]
+  readonly areas: readonly AreaWrite[]
   /** Keyslot numbers, in the order of `keyslots`. */
   readonly slots: readonly number[]
 }
@@ -120,43 +121,62 @@ function emptyMetadata(volume: NewVolume, digest: Digest): Metadata {
   }
 }
 
+/** A volume key that the enclave has made, with the one keyslot that opens it. */
+export interface MadeKey {
+  readonly digest: Digest
+  readonly keyslot: LuksKeyslot
+  readonly token: TresorToken | ForeignToken | null
+  readonly area: AreaWrite
+}
+
+/** Has the enclave make a volume key and keyslot `slot`, whose area will be at `offset`, for a secret. Nothing is written. */
+export async function makeKey(
+  { enclave, seal }: Keeper,
+  { uuid, segment }: { readonly uuid: string; readonly segment: Segment },
+  fresh: FreshKeyslot,
+  slot: number,
+  offset: bigint,
+): Promise<MadeKey> {
+  const parameters = freshParameters(fresh, slot, segment.keySize, { offset, size: areaSize(segment.keySize) })
+  const description = { uuid, segment, digest: DIGEST }
+  const policy = sealPolicy(fresh)
+  const sealed = await seal({ purpose: "create", ...description, fresh: parameters, policy }, { fresh: fresh.secret })
+  const { digest, keyslot, macs } = await enclave.create(sealed, description, parameters, policy)
+  return {
+    digest,
+    keyslot: luksKeyslot(parameters, keyslot),
+    token: freshToken(fresh, slot, keyslot, enclave.identity, macs),
+    area: { offset, bytes: keyslot.area },
+  }
+}
+
 /**
  * Has the enclave make the volume key and its keyslots. The first is made with
  * the key; each further one is proved by the first. Nothing is written yet.
  */
 export async function makeVolume(
-  { enclave, seal }: Keeper,
+  keeper: Keeper,
   volume: NewVolume,
   keyslots: readonly [FreshKeyslot, ...FreshKeyslot[]],
   path: string,
 ): Promise<MadeVolume> {
   const [first, ...others] = keyslots
   const slot = first.slot ?? 0
-  const segment = segmentOf(volume)
-  const offset = 2n * BigInt(volume.headerSize)
-  const area = { offset, size: areaSize(volume.keySize) }
-  const parameters = freshParameters(first, slot, volume.keySize, area)
-  const description = { uuid: volume.uuid, segment, digest: DIGEST }
-  const policy = sealPolicy(first)
-  const asked = { purpose: "create", ...description, fresh: parameters, policy } as const
-  const sealed = await seal(asked, { fresh: first.secret })
-  const made = await enclave.create(sealed, description, parameters, policy)
-
-  const empty = emptyMetadata(volume, made.digest)
-  const token = freshToken(first, slot, made.keyslot, enclave.identity, made.macs)
+  const { uuid, label, subsystem = "", headerSize } = volume
+  const made = await makeKey(keeper, { uuid, segment: segmentOf(volume) }, first, slot, 2n * BigInt(headerSize))
+  const { digest, keyslot, token, area } = made
+  const empty = emptyMetadata(volume, digest)
   const metadata: Metadata = {
     ...empty,
-    keyslots: new Map([[slot, luksKeyslot(parameters, made.keyslot)]]),
+    keyslots: new Map([[slot, keyslot]]),
     digests: new Map([[0, { ...empty.digests.get(0)!, keyslots: [slot] }]]),
     tokens: new Map(token === null ? [] : [[0, token]]),
   }
-  const { uuid, label, subsystem = "", headerSize } = volume
   const header: LuksHeader = { uuid, label, subsystem, sequenceId: 1n, headerSize, metadata }
-  const draft = new Draft(header, new Map([[slot, made.keyslot.area]]), path)
+  const draft = new Draft(header, new Map([[slot, area.bytes]]), path)
   const slots = [slot]
-  for (const each of others)
-    slots.push((await draft.enrol({ enclave, seal }, { secret: first.secret, slot }, each)).slot)
-  return { header: draft.header, areas: [{ offset, bytes: made.keyslot.area }, ...draft.writes], slots }
+  for (const each of others) slots.push((await draft.enrol(keeper, { secret: first.secret, slot }, each)).slot)
+  return { header: draft.header, areas: [area, ...draft.writes], slots }
 }
 
 const WIPE_CHUNK = 1 << 20

@@ -69,7 +69,7 @@ async function alone<T>(directory: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Wipes what `make` gives. */
+/** Wipes `bytes` however `work` ends. */
 async function withBytes<T>(bytes: Buffer, work: (bytes: Buffer) => Promise<T>): Promise<T> {
   try {
     return await work(bytes)
@@ -149,8 +149,9 @@ function removeLeftover(directory: string, at: At = onward): void {
  */
 export function enroll(directory: string, to: SealTo, deliver: Delivery, at: At = onward): Promise<boolean> {
   return alone(directory, async () => {
-    const plain = readPlain(directory)
+    // First: what is damaged throws, and nothing is to be wiped then.
     const before = readSealed(directory)
+    const plain = readPlain(directory)
     if (plain === null && before !== null)
       throw state(directory, "it is sealed already; `tresor machine reseal` changes PCRs and PIN")
     return withBytes(plain ?? randomBytes(SECRET_SIZE), async (secret) => {
@@ -195,9 +196,8 @@ export function reseal(directory: string, pin: Uint8Array | null, to: SealTo, at
  */
 export function recover(directory: string, secret: Buffer, to: SealTo | null, at: At = onward): Promise<void> {
   return alone(directory, async () => {
-    const plain = readPlain(directory)
-    const ids = [plain === null ? null : idOf(plain), wholeSealed(directory)?.id ?? null]
-    plain?.fill(0)
+    const plain = plainId(directory)
+    const ids = [plain, wholeSealed(directory)?.id ?? null]
     const other = ids.find((id) => id !== null && id !== idOf(secret))
     if (other != null)
       throw state(directory, `this is the recovery key of the machine secret ${idOf(secret)}, and ${other} is there`)
@@ -205,6 +205,16 @@ export function recover(directory: string, secret: Buffer, to: SealTo | null, at
     await sealTo(directory, secret, to, { before: async () => {}, at })
     if (plain !== null) removePlain(directory, at)
   })
+}
+
+/** Name of the one in a file; `null`: there is none. Throws MACHINE_SECRET_REFUSED. */
+function plainId(directory: string): string | null {
+  const plain = readPlain(directory)
+  try {
+    return plain === null ? null : idOf(plain)
+  } finally {
+    plain?.fill(0)
+  }
 }
 
 /** `null`: there is none, or it is damaged, which is a reason to recover. */
@@ -272,12 +282,11 @@ async function orError<T>(work: Promise<T>): Promise<T | TresorError> {
 
 /** Throws MACHINE_SECRET_REFUSED. */
 export async function machineState(directory: string): Promise<MachineState> {
-  const plain = readPlain(directory)
+  const plain = plainId(directory)
   const sealed = readSealed(directory)
   const tpm = await orError(readTpm(sealed === null ? [] : [...sealed.tpm2.pcrs.keys()]))
   const checked = sealed === null ? null : await orError(checkTpm(sealed.tpm2))
-  const id = plain === null ? (sealed?.id ?? null) : idOf(plain)
-  plain?.fill(0)
+  const id = plain ?? sealed?.id ?? null
   return {
     directory,
     kept: plain === null ? (sealed === null ? "none" : "tpm2") : sealed === null ? "file" : "both",

@@ -4,12 +4,11 @@ import { KEYSLOTS, STRIPES } from "./limits.ts"
 import type { LuksHeader, Metadata } from "./metadata.ts"
 
 /** cryptsetup aligns key material to pages, so that areas can be written with O_DIRECT. */
-const AREA_ALIGNMENT = 4096n
+export const AREA_ALIGNMENT = 4096n
 
 /** Bytes an area takes for a volume key of `keySize` bytes. */
 export function areaSize(keySize: number): bigint {
-  const material = BigInt(keySize) * BigInt(STRIPES)
-  return ((material + AREA_ALIGNMENT - 1n) / AREA_ALIGNMENT) * AREA_ALIGNMENT
+  return roundUp(BigInt(keySize) * BigInt(STRIPES))
 }
 
 /** First and last byte (exclusive) of the keyslots area. */
@@ -18,22 +17,25 @@ export function keyslotsArea(header: LuksHeader): { readonly offset: bigint; rea
   return { offset, end: offset + header.metadata.config.keyslotsSize }
 }
 
-/**
- * The first gap of `size` bytes between the areas in use, foreign ones too.
- * Throws LUKS2_AREA_FULL (exit 4).
- */
-export function findGap(header: LuksHeader, size: bigint): bigint {
-  const { offset, end } = keyslotsArea(header)
+const roundUp = (bytes: bigint): bigint => ((bytes + AREA_ALIGNMENT - 1n) / AREA_ALIGNMENT) * AREA_ALIGNMENT
+
+/** Bytes between the areas in use, foreign ones too, ascending; each begins aligned. */
+export function* gaps(header: LuksHeader): Generator<{ readonly offset: bigint; readonly size: bigint }> {
+  const { offset: start, end } = keyslotsArea(header)
   const areas = [...header.metadata.keyslots.values()]
-    .flatMap(({ area }) => (area === null ? [] : [area]))
+    .map(({ area }) => area)
     .sort((a, b) => (a.offset < b.offset ? -1 : 1))
-  let start = offset
-  for (const area of areas) {
-    if (area.offset - start >= size) return start
-    const after = area.offset + area.size
-    if (after > start) start = ((after + AREA_ALIGNMENT - 1n) / AREA_ALIGNMENT) * AREA_ALIGNMENT
+  let offset = start
+  for (const area of [...areas, { offset: end, size: 0n }]) {
+    if (area.offset > offset) yield { offset, size: area.offset - offset }
+    const after = roundUp(area.offset + area.size)
+    if (after > offset) offset = after
   }
-  if (end - start >= size) return start
+}
+
+/** The first gap of `size` bytes. Throws LUKS2_AREA_FULL (exit 4). */
+export function findGap(header: LuksHeader, size: bigint): bigint {
+  for (const gap of gaps(header)) if (gap.size >= size) return gap.offset
   throw new TresorError(
     "LUKS2_AREA_FULL",
     Exit.wrongDevice,

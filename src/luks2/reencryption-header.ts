@@ -1,5 +1,5 @@
 /** A header enters a reencryption, has its state, and leaves it. Pure. */
-import { keyslotsArea } from "./areas.ts"
+import { AREA_ALIGNMENT, gaps } from "./areas.ts"
 import { extra } from "./json.ts"
 import { base64 } from "./json-text.ts"
 import { KEYSLOTS } from "./limits.ts"
@@ -30,22 +30,11 @@ export function withState(metadata: Metadata, { mac, probe, size }: PassState): 
 export function roomForPass(
   header: LuksHeader,
 ): { readonly slot: number; readonly offset: bigint; readonly size: bigint } | null {
-  const { offset: start, end } = keyslotsArea(header)
-  const areas = [...header.metadata.keyslots.values()]
-    .map(({ area }) => area)
-    .sort((a, b) => (a.offset < b.offset ? -1 : 1))
-  let best = { offset: start, size: 0n }
-  let at = start
-  const gap = (to: bigint) => {
-    const from = ((at + 4095n) / 4096n) * 4096n
-    const size = to > from ? ((to - from) / 4096n) * 4096n : 0n
-    if (size > best.size) best = { offset: from, size }
+  let best = { offset: 0n, size: 0n }
+  for (const { offset, size } of gaps(header)) {
+    const whole = size - (size % AREA_ALIGNMENT)
+    if (whole > best.size) best = { offset, size: whole }
   }
-  for (const area of areas) {
-    gap(area.offset)
-    if (area.offset + area.size > at) at = area.offset + area.size
-  }
-  gap(end)
   const slot = Array.from({ length: KEYSLOTS }, (_, number) => number).find(
     (number) => !header.metadata.keyslots.has(number),
   )

@@ -31,7 +31,7 @@ const encryptsNothing = (encryption: string | null): boolean => encryption?.incl
 function ofNull({ segments, keyslots }: Metadata): string | null {
   const ciphers = [
     ...[...segments].map(([number, { encryption }]) => [`segment ${number}`, encryption] as const),
-    ...[...keyslots].map(([slot, { area }]) => [`keyslot ${slot}`, area?.encryption ?? null] as const),
+    ...[...keyslots].map(([slot, { area }]) => [`keyslot ${slot}`, area.encryption] as const),
   ]
   const found = ciphers.find(([, encryption]) => encryptsNothing(encryption))
   return found === undefined ? null : `${found[0]} has the cipher ${found[1]}, which encrypts nothing`

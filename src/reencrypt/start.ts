@@ -3,9 +3,10 @@
  * one header brings all of that and LUKS2's own notes of a reencryption. Until then nothing of the volume has changed.
  */
 import type { AreaWrite, HeaderChange } from "../header/header-store.ts"
-import { Draft, freshToken, luksKeyslot } from "../keyslots/draft.ts"
+import { makeKey } from "../keyslots/create.ts"
+import { Draft } from "../keyslots/draft.ts"
 import { addToken } from "../keyslots/metadata-edit.ts"
-import { type FreshKeyslot, freshParameters, type Proof, sealPolicy, type VolumeKeeper } from "../keyslots/parts.ts"
+import type { FreshKeyslot, Proof, VolumeKeeper } from "../keyslots/parts.ts"
 import { areaSize, findGap, freeSlot } from "../luks2/areas.ts"
 import type { ForeignKeyslot, LuksHeader, LuksKeyslot, LuksSegment, Metadata } from "../luks2/metadata.ts"
 import { digestOfData, taken } from "../luks2/reencryption.ts"
@@ -28,12 +29,9 @@ export interface NewKey {
   readonly keySize: Segment["keySize"] | null
 }
 
-/** The volume key is random: iterations protect nothing; cryptsetup's minimum. */
-const DIGEST = { hash: "sha256", iterations: 1000 } as const
-
 /** Keyslots, digest and tokens of the new key, as a header of their own in which all of the old stays taken. */
-async function makeKey(
-  { enclave, seal, path }: VolumeKeeper,
+async function makeNewKey(
+  keeper: VolumeKeeper,
   header: LuksHeader,
   segment: Segment,
   final: LuksSegment,
@@ -41,25 +39,19 @@ async function makeKey(
 ): Promise<{ readonly draft: Draft; readonly slot: number; readonly area: AreaWrite }> {
   const { metadata, uuid } = header
   const slot = freeSlot(metadata, first.slot)
-  const size = areaSize(segment.keySize)
-  const offset = findGap(header, size)
-  const parameters = freshParameters(first, slot, segment.keySize, { offset, size })
-  const policy = sealPolicy(first)
-  const description = { uuid, segment, digest: DIGEST }
-  const sealed = await seal({ purpose: "create", ...description, fresh: parameters, policy }, { fresh: first.secret })
-  const made = await enclave.create(sealed, description, parameters, policy)
-  const token = freshToken(first, slot, made.keyslot, enclave.identity, made.macs)
+  const offset = findGap(header, areaSize(segment.keySize))
+  const { digest, keyslot, token, area } = await makeKey(keeper, { uuid, segment }, first, slot, offset)
   const old = [...metadata.keyslots].map(([number, { area }]) => [number, taken(area)] as const)
   const ours: Metadata = {
     ...metadata,
-    keyslots: new Map<number, LuksKeyslot | ForeignKeyslot>([...old, [slot, luksKeyslot(parameters, made.keyslot)]]),
+    keyslots: new Map<number, LuksKeyslot | ForeignKeyslot>([...old, [slot, keyslot]]),
     segments: new Map([[0, final]]),
-    digests: new Map([[0, { type: "pbkdf2", ...made.digest, keyslots: [slot], segments: [0] }]]),
+    digests: new Map([[0, { type: "pbkdf2", ...digest, keyslots: [slot], segments: [0] }]]),
     tokens: new Map(token === null ? [] : [[0, token]]),
   }
-  const draft = new Draft({ ...header, metadata: ours }, new Map([[slot, made.keyslot.area]]), path)
-  for (const each of others) await draft.enrol({ enclave, seal }, { secret: first.secret, slot }, each)
-  return { draft, slot, area: { offset, bytes: made.keyslot.area } }
+  const draft = new Draft({ ...header, metadata: ours }, new Map([[slot, area.bytes]]), keeper.path)
+  for (const each of others) await draft.enrol(keeper, { secret: first.secret, slot }, each)
+  return { draft, slot, area }
 }
 
 /** The header with keyslots of both keys, and the number of the new digest. */
@@ -113,7 +105,7 @@ async function begin(
   const before = header.metadata.segments.get(0)!
   const final: LuksSegment = { ...before, sectorSize: segment.sectorSize }
   checkFits(path, place, { previous: before, final, moved: null })
-  const made = await makeKey(keeper, header, segment, final, key.keyslots)
+  const made = await makeNewKey(keeper, header, segment, final, key.keyslots)
   const { draft, slot } = made
   const { metadata, newDigest } = joined(header, draft.metadata)
   const entering = {

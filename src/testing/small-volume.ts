@@ -2,9 +2,8 @@
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import { areasOf } from "../header/side.ts"
-import { luksKeyslot } from "../keyslots/draft.ts"
-import { type FreshKeyslot, freshParameters, type Seal } from "../keyslots/parts.ts"
-import { areaSize } from "../luks2/areas.ts"
+import { makeKey } from "../keyslots/create.ts"
+import type { FreshKeyslot, Seal } from "../keyslots/parts.ts"
 import type { LuksHeader } from "../luks2/metadata.ts"
 import type { Segment } from "../luks2/types.ts"
 import { enclaveHeader } from "../luks2/volume-header.ts"
@@ -36,11 +35,8 @@ export async function makeSmall(
     size: null,
     ivTweak: 0n,
   }
-  const area = { offset: BigInt(2 * HEADER_SIZE), size: areaSize(keySize) }
-  const fresh = freshParameters(portable(secret), 0, keySize, area)
-  const wanted = { uuid: SMALL_UUID, segment, digest: { hash: "sha256", iterations: 1000 } } as const
-  const asked = { purpose: "create", ...wanted, fresh, policy: "mrsigner" } as const
-  const made = await enclave.create(await seal(asked, { fresh: secret }), wanted, fresh, "mrsigner")
+  const areaOffset = BigInt(2 * HEADER_SIZE)
+  const made = await makeKey({ enclave, seal }, { uuid: SMALL_UUID, segment }, portable(secret), 0, areaOffset)
   const { offset, size, ivTweak, cipher: encryption } = segment
   const header: LuksHeader = {
     uuid: SMALL_UUID,
@@ -49,7 +45,7 @@ export async function makeSmall(
     sequenceId: 1n,
     headerSize: HEADER_SIZE,
     metadata: {
-      keyslots: new Map([[0, luksKeyslot(fresh, made.keyslot)]]),
+      keyslots: new Map([[0, made.keyslot]]),
       segments: new Map([
         [0, { type: "crypt", offset, size, ivTweak, encryption, sectorSize, integrity: false, flags: [] }],
       ]),
@@ -63,7 +59,7 @@ export async function makeSmall(
       },
     },
   }
-  return HeaderStore.format(store, header, [{ offset: area.offset, bytes: made.keyslot.area }])
+  return HeaderStore.format(store, header, [made.area])
 }
 
 /** By any keyslot that the passphrase opens. */
