@@ -1,19 +1,13 @@
 /** Encryption and decryption in place beside stock cryptsetup: each resumes what the other began, wherever it was cut off. */
 import assert from "node:assert/strict"
-import { spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import { chmodSync, copyFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
-import { open } from "node:fs/promises"
 import { test } from "node:test"
-import { setTimeout as delay } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import { HeaderStore } from "../../src/header/header-store.ts"
-import type { Metadata } from "../../src/luks2/metadata.ts"
 import { reencryptionOf } from "../../src/luks2/reencryption.ts"
-import { converted, positionOf } from "../../src/luks2/reencryption-position.ts"
-import { MemoryStore } from "../../src/store/memory-store.ts"
 import { decryptXts } from "../../src/testing/luks.ts"
 import { Place, run, tresorPath } from "../cli/harness.ts"
+import { isInZone, metadataOf, whereIn } from "./pass.ts"
 import { CHEAP, programs } from "./programs.ts"
 
 const place = new Place()
@@ -23,7 +17,7 @@ const REDUCED = 4 << 20
 const OFFSET = 4 << 20
 const SECTOR = 512
 const keyFile = place.file("key", "a passphrase")
-const { ours, stock, volumeKey } = programs(place, keyFile)
+const { ours, stock, volumeKey, cut } = programs(place, keyFile)
 const noise = randomBytes(SIZE)
 /** What the data are as plaintext. */
 let plain: Buffer = noise
@@ -107,29 +101,7 @@ function kinds(): Kind[] {
   ]
 }
 
-/** By the copy that is whole. */
-async function metadataOf(header: string): Promise<Metadata> {
-  const file = await open(header)
-  try {
-    const { buffer, bytesRead } = await file.read(new Uint8Array(1 << 20), 0, 1 << 20, 0)
-    return (await HeaderStore.open(new MemoryStore(buffer.subarray(0, bytesRead)))).header.metadata
-  } finally {
-    await file.close()
-  }
-}
-
-/** Where it is; `null`: nothing is pending, or it was read in the middle of a write. */
-async function where({ header, size }: Kind) {
-  try {
-    const metadata = await metadataOf(header)
-    const pending = reencryptionOf(metadata)
-    const found = pending === null ? null : positionOf(metadata, pending, BigInt(size))
-    if (pending === null || found === null || typeof found === "string") return null
-    return { ...found, bytes: Number(converted(pending, found, BigInt(size))) }
-  } catch {
-    return null
-  }
-}
+const where = ({ header, size }: Kind) => whereIn(header, size)
 
 /** The plaintext is what it was; nothing speaks of a reencryption, and nobody complains. */
 async function checkEnded(kind: Kind): Promise<void> {
@@ -184,38 +156,23 @@ const resumes = (kind: Kind): string[] => [
 const STOCK = ["reencrypt", "-q", "--key-file", keyFile, "--force-offline-reencrypt"]
 
 /** Ends Tresor by a signal when so many bytes are converted, within a zone where it can be. Whether it had not ended. */
-async function cut(
+async function cutAt(
   args: readonly string[],
-  kind: Kind,
+  { header, size }: Kind,
   signal: "SIGKILL" | "SIGTERM",
   bytes: number,
 ): Promise<boolean> {
-  const child = spawn(tresorPath, args, { env: { ...process.env, ...place.env }, stdio: "ignore", detached: true })
-  let over = false
-  const ended = new Promise<void>((resolve) =>
-    child.on("close", () => {
-      over = true
-      resolve()
-    }),
-  )
-  for (;;) {
-    if (over) return false
-    const found = await where(kind)
-    const inZone = found !== null && (signal === "SIGTERM" || found.hot > 0n || found.bytes > bytes + (1 << 20))
-    if (found !== null && found.bytes >= bytes && inZone) break
-    await delay(2)
-  }
-  // The whole group: a checkout's ./tresor is a shell.
-  process.kill(-child.pid!, signal)
-  await ended
-  return (await where(kind)) !== null
+  const ready = async () =>
+    signal === "SIGKILL" ? isInZone(header, size, bytes) : ((await whereIn(header, size))?.bytes ?? -1) >= bytes
+  await cut([tresorPath, ...args], signal, ready)
+  return (await whereIn(header, size)) !== null
 }
 
 /** The same from the start; on a machine that is busy elsewhere, it may end before that is seen. */
 async function cutOff(kind: Kind, signal: "SIGKILL" | "SIGTERM", bytes: number): Promise<void> {
   for (let tries = 0; tries < 10; tries++) {
     await kind.make()
-    if (await cut(began(kind), kind, signal, bytes)) return
+    if (await cutAt(began(kind), kind, signal, bytes)) return
   }
   assert.fail("it had ended each time")
 }
@@ -299,7 +256,7 @@ test("killed again and again, an encryption with --reduce-device-size goes on wi
   const kind = kinds().find(({ name }) => name.includes("--reduce-device-size"))!
   await kind.make()
   let kills = 0
-  while (kills < 3 && (await cut(began(kind), kind, "SIGKILL", kills * (2 << 20)))) kills++
+  while (kills < 3 && (await cutAt(began(kind), kind, "SIGKILL", kills * (2 << 20)))) kills++
   assert.ok(kills > 0, "it had ended")
   if (kills === 3) await ours(...began(kind))
   await checkEnded(kind)
