@@ -69,8 +69,9 @@ async function checkSpace(path: string): Promise<void> {
   if (!stat.isFile()) return
   const missing = stat.size - stat.blocks * 512
   if (missing <= 0) return
-  const { bavail, bsize } = await statfs(path)
-  if (missing <= bavail * bsize) return
+  const { blocks, bavail, bsize } = await statfs(path)
+  // A filesystem that does not say how large it is, as some of FUSE's, knows neither its files' blocks nor its room.
+  if (blocks === 0 || missing <= bavail * bsize) return
   throw unfit(
     path,
     `the file has holes, which reencryption fills: ${formatSize(missing)} more, and its filesystem has ${formatSize(bavail * bsize)}; make room first`,
