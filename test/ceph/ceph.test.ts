@@ -5,13 +5,16 @@
 import assert from "node:assert/strict"
 import { after, before, test } from "node:test"
 import { setTimeout as sleep } from "node:timers/promises"
-import { run, until } from "../cli/harness.ts"
+import { alive, run, until } from "../cli/harness.ts"
+import { Load, nbdSocket } from "../upgrade/harness.ts"
 import { Cluster, succeed } from "./cluster.ts"
 import { Host, LEASE_SECONDS } from "./host.ts"
 
 const [CLUSTER, FAR] = ["10.231.78.1", "10.231.78.2"]
 const NAMESPACE = `tresor-ceph-${process.pid}`
 const IMAGE = "work"
+/** Who is fenced. */
+const BLOCKLIST = ["osd", "blocklist", "ls"] as const
 
 const ip = (...args: string[]) => succeed("ip", args, {})
 
@@ -89,7 +92,7 @@ test("open, a load that verifies, and close; the other host is refused as long a
   await good(there.open(key))
   await good(there.io("read -P 0x11 0 1M"))
   await good(there.tresor("close", "work"))
-  assert.doesNotMatch(await cluster.ceph("osd", "blocklist", "ls"), /10\.231/)
+  assert.doesNotMatch(await cluster.ceph(...BLOCKLIST), /10\.231/)
 })
 
 test("an OSD that is killed and started, and a monitor, are a pause for a load, and nothing is lost", async () => {
@@ -156,14 +159,39 @@ async function takeOver(host: Host): Promise<number> {
   return (Date.now() - started) / 1000
 }
 
-test("a host that dies leaves what was flushed to the one that takes over when its lease has expired", async () => {
+test("a new tresord takes over under load and renews the lease as the same owner; when it has died, the other host takes over", async () => {
   await good(here.open(key))
   await good(here.io("write -P 0x55 0 1M", "flush"))
+  const [before, { owner }, fenced] = [here.daemon, (await here.status()).lease, await cluster.ceph(...BLOCKLIST)]
+  await using load = await Load.start(nbdSocket(here.place), 64 << 20, 4 << 20)
+  await load.goesOn()
+  let over = false
+  const tried = (async () => {
+    const codes: number[] = []
+    while (!over) codes.push((await there.open(key)).code)
+    return codes
+  })()
+  await good(here.tresor("upgrade", "work"))
+  await until("the old tresord has left", () => !alive(before), 60_000)
+  // Until all that it asked for has expired: from here on only the new one can have renewed it.
+  await sleep(LEASE_SECONDS * 1000)
+  await load.goesOn()
+  const { lease } = await here.status()
+  assert.deepEqual([lease.owner, lease.state], [owner, "held"])
+  over = true
+  const codes = await tried
+  assert.ok(codes.length > 2 && codes.every((code) => code === 5), `${codes}`)
+  assert.equal(await cluster.ceph(...BLOCKLIST), fenced)
+  await load.end()
+
+  await good(here.io("write -P 0x56 512k 512k", "flush"))
   await here.die()
   const seconds = await takeOver(there)
   process.stdout.write(`taken over after ${seconds} s\n`)
   assert.match(there.log, /fenced the last owner/)
-  await good(there.io("read -P 0x55 0 1M", "write -P 0x66 0 1M", "flush", "read -P 0x66 0 1M"))
+  await good(
+    there.io("read -P 0x55 0 512k", "read -P 0x56 512k 512k", "write -P 0x66 0 1M", "flush", "read -P 0x66 0 1M"),
+  )
   await good(there.tresor("close", "work"))
   await here.serve()
 })

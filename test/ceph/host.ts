@@ -61,7 +61,7 @@ export class Host {
     const { code, stdout, stderr } = await this.tresor("status", NAME, "--json")
     if (code !== 0) throw new Error(stderr)
     return JSON.parse(stdout) as {
-      readonly lease: { readonly state: string; readonly reason: string | null }
+      readonly lease: { readonly owner: string; readonly state: string; readonly reason: string | null }
       readonly server: { readonly state: string; readonly reason: string | null }
     }
   }
