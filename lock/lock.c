@@ -137,17 +137,45 @@ static void write_back(void)
 	close(ends[0]);
 }
 
+static void lock_those(enum lock_whose whose, struct cause *cause)
+{
+	const struct lock_request request = {
+		.only = state.only, .whose = whose, .if_removed = cause->removal, .seconds = LOCK_SECONDS
+	};
+	int error = lock_volumes(&request, tell, cause);
+
+	if (error < 0)
+		fail("lock all volumes", error);
+}
+
+/* Before a sleep, which is held back meanwhile: all answers are waited for. */
+static void lock_and_wait(const char *text)
+{
+	struct cause cause = { text, false };
+
+	write_back();
+	lock_those(LOCK_EVERYBODYS, &cause);
+}
+
+/*
+ * A user whose tresord does not answer must not keep us from the next event, which may be a sleep: users' answers are
+ * waited for in a process of its own. Of theirs nothing is remembered.
+ */
 static void lock(const char *text, bool removal)
 {
-	const struct lock_request request = { .only = state.only, .if_removed = removal, .seconds = LOCK_SECONDS };
 	struct cause cause = { text, removal };
-	int error;
+	pid_t child;
 
 	if (!removal)
 		write_back();
-	error = lock_volumes(&request, tell, &cause);
-	if (error < 0)
-		fail("lock all volumes", error);
+	child = fork();
+	if (child == 0) {
+		if (state.delay >= 0)
+			close(state.delay);
+		lock_those(LOCK_USERS, &cause);
+		_exit(0);
+	}
+	lock_those(child < 0 ? LOCK_EVERYBODYS : LOCK_ROOTS, &cause);
 }
 
 /* Starts what asks. A name with a + has no unit: its volume waits for `tresor setkey`. */
@@ -194,7 +222,7 @@ static int prepare_for_sleep(sd_bus_message *message, void *data, sd_bus_error *
 	if (sd_bus_message_read(message, "b", &begins) < 0)
 		return 0;
 	if (begins) {
-		lock("the machine goes to sleep", false);
+		lock_and_wait("the machine goes to sleep");
 		if (state.delay >= 0)
 			close(state.delay);
 		state.delay = -1;

@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,9 @@
 #define ANSWER_SIZE 8192
 
 #define MOST_NAME 127
+
+/* Of one user: whoever has more loses keys no sooner, and keeps nobody else's from being wiped. */
+#define MOST_OF_USER 256
 
 #define CALL	     "{\"method\":\"io.tresor.Volume.Lock\"}"
 #define CALL_REMOVED "{\"method\":\"io.tresor.Volume.Lock\",\"parameters\":{\"ifRemoved\":true}}"
@@ -66,17 +70,23 @@ static bool wanted(const char *name, char *const *only)
 	return false;
 }
 
-/* Whoever may make files in a user's directory is that user; it is nobody else's socket that is asked. */
+/*
+ * Whoever may make files in a user's directory is that user; it is nobody else's socket that is asked, not even root's: a
+ * link may lead to it.
+ */
 static bool is_of(int fd, uid_t owner)
 {
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == owner || peer.uid == 0);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == owner;
 }
 
-/* Connected, or -1: no tresord is there, and no keys are. A full queue of connections is an error of its own. */
-static int reach(const char *path, uid_t owner, bool *full)
+/*
+ * Connected, or -1: no tresord is there, and no keys are. That it could not be found out is an error of its own: its queue
+ * of connections is full, or there is no descriptor left.
+ */
+static int reach(const char *path, uid_t owner, bool *unknown)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd;
@@ -85,30 +95,23 @@ static int reach(const char *path, uid_t owner, bool *full)
 		return -1;
 	strcpy(address.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
+	if (fd < 0) {
+		*unknown = true;
 		return -1;
+	}
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-		*full = errno == EAGAIN;
+		*unknown = errno == EAGAIN;
 	else if (is_of(fd, owner))
 		return fd;
 	close(fd);
 	return -1;
 }
 
-static int add(struct volumes *volumes, const char *folder, const char *name, uid_t owner)
+/* `fd` becomes the volume's; -1: it is not asked. */
+static int append(struct volumes *volumes, const char *name, uid_t owner, int fd)
 {
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
-	struct volume **all, *volume;
-	bool full = false;
-	int fd;
+	struct volume **all = reallocarray(volumes->all, volumes->count + 1, sizeof(struct volume *)), *volume;
 
-	/* Longer paths have no socket: tresord does not start there. */
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s/control.sock", folder, name) >= sizeof(path))
-		return 0;
-	fd = reach(path, owner, &full);
-	if (fd < 0 && !full)
-		return 0;
-	all = reallocarray(volumes->all, volumes->count + 1, sizeof(struct volume *));
 	if (all != NULL)
 		volumes->all = all;
 	volume = all == NULL ? NULL : calloc(1, sizeof(*volume));
@@ -125,27 +128,48 @@ static int add(struct volumes *volumes, const char *folder, const char *name, ui
 	return 0;
 }
 
-/* Those of one runtime directory; it need not be there. */
+static int add(struct volumes *volumes, const char *folder, const char *name, uid_t owner)
+{
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+	bool unknown = false;
+	int fd;
+
+	/* Longer paths have no socket: tresord does not start there. */
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s/control.sock", folder, name) >= sizeof(path))
+		return 0;
+	fd = reach(path, owner, &unknown);
+	return fd < 0 && !unknown ? 0 : append(volumes, name, owner, fd);
+}
+
+/* Those of one runtime directory; it need not be there. Of a user's, what is beyond the most is told as one that was not asked. */
 static int add_all(struct volumes *volumes, const char *folder, uid_t owner, char *const *only)
 {
+	const size_t most = owner == 0 ? SIZE_MAX : volumes->count + MOST_OF_USER;
 	struct dirent *entry;
 	int error = 0;
 	DIR *list = opendir(folder);
 
 	if (list == NULL)
 		return errno == ENOENT || errno == ENOTDIR || owner != 0 ? 0 : -errno;
-	while (error == 0 && (entry = readdir(list)) != NULL)
-		if (is_name(entry->d_name) && wanted(entry->d_name, only))
-			error = add(volumes, folder, entry->d_name, owner);
+	while (error == 0 && (entry = readdir(list)) != NULL) {
+		if (!is_name(entry->d_name) || !wanted(entry->d_name, only))
+			continue;
+		if (volumes->count == most) {
+			error = append(volumes, entry->d_name, owner, -1);
+			break;
+		}
+		error = add(volumes, folder, entry->d_name, owner);
+	}
 	closedir(list);
 	return error;
 }
 
-static int find(struct volumes *volumes, char *const *only)
+static int find(struct volumes *volumes, const struct lock_request *request)
 {
-	int error = add_all(volumes, SYSTEM_VOLUMES, 0, only);
+	char *const *only = request->only;
+	int error = request->whose == LOCK_USERS ? 0 : add_all(volumes, SYSTEM_VOLUMES, 0, only);
 	struct dirent *entry;
-	DIR *list = error == 0 ? opendir(USERS) : NULL;
+	DIR *list = error == 0 && request->whose != LOCK_ROOTS ? opendir(USERS) : NULL;
 
 	if (list == NULL)
 		return error;
@@ -238,7 +262,7 @@ int lock_volumes(const struct lock_request *request, void (*tell)(const struct l
 {
 	const char *call = request->if_removed ? CALL_REMOVED : CALL;
 	struct volumes volumes = { 0 };
-	int error = find(&volumes, request->only);
+	int error = find(&volumes, request);
 
 	/* Each has the whole call or none: it is shorter than any socket's memory. */
 	for (size_t i = 0; i < volumes.count; i++)

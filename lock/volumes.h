@@ -13,6 +13,8 @@ enum lock_result {
 	LOCK_SILENT,	/* no answer in time: it may keep them */
 };
 
+enum lock_whose { LOCK_EVERYBODYS, LOCK_ROOTS, LOCK_USERS };
+
 struct lock_answer {
 	const char *name;
 	/* Root's volumes belong to the machine; others to a user's session. */
@@ -24,6 +26,7 @@ struct lock_answer {
 struct lock_request {
 	/* Names, up to NULL; NULL: all of everybody. */
 	char *const *only;
+	enum lock_whose whose;
 	/* Only volumes whose device is gone. */
 	bool if_removed;
 	unsigned seconds;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { chmodSync, mkdirSync, rmSync } from "node:fs"
+import { chmodSync, mkdirSync, rmSync, symlinkSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { after, before, test } from "node:test"
@@ -61,8 +61,8 @@ const REFUSED =
   '{"error":"io.tresor.Volume.Refused","parameters":{"code":"X","exitCode":4,"message":"Cannot lock bad: it is stuck"}}\0'
 
 /** A tresord's socket; `null`: it never answers. */
-async function volume(name: string, answer: string | null, folder = "tresor"): Promise<void> {
-  const path = join(RUN, folder, name)
+async function volume(name: string, answer: string | null): Promise<void> {
+  const path = join(RUN, "tresor", name)
   mkdirSync(path, { recursive: true })
   const server = createServer((socket) => {
     socket.on("error", () => {})
@@ -78,13 +78,49 @@ async function volume(name: string, answer: string | null, folder = "tresor"): P
   await once(server, "listening")
 }
 
+/** Says "asked" and "left"; an empty answer is none. `more`: so many names that lead to the same socket. */
+const USERS = `import os, socket, sys, threading
+run, user, name, answer, more = sys.argv[1:]
+folder = f"{run}/user/{user}/tresor"
+os.makedirs(folder, exist_ok=True)
+os.chown(folder, int(user), int(user))
+os.setgroups([]); os.setgid(int(user)); os.setuid(int(user)); os.chdir(folder)
+os.mkdir(name)
+s = socket.socket(socket.AF_UNIX)
+s.bind(f"{name}/control.sock")
+s.listen(4096)
+for n in range(int(more)): os.symlink(name, f"{name}{n}")
+def serve(c):
+    if not c.recv(100): return
+    os.write(1, b"asked\\n")
+    if answer: c.sendall(answer.encode() + bytes(1))
+    while c.recv(100): pass
+    os.write(1, b"left\\n")
+os.write(1, b"listens\\n")
+while True: threading.Thread(target=serve, args=(s.accept()[0],)).start()`
+
+/** A tresord's socket of another user; what it says. */
+async function usersVolume(user: number, name: string, answer: string | null, more = 0): Promise<string[]> {
+  const said: string[] = []
+  chmodSync(place.folder, 0o755)
+  const text = answer?.replace("\0", "") ?? ""
+  child("python3", ["-c", USERS, RUN, String(user), name, text, String(more)], {}, said)
+  await until("it listens", () => said.includes("listens"), 60_000)
+  return said
+}
+
 /** tresor-lock with these words, until its end is asked for; what it says lands in `said`. */
-async function running(words: readonly string[], work: (said: string[]) => Promise<void>): Promise<void> {
+async function running(
+  words: readonly string[],
+  work: (said: string[]) => Promise<void>,
+  limits: readonly string[] = [],
+): Promise<void> {
   const said: string[] = []
   called.length = 0
   asked.length = 0
   rmSync(RUN, { recursive: true, force: true })
-  const started = child(lock, words, environment, said)
+  const [command, ...rest] = [...limits, lock, ...words] as [string, ...string[]]
+  const started = child(command, rest, environment, said)
   await until("it watches", () => called.some((line) => line.startsWith("inhibit")), 60_000)
   try {
     await work(said)
@@ -96,19 +132,25 @@ async function running(words: readonly string[], work: (said: string[]) => Promi
 
 const tell = (line: string) => logind.stdin!.write(`${line}\n`)
 const isCalled = (line: string) => until(line, () => called.includes(line), 60_000)
+/** lock/volumes.c. */
+const MOST_OF_USER = 256
+/** Open files of tresor-lock's, where they are few. */
+const FILES = 400
 const CALL = '{"method":"io.tresor.Volume.Lock"}\0'
 
 test("before a sleep all volumes are locked, then logind goes on; awake, root's that had keys are asked for", () =>
   running(["--on=sleep"], async () => {
     await volume("a", WIPED)
     await volume("b", NOTHING)
-    await volume("c", WIPED, "user/1000/tresor")
+    const c = await usersVolume(1000, "c", WIPED)
     await volume(".hidden", WIPED)
     await volume("no name", WIPED)
     assert.deepEqual(called, ["inhibit sleep Tresor delay"])
     tell("sleep 1")
     await isCalled("released")
-    assert.deepEqual(asked.sort(), [`a ${CALL}`, `b ${CALL}`, `c ${CALL}`])
+    assert.deepEqual(asked.sort(), [`a ${CALL}`, `b ${CALL}`])
+    await until("the user's is asked", () => c.includes("left"), 60_000)
+    assert.equal(c.filter((line) => line === "asked").length, 1)
     called.length = 0
     tell("sleep 0")
     await until("logind waits again", () => called.length === 2, 60_000)
@@ -118,7 +160,7 @@ test("before a sleep all volumes are locked, then logind goes on; awake, root's 
     tell("lock")
     tell("sleep 1")
     await isCalled("released")
-    assert.equal(asked.length, 3)
+    assert.equal(asked.length, 2)
   }))
 
 test("a volume that refuses or is silent does not keep the others, nor the machine awake", () =>
@@ -200,6 +242,41 @@ print("got", c.recv(100), flush=True)`
     await until("it was hung up on", () => said.length === 2, 60_000)
     assert.equal(said[1], "got b''")
   }))
+
+test("a user's link to root's socket does not have root's volume locked as that user's", () =>
+  running(["--on=sleep", "alias"], async () => {
+    await volume("work", WIPED)
+    const folder = join(RUN, "user/1000/tresor/alias")
+    mkdirSync(folder, { recursive: true })
+    symlinkSync(join(RUN, "tresor/work/control.sock"), join(folder, "control.sock"))
+    tell("sleep 1")
+    await isCalled("released")
+    assert.deepEqual(asked, [])
+  }))
+
+test("a user's tresord that does not answer delays no sleep that follows a locked session", () =>
+  running(["--on=sleep,session"], async () => {
+    await volume("work", WIPED)
+    const silent = await usersVolume(1000, "silent", null)
+    tell("lock")
+    await until("both are asked", () => asked.length === 1 && silent.includes("asked"), 60_000)
+    tell("sleep 1")
+    await until("root's is asked again", () => asked.length === 2, 60_000)
+    assert.ok(!silent.includes("left"), "the silent one is still waited for")
+  }))
+
+test("a user with more sockets than there are descriptors keeps no other user's keys from being wiped", () =>
+  running(["--on=sleep"], async () => {
+    await volume("work", WIPED)
+    const many = await usersVolume(1000, "many", NOTHING, 2 * FILES)
+    // Whichever order directories have.
+    const others = await Promise.all([1001, 1002, 1003, 1004].map((user) => usersVolume(user, "other", WIPED)))
+    tell("sleep 1")
+    await isCalled("released")
+    await until("the others are asked", () => others.every((said) => said.includes("asked")), 60_000)
+    assert.equal(asked.length, 1)
+    await until("the many are left", () => many.filter((line) => line === "left").length === MOST_OF_USER, 60_000)
+  }, ["prlimit", `--nofile=${FILES}`]))
 
 test("what cannot be understood, or a machine without a bus, is refused with the reason", async () => {
   const refused = async (words: readonly string[], env = environment) => {
