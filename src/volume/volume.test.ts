@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
-import { test } from "node:test"
+import { mock, test } from "node:test"
 import fc from "fast-check"
 import { runs } from "../testing/runs.ts"
 import { HANDLE, TestEnclave, xts } from "../testing/test-enclave.ts"
@@ -94,4 +94,34 @@ test("a volume that closes stays closing when its enclave is lost: nothing waits
   assert.throws(() => volume.unlock(new TestEnclave(randomBytes(64), 4096).enclave, HANDLE), { code: "ESHUTDOWN" })
   await closed
   assert.equal(volume.state, "closed")
+})
+
+test("a store that neither flushes nor closes holds a close for 65 s, not for the time of each", async () => {
+  class Hanging extends WatchedStore {
+    override close(): Promise<void> {
+      return new Promise(() => {})
+    }
+  }
+  const store = new Hanging(new Uint8Array(8192))
+  const volume = new Volume({ store, offset: 0, size: null, sectorSize: 4096 })
+  volume.unlock(new TestEnclave(randomBytes(64), 4096).enclave, HANDLE)
+  store.before = () => new Promise(() => {})
+  const turn = () => new Promise((resolve) => setImmediate(resolve))
+  mock.timers.enable({ apis: ["setTimeout", "Date"] })
+  try {
+    let over = false
+    const closed = assert.rejects(volume.close(), { code: "EIO", message: /did not flush within 60 s/ })
+    void closed.then(() => (over = true))
+    await turn()
+    mock.timers.tick(60_000)
+    await turn()
+    assert.equal(volume.state, "closed")
+    mock.timers.tick(4999)
+    await turn()
+    assert.equal(over, false)
+    mock.timers.tick(1)
+    await closed
+  } finally {
+    mock.timers.reset()
+  }
 })

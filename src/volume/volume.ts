@@ -42,11 +42,14 @@ export interface VolumeOptions {
   readonly pastCache?: boolean
   /** How long `close` waits for requests in work, with the keys held; default 10 s. */
   readonly closeGraceMs?: number
-  /** And after that, without keys, for the store to flush, and to close; default 60 s each. */
+  /** And after that, without keys, for the store to flush and to close; default 60 s. A close has CLOSE_MS at least. */
   readonly flushGraceMs?: number
 }
 
 const ALWAYS: Wanted = () => true
+
+/** What a store has to close in, also one that did not flush in its time. */
+const CLOSE_MS = 5000
 
 /** Between looks whether a late write has ended, which may take hours. */
 const LATE_MS = 20
@@ -471,6 +474,7 @@ export class Volume {
     const idle = new Promise<void>((resolve) => (this.#idle = resolve))
     const drained = this.counters.pending === 0 || (await within(closeGraceMs, idle))
     this.#key.wipe()
+    const until = Date.now() + flushGraceMs
     try {
       if (!this.readOnly && !(await within(flushGraceMs, this.#flush()))) {
         throw new IoError("EIO", `the store did not flush within ${flushGraceMs / 1000} s`)
@@ -478,7 +482,7 @@ export class Volume {
       if (!drained) throw new IoError("EIO", `the store left ${this.counters.pending} requests unanswered`)
     } finally {
       this.#key.become("closed")
-      await within(flushGraceMs, this.#store.close())
+      await within(Math.max(CLOSE_MS, until - Date.now()), this.#store.close())
     }
   }
 }
