@@ -8,6 +8,7 @@ import { parseMetadata } from "./parse.ts"
 import { foreignKind, isBackward, reencryptionOf, sideOf } from "./reencryption.ts"
 import { begun, ended, roomForPass, withState } from "./reencryption-header.ts"
 import { behindZone, converted, placed, positionOf, reencryptionWords } from "./reencryption-position.ts"
+import { unmet } from "./volume-header.ts"
 
 const HEADER_SIZE = 16384
 const OFFSET = 4n << 20n
@@ -133,6 +134,20 @@ test("a shift that is not a number is refused where the data move, and means not
   for (const type of ["checksum", "journal", "none"]) {
     assert.equal(reencryptionOf(parseMetadata(text(type), HEADER_SIZE))!.area.shift, 0n)
   }
+})
+
+test("a volume that requires what is not known is refused with the way out that there is", () => {
+  const requiring = (requirement: string) => {
+    const metadata = volume(null)
+    return unmet(headerOf({ ...metadata, config: { ...metadata.config, requirements: [requirement] } }))
+  }
+  const pending = unmet(headerOf(entered(false, 8192n, "checksum")))
+  for (const { code, exitCode } of [requiring("inline-hw-tags"), requiring("offline-reencrypt"), pending]) {
+    assert.deepEqual([code, exitCode], ["LUKS2_REQUIREMENTS", 4])
+  }
+  assert.match(requiring("inline-hw-tags").message, /requires inline-hw-tags.*use the program that made it/)
+  assert.match(requiring("offline-reencrypt").message, /requires offline-reencrypt.*cryptsetup reencrypt/)
+  assert.match(pending.message, /pending \(forward, resilience checksum.*tresor reencrypt --resume/)
 })
 
 const LINEAR: LuksSegment = {

@@ -89,10 +89,13 @@ function numberOf(digests: Metadata["digests"], segment: number | undefined): nu
 
 const withoutFlags = (segment: LuksSegment): LuksSegment => ({ ...segment, flags: [] })
 
+/** cryptsetup writes these while it reencrypts, and only then other segments than one of type crypt. */
+export const isReencryption = (requirement: string): boolean => /^(online|offline)-reencrypt/.test(requirement)
+
 /** The reencryption a valid header is in; `null`: none. */
 export function reencryptionOf(metadata: Metadata): Reencryption | null {
   const { keyslots, segments, digests, config } = metadata
-  const requirement = config.requirements.find((each) => /^(online|offline)-reencrypt/.test(each))
+  const requirement = config.requirements.find(isReencryption)
   const found = [...keyslots].find(([, { type }]) => type === REENCRYPT)
   if (requirement === undefined || found === undefined) return null
   const [slot, keyslot] = found

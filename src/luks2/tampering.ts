@@ -9,6 +9,7 @@ import { HashType } from "../abi/enclave.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { CIPHER } from "./limits.ts"
 import type { Metadata } from "./metadata.ts"
+import { isReencryption } from "./reencryption.ts"
 import { TRESOR_TOKEN } from "./tresor-token.ts"
 import type { Hash } from "./types.ts"
 
@@ -36,9 +37,6 @@ function ofNull({ segments, keyslots }: Metadata): string | null {
   const found = ciphers.find(([, encryption]) => encryptsNothing(encryption))
   return found === undefined ? null : `${found[0]} has the cipher ${found[1]}, which encrypts nothing`
 }
-
-/** cryptsetup writes these while it reencrypts, and only then other segments than one of type crypt. */
-const isReencryption = (requirement: string): boolean => /^(online|offline)-reencrypt/.test(requirement)
 
 /** Why the enclave cannot open the data of a volume, as one clause; `null` when it can. */
 export function unsupported(metadata: Metadata): string | null {

@@ -5,7 +5,7 @@ import { tooCostly } from "./kdf-cost.ts"
 import { CIPHER, STRIPES } from "./limits.ts"
 import { madeOf } from "./made.ts"
 import type { LuksHeader, LuksKdf, LuksKeyslot, Metadata } from "./metadata.ts"
-import { foreignKind, reencryptionOf } from "./reencryption.ts"
+import { foreignKind, isReencryption, reencryptionOf } from "./reencryption.ts"
 import { reencryptionWords } from "./reencryption-position.ts"
 import { checkTampering, isHash, isKeySize, unsupported } from "./tampering.ts"
 import { isTresorToken, TRESOR_TOKEN, type TresorToken } from "./tresor-token.ts"
@@ -27,11 +27,14 @@ export function unmet({ metadata }: LuksHeader): TresorError {
         (ours ? "`tresor reencrypt --resume`" : "`cryptsetup reencrypt --resume-only`"),
     )
   }
+  const { requirements } = metadata.config
   return new TresorError(
     "LUKS2_REQUIREMENTS",
     Exit.wrongDevice,
-    `Cannot use this volume: it requires ${metadata.config.requirements.join(", ")}, which Tresor does not support; ` +
-      "finish a pending reencryption with `cryptsetup reencrypt`",
+    `Cannot use this volume: it requires ${requirements.join(", ")}, which Tresor does not support; ` +
+      (requirements.some(isReencryption)
+        ? "finish the reencryption with `cryptsetup reencrypt`"
+        : "use the program that made it, or a newer Tresor"),
   )
 }
 
