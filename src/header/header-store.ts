@@ -148,10 +148,6 @@ export class HeaderStore {
     })
   }
 
-  async close(): Promise<void> {
-    await this.#device.close()
-  }
-
   async #writeAreas(areas: readonly AreaWrite[]): Promise<void> {
     if (areas.length === 0) return
     for (const { offset, bytes } of areas) await this.#device.write(Number(offset), bytes)

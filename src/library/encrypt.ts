@@ -1,12 +1,11 @@
 /** Plaintext that becomes a volume in place: what is checked and held before its first byte is written. */
-import { randomUUID } from "node:crypto"
 import { Exit, TresorError } from "../base/errors.ts"
 import { formatSize } from "../base/size.ts"
 import { checkNotOpen } from "../control/in-use.ts"
 import { readBytes } from "../header/bytes.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import { openForHeader } from "../header/open.ts"
-import { checkLabel, checkUuid, DATA_OFFSET, HEADER_SIZE, type NewVolume, writeVolume } from "../keyslots/create.ts"
+import { DATA_OFFSET, type NewVolume, writeVolume } from "../keyslots/create.ts"
 import type { FreshKeyslot, Keeper } from "../keyslots/parts.ts"
 import { reencryptionOf } from "../luks2/reencryption.ts"
 import { displace, mendDisplaced } from "../reencrypt/displace.ts"
@@ -16,7 +15,7 @@ import { filesystemSize } from "../store/filesystem-size.ts"
 import { signatureOn } from "../store/signature.ts"
 import type { Store } from "../store/store.ts"
 import { type Audience, type EnclaveChoice, type HeaderPlace, withEnclave } from "./keeper.ts"
-import { checkApart, type LayoutOptions } from "./plan.ts"
+import { checkApart, type LayoutOptions, layoutOf } from "./plan.ts"
 import { lockedForReencryption, openToReencrypt, type Reencrypting } from "./reencrypt.ts"
 import { examineTarget, type Target, withTarget } from "./target.ts"
 
@@ -95,13 +94,9 @@ function describe(path: string, data: Store, layout: EncryptionLayout, shift: bi
   // A filesystem that is there already may have blocks smaller than 4096 bytes, and no sectors larger than those.
   const least = data.minimumBlock === 4096 ? 4096 : 512
   const volume: NewVolume = {
-    uuid: layout.uuid === undefined ? randomUUID() : checkUuid(layout.uuid),
-    label: checkLabel(layout.label ?? ""),
-    subsystem: checkLabel(layout.subsystem ?? "", "subsystem"),
+    ...layoutOf(layout),
     sectorSize: (layout.sectorSize as NewVolume["sectorSize"] | undefined) ?? least,
-    keySize: layout.keySize === 256 ? 32 : 64,
     detached: shift === 0n,
-    headerSize: HEADER_SIZE,
     ...(shift === 0n ? {} : { dataOffset: shift }),
   }
   checkEncryption(path, data, volume)

@@ -82,15 +82,22 @@ export function checkApart(path: string, header: string): void {
   )
 }
 
+/** What does not depend on where it goes. Throws BAD_UUID, BAD_LABEL (exit 1). */
+export function layoutOf({ uuid, label, subsystem, keySize }: LayoutOptions) {
+  return {
+    uuid: uuid === undefined ? randomUUID() : checkUuid(uuid),
+    label: checkLabel(label ?? ""),
+    subsystem: checkLabel(subsystem ?? "", "subsystem"),
+    keySize: keySize === 256 ? 32 : 64,
+    headerSize: HEADER_SIZE,
+  } as const
+}
+
 function describe(options: LayoutOptions, data: Target): NewVolume {
   return {
-    uuid: options.uuid === undefined ? randomUUID() : checkUuid(options.uuid),
-    label: checkLabel(options.label ?? ""),
-    subsystem: checkLabel(options.subsystem ?? "", "subsystem"),
+    ...layoutOf(options),
     sectorSize: (options.sectorSize as NewVolume["sectorSize"] | undefined) ?? chooseSectorSize(data),
-    keySize: options.keySize === 256 ? 32 : 64,
     detached: options.header !== undefined,
-    headerSize: HEADER_SIZE,
   }
 }
 

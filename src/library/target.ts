@@ -1,5 +1,5 @@
 /** The target of a new volume or header: a file to be made, or an existing one that may be overwritten. */
-import { closeSync, ftruncateSync, openSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs"
+import { closeSync, ftruncateSync, openSync, rmSync, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { deviceNumber } from "../base/device-number.ts"
 import { Exit, TresorError } from "../base/errors.ts"
@@ -10,6 +10,7 @@ import { checkNotOpen } from "../control/in-use.ts"
 import { readBytes } from "../header/bytes.ts"
 import { openForHeader } from "../header/open.ts"
 import { isNbdUri } from "../nbd/uri.ts"
+import { attribute, deviceFolder } from "../store/block-device.ts"
 import { signatureOn } from "../store/signature.ts"
 import type { Store } from "../store/store.ts"
 
@@ -35,17 +36,14 @@ function refuse(path: string, fact: string): TresorError {
   )
 }
 
-/** /sys/dev/block/MAJOR:MINOR, of the whole disk for a partition. */
+/** Bytes; `null`: sysfs does not say. */
 function physicalSectorSize(rdev: bigint): number | null {
-  const device = realpathSync(`/sys/dev/block/${deviceNumber(rdev)}`)
-  for (const directory of [device, dirname(device)]) {
-    try {
-      return Number(readFileSync(`${directory}/queue/physical_block_size`, "utf8"))
-    } catch {
-      // A partition has no queue of its own.
-    }
-  }
-  return null
+  const device = deviceFolder(deviceNumber(rdev))
+  if (device === null) return null
+  const name = "queue/physical_block_size"
+  // A partition has its disk's queue.
+  const bytes = attribute(device, name) ?? attribute(dirname(device), name)
+  return bytes === null ? null : Number(bytes)
 }
 
 /** Why what is there should stay; `null` when nothing is. A device may hold noise, a file of somebody's may not. */

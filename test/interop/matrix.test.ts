@@ -161,7 +161,7 @@ async function opened<T>(
       enclave.closeVolume(handle)
     }
   } finally {
-    await store.close()
+    await device.close()
   }
 }
 
