@@ -1,45 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "addon/vhost/worker.h"
 
-#include <errno.h>
 #include <linux/virtio_blk.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "addon/disk/arena.h"
+#include "addon/vhost/request_queue.h"
 
-#define ENTRIES		256u
-#define ARENA_SIZE	(4u << 20)
 /* Taken before the next entry: what was read from the page cache is still in the processor's. */
 #define BATCH_BYTES	(256u * 1024u)
 
 struct taken {
-	struct request request;
-	struct worker *worker;
+	struct request_io io;
 	uint16_t head;
-	uint32_t under_way;	/* parts */
-	uint32_t segment;	/* where to go on */
-	uint64_t begun;		/* bytes of that segment */
-	struct request_cursor cursor;
 	bool waits;		/* in the backlog: there is more to begin */
-	bool keyless;
-	bool quiet;		/* for no other reason */
 	struct taken *next;
-};
-
-/* As much of a request as one piece of the arena takes, or a flush. */
-struct part {
-	struct plain_io io;
-	struct taken *taken;
-	uint8_t *ciphertext;	/* the arena's, or NULL */
-	uint8_t *plaintext;	/* the arena's: of a write that the enclave does not take from the guest's memory */
-	uint32_t length;
-	bool give;		/* a read, decrypted in its place */
-	struct request_cursor cursor;
-	struct iovec pieces[PLAIN_PIECES];
-	struct part *next;
 };
 
 struct list {
@@ -52,18 +28,12 @@ struct worker {
 	enum virtqueue_fault fault;
 	bool fail;		/* of this turn */
 	bool keyless;
-	bool full;		/* the arena or the parts, while this turn begins */
-	bool ended;		/* a part, in this turn: there may be room again */
-	struct plain_queue *io;
-	uint8_t *memory;
-	struct arena arena;
+	bool full;		/* the queue, while this turn begins */
+	struct request_queue *queue;
 	struct taken *taken, *unused;
-	struct part *parts, *unused_parts;
 	uint32_t under_way;	/* taken and not answered, but for what is parked */
 	struct list backlog, parked;
 };
-
-static uint8_t zeros[ARENA_PIECE] __attribute__((aligned(ARENA_PAGE)));
 
 static void append(struct list *list, struct taken *taken)
 {
@@ -142,251 +112,54 @@ static void forget(struct worker *worker, struct taken *taken)
 
 static void answer(struct worker *worker, struct taken *taken)
 {
+	const struct request *request = &taken->io.request;
+
 	if (worker->fault == RING_SOUND) {
-		*(volatile uint8_t *)taken->request.status = taken->request.outcome;
-		virtqueue_answer(&worker->ring, taken->head, written_by(&taken->request));
-		count_request(worker->options.counters, &taken->request);
+		*(volatile uint8_t *)request->status = request->outcome;
+		virtqueue_answer(&worker->ring, taken->head, written_by(request));
+		count_request(worker->options.counters, request);
 	}
 	forget(worker, taken);
 }
 
 static void park(struct worker *worker, struct taken *taken)
 {
-	taken->keyless = false;
-	taken->segment = 0;
-	taken->begun = 0;
-	taken->cursor = (struct request_cursor){ 0 };
+	/* Who has made a range quiet has it tried again. */
+	if (!taken->io.quiet)
+		worker->keyless = true;
+	request_io_reset(&taken->io);
 	append(&worker->parked, taken);
 	worker->under_way--;
-	/* Who has made a range quiet has it tried again. */
-	if (!taken->quiet)
-		worker->keyless = true;
-	taken->quiet = true;
 }
 
 /* Nothing of it is under way, and nothing is to be begun. */
 static void settle(struct worker *worker, struct taken *taken)
 {
-	if (taken->request.outcome == VIRTIO_BLK_S_OK && taken->keyless) {
+	if (taken->io.request.outcome == VIRTIO_BLK_S_OK && taken->io.keyless) {
 		if (!worker->fail) {
 			park(worker, taken);
 			return;
 		}
-		taken->request.outcome = VIRTIO_BLK_S_IOERR;
+		taken->io.request.outcome = VIRTIO_BLK_S_IOERR;
 	}
 	answer(worker, taken);
 }
 
-/* ---- parts ---- */
-
-static void give_back(struct worker *worker, uint8_t *memory, uint32_t length)
+static void ended(void *context, struct request_io *io)
 {
-	if (memory != NULL)
-		arena_give(&worker->arena, memory, length);
+	struct taken *taken = (struct taken *)(void *)((char *)io - offsetof(struct taken, io));
+
+	if (!taken->waits)
+		settle(context, taken);
 }
 
-static void end_part(struct part *part, int error)
+/* ---- the ring ---- */
+
+/* Nothing is answered any more, nor given to the guest. */
+static void break_ring(struct worker *worker, enum virtqueue_fault fault)
 {
-	struct taken *taken = part->taken;
-	struct worker *worker = taken->worker;
-
-	if (part->give)
-		explicit_bzero(part->ciphertext, part->length);
-	if (part->plaintext != NULL)
-		explicit_bzero(part->plaintext, part->length);
-	give_back(worker, part->ciphertext, part->length);
-	give_back(worker, part->plaintext, part->length);
-	part->next = worker->unused_parts;
-	worker->unused_parts = part;
-	worker->ended = true;
-	if (error == ENOKEY) {
-		taken->keyless = true;
-		taken->quiet = taken->quiet && part->io.quiet;
-	} else if (error != 0)
-		taken->request.outcome = VIRTIO_BLK_S_IOERR;
-	if (--taken->under_way == 0 && !taken->waits)
-		settle(worker, taken);
-}
-
-static void io_done(struct plain_io *io)
-{
-	struct part *part = (struct part *)(void *)((char *)io - offsetof(struct part, io));
-	const struct worker *worker = part->taken->worker;
-
-	if (io->error == 0 && part->give && worker->fault == RING_SOUND)
-		request_give(&part->taken->request, &part->cursor, part->ciphertext, part->length);
-	end_part(part, io->error);
-}
-
-static struct part *new_part(struct worker *worker, struct taken *taken)
-{
-	struct part *part = worker->unused_parts;
-
-	if (part == NULL)
-		return NULL;
-	worker->unused_parts = part->next;
-	part->taken = taken;
-	part->ciphertext = part->plaintext = NULL;
-	part->give = false;
-	part->io.done = io_done;
-	part->io.fua = false;
-	part->io.pieces = part->pieces;
-	part->io.count = 0;
-	taken->under_way++;
-	return part;
-}
-
-static void undo_part(struct worker *worker, struct part *part)
-{
-	give_back(worker, part->ciphertext, part->length);
-	part->taken->under_way--;
-	part->next = worker->unused_parts;
-	worker->unused_parts = part;
-}
-
-/* Where the enclave is to find, or to put, the part's plaintext. False: no room now. */
-static bool place_plaintext(struct worker *worker, struct part *part, uint32_t most)
-{
-	struct taken *taken = part->taken;
-	const struct request *request = &taken->request;
-	uint32_t length = 0;
-
-	part->length = most;
-	if (request->type == REQUEST_ZERO) {
-		part->ciphertext = arena_take(&worker->arena, most);
-		part->pieces[0] = (struct iovec){ zeros, most };
-		part->io.count = 1;
-		return part->ciphertext != NULL;
-	}
-	part->cursor = taken->cursor;
-	if (regions_sealed(worker->options.regions))
-		length = request_whole(request, &taken->cursor, worker->options.volume->sector_size, most, part->pieces,
-				       &part->io.count, PLAIN_PIECES);
-	if (length > 0) {
-		part->length = length;
-		part->ciphertext = arena_take(&worker->arena, length);
-		if (part->ciphertext == NULL)
-			taken->cursor = part->cursor;
-		return part->ciphertext != NULL;
-	}
-	part->ciphertext = arena_take(&worker->arena, most);
-	if (part->ciphertext == NULL)
-		return false;
-	if (request->type == REQUEST_READ) {
-		part->io.pieces = NULL;
-		part->give = true;
-		/* `give` does so once more, from the part's own. */
-		for (uint32_t left = most; left > 0;) {
-			const size_t rest = request->pieces[taken->cursor.piece].iov_len - taken->cursor.offset;
-
-			if (rest > left) {
-				taken->cursor.offset += left;
-				break;
-			}
-			left -= (uint32_t)rest;
-			taken->cursor = (struct request_cursor){ .piece = taken->cursor.piece + 1 };
-		}
-		return true;
-	}
-	part->plaintext = arena_take(&worker->arena, most);
-	if (part->plaintext == NULL)
-		return false;
-	request_take(request, &taken->cursor, part->plaintext, most);
-	part->pieces[0] = (struct iovec){ part->plaintext, most };
-	part->io.count = 1;
-	return true;
-}
-
-/* The next part of the request's segment. False: no room now. */
-static bool begin_sectors(struct worker *worker, struct taken *taken, const struct request_segment *segment)
-{
-	const uint64_t left = segment->length - taken->begun;
-	struct part *part = new_part(worker, taken);
-
-	if (part == NULL)
-		return false;
-	if (!place_plaintext(worker, part, left < ARENA_PIECE ? (uint32_t)left : ARENA_PIECE)) {
-		undo_part(worker, part);
-		return false;
-	}
-	part->io.op = taken->request.type == REQUEST_READ ? PLAIN_READ : PLAIN_WRITE;
-	part->io.offset = segment->offset + taken->begun;
-	part->io.length = part->length;
-	part->io.ciphertext = part->ciphertext;
-	taken->begun += part->length;
-	plain_queue_put(worker->io, &part->io);
-	return true;
-}
-
-/* Whole sectors of the volume's, inside the segment; what they are read as afterwards is undefined. */
-static bool begin_discard(struct worker *worker, struct taken *taken, const struct request_segment *segment)
-{
-	const struct plain_volume *volume = worker->options.volume;
-	const uint64_t sector = volume->sector_size;
-	const uint64_t start = (segment->offset + sector - 1) / sector * sector;
-	const uint64_t end = (segment->offset + segment->length) / sector * sector;
-	struct part *part;
-
-	if (start < end) {
-		part = new_part(worker, taken);
-		if (part == NULL)
-			return false;
-		part->length = 0;
-		part->io.op = PLAIN_PUNCH;
-		part->io.offset = start;
-		part->io.length = (uint32_t)(end - start);
-		plain_queue_put(worker->io, &part->io);
-	}
-	taken->begun = segment->length;
-	return true;
-}
-
-static bool begin_flush(struct worker *worker, struct taken *taken)
-{
-	struct part *part = new_part(worker, taken);
-
-	if (part == NULL)
-		return false;
-	part->length = 0;
-	part->io.op = PLAIN_FLUSH;
-	part->io.offset = 0;
-	part->io.length = 0;
-	part->io.ciphertext = NULL;
-	plain_queue_put(worker->io, &part->io);
-	return true;
-}
-
-static void give_id(struct worker *worker, struct taken *taken)
-{
-	const struct request *request = &taken->request;
-	struct request_cursor cursor = { 0 };
-	uint64_t room = 0;
-
-	for (uint32_t i = 0; i < request->piece_count; i++)
-		room += request->pieces[i].iov_len;
-	request_give(request, &cursor, worker->options.id, room < REQUEST_ID_SIZE ? room : REQUEST_ID_SIZE);
-}
-
-/* Begins what there is room for. True: all of it was. */
-static bool begin(struct worker *worker, struct taken *taken)
-{
-	const struct request *request = &taken->request;
-
-	if (request->outcome != VIRTIO_BLK_S_OK || taken->keyless)
-		return true;
-	if (request->type == REQUEST_ID)
-		give_id(worker, taken);
-	if (request->type == REQUEST_FLUSH)
-		return worker->options.volume->read_only || begin_flush(worker, taken);
-	for (; taken->segment < request->segment_count; taken->segment++, taken->begun = 0) {
-		const struct request_segment *segment = &request->segments[taken->segment];
-
-		while (taken->begun < segment->length)
-			if (!(request->type == REQUEST_DISCARD ? begin_discard(worker, taken, segment) :
-								 begin_sectors(worker, taken, segment)))
-				return false;
-	}
-	return true;
+	worker->fault = fault;
+	request_queue_abandon(worker->queue);
 }
 
 /* In the order in which they came, as far as there is room. */
@@ -395,18 +168,16 @@ static void begin_backlog(struct worker *worker)
 	while (worker->backlog.first != NULL && worker->fault == RING_SOUND) {
 		struct taken *taken = worker->backlog.first;
 
-		if (!begin(worker, taken)) {
+		if (!request_queue_begin(worker->queue, &taken->io)) {
 			worker->full = true;
 			return;
 		}
 		shift(&worker->backlog);
 		taken->waits = false;
-		if (taken->under_way == 0)
+		if (taken->io.under_way == 0)
 			settle(worker, taken);
 	}
 }
-
-/* ---- the ring ---- */
 
 static uint64_t size_of(const struct request *request)
 {
@@ -419,34 +190,31 @@ static uint64_t size_of(const struct request *request)
  */
 static void take(struct worker *worker)
 {
+	enum virtqueue_fault fault = RING_SOUND;
 	uint64_t bytes = 0;
 	uint16_t head;
 
 	for (uint32_t count = 0; count < worker->ring.size && bytes < BATCH_BYTES && !worker->full &&
-				 worker->unused != NULL && virtqueue_next(&worker->ring, &head, &worker->fault);
+				 worker->unused != NULL && virtqueue_next(&worker->ring, &head, &fault);
 	     count++) {
 		struct taken *taken = worker->unused;
-		const enum virtqueue_fault fault = request_read(&taken->request, &worker->ring, head,
-								worker->options.volume, worker->options.discards);
 
-		if (fault != RING_SOUND) {
-			worker->fault = fault;
-			return;
-		}
+		fault = request_read(&taken->io.request, &worker->ring, head, worker->options.volume,
+				     worker->options.discards);
+		if (fault != RING_SOUND)
+			break;
 		worker->unused = taken->next;
 		worker->under_way++;
 		counter_add(&worker->options.counters->held, 1);
 		taken->head = head;
-		taken->segment = 0;
-		taken->begun = 0;
-		taken->cursor = (struct request_cursor){ 0 };
-		taken->keyless = false;
-		taken->quiet = true;
 		taken->waits = true;
-		bytes += taken->request.outcome == VIRTIO_BLK_S_OK ? size_of(&taken->request) : 0;
+		request_io_reset(&taken->io);
+		bytes += taken->io.request.outcome == VIRTIO_BLK_S_OK ? size_of(&taken->io.request) : 0;
 		append(&worker->backlog, taken);
 		begin_backlog(worker);
 	}
+	if (fault != RING_SOUND)
+		break_ring(worker, fault);
 }
 
 static void drop(struct worker *worker, struct list *list, bool parked)
@@ -458,32 +226,32 @@ static void drop(struct worker *worker, struct list *list, bool parked)
 		if (parked)
 			worker->under_way++;
 		/* What of it is under way ends later. */
-		if (taken->under_way == 0)
+		if (taken->io.under_way == 0)
 			forget(worker, taken);
 	}
 }
 
 bool worker_turn(struct worker *worker, bool stop, bool fail, bool *notify)
 {
-	bool due;
+	bool due, room;
 
 	worker->fail = fail;
 	if (fail)
 		worker_retry(worker);
-	worker->full = worker->ended = false;
+	worker->full = false;
 	begin_backlog(worker);
 	if (!stop && worker->fault == RING_SOUND)
 		take(worker);
-	due = plain_queue_turn(worker->io, false);
+	due = request_queue_turn(worker->queue, &room);
 	if (worker->fault == RING_SOUND && regions_lost(worker->options.regions))
-		worker->fault = RING_MEMORY;
+		break_ring(worker, RING_MEMORY);
 	*notify = worker->fault == RING_SOUND && virtqueue_publish(&worker->ring);
 	if (worker->fault != RING_SOUND) {
 		drop(worker, &worker->backlog, false);
 		drop(worker, &worker->parked, true);
 		return due;
 	}
-	return due || (worker->backlog.first != NULL && worker->ended) ||
+	return due || (worker->backlog.first != NULL && room) ||
 	       (!stop && worker->backlog.first == NULL && worker->unused != NULL && virtqueue_waiting(&worker->ring));
 }
 
@@ -520,7 +288,7 @@ void worker_leave(struct worker *worker, bool *notify)
 		struct taken *taken = shift(&worker->parked);
 
 		worker->under_way++;
-		taken->request.outcome = VIRTIO_BLK_S_IOERR;
+		taken->io.request.outcome = VIRTIO_BLK_S_IOERR;
 		answer(worker, taken);
 	}
 	*notify = virtqueue_publish(&worker->ring);
@@ -539,50 +307,35 @@ struct virtqueue *worker_ring(struct worker *worker)
 
 int worker_fd(const struct worker *worker)
 {
-	return disk_queue_fd(plain_queue_disk(worker->io));
+	return request_queue_fd(worker->queue);
 }
 
 /* ---- life ---- */
 
 static void release(struct worker *worker)
 {
-	arena_close(&worker->arena);
-	if (worker->memory != NULL)
-		munmap(worker->memory, ARENA_SIZE);
-	free(worker->parts);
 	free(worker->taken);
 	free(worker);
 }
 
 static bool allocate(struct worker *worker)
 {
+	const struct worker_options *options = &worker->options;
+	struct request_queue_options of_queue = {
+		.volume = options->volume, .regions = options->regions, .ended = ended, .context = worker
+	};
 	const uint32_t size = worker->ring.size;
-	struct disk_queue_options options = { .entries = ENTRIES, .memory_size = ARENA_SIZE };
-	void *memory = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (memory == MAP_FAILED)
-		return false;
-	worker->memory = memory;
-	/* Plaintext in flight: not in dumps, and not in swap where the limit of locked memory allows it. */
-	madvise(memory, ARENA_SIZE, MADV_DONTDUMP);
-	madvise(memory, ARENA_SIZE, MADV_DONTFORK);
-	mlock2(memory, ARENA_SIZE, MLOCK_ONFAULT);
+	memcpy(of_queue.id, options->id, sizeof(of_queue.id));
 	worker->taken = calloc(size, sizeof(*worker->taken));
-	worker->parts = calloc(ENTRIES, sizeof(*worker->parts));
-	if (worker->taken == NULL || worker->parts == NULL || !arena_open(&worker->arena, memory, ARENA_SIZE))
+	if (worker->taken == NULL)
 		return false;
 	for (uint32_t i = 0; i < size; i++) {
-		worker->taken[i].worker = worker;
 		worker->taken[i].next = worker->unused;
 		worker->unused = &worker->taken[i];
 	}
-	for (uint32_t i = 0; i < ENTRIES; i++) {
-		worker->parts[i].next = worker->unused_parts;
-		worker->unused_parts = &worker->parts[i];
-	}
-	options.memory = memory;
-	worker->io = plain_queue_open(worker->options.volume, &options);
-	return worker->io != NULL;
+	worker->queue = request_queue_open(&of_queue);
+	return worker->queue != NULL;
 }
 
 struct worker *worker_open(const struct worker_options *options, enum virtqueue_fault *fault)
@@ -610,10 +363,10 @@ bool worker_close(struct worker *worker, int ms)
 {
 	/* What ends in here is answered by nobody. */
 	if (worker->fault == RING_SOUND)
-		worker->fault = RING_MEMORY;
+		break_ring(worker, RING_MEMORY);
 	drop(worker, &worker->backlog, false);
 	drop(worker, &worker->parked, true);
-	if (!plain_queue_close(worker->io, ms))
+	if (!request_queue_close(worker->queue, ms))
 		return false;
 	release(worker);
 	return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One ring's requests, on a thread of its own: taken in batches, read and written through the enclave (disk/plain.h),
- * into the guest's memory where it is sealed, and answered. Requests that find no key wait in here.
+ * One ring's requests, on a thread of its own: taken in batches, carried out (request_queue.h) and answered, in whatever
+ * order they end. Requests that find no key wait in here.
  */
 #ifndef TRESOR_VHOST_WORKER_H
 #define TRESOR_VHOST_WORKER_H
