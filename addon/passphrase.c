@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "addon/addon.h"
+#include "addon/monotonic.h"
 #include "addon/napi/values.h"
 #include "addon/sgx/secret_memory.h"
 
@@ -158,14 +158,6 @@ static napi_value restore_terminal(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void say(int tty, const char *text, size_t size)
 {
 	/* A terminal that takes no prompt will not give an answer: that is where it shows. */
@@ -187,7 +179,7 @@ static int read_line(struct prompt *prompt, int tty, int64_t deadline, uint8_t *
 	struct pollfd polled[2] = { { .fd = tty, .events = POLLIN }, { .fd = prompt->wake[0], .events = POLLIN } };
 
 	for (;;) {
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - monotonic_ms();
 		int ready = poll(polled, 2,
 				 prompt->timeout == 0 ? -1 :
 				 left < 0	      ? 0 :
@@ -229,7 +221,7 @@ static int read_line(struct prompt *prompt, int tty, int64_t deadline, uint8_t *
  */
 static int ask(struct prompt *prompt, int tty)
 {
-	const int64_t deadline = now_ms() + (int64_t)prompt->timeout * 1000;
+	const int64_t deadline = monotonic_ms() + (int64_t)prompt->timeout * 1000;
 	struct sigaction before[ENDING];
 	struct termios usual, silent;
 	uint8_t signal;

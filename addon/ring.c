@@ -10,11 +10,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "abi/enclave.h"
+#include "addon/disk/counters.h"
+#include "addon/monotonic.h"
 #include "addon/queue_thread.h"
+#include "addon/spin.h"
 
 /* More lets the kernel's side wait, less enters too often: 16 sectors of 4096, 64 of 512. */
 #define BATCH_BYTES	(64u * 1024u)
@@ -47,11 +49,6 @@ struct tresor_ring {
 	bool event_running;
 	struct tresor_ring_listener listener;
 };
-
-static void count(uint64_t *counter, uint64_t by)
-{
-	__atomic_store_n(counter, *counter + by, __ATOMIC_RELAXED);
-}
 
 /* ---- the threads ---- */
 
@@ -114,42 +111,26 @@ static bool work(struct queue *queue, uint32_t fetched)
 		memcpy(result->iv, block->iv, sizeof(result->iv));
 		failures += each != TRESOR_OK;
 	}
-	count(&queue->counters.batches, 1);
-	count(&queue->counters.blocks, fetched);
-	count(&queue->counters.bytes, bytes);
-	count(&queue->counters.failures, failures);
+	counter_add(&queue->counters.batches, 1);
+	counter_add(&queue->counters.blocks, fetched);
+	counter_add(&queue->counters.bytes, bytes);
+	counter_add(&queue->counters.failures, failures);
 	return true;
 }
 
-static uint64_t now_us(void)
+/* Until the next request is there, or `spin_us` have passed. */
+static void watch(const struct queue *queue, uint64_t seen, struct spin *spin)
 {
-	struct timespec t;
+	const int64_t end = monotonic_us() + queue->ring->options.spin_us;
+	bool found = false;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
-}
-
-/*
- * Watches for the next request instead of sleeping, as long as that has paid:
- * a miss costs a credit, a hit earns one; without credit every 64th chance is tried.
- */
-static void spin(struct queue *queue, uint64_t seen, int *credit, uint32_t *chances)
-{
-	uint64_t end;
-
-	if (*credit <= 0 && ++*chances % 64 != 0)
-		return;
-	end = now_us() + queue->ring->options.spin_us;
 	do {
-		for (int i = 0; i < 64; i++) {
-			if (__atomic_load_n(&queue->head->submitted, __ATOMIC_ACQUIRE) != seen) {
-				*credit = *credit < 8 ? *credit + 1 : 8;
-				return;
-			}
+		for (int i = 0; i < 64 && !found; i++) {
+			found = __atomic_load_n(&queue->head->submitted, __ATOMIC_ACQUIRE) != seen;
 			__builtin_ia32_pause();
 		}
-	} while (now_us() < end);
-	*credit = *credit > 0 ? *credit - 1 : 0;
+	} while (!found && monotonic_us() < end);
+	spin_found(spin, found);
 }
 
 /*
@@ -172,8 +153,8 @@ static void *serve(void *argument)
 	struct tresor_ring *ring = queue->ring;
 	const cpu_set_t near = near_cpus(queue);
 	uint64_t seen = 0;
-	uint32_t chances = 0, done = 0;
-	int credit = 8;
+	struct spin spin = { .credit = SPIN_CREDIT };
+	uint32_t done = 0;
 	bool patient = !ring->options.spin_us;
 
 	queue_thread_begin(&near);
@@ -200,8 +181,8 @@ static void *serve(void *argument)
 		done = exchange.fetch;
 		seen += done;
 		if (done == 0) {
-			if (!patient)
-				spin(queue, seen, &credit, &chances);
+			if (!patient && spin_pays(&spin))
+				watch(queue, seen, &spin);
 			patient = true;
 			continue;
 		}
@@ -254,7 +235,7 @@ static void unmap_queues(struct tresor_ring *ring)
 }
 
 /* The owner waits meanwhile; a batch in the enclave takes milliseconds. */
-#define JOIN_SECONDS	5
+#define JOIN_MS	5000
 
 void tresor_ring_stop(struct tresor_ring *ring)
 {
@@ -265,8 +246,7 @@ void tresor_ring_stop(struct tresor_ring *ring)
 	ring->stopped = true;
 	__atomic_store_n(&ring->stopping, true, __ATOMIC_RELEASE);
 	ioctl(ring->device, TRESOR_IOC_STOP);
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	deadline.tv_sec += JOIN_SECONDS;
+	deadline = monotonic_after_ms(JOIN_MS);
 	for (uint32_t i = 0; i < ring->options.queues; i++)
 		if (ring->queues[i].running && !queue_thread_join(ring->queues[i].thread, &deadline))
 			ring->abandoned = true;

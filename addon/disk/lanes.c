@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "addon/event.h"
 #include "addon/queue_thread.h"
 
 struct list {
@@ -69,20 +70,6 @@ static struct lane_io *take_all(struct list *list)
 	return first;
 }
 
-static void ring_bell(int event)
-{
-	const uint64_t one = 1;
-
-	(void)!write(event, &one, sizeof(one));
-}
-
-static void silence(int event)
-{
-	uint64_t count;
-
-	(void)!read(event, &count, sizeof(count));
-}
-
 /* ---- on a lane's thread ---- */
 
 static void ended(struct plain_io *plain)
@@ -106,7 +93,7 @@ static void hand_over(struct lane *lane)
 	pthread_mutex_unlock(&lanes->lock);
 	empty(&lane->ended);
 	if (first)
-		ring_bell(lanes->told);
+		event_set(lanes->told);
 }
 
 /* True: it is to end; what was put before is in the queue. */
@@ -144,7 +131,7 @@ static void rest(struct lane *lane)
 	pthread_mutex_lock(&lane->lock);
 	lane->asleep = false;
 	pthread_mutex_unlock(&lane->lock);
-	silence(lane->wake);
+	event_clear(lane->wake);
 }
 
 static void *serve(void *argument)
@@ -186,7 +173,7 @@ static void wake(struct lane *lane)
 	asleep = lane->asleep;
 	pthread_mutex_unlock(&lane->lock);
 	if (asleep)
-		ring_bell(lane->wake);
+		event_set(lane->wake);
 }
 
 static void release(struct lanes *lanes)
@@ -293,7 +280,7 @@ struct lane_io *lanes_take(struct lanes *lanes)
 	pthread_mutex_lock(&lanes->lock);
 	first = take_all(&lanes->done);
 	if (first != NULL)
-		silence(lanes->told);
+		event_clear(lanes->told);
 	pthread_mutex_unlock(&lanes->lock);
 	for (const struct lane_io *io = first; io != NULL; io = io->next) {
 		io->lane->bytes -= io->io.length;

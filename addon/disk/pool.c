@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "addon/disk/engine.h"
+#include "addon/event.h"
 #include "addon/thread.h"
 
 #define THREADS		8u
@@ -78,10 +79,8 @@ static int carry_out(const struct engine *engine, const struct disk_io *io)
 /* Under the lock. */
 static void finish(struct engine *engine, struct disk_io *io)
 {
-	const uint64_t one = 1;
-
 	if (engine->done.first == NULL)
-		(void)!write(engine->event, &one, sizeof(one));
+		event_set(engine->event);
 	append(&engine->done, io);
 }
 
@@ -203,12 +202,11 @@ static void pool_turn(struct engine *engine, bool wait)
 {
 	struct pollfd event = { .fd = engine->event, .events = POLLIN };
 	struct disk_io *io;
-	uint64_t count;
 
 	if (wait && engine->inflight > 0)
 		poll(&event, 1, -1);
 	pthread_mutex_lock(&engine->lock);
-	(void)!read(engine->event, &count, sizeof(count));
+	event_clear(engine->event);
 	io = engine->done.first;
 	empty(&engine->done);
 	pthread_mutex_unlock(&engine->lock);

@@ -6,10 +6,10 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "addon/disk/engine.h"
+#include "addon/monotonic.h"
 
 /* So often a request is begun again that was interrupted, or that the kernel had no memory or no slot for (EAGAIN). */
 #define TRIES	64u
@@ -363,23 +363,15 @@ unsigned disk_queue_pending(const struct disk_queue *queue)
 	return queue->pending;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* Turns until nothing is pending or under way, for `ms` at most. */
 static bool drained(struct disk_queue *queue, int ms)
 {
-	const int64_t until = now_ms() + ms;
+	const int64_t until = monotonic_ms() + ms;
 
 	for (;;) {
 		struct pollfd event = { .fd = disk_queue_fd(queue), .events = POLLIN };
 		const bool due = disk_queue_turn(queue, false);
-		const int64_t left = until - now_ms();
+		const int64_t left = until - monotonic_ms();
 
 		if (queue->pending == 0 && queue->begun == 0)
 			return true;

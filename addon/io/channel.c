@@ -28,12 +28,12 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "addon/addon.h"
 #include "addon/io/slab.h"
+#include "addon/monotonic.h"
 #include "addon/napi/values.h"
 
 #define IOV_ROWS	512u
@@ -130,14 +130,6 @@ static napi_value number(napi_env env, double value)
 	return result;
 }
 
-static int64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 static napi_value channel_receive(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[3];
@@ -155,10 +147,10 @@ static napi_value channel_receive(napi_env env, napi_callback_info info)
 		return number(env, -EBADF);
 	if (!slab_holds(&channel->slab, at, length))
 		return number(env, -EFAULT);
-	until = us == 0 ? 0 : now_us() + us;
+	until = us == 0 ? 0 : monotonic_us() + us;
 	for (;;) {
 		got = recv(channel->fd, channel->slab.memory + at, length, MSG_DONTWAIT);
-		if (got >= 0 || (errno != EINTR && (errno != EAGAIN || until == 0 || now_us() >= until)))
+		if (got >= 0 || (errno != EINTR && (errno != EAGAIN || until == 0 || monotonic_us() >= until)))
 			break;
 		/* The sender wants the same lock. */
 		for (int i = 0; i < PAUSES; i++)

@@ -2,7 +2,8 @@
 #include "addon/io/patience.h"
 
 #include <sys/resource.h>
-#include <time.h>
+
+#include "addon/monotonic.h"
 
 /*
  * A write that took longer, and slept, has waited for a disk; the next ones are
@@ -11,14 +12,6 @@
 #define LONG_NS		5000000ll
 #define PAUSE		20
 #define PAUSE_MAX_NS	1000000000ll
-
-static int64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000ll + t.tv_nsec;
-}
 
 /* How often this thread gave its CPU away. Others take it, too, also a hypervisor: that does not count. */
 static long sleeps(void)
@@ -31,19 +24,19 @@ static long sleeps(void)
 
 bool patience_over(const struct patience *patience)
 {
-	return now_ns() >= patience->paused_until;
+	return monotonic_ns() >= patience->paused_until;
 }
 
 bool patience_begin(const struct patience *patience, struct timing *timing)
 {
-	timing->began = now_ns();
+	timing->began = monotonic_ns();
 	timing->slept = sleeps();
 	return timing->began >= patience->paused_until;
 }
 
 bool patience_end(struct patience *patience, struct timing *timing)
 {
-	const int64_t now = now_ns(), took = now - timing->began;
+	const int64_t now = monotonic_ns(), took = now - timing->began;
 	long slept;
 
 	timing->began = now;

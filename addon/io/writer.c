@@ -12,10 +12,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "addon/io/patience.h"
+#include "addon/monotonic.h"
 #include "addon/thread.h"
 
 #define RUN		64u	/* rows in one system call */
@@ -230,14 +230,8 @@ static void follow(struct writer *writer)
 
 bool writer_write(struct writer *writer, uint32_t count)
 {
-	struct timespec until;
+	const struct timespec until = monotonic_after_ms(LATE_MS);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += LATE_MS * 1000000l;
-	if (until.tv_nsec >= 1000000000l) {
-		until.tv_nsec -= 1000000000l;
-		until.tv_sec++;
-	}
 	follow(writer);
 	writer->count = count;
 	__atomic_fetch_or(&writer->word, GIVEN, __ATOMIC_RELEASE);

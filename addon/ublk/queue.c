@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "addon/disk/arena.h"
+#include "addon/event.h"
 #include "addon/queue_thread.h"
 
 /* Of a queue: for data of requests under way. More of them wait in the kernel. */
@@ -484,9 +485,7 @@ int ublk_queue_fault(const struct ublk_queue *queue)
 
 void ublk_queue_wake(struct ublk_queue *queue)
 {
-	const uint64_t one = 1;
-
-	(void)!write(queue->wake, &one, sizeof(one));
+	event_set(queue->wake);
 }
 
 const struct counters *ublk_queue_counters(const struct ublk_queue *queue)

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "addon/monotonic.h"
 #include "addon/queue_thread.h"
 
 /* What its owner waits for a thread. */
-#define JOIN_SECONDS	5
+#define JOIN_MS	5000
 
 struct thread {
 	struct ublk_server *server;
@@ -175,8 +175,7 @@ void ublk_server_stop(struct ublk_server *server)
 	server->stopped = true;
 	__atomic_store_n(&server->stopping, true, __ATOMIC_RELEASE);
 	wake(server);
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	deadline.tv_sec += JOIN_SECONDS;
+	deadline = monotonic_after_ms(JOIN_MS);
 	for (uint32_t i = 0; server->threads != NULL && i < server->options.queues; i++)
 		if (server->threads[i].running && !queue_thread_join(server->threads[i].thread, &deadline))
 			server->abandoned = true;
