@@ -13,19 +13,13 @@
 #include "addon/disk/plain.h"
 #include "addon/vhost/regions.h"
 #include "addon/vhost/virtqueue.h"
-#include "addon/vhost/worker.h"
+#include "addon/vhost/vring.h"
 
 #define DEVICE_RINGS	64u
 
-enum device_event {
-	DEVICE_STOPPED,	/* the ring's thread has ended; value: where to go on in the available ring */
-	DEVICE_BROKEN,	/* before it stops; value: enum virtqueue_fault */
-	DEVICE_KEYLESS,	/* a request found no key */
-};
-
 struct device_listener {
 	/* On any thread. */
-	void (*tell)(void *context, enum device_event event, uint32_t ring, uint32_t value);
+	void (*tell)(void *context, enum vring_event event, uint32_t ring, uint32_t value);
 	/* A thread begins, and tells no more. */
 	void (*hold)(void *context);
 	void (*release)(void *context);

@@ -2,7 +2,7 @@
 /*
  * The rings of a vhost-user front-end, as JavaScript has them (device.h):
  *
- *   createVhost(disk, discards, id, spinUs, onEvent) -> Vhost	`id`: 20 bytes. onEvent(enum device_event, ring, value)
+ *   createVhost(disk, discards, id, spinUs, onEvent) -> Vhost	`id`: 20 bytes. onEvent(enum vring_event, ring, value)
  *   vhost.setMemory(rows, count)		BigUint64Array, rows of (fd, guest, size, user, offset)
  *   vhost.setInflight(fd, offset, size, rings, descriptors)	fd -1: none
  *   vhost.start(ring, kick, place, eventIndex)	BigUint64Array: size, next, descriptors, used, available
@@ -59,7 +59,7 @@ static void deliver(napi_env env, napi_value callback, void *context, void *data
 }
 
 /* The context is the function itself: threads that hang outlive the binding. */
-static void tell(void *context, enum device_event event, uint32_t ring, uint32_t value)
+static void tell(void *context, enum vring_event event, uint32_t ring, uint32_t value)
 {
 	const uint64_t packed = (uint64_t)event << 48 | (uint64_t)ring << 32 | value;
 
@@ -327,9 +327,11 @@ static napi_value create_vhost(napi_env env, napi_callback_info info)
 	listener.context = binding->notify;
 	binding->device = device_new(volume, discards, id, spin_us, &listener);
 	if (binding->device == NULL) {
+		const int cause = errno;
+
 		napi_release_threadsafe_function(binding->notify, napi_tsfn_release);
 		free(binding);
-		return js_throw_errno(env, ENOMEM, "out of memory");
+		return js_throw_errno(env, cause, "no memory or descriptor for a front-end's rings");
 	}
 	napi_add_env_cleanup_hook(env, at_exit, binding);
 	napi_create_object(env, &object);

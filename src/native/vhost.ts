@@ -2,7 +2,7 @@
 import { addon } from "./addon.ts"
 import type { NativeDisk } from "./disk.ts"
 
-/** Kinds of `onEvent`, enum device_event. `value` of stopped: where the ring goes on; of broken: of RING_FAULTS. */
+/** Kinds of `onEvent`, enum vring_event. `value` of stopped: where the ring goes on; of broken: of RING_FAULTS. */
 export const DeviceEvent = { stopped: 0, broken: 1, keyless: 2 } as const
 
 /** enum virtqueue_fault. */
