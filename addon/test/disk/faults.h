@@ -99,6 +99,7 @@ struct refusals {
 	bool control;	/* /dev/ublk-control opens, and is nothing */
 	bool cached, uncached;	/* what cachestat(2) says, whatever is */
 	unsigned threads;	/* that start before `thread` is given */
+	unsigned allocation;	/* atomic: the malloc or calloc of that number from now on, of 1; 0: none */
 };
 extern struct refusals refusals;
 

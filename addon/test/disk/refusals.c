@@ -92,6 +92,37 @@ int __wrap_pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock
 	return pthread_join(thread, result);
 }
 
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+static bool allocation_refused(void)
+{
+	unsigned left = __atomic_load_n(&refusals.allocation, __ATOMIC_RELAXED);
+
+	while (left > 0 && !__atomic_compare_exchange_n(&refusals.allocation, &left, left - 1, false, __ATOMIC_RELAXED,
+							__ATOMIC_RELAXED))
+		;
+	return left == 1;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	if (!allocation_refused())
+		return __real_malloc(size);
+	errno = ENOMEM;
+	return NULL;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	if (!allocation_refused())
+		return __real_calloc(count, size);
+	errno = ENOMEM;
+	return NULL;
+}
+
 int __wrap_eventfd(unsigned count, int flags)
 {
 	if (refusals.eventfd == 0)

@@ -259,6 +259,32 @@ static void starts_that_fail(void)
 	ublk_bench_close(&bench);
 }
 
+/* Every allocation of a start, one after the other. */
+static void starts_without_memory(void)
+{
+	bool started = false;
+	unsigned at = 0;
+
+	while (!started) {
+		struct ublk_bench bench;
+
+		ublk_bench_prepare(&bench);
+		/* The pool would do for a queue that has no memory for its ring, but not for ublk. */
+		bench.volume->disk->only_ring = true;
+		refusals.allocation = ++at;
+		bench.server = ublk_bench_serve(&bench);
+		/* Else there were fewer, and it is still to come. */
+		started = refusals.allocation > 0;
+		check_run("allocation %u", at);
+		CHECK_EQUAL(bench.server != NULL, started);
+		CHECK(started || errno == ENOMEM);
+		refusals = (struct refusals){ 0 };
+		ublk_bench_close(&bench);
+	}
+	/* The server, its threads; of each queue: its own, tags, arena, and three on the way to the ring. */
+	CHECK(at > 2 + QUEUES * 6);
+}
+
 static void controls(void)
 {
 	static const enum fault faults[] = { FAULT_NONE, FAULT_ENTER_EINTR, FAULT_ENTER_EAGAIN, FAULT_ENTER_EARLY };
@@ -302,6 +328,7 @@ const struct test_case ublk_cases[] = {
 	{ "ublk: threads end when the device is stopped", device_stopped },
 	{ "ublk: what a server leaves is not answered", left_to_the_next },
 	{ "ublk: a start that fails leaves nothing", starts_that_fail },
+	{ "ublk: a start without memory leaves nothing", starts_without_memory },
 	{ "ublk: a control command is sent whole, whatever enter answers", controls },
 	{ NULL, NULL },
 };
