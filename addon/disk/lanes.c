@@ -36,6 +36,7 @@ struct lane {
 struct lanes {
 	struct plain_volume *volume;	/* a reference */
 	struct disk_queue_options options;
+	enum lanes_writes writes;
 	int told;		/* eventfd: there is something in `done` */
 	unsigned pending;	/* the owner's */
 	unsigned started;	/* the owner's */
@@ -149,8 +150,8 @@ static void *serve(void *argument)
 	lane->closed = lane->queue == NULL;
 	if (lane->closed)
 		return NULL;
-	/* A write that waits for the page cache would keep the reads behind it waiting. */
-	plain_queue_leave_writes(lane->queue);
+	if (lanes->writes == LANES_LEAVE_WRITES)
+		plain_queue_leave_writes(lane->queue);
 	while (!take_over(lane)) {
 		const bool due = plain_queue_turn(lane->queue, false);
 
@@ -214,7 +215,8 @@ static int start(struct lanes *lanes)
 	return error;
 }
 
-struct lanes *lanes_open(struct plain_volume *volume, const struct disk_queue_options *options, unsigned count)
+struct lanes *lanes_open(struct plain_volume *volume, const struct disk_queue_options *options, unsigned count,
+			 enum lanes_writes writes)
 {
 	struct lanes *lanes = calloc(1, sizeof(*lanes) + count * sizeof(lanes->each[0]));
 	struct lane_io *none;
@@ -224,6 +226,7 @@ struct lanes *lanes_open(struct plain_volume *volume, const struct disk_queue_op
 		return NULL;
 	lanes->volume = plain_volume_ref(volume);
 	lanes->options = *options;
+	lanes->writes = writes;
 	lanes->count = count;
 	pthread_mutex_init(&lanes->lock, NULL);
 	pthread_cond_init(&lanes->opened, NULL);

@@ -20,8 +20,12 @@ struct lane_io {
 	struct lane_io *next;
 };
 
+/* Who writes to the page cache, which may wait for a disk, with the reads behind it: the queue's engine, or each thread. */
+enum lanes_writes { LANES_LEAVE_WRITES, LANES_WRITE };
+
 /* `count` is not 0; `options` are each queue's. NULL with errno. */
-struct lanes *lanes_open(struct plain_volume *volume, const struct disk_queue_options *options, unsigned count);
+struct lanes *lanes_open(struct plain_volume *volume, const struct disk_queue_options *options, unsigned count,
+			 enum lanes_writes writes);
 /* Of the lane that has the fewest bytes under way; begun by lanes_go. */
 void lanes_put(struct lanes *lanes, struct lane_io *io);
 void lanes_go(struct lanes *lanes);

@@ -258,7 +258,7 @@ static bool set_up(struct transfers *transfers, struct disk *disk, bool past, ui
 	plain_queue_leave_writes(transfers->queue);
 	plain_queue_divide(transfers->queue, ARENA_PIECE);
 	if (threads > 0)
-		transfers->lanes = lanes_open(transfers->volume, &options, threads);
+		transfers->lanes = lanes_open(transfers->volume, &options, threads, LANES_LEAVE_WRITES);
 	return threads == 0 || transfers->lanes != NULL;
 }
 

@@ -31,7 +31,6 @@ struct device {
 	uint16_t inflight_rings, inflight_descriptors;
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
-	unsigned running;	/* under the lock */
 	struct served rings[DEVICE_RINGS];
 };
 
@@ -60,10 +59,7 @@ static void mark_running(struct served *ring, bool running)
 
 	pthread_mutex_lock(&device->lock);
 	ring->running = running;
-	if (running)
-		device->running++;
-	else
-		device->running--;
+	__atomic_fetch_add(&device->site.running, running ? 1u : -1u, __ATOMIC_RELAXED);
 	pthread_cond_broadcast(&device->ended);
 	pthread_mutex_unlock(&device->lock);
 }
@@ -154,7 +150,7 @@ static bool runs(struct device *device, const struct served *ring)
 	bool running;
 
 	pthread_mutex_lock(&device->lock);
-	running = ring == NULL ? device->running > 0 : ring->running;
+	running = ring == NULL ? device->site.running > 0 : ring->running;
 	pthread_mutex_unlock(&device->lock);
 	return running;
 }
@@ -271,9 +267,9 @@ bool device_close(struct device *device, int ms)
 	for (uint32_t i = 0; i < DEVICE_RINGS; i++)
 		vring_wake(&device->rings[i].vring);
 	pthread_mutex_lock(&device->lock);
-	while (device->running > 0 && pthread_cond_timedwait(&device->ended, &device->lock, &deadline) == 0)
+	while (device->site.running > 0 && pthread_cond_timedwait(&device->ended, &device->lock, &deadline) == 0)
 		;
-	ended = device->running == 0;
+	ended = device->site.running == 0;
 	pthread_mutex_unlock(&device->lock);
 	unref(device);
 	return ended;

@@ -9,14 +9,22 @@
 #include <sys/mman.h>
 
 #include "addon/disk/arena.h"
+#include "addon/disk/lanes.h"
 
 /* Parts under way at one time. */
 #define ENTRIES		256u
 #define ARENA_SIZE	(4u << 20)
 
+/*
+ * What a lane is asked for, once this thread itself has as much as BUSY: to wake another thread takes as long as half
+ * of that.
+ */
+#define LANE_LEAST	(64u * 1024u)
+#define BUSY		(128u * 1024u)
+
 /* As much of a request as one piece of the arena takes, or a flush. */
 struct part {
-	struct plain_io io;
+	struct lane_io lane;	/* its `lane` is NULL while this thread's own queue has it */
 	struct request_queue *queue;
 	struct request_io *whole;
 	uint8_t *ciphertext;	/* the arena's, or NULL */
@@ -31,6 +39,9 @@ struct part {
 struct request_queue {
 	struct request_queue_options options;
 	struct plain_queue *io;
+	struct lanes *lanes;	/* one; NULL: not needed yet, or there is none to be had */
+	bool no_lane;		/* there is none to be had */
+	uint64_t own_bytes, lane_bytes;	/* under way, of reads and writes */
 	uint8_t *memory;
 	struct arena arena;
 	struct part *parts, *unused;
@@ -59,12 +70,13 @@ static void end_part(struct part *part, int error)
 		explicit_bzero(part->plaintext, part->length);
 	give_back(queue, part->ciphertext, part->length);
 	give_back(queue, part->plaintext, part->length);
+	*(part->lane.lane == NULL ? &queue->own_bytes : &queue->lane_bytes) -= part->length;
 	part->next = queue->unused;
 	queue->unused = part;
 	queue->ended = true;
 	if (error == ENOKEY) {
 		whole->keyless = true;
-		whole->quiet = whole->quiet && part->io.quiet;
+		whole->quiet = whole->quiet && part->lane.io.quiet;
 	} else if (error != 0)
 		whole->request.outcome = VIRTIO_BLK_S_IOERR;
 	if (--whole->under_way == 0)
@@ -73,7 +85,7 @@ static void end_part(struct part *part, int error)
 
 static void io_done(struct plain_io *io)
 {
-	struct part *part = (struct part *)(void *)((char *)io - offsetof(struct part, io));
+	struct part *part = (struct part *)(void *)((char *)io - offsetof(struct part, lane.io));
 
 	if (io->error == 0 && part->give && !part->queue->abandoned)
 		request_give(&part->whole->request, &part->cursor, part->ciphertext, part->length);
@@ -91,7 +103,7 @@ static struct part *new_part(struct request_queue *queue, struct request_io *who
 	part->ciphertext = part->plaintext = NULL;
 	part->length = 0;
 	part->give = false;
-	part->io = (struct plain_io){ .pieces = part->pieces, .done = io_done };
+	part->lane = (struct lane_io){ .io = { .pieces = part->pieces, .done = io_done } };
 	whole->under_way++;
 	return part;
 }
@@ -106,6 +118,54 @@ static void undo_part(struct part *part)
 	queue->unused = part;
 }
 
+/* ---- which thread moves it ---- */
+
+/* Opened for the first part that it helps with. */
+static bool has_lane(struct request_queue *queue)
+{
+	const struct disk_queue_options options = {
+		.entries = ENTRIES,
+		.memory = queue->memory,
+		.memory_size = ARENA_SIZE,
+	};
+
+	if (queue->lanes == NULL && !queue->no_lane) {
+		queue->lanes = lanes_open(queue->options.volume, &options, 1, LANES_WRITE);
+		queue->no_lane = queue->lanes == NULL;
+	}
+	return queue->lanes != NULL;
+}
+
+/* There is work for two threads, and a processor that no vring's thread needs. */
+static bool is_for_lane(struct request_queue *queue, const struct part *part)
+{
+	return part->length >= LANE_LEAST && queue->own_bytes >= BUSY && queue->lane_bytes < queue->own_bytes &&
+	       __atomic_load_n(queue->options.running, __ATOMIC_RELAXED) < queue->options.processors && has_lane(queue);
+}
+
+static void put(struct part *part)
+{
+	struct request_queue *queue = part->queue;
+
+	if (is_for_lane(queue, part)) {
+		queue->lane_bytes += part->length;
+		lanes_put(queue->lanes, &part->lane);
+		return;
+	}
+	queue->own_bytes += part->length;
+	plain_queue_put(queue->io, &part->lane.io);
+}
+
+static void end_lane_ios(struct lane_io *lane)
+{
+	while (lane != NULL) {
+		struct lane_io *next = lane->next;
+
+		io_done(&lane->io);
+		lane = next;
+	}
+}
+
 /* ---- where the enclave finds, or puts, the plaintext ---- */
 
 /* Whole sectors of the guest's memory, as many as there are in place. False: the next one is not. */
@@ -118,7 +178,7 @@ static bool place_in_guest(struct part *part, uint32_t most)
 	if (!regions_sealed(queue->options.regions))
 		return false;
 	length = request_whole(&whole->request, &whole->cursor, queue->options.volume->sector_size, most, part->pieces,
-			       &part->io.count, PLAIN_PIECES);
+			       &part->lane.io.count, PLAIN_PIECES);
 	if (length > 0)
 		part->length = length;
 	return length > 0;
@@ -129,7 +189,7 @@ static void place_read(struct part *part)
 {
 	struct request_io *whole = part->whole;
 
-	part->io.pieces = NULL;
+	part->lane.io.pieces = NULL;
 	part->give = true;
 	/* `give` does so once more, from the part's own. */
 	for (uint32_t left = part->length; left > 0;) {
@@ -153,7 +213,7 @@ static bool place_write(struct part *part)
 		return false;
 	request_take(&whole->request, &whole->cursor, part->plaintext, part->length);
 	part->pieces[0] = (struct iovec){ part->plaintext, part->length };
-	part->io.count = 1;
+	part->lane.io.count = 1;
 	return true;
 }
 
@@ -176,7 +236,7 @@ static bool place(struct part *part, uint32_t most)
 		return true;
 	if (zero) {
 		part->pieces[0] = (struct iovec){ zeros, most };
-		part->io.count = 1;
+		part->lane.io.count = 1;
 		return true;
 	}
 	if (whole->request.type == REQUEST_WRITE)
@@ -199,12 +259,12 @@ static bool begin_sectors(struct request_queue *queue, struct request_io *whole,
 		undo_part(part);
 		return false;
 	}
-	part->io.op = whole->request.type == REQUEST_READ ? PLAIN_READ : PLAIN_WRITE;
-	part->io.offset = segment->offset + whole->begun;
-	part->io.length = part->length;
-	part->io.ciphertext = part->ciphertext;
+	part->lane.io.op = whole->request.type == REQUEST_READ ? PLAIN_READ : PLAIN_WRITE;
+	part->lane.io.offset = segment->offset + whole->begun;
+	part->lane.io.length = part->length;
+	part->lane.io.ciphertext = part->ciphertext;
 	whole->begun += part->length;
-	plain_queue_put(queue->io, &part->io);
+	put(part);
 	return true;
 }
 
@@ -220,10 +280,10 @@ static bool begin_discard(struct request_queue *queue, struct request_io *whole,
 		part = new_part(queue, whole);
 		if (part == NULL)
 			return false;
-		part->io.op = PLAIN_PUNCH;
-		part->io.offset = start;
-		part->io.length = (uint32_t)(end - start);
-		plain_queue_put(queue->io, &part->io);
+		part->lane.io.op = PLAIN_PUNCH;
+		part->lane.io.offset = start;
+		part->lane.io.length = (uint32_t)(end - start);
+		put(part);
 	}
 	whole->begun = segment->length;
 	return true;
@@ -235,8 +295,8 @@ static bool begin_flush(struct request_queue *queue, struct request_io *whole)
 
 	if (part == NULL)
 		return false;
-	part->io.op = PLAIN_FLUSH;
-	plain_queue_put(queue->io, &part->io);
+	part->lane.io.op = PLAIN_FLUSH;
+	put(part);
 	return true;
 }
 
@@ -290,7 +350,11 @@ bool request_queue_turn(struct request_queue *queue, bool *room)
 	bool due;
 
 	queue->ended = false;
+	if (queue->lanes != NULL)
+		lanes_go(queue->lanes);
 	due = plain_queue_turn(queue->io, false);
+	if (queue->lanes != NULL)
+		end_lane_ios(lanes_take(queue->lanes));
 	*room = queue->ended;
 	return due;
 }
@@ -298,6 +362,11 @@ bool request_queue_turn(struct request_queue *queue, bool *room)
 int request_queue_fd(const struct request_queue *queue)
 {
 	return disk_queue_fd(plain_queue_disk(queue->io));
+}
+
+int request_queue_lane_fd(const struct request_queue *queue)
+{
+	return queue->lanes == NULL ? -1 : lanes_fd(queue->lanes);
 }
 
 /* ---- life ---- */
@@ -351,7 +420,16 @@ struct request_queue *request_queue_open(const struct request_queue_options *opt
 
 bool request_queue_close(struct request_queue *queue, int ms)
 {
-	if (!plain_queue_close(queue->io, ms))
+	struct lane_io *rest = NULL;
+	bool closed;
+
+	if (queue->lanes != NULL)
+		lanes_end(queue->lanes, ms);
+	closed = plain_queue_close(queue->io, ms);
+	if (queue->lanes != NULL && !lanes_close(queue->lanes, &rest))
+		closed = false;
+	end_lane_ios(rest);
+	if (!closed)
 		return false;
 	release(queue);
 	return true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Requests of virtio-blk as I/O on a volume: each in parts, as much as one piece of the arena takes, read and written
- * through the enclave (disk/plain.h), in the guest's memory where that is sealed. One thread's.
+ * through the enclave (disk/plain.h), in the guest's memory where that is sealed. One thread's, which gives a share of
+ * what is large to a lane (disk/lanes.h) while there are more processors than vrings.
  */
 #ifndef TRESOR_VHOST_REQUEST_QUEUE_H
 #define TRESOR_VHOST_REQUEST_QUEUE_H
@@ -28,6 +29,8 @@ struct request_queue_options {
 	struct plain_volume *volume;
 	const struct regions *regions;	/* stay */
 	uint8_t id[REQUEST_ID_SIZE];
+	const unsigned *running;	/* atomic: vrings that run */
+	unsigned processors;
 	/* From within a turn: no part of it is under way any more. A part's error is the request's outcome by then. */
 	void (*ended)(void *context, struct request_io *io);
 	void *context;
@@ -47,6 +50,8 @@ void request_queue_abandon(struct request_queue *queue);
 bool request_queue_turn(struct request_queue *queue, bool *room);
 /* Readable when a turn has something to do that is under way. Stays the queue's. */
 int request_queue_fd(const struct request_queue *queue);
+/* And this one. -1: there is no lane, until a turn has had one opened. */
+int request_queue_lane_fd(const struct request_queue *queue);
 /* What is under way is given `ms`. False: the disk holds some; then the queue stays, and what it was given must. */
 bool request_queue_close(struct request_queue *queue, int ms);
 

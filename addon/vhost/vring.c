@@ -35,7 +35,10 @@ static void signal_guest(struct vring *vring, const int *fd)
 static bool watch(const struct vring *vring, struct worker *worker, struct spin *spin)
 {
 	const struct vring_site *site = vring->site;
-	struct pollfd disk = { .fd = worker_fd(worker), .events = POLLIN };
+	struct pollfd disk[] = {
+		{ .fd = worker_fd(worker), .events = POLLIN },
+		{ .fd = worker_lane_fd(worker), .events = POLLIN },
+	};
 	bool found = false;
 	int64_t until;
 
@@ -48,7 +51,7 @@ static bool watch(const struct vring *vring, struct worker *worker, struct spin 
 				found = virtqueue_waiting(worker_ring(worker));
 				__builtin_ia32_pause();
 			}
-			found = found || (!worker_idle(worker) && poll(&disk, 1, 0) > 0);
+			found = found || (!worker_idle(worker) && poll(disk, 2, 0) > 0);
 		} while (!found && monotonic_us() < until);
 	}
 	__atomic_sub_fetch(&watching, 1, __ATOMIC_RELAXED);
@@ -63,9 +66,10 @@ static bool sleep_for_more(const struct vring *vring, const struct worker *worke
 		{ .fd = vring->wake, .events = POLLIN },
 		{ .fd = worker_fd(worker), .events = POLLIN },
 		{ .fd = stopping ? -1 : vring->kick, .events = POLLIN },
+		{ .fd = worker_lane_fd(worker), .events = POLLIN },
 	};
 
-	poll(events, 3, -1);
+	poll(events, 4, -1);
 	if (events[0].revents & POLLIN)
 		event_clear(vring->wake);
 	return (events[2].revents & ~POLLIN) == 0 && ((events[2].revents & POLLIN) == 0 || bell_hear(vring->kick));
@@ -138,6 +142,8 @@ static void serve_with_bell(struct vring *vring)
 		.place = vring->place,
 		.inflight = vring->inflight,
 		.discards = site->discards,
+		.running = &site->running,
+		.processors = site->processors,
 		.counters = &vring->counters,
 	};
 	enum virtqueue_fault fault;

@@ -30,6 +30,7 @@ struct vring_site {
 	uint8_t id[REQUEST_ID_SIZE];
 	uint32_t spin_us;	/* how long a thread watches for the next request before it sleeps */
 	unsigned processors;
+	unsigned running;	/* atomic: vrings that run; changed under the device's lock */
 	int null;		/* of /dev/null */
 	bool fail;		/* atomic: requests without a key are answered with an error */
 	int give_up_ms;		/* atomic; -1: threads wait for what is under way */

@@ -190,12 +190,13 @@ static uint64_t size_of(const struct request *request)
  */
 static void take(struct worker *worker)
 {
+	const uint64_t most = worker_lane_fd(worker) < 0 ? BATCH_BYTES : 2 * BATCH_BYTES;
 	enum virtqueue_fault fault = RING_SOUND;
 	uint64_t bytes = 0;
 	uint16_t head;
 
-	for (uint32_t count = 0; count < worker->ring.size && bytes < BATCH_BYTES && !worker->full &&
-				 worker->unused != NULL && virtqueue_next(&worker->ring, &head, &fault);
+	for (uint32_t count = 0; count < worker->ring.size && bytes < most && !worker->full && worker->unused != NULL &&
+				 virtqueue_next(&worker->ring, &head, &fault);
 	     count++) {
 		struct taken *taken = worker->unused;
 
@@ -310,6 +311,11 @@ int worker_fd(const struct worker *worker)
 	return request_queue_fd(worker->queue);
 }
 
+int worker_lane_fd(const struct worker *worker)
+{
+	return request_queue_lane_fd(worker->queue);
+}
+
 /* ---- life ---- */
 
 static void release(struct worker *worker)
@@ -322,7 +328,12 @@ static bool allocate(struct worker *worker)
 {
 	const struct worker_options *options = &worker->options;
 	struct request_queue_options of_queue = {
-		.volume = options->volume, .regions = options->regions, .ended = ended, .context = worker
+		.volume = options->volume,
+		.regions = options->regions,
+		.running = options->running,
+		.processors = options->processors,
+		.ended = ended,
+		.context = worker,
 	};
 	const uint32_t size = worker->ring.size;
 

@@ -21,6 +21,8 @@ struct worker_options {
 	struct inflight inflight;
 	bool discards;
 	uint8_t id[REQUEST_ID_SIZE];
+	const unsigned *running;	/* as request_queue_options has them */
+	unsigned processors;
 	struct counters *counters;
 };
 
@@ -46,6 +48,8 @@ enum virtqueue_fault worker_fault(const struct worker *worker);
 struct virtqueue *worker_ring(struct worker *worker);
 /* Readable when a turn has something to do that is under way. */
 int worker_fd(const struct worker *worker);
+/* As request_queue_lane_fd. */
+int worker_lane_fd(const struct worker *worker);
 /* What is under way is given `ms`. False: the disk holds some; then its memory stays. */
 bool worker_close(struct worker *worker, int ms);
 

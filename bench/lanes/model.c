@@ -154,7 +154,7 @@ static double round_of(struct plain_volume *volume, unsigned threads)
 	long long began;
 
 	queue = threads == 0 ? plain_queue_open(volume, &options) : NULL;
-	lanes = threads == 0 ? NULL : lanes_open(volume, &options, threads);
+	lanes = threads == 0 ? NULL : lanes_open(volume, &options, threads, LANES_LEAVE_WRITES);
 	if (queue == NULL && lanes == NULL)
 		fail("model: a queue");
 	for (unsigned i = 0; i < DEPTH; i++)

@@ -1,12 +1,13 @@
 /** A volume as a disk of virtual machines, without one: bench/vhost's front-end is the guest. */
 import assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
-import { existsSync, statSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import { test } from "node:test"
 import { alive, Place, type Result, until } from "../cli/harness.ts"
 import { plaintextOf } from "./judge.ts"
-import { frontend, type Mixed } from "./programs.ts"
+import { EndlessLoad, frontend, type Mixed } from "./programs.ts"
 
 const place = new Place()
 const { path, keyFile } = await place.volume("work", "correct horse", ["--portable", "--sector-size", "512"])
@@ -75,6 +76,33 @@ for (const options of [[], ["--queues=4", "--regions=3"], ["--indirect", "--no-e
       assert.equal((await status()).counters.errors, 0)
       await close()
     })
+
+const processors = availableParallelism()
+
+/** tresord's threads, but for the kernel's own workers of its rings. */
+function threads(pid: number): number {
+  const tasks = `/proc/${pid}/task`
+  return readdirSync(tasks).filter((task) => !readFileSync(`${tasks}/${task}/comm`, "utf8").startsWith("iou-")).length
+}
+
+test("a second thread shares large requests of one queue, and none those of as many queues as processors", {
+  skip: processors < 2 && "one processor",
+}, async () => {
+  const pid = Number((await open(), await status()).pid)
+  const before = threads(pid)
+  const one = new EndlessLoad(socket, ["--depth=16"])
+  await until("two threads serve the queue", () => threads(pid) === before + 2)
+  assert.ok((await one.end()).compared > 0)
+  await until("they ended", () => threads(pid) === before)
+  const queues = Math.min(processors, 64)
+  const all = new EndlessLoad(socket, ["--depth=16", `--queues=${queues}`])
+  await until("each queue has its thread", () => threads(pid) === before + queues)
+  const { counters } = await status()
+  await until("they have done much", async () => (await status()).counters.writes > counters.writes + 2000)
+  assert.equal(threads(pid), before + queues)
+  await all.end()
+  await close()
+})
 
 test("requests wait while the volume is locked, and go on after", async () => {
   await open()

@@ -232,7 +232,7 @@ static void refused(void)
 	for (unsigned i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
 		check_run("cause %u", i);
 		refusals = causes[i];
-		CHECK(lanes_open(&bench.volume, &options, 2) == NULL);
+		CHECK(lanes_open(&bench.volume, &options, 2, LANES_LEAVE_WRITES) == NULL);
 		CHECK(errno == EAGAIN || errno == EMFILE || errno == ENFILE);
 		refusals = (struct refusals){ 0 };
 		CHECK_EQUAL(bench.volume.references, 2);

@@ -31,7 +31,7 @@ void bench_open(struct bench *bench, enum engine_kind engine, uint32_t sector_si
 	volume_key_set(bench->volume.key, bench->enclave, BENCH_HANDLE);
 	fake_enclave_plan(bench->enclave, 0, TRESOR_OK, 0);
 	bench->queue = lanes == 0 ? plain_queue_open(&bench->volume, &options) : NULL;
-	bench->lanes = lanes == 0 ? NULL : lanes_open(&bench->volume, &options, lanes);
+	bench->lanes = lanes == 0 ? NULL : lanes_open(&bench->volume, &options, lanes, LANES_LEAVE_WRITES);
 	CHECK(bench->queue != NULL || bench->lanes != NULL);
 	faults_plan(FAULT_NONE, 0);
 }
