@@ -252,6 +252,7 @@ export const ERROR_CODES = {
   STORE_UNFIT: "a file, device or export that cannot hold a volume",
   STORE_UNREACHABLE: "no NBD server answers",
   SUCCESSION_UNASKED: "a keyslot is sealed to an earlier enclave, and nobody said that this one may take it over",
+  TARGET_CHANGED: "what a volume was to be created on was exchanged after it was looked at",
   TARGET_EXISTS: "there are data where a volume is to be created",
   TARGET_UNFIT: "no volume can be created there",
   TCB_NUMBERS_BAD: "tcb-numbers is damaged",

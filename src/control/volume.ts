@@ -230,6 +230,8 @@ const MOST_OPENED = 8
 
 const measurement = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/))
 
+const memoryKind = v.pipe(v.string(), v.regex(/^(EPC|memfd_secret|mlock|plain)$/))
+
 const identitySchema = v.object({
   backend: v.picklist(BACKENDS),
   mrenclave: measurement,
@@ -246,7 +248,7 @@ const identitySchema = v.object({
   publicKey: bytes(hello.fields.public_key),
   aes: v.string(),
   kdfMemoryKib: count,
-  memory: v.object({ keys: v.string(), stacks: v.string(), heap: v.string() }),
+  memory: v.object({ keys: memoryKind, stacks: memoryKind, heap: memoryKind }),
 })
 
 const diskSchema = v.object({

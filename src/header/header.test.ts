@@ -268,6 +268,16 @@ test("of two copies the newer valid one counts; opening writes nothing, repair w
   await assert.rejects(readCopies(await device(null, null)), { code: "NOT_LUKS", exitCode: 4 })
 })
 
+test("a copy with an unknown checksum algorithm, of whatever name, is broken, and the other counts", async () => {
+  for (const algorithm of ["md5", "constructor", "toString", "__proto__", ""]) {
+    const disk = await device(header(3n), header(3n))
+    disk.bytes.fill(0, 72, 104)
+    disk.bytes.set(Buffer.from(algorithm), 72)
+    const found = await readCopies(disk)
+    assert.deepEqual([found.header.sequenceId, found.stale], [3n, ["primary"]], algorithm)
+  }
+})
+
 test("a broken copy where another format is found is neither opened nor written over", async () => {
   for (const [offset, magic] of [
     [512, "LABELONE"],

@@ -1,5 +1,5 @@
 /** The target of a new volume or header: a file to be made, or an existing one that may be overwritten. */
-import { closeSync, ftruncateSync, openSync, rmSync, statSync } from "node:fs"
+import { closeSync, fstatSync, ftruncateSync, openSync, rmSync, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { deviceNumber } from "../base/device-number.ts"
 import { Exit, TresorError } from "../base/errors.ts"
@@ -11,6 +11,7 @@ import { readBytes } from "../header/bytes.ts"
 import { openForHeader } from "../header/open.ts"
 import { isNbdUri } from "../nbd/uri.ts"
 import { attribute, deviceFolder } from "../store/block-device.ts"
+import { identityOf } from "../store/held-path.ts"
 import { signatureOn } from "../store/signature.ts"
 import type { Store } from "../store/store.ts"
 
@@ -23,7 +24,13 @@ export interface Target {
   readonly truncate: boolean
   /** Physical sector, where one is known. */
   readonly sectorSize: number | null
+  /** Of the file or device that was looked at; `null`: there was none, or it is an NBD export. */
+  readonly identity: string | null
+  /** Whatever is there may be overwritten. */
+  readonly force: boolean
 }
+
+const identityOfOpen = (fd: number): string => identityOf(fstatSync(fd, { bigint: true }))
 
 /** Bytes of a file that are looked at for data of no known format. */
 const PROBE = 1 << 20
@@ -67,7 +74,7 @@ export async function examineTarget(
   const remote = isNbdUri(path)
   const stat = remote ? undefined : statSync(path, { bigint: true, throwIfNoEntry: false })
   if (!remote && stat === undefined) {
-    if (size !== undefined) return { path, kind: "new", size, truncate: true, sectorSize: null }
+    if (size !== undefined) return { path, kind: "new", size, truncate: true, sectorSize: null, identity: null, force }
     throw new TresorError(
       "SIZE_MISSING",
       Exit.badArguments,
@@ -101,6 +108,8 @@ export async function examineTarget(
       size: size ?? present,
       truncate: isFile && size !== undefined && size !== present,
       sectorSize: stat?.isBlockDevice() === true ? physicalSectorSize(stat.rdev) : null,
+      identity: device.fd === null ? null : identityOfOpen(device.fd),
+      force,
     }
   } finally {
     await device.close()
@@ -119,7 +128,23 @@ function sizeRefused(path: string, size: bigint, error: NodeJS.ErrnoException): 
   })
 }
 
-/** Makes or sizes the file of `target`, and runs `work` on it; a file made here goes when that fails or is interrupted. */
+/**
+ * Between the look and the write a passphrase is asked for: the path may lead elsewhere by then (in a directory of somebody
+ * else's), and others may have written. Throws TARGET_CHANGED (exit 5).
+ */
+function checkSame(path: string, fd: number | null, identity: string | null): void {
+  if (identity === null || (fd !== null && identityOfOpen(fd) === identity)) return
+  throw new TresorError(
+    "TARGET_CHANGED",
+    Exit.busy,
+    `Cannot create a volume on ${path}: it is another file or device than the one that was looked at; look who exchanged it`,
+  )
+}
+
+/**
+ * Makes or sizes the file of `target`, and runs `work` on it; a file made here goes when that fails or is interrupted. Throws
+ * TARGET_CHANGED, TARGET_EXISTS (exit 5) when it is not as it was examined any more, and nothing is written.
+ */
 export async function withTarget<T>(target: Target, work: (device: Store) => Promise<T>): Promise<T> {
   if (target.kind !== "new") return onTarget(target, work)
   let made = false
@@ -138,16 +163,19 @@ async function onTarget<T>(
   work: (device: Store) => Promise<T>,
   isMade: () => void = () => {},
 ): Promise<T> {
-  const { path, kind } = target
+  const { path, kind, force } = target
   const made = kind === "new"
+  let { identity } = target
   if (made || target.truncate) {
     const fd = openSync(path, made ? "wx" : "r+", 0o600)
     if (made) isMade()
     try {
+      if (made) identity = identityOfOpen(fd)
+      else checkSame(path, fd, identity)
       ftruncateSync(fd, Number(target.size))
     } catch (error) {
       if (made) rmSync(path, { force: true })
-      throw sizeRefused(path, target.size, error as NodeJS.ErrnoException)
+      throw error instanceof TresorError ? error : sizeRefused(path, target.size, error as NodeJS.ErrnoException)
     } finally {
       closeSync(fd)
     }
@@ -155,6 +183,9 @@ async function onTarget<T>(
   try {
     const device = await openForHeader(path, { readOnly: false, exclusive: true })
     try {
+      checkSame(path, device.fd, identity)
+      const fact = made || force ? null : await found(device, kind === "file")
+      if (fact !== null) throw refuse(path, fact)
       return await work(device)
     } finally {
       await device.close()

@@ -98,7 +98,7 @@ export function readBinaryHeader(bytes: Uint8Array, copy: Copy, offset: number):
   if (view.getBigUint64(Field.headerOffset[0]) !== BigInt(offset)) return "it is not where it says it is"
   if (copy === "secondary" && headerSize !== offset) return "its size does not fit its place"
   const algorithm = textOf(slice(bytes, Field.checksumAlgorithm))
-  if (ALGORITHMS[algorithm] === undefined) return `its checksum algorithm "${algorithm}" is not known`
+  if (!Object.hasOwn(ALGORITHMS, algorithm)) return `its checksum algorithm "${algorithm}" is not known`
   return {
     headerSize,
     sequenceId: view.getBigUint64(Field.sequenceId[0]),

@@ -12,7 +12,7 @@ import { deviceFolder } from "./block-device.ts"
 const O_PATH = 0o10000000
 
 /** Equal for what is the same file or device; decimal. */
-function identityOf(stat: { dev: bigint; ino: bigint; rdev: bigint; isBlockDevice(): boolean }): string {
+export function identityOf(stat: { dev: bigint; ino: bigint; rdev: bigint; isBlockDevice(): boolean }): string {
   // udev may create a device's node again.
   return stat.isBlockDevice() ? `device ${stat.rdev}` : `file ${stat.dev} ${stat.ino}`
 }
