@@ -36,7 +36,7 @@ await build({
   format: "esm",
   packages: "external",
   platform: "node",
-  // What `engines` says: `await using` is compiled.
+  // What docs/api.md says of the library: `await using` is compiled.
   target: "node20",
   legalComments: "none",
   logLevel: "warning",

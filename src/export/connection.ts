@@ -5,7 +5,7 @@
  * and given back when its reply has left; so a client that asks and does not read
  * waits, and holds little.
  */
-import { getSystemErrorMessage, getSystemErrorName } from "node:util"
+import { getSystemErrorMap } from "node:util"
 import type { Budget } from "../base/budget.ts"
 import { asIoError, IoError } from "../base/io-error.ts"
 import { READABLE, WRITABLE } from "../native/channel.ts"
@@ -60,8 +60,8 @@ export interface Attention {
 
 /** What the disk refused after it was begun. */
 function diskError(errno: number): IoError {
-  const code = getSystemErrorName(-errno)
-  return asIoError(Object.assign(new Error(`the store refused a write: ${getSystemErrorMessage(-errno)}`), { code }))
+  const [code, words] = getSystemErrorMap().get(-errno) ?? ["EIO", `error ${errno}`]
+  return asIoError(Object.assign(new Error(`the store refused a write: ${words}`), { code }))
 }
 
 const CLOSING = new IoError("ESHUTDOWN", "the volume is being closed")

@@ -1,6 +1,6 @@
 /** The tarball of `npm pack`, installed in an empty project: its library and its command work there. */
 import assert from "node:assert/strict"
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { before, test } from "node:test"
 import { Place, root, run } from "../cli/harness.ts"
@@ -38,6 +38,35 @@ test("the tarball has what runs, and no key, object file or test", () => {
     packed.filter((name) => /\.(pem|o|d|ci|ko|test\.ts|node)$|\/test\/|^package\/src\//.test(name)),
     [],
   )
+})
+
+/** Versions of Node that had a function of a module first, as its types say; a backport counts. Empty: nothing is said. */
+function since(module: string, name: string): readonly number[] {
+  const types = readFileSync(join(root, `node_modules/@types/node/${module}.d.ts`), "utf8")
+  const declared = new RegExp(`^ *(?:export )?(?:declare )?(?:function|class) ${name}\\b`, "m").exec(types)
+  const before = types.slice(0, declared?.index ?? 0)
+  const [, versions = ""] = /@since ([^\n]*)\n(?:(?!\*\/)[\s\S])*\*\/\s*$/.exec(before.slice(-4000)) ?? []
+  return [...versions.matchAll(/v(\d+)\.(\d+)/g)].map(([, major, minor]) => Number(major) * 1000 + Number(minor))
+}
+
+test("the library takes nothing of Node that the oldest version of docs/api.md lacks", () => {
+  const [, major, minor] = /Node (\d+)\.(\d+) or\s+newer/.exec(readFileSync(join(root, "docs/api.md"), "utf8"))!
+  const oldest = Number(major) * 1000 + Number(minor)
+  assert.deepEqual(since("util", "getSystemErrorMessage"), [22012])
+  assert.deepEqual(since("crypto", "hash"), [21007, 20012])
+  const folder = join(project, "node_modules/tresor/lib")
+  const used = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".js"))
+    .flatMap((name) => [
+      ...readFileSync(join(folder, name), "utf8").matchAll(/^import \{([^}]*)\} from "node:([^"]+)"/gm),
+    ])
+    .flatMap(([, names, module]) => names!.split(",").map((each) => [module!, each.trim().split(" ")[0]!] as const))
+  assert.ok(used.length > 50, String(used.length))
+  const late = used.filter(([module, name]) => {
+    const versions = since(module, name)
+    return versions.length > 0 && versions.every((version) => version > oldest)
+  })
+  assert.deepEqual(late, [])
 })
 
 test("the examples of docs/api.md run in an empty project", async () => {
