@@ -88,7 +88,8 @@ function threads(pid: number): number {
 test("a second thread shares large requests of one queue, and none those of as many queues as processors", {
   skip: processors < 2 && "one processor",
 }, async () => {
-  const pid = Number((await open(), await status()).pid)
+  await open()
+  const pid = Number((await status()).pid)
   const before = threads(pid)
   const one = new EndlessLoad(socket, ["--depth=16"])
   await until("two threads serve the queue", () => threads(pid) === before + 2)
