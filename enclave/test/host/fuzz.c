@@ -2,11 +2,12 @@
 /*
  * libFuzzer over one operation, named by TRESOR_FUZZ_OP. Input: the request's
  * bytes, then the bytes of the array it points to. Addresses in either are taken
- * as a choice of requests_address, so that the fuzzer can find each kind of
+ * as a choice of mutation_address, so that the fuzzer can find each kind of
  * pointer but no unmapped page, which a host may have and an enclave may not.
  *
  * fuzz --seeds DIR writes the corpus: the valid request of each operation.
  */
+#include "mutation.h"
 #include "requests.h"
 #include <sys/stat.h>
 
@@ -66,7 +67,7 @@ static void resolve(uint8_t *base, const uint16_t *addresses)
 		uint64_t choice;
 
 		memcpy(&choice, base + *addresses - 1, 8);
-		choice = choice ? requests_address(choice) : 0;
+		choice = choice ? mutation_address(choice) : 0;
 		memcpy(base + *addresses - 1, &choice, 8);
 	}
 }
@@ -75,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct operation *o = &operations[op];
 	uint8_t request[REQUEST_MAX] = { 0 };
-	uint8_t *array = arena + (1 << 20);	/* where requests_template has it */
+	uint8_t *array = place(2);	/* where requests_template has it */
 	size_t elements;
 
 	if (size < o->size)
@@ -96,9 +97,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (elements)
 			memcpy(request + o->array_at, &address, 8);
 	}
-	requests_limit(op, request);
+	mutation_limit(op, request);
 	if (data[size - 1] == 's')
-		requests_seal_again(op, request);
+		mutation_seal_again(op, request);
 	requests_enter(request, false);
 	return 0;
 }

@@ -5,6 +5,7 @@
  * sequence depends on SEED alone. Passes when nothing faults, every status is
  * one of the ABI's, and no key shows in host memory.
  */
+#include "mutation.h"
 #include "requests.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -54,7 +55,7 @@ static bool in_address(const uint16_t *list, uint32_t offset)
 static void bend(uint8_t *base, uint32_t size, const uint16_t *addresses)
 {
 	uint32_t n = length_of(addresses);
-	uint64_t address = requests_address(next());
+	uint64_t address = mutation_address(next());
 	uint32_t number = hostile_number(next());
 	uint32_t offset = (uint32_t)(next() % (size / 4)) * 4;
 
@@ -110,9 +111,9 @@ int main(int argc, char **argv)
 			else
 				bend(request, o->size, o->addresses);
 		}
-		requests_limit(op, request);
+		mutation_limit(op, request);
 		if (sealed && next() % 2)
-			requests_seal_again(op, request);
+			mutation_seal_again(op, request);
 		status = requests_enter(request, i % 4096 == 0);
 		statuses[status]++;
 		reached[op] += status == TRESOR_OK;

@@ -6,86 +6,6 @@
 #include "sgx.h"
 #include "volumes.h"
 
-#define AT(type, field) offsetof(struct type, field)
-/* In lists, where 0 ends. */
-#define IN(type, field) (AT(type, field) + 1)
-#define ELEMENTS_KEYSLOT .array = sizeof(struct tresor_keyslot), \
-	.element_addresses = { IN(tresor_keyslot, area), IN(tresor_keyslot, sealed) }, \
-	.element_costs = { IN(tresor_keyslot, kdf.time), IN(tresor_keyslot, kdf.memory_kib), \
-			   IN(tresor_keyslot, pass_kdf.time), IN(tresor_keyslot, pass_kdf.memory_kib) }
-
-const struct operation operations[OPERATIONS] = {
-	[0] = { .name = "NONE", .size = sizeof(struct tresor_head) },
-	[TRESOR_OP_HELLO] = { .name = "HELLO", .size = sizeof(struct tresor_hello) },
-	[TRESOR_OP_CHALLENGE] = { .name = "CHALLENGE", .size = sizeof(struct tresor_challenge) },
-	[TRESOR_OP_REPORT] = { .name = "REPORT", .size = sizeof(struct tresor_report),
-		.addresses = { IN(tresor_report, target_info), IN(tresor_report, report) } },
-	[TRESOR_OP_CREATE] = { .name = "CREATE", .size = sizeof(struct tresor_create),
-		.addresses = { IN(tresor_create, message.address), IN(tresor_create, keyslot.area),
-			       IN(tresor_create, keyslot.sealed), IN(tresor_create, macs) },
-		.costs = { IN(tresor_create, digest.iterations), IN(tresor_create, keyslot.kdf.time),
-			   IN(tresor_create, keyslot.kdf.memory_kib), IN(tresor_create, keyslot.pass_kdf.time),
-			   IN(tresor_create, keyslot.pass_kdf.memory_kib) } },
-	[TRESOR_OP_UNLOCK] = { .name = "UNLOCK", .size = sizeof(struct tresor_unlock),
-		.addresses = { IN(tresor_unlock, message.address), IN(tresor_unlock, keyslots),
-			       IN(tresor_unlock, macs), IN(tresor_unlock, macs_out), IN(tresor_unlock, sealed_out) },
-		.costs = { IN(tresor_unlock, digest.iterations) },
-		.array_at = AT(tresor_unlock, keyslots), ELEMENTS_KEYSLOT },
-	[TRESOR_OP_ENROL] = { .name = "ENROL", .size = sizeof(struct tresor_enrol),
-		.addresses = { IN(tresor_enrol, message.address), IN(tresor_enrol, keyslots),
-			       IN(tresor_enrol, macs), IN(tresor_enrol, macs_out),
-			       IN(tresor_enrol, fresh.area), IN(tresor_enrol, fresh.sealed) },
-		.costs = { IN(tresor_enrol, digest.iterations), IN(tresor_enrol, fresh.kdf.time),
-			   IN(tresor_enrol, fresh.kdf.memory_kib), IN(tresor_enrol, fresh.pass_kdf.time),
-			   IN(tresor_enrol, fresh.pass_kdf.memory_kib) },
-		.array_at = AT(tresor_enrol, keyslots), ELEMENTS_KEYSLOT },
-	[TRESOR_OP_SECTORS] = { .name = "SECTORS", .size = sizeof(struct tresor_sectors),
-		.addresses = { IN(tresor_sectors, ranges) }, .array_at = AT(tresor_sectors, ranges),
-		.array = sizeof(struct tresor_range),
-		.element_addresses = { IN(tresor_range, in), IN(tresor_range, out) } },
-	[TRESOR_OP_CLOSE] = { .name = "CLOSE", .size = sizeof(struct tresor_close) },
-	[TRESOR_OP_LEGACY] = { .name = "LEGACY", .size = sizeof(struct tresor_legacy),
-		.addresses = { IN(tresor_legacy, sealed), IN(tresor_legacy, sealed_out),
-			       IN(tresor_legacy, message.address) },
-		.costs = { IN(tresor_legacy, kdf.time), IN(tresor_legacy, kdf.memory_kib) } },
-	[TRESOR_OP_BLOCKS] = { .name = "BLOCKS", .size = sizeof(struct tresor_blocks),
-		.addresses = { IN(tresor_blocks, blocks) }, .array_at = AT(tresor_blocks, blocks),
-		.array = sizeof(struct tresor_block), .element_addresses = { IN(tresor_block, in), IN(tresor_block, out) } },
-	[TRESOR_OP_BEQUEATH] = { .name = "BEQUEATH", .size = sizeof(struct tresor_bequeath),
-		.addresses = { IN(tresor_bequeath, message.address), IN(tresor_bequeath, keyslots),
-			       IN(tresor_bequeath, macs), IN(tresor_bequeath, report), IN(tresor_bequeath, handover) },
-		.costs = { IN(tresor_bequeath, digest.iterations) },
-		.array_at = AT(tresor_bequeath, keyslots), ELEMENTS_KEYSLOT },
-	[TRESOR_OP_INHERIT] = { .name = "INHERIT", .size = sizeof(struct tresor_inherit),
-		.addresses = { IN(tresor_inherit, handover), IN(tresor_inherit, sealed_out) } },
-	[TRESOR_OP_REENCRYPT] = { .name = "REENCRYPT", .size = sizeof(struct tresor_reencrypt),
-		.addresses = { IN(tresor_reencrypt, message.address), IN(tresor_reencrypt, pass),
-			       IN(tresor_reencrypt, old_keyslots), IN(tresor_reencrypt, new_keyslots),
-			       IN(tresor_reencrypt, old_macs), IN(tresor_reencrypt, new_macs) },
-		.costs = { IN(tresor_reencrypt, verification.iterations) },
-		.array_at = AT(tresor_reencrypt, old_keyslots), ELEMENTS_KEYSLOT },
-	[TRESOR_OP_ZONE] = { .name = "ZONE", .size = sizeof(struct tresor_zone) },
-	[TRESOR_OP_CONVERT] = { .name = "CONVERT", .size = sizeof(struct tresor_convert),
-		.addresses = { IN(tresor_convert, ranges) }, .array_at = AT(tresor_convert, ranges),
-		.array = sizeof(struct tresor_range),
-		.element_addresses = { IN(tresor_range, in), IN(tresor_range, out) } },
-	[TRESOR_OP_APPROVE] = { .name = "APPROVE", .size = sizeof(struct tresor_approve),
-		.addresses = { IN(tresor_approve, message.address), IN(tresor_approve, keyslots), IN(tresor_approve, macs) },
-		.costs = { IN(tresor_approve, digest.iterations) },
-		.array_at = AT(tresor_approve, keyslots), ELEMENTS_KEYSLOT },
-	[TRESOR_OP_YIELD] = { .name = "YIELD", .size = sizeof(struct tresor_yield),
-		.addresses = { IN(tresor_yield, report), IN(tresor_yield, yielded) } },
-	[TRESOR_OP_TAKE_OVER] = { .name = "TAKE_OVER", .size = sizeof(struct tresor_take_over),
-		.addresses = { IN(tresor_take_over, yielded), IN(tresor_take_over, macs) },
-		.costs = { IN(tresor_take_over, digest.iterations) } },
-	[TRESOR_OP_FINISH] = { .name = "FINISH", .size = sizeof(struct tresor_finish) },
-	[TRESOR_OP_SELFTEST] = { .name = "SELFTEST", .size = sizeof(struct tresor_selftest) },
-	[TRESOR_OP_BENCHMARK] = { .name = "BENCHMARK", .size = sizeof(struct tresor_benchmark),
-		.costs = { IN(tresor_benchmark, kdf.time), IN(tresor_benchmark, kdf.memory_kib) } },
-	[TRESOR_OP_ASSIST] = { .name = "ASSIST", .size = sizeof(struct tresor_assist) },
-};
-
-#define PASS "correct horse"
 /* Room on both sides of ELRANGE, so that a range that leaves it by a byte is the host's. */
 #define BESIDE	(512ull << 20)
 
@@ -106,8 +26,6 @@ static struct {
 	struct tresor_macs new_macs;
 	uint8_t new_key[32];
 } volume;
-
-static uint8_t *place(uint32_t slot) { return arena + ((size_t)slot << 19); }
 
 static void fill_legacy(struct tresor_legacy *request)
 {
@@ -440,87 +358,6 @@ void requests_template(uint32_t op, bool sealed, uint8_t request[REQUEST_MAX])
 	memcpy(request, &r, operations[op].size);
 }
 
-uint64_t requests_address(uint64_t choice)
-{
-	uint64_t more = choice >> 4;
-
-	switch (choice & 15) {
-	case 0:		return tresor_test_base + more % ENCLAVE_SIZE;
-	case 1:		return tresor_test_base + (more % ENCLAVE_SIZE & ~7ull);
-	case 2:		return tresor_test_base - (more % 4096 + 1) * 8;
-	case 3:		return tresor_test_base - (more % 32768 + 1) * 8;
-	case 4:		return tresor_test_base + ENCLAVE_SIZE - (more % 4096 + 1) * 8;
-	case 5:		return tresor_test_base + ENCLAVE_SIZE;
-	case 6:		return UINT64_MAX - more % 4096;
-	case 7:		return (UINT64_MAX - more % 65536) & ~7ull;
-	case 8:		return (1ull << 47) + (more % 4096) * 8;
-	case 9:		return 1ull << (48 + more % 16);
-	case 10:	return (uint64_t)arena + more % ARENA_POINTERS;
-	case 11:	return tresor_test_base - 8;
-	default:	return (uint64_t)arena + (more % ARENA_POINTERS & ~7ull);
-	}
-}
-
-static void limit(uint8_t *base, const uint16_t *costs)
-{
-	uint32_t value;
-
-	for (; *costs; costs++) {
-		memcpy(&value, base + *costs - 1, 4);
-		/* The floor, so that a keyslot that is made can be. */
-		if (value > TRESOR_KDF_FLOOR_ITERATIONS)
-			value %= 64;
-		memcpy(base + *costs - 1, &value, 4);
-	}
-}
-
-void requests_limit(uint32_t op, uint8_t request[REQUEST_MAX])
-{
-	const struct operation *o = &operations[op];
-
-	limit(request, o->costs);
-	for (uint32_t i = 0; o->array && i < TRESOR_KEYSLOTS; i++)
-		limit(place(2) + i * o->array, o->element_costs);
-}
-
-static bool readable(uint64_t address, uint32_t count)
-{
-	return count <= TRESOR_KEYSLOTS && address % 8 == 0 && address >= (uint64_t)arena && address < (uint64_t)arena + ARENA_POINTERS;
-}
-
-void requests_seal_again(uint32_t op, uint8_t request[REQUEST_MAX])
-{
-	struct tresor_unlock unlock;
-	struct tresor_enrol enrol;
-	struct tresor_bequeath bequeath;
-
-	switch (op) {
-	case TRESOR_OP_CREATE:
-		seal_request(request, place(6), TRESOR_PURPOSE_CREATE, UUID, TRESOR_ANY_SLOT, 0, NULL, 0, "new", 3);
-		break;
-	case TRESOR_OP_UNLOCK:
-		memcpy(&unlock, request, sizeof(unlock));
-		if (readable(unlock.keyslots, unlock.count))
-			seal_request(request, place(6), unlock.macs_out ? TRESOR_PURPOSE_AUTHENTICATE : TRESOR_PURPOSE_UNLOCK,
-				     UUID, TRESOR_ANY_SLOT, TRESOR_ANY_SLOT, PASS, sizeof(PASS) - 1, NULL, 0);
-		break;
-	case TRESOR_OP_ENROL:
-		memcpy(&enrol, request, sizeof(enrol));
-		if (readable(enrol.keyslots, enrol.count))
-			seal_request(request, place(6), TRESOR_PURPOSE_ENROL, UUID, TRESOR_ANY_SLOT, 9, PASS,
-				     sizeof(PASS) - 1, "new", 3);
-		break;
-	case TRESOR_OP_BEQUEATH:
-		memcpy(&bequeath, request, sizeof(bequeath));
-		if (readable(bequeath.keyslots, bequeath.count))
-			seal_request(request, place(6), TRESOR_PURPOSE_SUCCEED, UUID, TRESOR_ANY_SLOT, TRESOR_ANY_SLOT,
-				     PASS, sizeof(PASS) - 1, NULL, 0);
-		break;
-	default:
-		break;
-	}
-}
-
 static void scan_for_keys(void)
 {
 	const uint8_t *keys[] = { volume.volume_key, volume.tweak_key, machine_channel_secret(), volume.new_key };
@@ -542,11 +379,11 @@ uint32_t requests_enter(uint8_t request[REQUEST_MAX], bool scan)
 	ASSERT(status <= TRESOR_E_DEAD || (status >= TRESOR_E_SEAL_DAMAGED && status <= TRESOR_E_SUCCESSOR));
 	ASSERT(status != TRESOR_E_DEAD && status != TRESOR_E_RANDOM);
 	if (status == TRESOR_OK && head.op == TRESOR_OP_UNLOCK)
-		memcpy(&handle, request + AT(tresor_unlock, handle), 4);
+		memcpy(&handle, request + offsetof(struct tresor_unlock, handle), 4);
 	if (status == TRESOR_OK && head.op == TRESOR_OP_REENCRYPT)
-		memcpy(&handle, request + AT(tresor_reencrypt, handle), 4);
+		memcpy(&handle, request + offsetof(struct tresor_reencrypt, handle), 4);
 	if (status == TRESOR_OK && head.op == TRESOR_OP_LEGACY)
-		memcpy(&handle, request + AT(tresor_legacy, handle), 4);
+		memcpy(&handle, request + offsetof(struct tresor_legacy, handle), 4);
 	if (handle != 0) {
 		struct tresor_close close = { .head = HEAD(tresor_close, CLOSE), .handle = handle };
 
