@@ -38,8 +38,9 @@ struct test_case {
 };
 
 /* Ends with a NULL name. */
-extern const struct test_case fault_cases[], sync_cases[], close_cases[], edge_cases[], plain_cases[], key_cases[],
-	ublk_cases[], ublk_key_cases[], writer_cases[], lane_cases[], thread_cases[], virtqueue_cases[];
+extern const struct test_case fault_cases[], sync_cases[], close_cases[], edge_cases[], plain_cases[],
+	plain_key_cases[], page_cache_cases[], quiet_cases[], key_cases[], ublk_cases[], ublk_key_cases[],
+	writer_cases[], lane_cases[], thread_cases[], virtqueue_cases[];
 
 /* A splitmix64 step (Vigna): what is random in a test repeats with its seed. */
 uint64_t next_random(uint64_t *state);

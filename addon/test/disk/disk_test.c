@@ -12,9 +12,10 @@
 #include "addon/test/disk/check.h"
 #include "addon/test/disk/store.h"
 
-static const struct test_case *const lists[] = { fault_cases,  sync_cases, close_cases,	 edge_cases,
-						 plain_cases,  key_cases,  ublk_cases,	 ublk_key_cases,
-						 writer_cases, lane_cases, thread_cases, virtqueue_cases };
+static const struct test_case *const lists[] = { fault_cases, sync_cases,      close_cases,	 edge_cases,
+						 plain_cases, plain_key_cases, page_cache_cases, quiet_cases,
+						 key_cases,   ublk_cases,      ublk_key_cases,	 writer_cases,
+						 lane_cases,  thread_cases,    virtqueue_cases };
 
 static bool wanted(const char *name, int count, char **names)
 {

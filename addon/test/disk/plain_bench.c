@@ -55,6 +55,46 @@ void bench_close(struct bench *bench)
 	CHECK_EQUAL(fake_enclaves_alive(), 0);
 }
 
+static void tell(struct plain_io *io)
+{
+	((struct bench_request *)(void *)io)->told++;
+}
+
+void bench_put(struct bench *bench, struct bench_request *request, struct plain_io io)
+{
+	*request = (struct bench_request){ .io = io };
+	request->io.done = tell;
+	plain_queue_put(bench->queue, &request->io);
+}
+
+void bench_wait(struct bench *bench, const struct bench_request *request)
+{
+	for (unsigned i = 0; request->told == 0; i++) {
+		struct pollfd event = { .fd = disk_queue_fd(plain_queue_disk(bench->queue)), .events = POLLIN };
+		const bool due = plain_queue_turn(bench->queue, false);
+
+		if (request->told == 0 && !due)
+			CHECK_EQUAL(poll(&event, 1, LONG_MS), 1);
+	}
+	CHECK_EQUAL(request->told, 1);
+}
+
+int bench_carry(struct bench *bench, struct plain_io io, bool *encrypted)
+{
+	struct bench_request request;
+
+	bench_put(bench, &request, io);
+	bench_wait(bench, &request);
+	if (encrypted != NULL)
+		*encrypted = request.io.encrypted;
+	return request.io.error;
+}
+
+struct plain_io bench_io(enum plain_op op, uint64_t offset, uint32_t length, uint8_t *memory)
+{
+	return (struct plain_io){ .op = op, .offset = offset, .length = length, .ciphertext = memory };
+}
+
 #define SLOTS		12u
 #define SLOT_SIZE	(32u * 1024u)
 

@@ -24,6 +24,21 @@ void bench_open(struct bench *bench, enum engine_kind engine, uint32_t sector_si
 /* Everything has ended, and has been taken. */
 void bench_close(struct bench *bench);
 
+/* One of the queue's, which its owner waits for. */
+struct bench_request {
+	struct plain_io io;
+	unsigned told;
+};
+
+/* Without pieces. */
+struct plain_io bench_io(enum plain_op op, uint64_t offset, uint32_t length, uint8_t *memory);
+/* Begun by the next turn. */
+void bench_put(struct bench *bench, struct bench_request *request, struct plain_io io);
+/* Turns until it has ended, once. */
+void bench_wait(struct bench *bench, const struct bench_request *request);
+/* Both; its error. `encrypted`: as it says afterwards, or NULL. */
+int bench_carry(struct bench *bench, struct plain_io io, bool *encrypted);
+
 struct plain_model {
 	enum engine_kind engine;
 	uint32_t sector_size;
