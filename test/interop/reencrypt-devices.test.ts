@@ -6,7 +6,7 @@ import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import { once } from "node:events"
-import { readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { test } from "node:test"
 import { decryptXts } from "../../src/testing/luks.ts"
 import { alive, Place, run, tresorPath, until } from "../cli/harness.ts"
@@ -27,21 +27,27 @@ const { ours, volumeKey, cut } = programs(place, keyFile)
 
 const KEY = ["-q", "--key-file", keyFile]
 const NEW = ["reencrypt", ...KEY, "--hotzone-size", "512K", ...CHEAP]
-const RESUME = ["reencrypt", ...KEY, "--resume", "--hotzone-size", "512K"]
+const ENCRYPT = [...NEW, "--encrypt", "--reduce-device-size", "4M", "--portable", "--no-recovery"]
+const RESUME = ["reencrypt", ...KEY, "--resume", "--hotzone-size", "2M"]
 /** A pass takes eight seconds, and is killed long before its end. */
 const SLOW = ["--throttle", "1"]
 
+/** What it printed. */
+async function system(command: string, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(command, args)
+  assert.equal(code, 0, `${command} ${args.join(" ")}: ${stderr}`)
+  return stdout
+}
+
 const onLoop =
   (blockSize: number) =>
-  async (use: (path: string) => Promise<void>): Promise<void> => {
+  async (use: (path: string, image: string) => Promise<void>): Promise<void> => {
     const image = place.file(`loop-${blockSize}.img`, noise)
     const attach = ["--find", "--show", "--sector-size", String(blockSize), image]
-    const { code, stdout, stderr } = await run("losetup", attach)
-    assert.equal(code, 0, stderr)
-    const device = stdout.trim()
+    const device = (await system("losetup", ...attach)).trim()
     try {
-      assert.equal((await run("blockdev", ["--getss", device])).stdout.trim(), String(blockSize))
-      await use(device)
+      assert.equal((await system("blockdev", "--getss", device)).trim(), String(blockSize))
+      await use(device, image)
     } finally {
       await run("losetup", ["--detach", device])
     }
@@ -147,8 +153,7 @@ const PLACES = [
 for (const [name, what, on] of PLACES)
   test(`${what} is encrypted in place, gets a new key, one more in use, and is decrypted: killed in each, nothing is lost`, () =>
     on(async (path) => {
-      const encrypt = [...NEW, "--encrypt", "--reduce-device-size", "4M", "--portable", "--no-recovery", path]
-      await throughKill(encrypt, { header: path, size: DATA }, [...RESUME, path])
+      await throughKill([...ENCRYPT, path], { header: path, size: DATA }, [...RESUME, path])
       const encrypted = await endedAt(path)
       assert.ok(encrypted.plain.subarray(0, DATA).equals(noise.subarray(0, DATA)), "the data are others")
 
@@ -170,3 +175,41 @@ for (const [name, what, on] of PLACES)
       assert.ok(readFileSync(path).subarray(0, size).equals(written), "the data are others")
       assert.notEqual((await run("cryptsetup", ["isLuks", path])).code, 0)
     }))
+
+test("a block device that is read-only, of another size than at the start, or mounted is refused, and nothing is written", () =>
+  onLoop(512)(async (path, image) => {
+    const refused = async (words: readonly string[], exit: number, message: RegExp) => {
+      const before = readFileSync(path)
+      const { code, stderr } = await place.tresor(words)
+      assert.equal(code, exit, stderr)
+      assert.match(stderr, message)
+      assert.ok(before.equals(readFileSync(path)), "something was written")
+    }
+    const resize = async (size: number) => {
+      truncateSync(image, size)
+      await system("losetup", "--set-capacity", path)
+    }
+    await system("blockdev", "--setro", path)
+    await refused([...ENCRYPT, path], 1, /it is write-protected/)
+    await system("blockdev", "--setrw", path)
+    await ours(...ENCRYPT, path)
+    const pending = async () => (await whereIn(path, DATA)) !== null
+    assert.ok(await cut([tresorPath, ...NEW, ...SLOW, path], "SIGTERM", pending), "it had ended")
+    for (const size of [SIZE + (1 << 20), SIZE - (1 << 20)]) {
+      await resize(size)
+      await refused([...RESUME, path], 4, /the volume had \d+ bytes when it began and has \d+ now/)
+    }
+    await resize(SIZE)
+    await ours(...RESUME, path)
+    await endedAt(path)
+    // Last: other mount namespaces may have copies of the mount, and the device stays busy with them.
+    await system("mkfs.ext4", "-q", "-F", path, "8M")
+    const directory = place.path("mounted")
+    mkdirSync(directory)
+    await system("mount", "-o", "ro,noload", path, directory)
+    try {
+      await refused([...ENCRYPT, path], 5, /it is mounted or used by another program/)
+    } finally {
+      await system("umount", directory)
+    }
+  }))
