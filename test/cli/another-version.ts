@@ -1,22 +1,14 @@
 /** An installation beside the checkout's with another enclave: what it was before an upgrade. */
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import { dirname, join } from "node:path"
-import { PRODUCT, VECTORS } from "../../src/enclave/image/files.ts"
+import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { PRODUCT } from "../../src/enclave/image/files.ts"
 import { anotherImage } from "../../src/testing/real-image.ts"
 import { root, run } from "./harness.ts"
+import { copyInstallation } from "./installation.ts"
 
 /** Of the same program: only padding differs, and with it MRENCLAVE. */
 export async function anotherVersion(folder: string): Promise<{ readonly tresor: string; readonly mrenclave: string }> {
-  const files = [
-    ...Object.values(PRODUCT),
-    ...Object.values(VECTORS),
-    "addon/build/Release/tresor.node",
-    "package.json",
-  ]
-  for (const file of [...files, "dist"]) {
-    mkdirSync(dirname(join(folder, file)), { recursive: true })
-    cpSync(join(root, file), join(folder, file), { recursive: true })
-  }
+  copyInstallation(folder)
   return { tresor: join(folder, "dist/tresor"), mrenclave: await changeImage(folder) }
 }
 

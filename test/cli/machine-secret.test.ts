@@ -1,9 +1,10 @@
 /** One machine, root and a user: whose machine secret a volume is sealed with, and who opens it. As root. */
 import assert from "node:assert/strict"
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { before, test } from "node:test"
-import { Place, type Result, root, run } from "./harness.ts"
+import { Place, type Result, run } from "./harness.ts"
+import { copyInstallation } from "./installation.ts"
 
 const place = new Place()
 const UID = 4242
@@ -31,17 +32,7 @@ before(() => {
     `#!/bin/sh\ncase $2 in 0) echo root:x:0:0::/root:/bin/sh;; ${UID}) echo "u:x:${UID}:${UID}::${home}:/bin/sh";; esac\n`,
     { mode: 0o755 },
   )
-  for (const part of [
-    "tresor",
-    "package.json",
-    "dist",
-    "enclave/enclave.conf",
-    "enclave/SIGNERS",
-    "enclave/build/tresor.elf",
-    "enclave/build/tresor.sigstruct",
-    "addon/build/Release/tresor.node",
-  ])
-    cpSync(join(root, part), join(installed, part), { recursive: true })
+  copyInstallation(installed)
   writeFileSync(join(home, "key"), "correct horse")
   for (const each of ["", "key", "run"]) chownSync(join(home, each), UID, UID)
   chmodSync(join(home, "run"), 0o700)

@@ -1,10 +1,11 @@
 /** As root: FUSE and a loop device, or the kernel's nbd driver where there is one. */
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
-import { chmodSync, chownSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { before, test } from "node:test"
-import { alive, Place, root, run, tresorPath, until } from "./harness.ts"
+import { alive, Place, run, tresorPath, until } from "./harness.ts"
+import { copyInstallation } from "./installation.ts"
 
 const place = new Place()
 const directory = place.path("mnt point")
@@ -174,16 +175,7 @@ test("an ordinary user gets the device as a file, and is told what needs root", 
   const nobody = 65534
   // A copy as it would be installed: the repository may lie where this user cannot go.
   const installed = place.path("installed")
-  for (const part of [
-    "tresor",
-    "package.json",
-    "dist",
-    "enclave/enclave.conf",
-    "enclave/build/tresor.elf",
-    "enclave/build/tresor.sigstruct",
-    "addon/build/Release/tresor.node",
-  ])
-    cpSync(join(root, part), join(installed, part), { recursive: true })
+  copyInstallation(installed)
   const own = place.path("nobody")
   mkdirSync(join(own, "mnt"), { recursive: true })
   chmodSync(place.folder, 0o711)

@@ -4,11 +4,12 @@ import { createPublicKey, type KeyObject, sign } from "node:crypto"
 import { appendFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { before, test } from "node:test"
-import { PRODUCT, VECTORS } from "../../src/enclave/image/files.ts"
+import { PRODUCT } from "../../src/enclave/image/files.ts"
 import { throwAwayKey } from "../../src/enclave/image/keys.ts"
 import { SIGNERS } from "../../src/enclave/release-signers.ts"
 import { anotherVersion } from "./another-version.ts"
-import { Place, type Result, root, run } from "./harness.ts"
+import { Place, type Result, run } from "./harness.ts"
+import { copyInstallation } from "./installation.ts"
 
 const place = new Place()
 const keyFile = place.file("key", "correct horse")
@@ -20,12 +21,7 @@ class Installation {
 
   constructor(name: string) {
     this.folder = place.path(name)
-    if (existsSync(this.folder)) return
-    const files = [...Object.values(PRODUCT), ...Object.values(VECTORS), "addon/build/Release/tresor.node"]
-    for (const file of [...files, SIGNERS, "package.json", "dist"]) {
-      mkdirSync(dirname(join(this.folder, file)), { recursive: true })
-      cpSync(join(root, file), join(this.folder, file), { recursive: true })
-    }
+    if (!existsSync(this.folder)) copyInstallation(this.folder)
   }
 
   tresor(...words: readonly string[]): Promise<Result> {

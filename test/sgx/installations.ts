@@ -1,12 +1,13 @@
 /** What the machine needs besides this checkout: an image written down for host.c, and installations that differ. */
 import { generateKeyPairSync, randomBytes } from "node:crypto"
-import { cpSync, mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs"
-import { dirname, join } from "node:path"
+import { mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { build } from "esbuild"
 import { replaceFile } from "../../src/base/replace-file.ts"
-import { PRODUCT, VECTORS } from "../../src/enclave/image/files.ts"
+import { PRODUCT } from "../../src/enclave/image/files.ts"
 import { real } from "../../src/testing/real-image.ts"
 import { anotherVersion } from "../cli/another-version.ts"
+import { copyInstallation } from "../cli/installation.ts"
 import { buildModules } from "../vm/checks.ts"
 import { stockKernel } from "../vm/kernels.ts"
 import { root, run } from "../vm/machine.ts"
@@ -47,16 +48,7 @@ function writeImage(path: string): void {
 /** An installation beside the checkout's whose enclave is signed for debugging; returns its folder. */
 function debugInstallation(folder: string): string {
   rmSync(folder, { recursive: true, force: true })
-  const files = [
-    ...Object.values(PRODUCT),
-    ...Object.values(VECTORS),
-    "addon/build/Release/tresor.node",
-    "package.json",
-  ]
-  for (const file of [...files, "dist"]) {
-    mkdirSync(dirname(join(folder, file)), { recursive: true })
-    cpSync(join(root, file), join(folder, file), { recursive: true })
-  }
+  copyInstallation(folder)
   const key = join(folder, "key.pem")
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 3072, publicExponent: 3 })
   writeFileSync(key, privateKey.export({ type: "pkcs8", format: "pem" }))
