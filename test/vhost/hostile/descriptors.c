@@ -30,7 +30,7 @@ static enum outcome odd_descriptors(struct liar *liar)
 			    0) {
 				honest_read(liar);
 				push(liar, 0);
-				after_push(liar);
+				after_push(liar, SILENCE_MS);
 				/* Broken or not, closed or not: the other ring is no matter of this one. */
 				if (after_message(liar, 0) == SERVED &&
 				    device_request(&liar->device, VIRTIO_BLK_T_IN, 0, liar->data, 4096) != 0)
@@ -144,7 +144,7 @@ static enum outcome kick_without_a_writer(struct liar *liar)
 	close(ends[1]);
 	outcome = outcome_of(session_tell(&liar->device.session, SET_VRING_KICK, &which, sizeof(which), &ends[0], 1));
 	close(ends[0]);
-	return outcome == SERVED ? after_push(liar) : outcome;
+	return outcome == SERVED ? after_push(liar, ANSWER_MS) : outcome;
 }
 
 const struct lie descriptor_lies[] = {

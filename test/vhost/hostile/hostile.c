@@ -20,8 +20,6 @@
 #include "lies.h"
 #include "random.h"
 
-/* How long nothing must happen to be called nothing. */
-#define SILENCE_MS	300
 /* The back-end stops a ring and closes a connection at once, but the machine may be busy. */
 #define CLOSING_MS	20000
 
@@ -164,14 +162,14 @@ static void other_ring_goes_on(struct liar *liar)
 		die("a request in the other ring", status);
 }
 
-enum outcome after_push(struct liar *liar)
+enum outcome after_push(struct liar *liar, int patience_ms)
 {
 	struct ring *ring = lying_ring(liar);
 	struct pollfd files[] = { { .fd = ring->error, .events = POLLIN },
 				  { .fd = liar->device.session.socket, .events = POLLIN },
 				  { .fd = ring->call, .events = POLLIN } };
 
-	if (poll(files, 3, SILENCE_MS) < 0)
+	if (poll(files, 3, patience_ms) < 0)
 		die("poll", -errno);
 	if (files[1].revents != 0)
 		return CLOSED;

@@ -26,6 +26,10 @@ enum outcome {
 /* Bytes at the end of the disk where lies may write; the rest must stay as it is. */
 #define PLAYGROUND	(1ull << 20)
 
+/* For what must be answered, on a machine that is busy; and how long nothing happens to be called nothing. */
+#define ANSWER_MS	20000
+#define SILENCE_MS	300
+
 struct liar {
 	const char *path;
 	uint64_t random;
@@ -62,8 +66,8 @@ enum outcome after_message(struct liar *liar, int error);
 void honest_read(struct liar *liar);
 /* Puts a head, shows it and kicks. */
 void push(struct liar *liar, uint16_t head);
-/* What comes of what was pushed. */
-enum outcome after_push(struct liar *liar);
+/* What comes of what was pushed; IGNORED after ANSWER_MS or SILENCE_MS. */
+enum outcome after_push(struct liar *liar, int patience_ms);
 
 static inline struct ring *lying_ring(struct liar *liar)
 {

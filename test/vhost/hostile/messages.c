@@ -414,7 +414,7 @@ static enum outcome changes_while_running(struct liar *liar)
 		if (error == 0) {
 			honest_read(liar);
 			push(liar, 0);
-			after_push(liar);
+			after_push(liar, SILENCE_MS);
 			served++;
 		}
 		device_free(&liar->device);

@@ -237,7 +237,7 @@ static enum outcome truncated(struct liar *liar)
 	begin_unsealed(liar);
 	honest_read(liar);
 	push(liar, 0);
-	after_push(liar);
+	after_push(liar, SILENCE_MS);
 	for (unsigned i = 0; i < liar->device.guest.regions; i++)
 		if (ftruncate(liar->device.guest.files[i], 0) != 0)
 			abort();
@@ -267,7 +267,7 @@ static enum outcome truncated_data(struct liar *liar)
 	if (guest->taken + 8192 > guest->size / 2 || ftruncate(guest->files[1], 0) != 0)
 		abort();
 	push(liar, 0);
-	outcome = after_push(liar);
+	outcome = after_push(liar, ANSWER_MS);
 	if (outcome != SERVED && outcome != IO_FAILED)
 		return outcome;
 	/* A write takes what is there no more. */
@@ -275,7 +275,7 @@ static enum outcome truncated_data(struct liar *liar)
 	liar->header->sector = liar->playground;
 	descriptors[1].flags = VRING_DESC_F_NEXT;
 	push(liar, 0);
-	return after_push(liar);
+	return after_push(liar, ANSWER_MS);
 }
 
 /* Another memory while the rings are in use. */
@@ -339,7 +339,7 @@ static enum outcome ring_places(struct liar *liar)
 		if (error == 0) {
 			honest_read(liar);
 			push(liar, 0);
-			outcome = after_push(liar);
+			outcome = after_push(liar, ANSWER_MS);
 			if (outcome == SERVED)
 				return outcome;
 		}
@@ -482,7 +482,7 @@ static enum outcome inflight_garbage(struct liar *liar)
 			}
 		}
 		if (running)
-			after_push(liar);
+			after_push(liar, SILENCE_MS);
 		munmap(record, size);
 		device_free(device);
 	}
@@ -498,7 +498,7 @@ static enum outcome inflight_truncated(struct liar *liar)
 		return SERVED;
 	honest_read(liar);
 	push(liar, 0);
-	after_push(liar);
+	after_push(liar, SILENCE_MS);
 	/* A sealed one cannot be. */
 	if (ftruncate(liar->device.inflight, 0) != 0)
 		return SERVED;

@@ -22,7 +22,7 @@ static enum outcome transfer(struct liar *liar, uint32_t type, uint64_t sector, 
 	descriptors[1].len = length;
 	descriptors[1].flags = VRING_DESC_F_NEXT | (type == VIRTIO_BLK_T_OUT ? 0 : VRING_DESC_F_WRITE);
 	push(liar, 0);
-	return after_push(liar);
+	return after_push(liar, ANSWER_MS);
 }
 
 static enum outcome beyond_the_end(struct liar *liar)
@@ -85,7 +85,7 @@ static enum outcome wrong_directions(struct liar *liar)
 		}
 		memset(liar->data, 0x5a, 4096);
 		push(liar, 0);
-		outcome = after_push(liar);
+		outcome = after_push(liar, ANSWER_MS);
 		for (unsigned k = 0; k < 4096; k++)
 			if (liar->data[k] != 0x5a)
 				return IGNORED;
@@ -129,7 +129,7 @@ static enum outcome odd_ranges(struct liar *liar)
 		descriptors[1].len = lies[i / 2].length;
 		descriptors[1].flags = VRING_DESC_F_NEXT;
 		push(liar, 0);
-		outcome = after_push(liar);
+		outcome = after_push(liar, ANSWER_MS);
 		device_free(&liar->device);
 		if (outcome != IO_FAILED && outcome != UNSUPPORTED)
 			break;
@@ -149,7 +149,7 @@ static enum outcome short_name(struct liar *liar)
 	liar->header->type = VIRTIO_BLK_T_GET_ID;
 	lying_ring(liar)->descriptors[1].len = 5;
 	push(liar, 0);
-	outcome = after_push(liar);
+	outcome = after_push(liar, ANSWER_MS);
 	for (unsigned i = 5; i < 4096; i++)
 		if (liar->data[i] != 0x5a)
 			return IGNORED;
@@ -250,7 +250,7 @@ static enum outcome data_changed_while_written(struct liar *liar)
 		while (i % 32 == 31 && outcome == SERVED &&
 		       __atomic_load_n(&lying_ring(liar)->used->idx, __ATOMIC_ACQUIRE) != lying_ring(liar)->put) {
 			usleep(100);
-			outcome = after_push(liar);
+			outcome = after_push(liar, ANSWER_MS);
 		}
 	}
 	__atomic_store_n(&flipper.stop, true, __ATOMIC_RELAXED);

@@ -15,7 +15,7 @@ static enum outcome changed(struct liar *liar, void (*change)(struct liar *liar,
 	honest_read(liar);
 	change(liar, lying_ring(liar)->descriptors);
 	push(liar, 0);
-	return after_push(liar);
+	return after_push(liar, ANSWER_MS);
 }
 
 static uint64_t end_of_memory(const struct liar *liar)
@@ -43,7 +43,7 @@ static enum outcome addresses(struct liar *liar)
 			if (place == 3 && each->len == 1)
 				each->addr = end_of_memory(liar);
 			push(liar, 0);
-			outcome = after_push(liar);
+			outcome = after_push(liar, ANSWER_MS);
 			if (outcome == SERVED || outcome == IGNORED)
 				return outcome;
 			device_free(&liar->device);
@@ -193,7 +193,7 @@ static enum outcome head_out_of_range(struct liar *liar)
 	begin(liar, false);
 	honest_read(liar);
 	push(liar, RING_SIZE);
-	return after_push(liar);
+	return after_push(liar, ANSWER_MS);
 }
 
 /* More put than the ring has room for, and fewer than before. */
@@ -210,7 +210,7 @@ static enum outcome index_jumps(struct liar *liar)
 		ring = lying_ring(liar);
 		__atomic_store_n(&ring->available->idx, jumps[i], __ATOMIC_RELEASE);
 		eventfd_write(ring->kick, 1);
-		outcome = after_push(liar);
+		outcome = after_push(liar, ANSWER_MS);
 		device_free(&liar->device);
 	}
 	begin_connected(liar);
@@ -232,7 +232,7 @@ static enum outcome one_head_many_times(struct liar *liar)
 		eventfd_write(ring->kick, 1);
 		usleep(500);
 	}
-	return after_push(liar);
+	return after_push(liar, ANSWER_MS);
 }
 
 /* The tables below lie at liar->table, as the only descriptor of the ring's. */
@@ -253,7 +253,7 @@ static enum outcome indirect_lie(struct liar *liar, uint32_t length, void (*chan
 	if (change != NULL)
 		change(liar);
 	push(liar, 0);
-	return after_push(liar);
+	return after_push(liar, ANSWER_MS);
 }
 
 static enum outcome indirect_lengths(struct liar *liar)
@@ -368,7 +368,7 @@ static enum outcome data_over_the_ring(struct liar *liar)
 		honest_read(liar);
 		ring->descriptors[1].addr = guest_address(guest, parts[i]) & ~511ull;
 		push(liar, 0);
-		if (after_push(liar) == CLOSED)
+		if (after_push(liar, SILENCE_MS) == CLOSED)
 			return CLOSED;
 	}
 	return after_message(liar, 0);
@@ -385,7 +385,7 @@ static enum outcome buffers_over_each_other(struct liar *liar)
 	descriptors[1].addr = descriptors[2].addr = descriptors[0].addr;
 	push(liar, 0);
 	/* The status may be overwritten by the data: any is well. */
-	return after_push(liar) == CLOSED ? CLOSED : after_message(liar, 0);
+	return after_push(liar, SILENCE_MS) == CLOSED ? CLOSED : after_message(liar, 0);
 }
 
 const struct lie ring_lies[] = {
