@@ -10,7 +10,7 @@ import { type Result, root, run, until } from "../cli/harness.ts"
 const built = await run("make", ["-s", "-j2", "-C", join(root, "bench/vhost")])
 assert.equal(built.code, 0, built.stderr)
 
-export const programOf = (name: "frontend" | "hostile"): string => join(root, "build/vhost", name)
+export const programOf = (name: "frontend" | "hostile" | "in_use.node"): string => join(root, "build/vhost", name)
 
 export const frontend = (socket: string, options: readonly string[], input?: Uint8Array): Promise<Result> =>
   run(programOf("frontend"), [socket, ...options], input === undefined ? {} : { input })
