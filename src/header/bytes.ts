@@ -26,24 +26,33 @@ export async function readBytes(store: Store, offset: number, length: number): P
 
 /** Most that crypto.getRandomValues gives at once. */
 const RANDOM_CHUNK = 65536
+/** Bytes of one transfer. */
+const TRANSFER = 1 << 20
+
+function randomBytes(length: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  for (let at = 0; at < length; at += RANDOM_CHUNK) crypto.getRandomValues(bytes.subarray(at, at + RANDOM_CHUNK))
+  return bytes
+}
 
 /** Random bytes over what nobody is to find again. Not flushed. */
 export async function overwrite(
   store: Store,
   { offset, size }: { readonly offset: bigint; readonly size: bigint },
 ): Promise<void> {
-  for (let at = 0n; at < size; at += BigInt(RANDOM_CHUNK)) {
-    const length = Math.min(RANDOM_CHUNK, Number(size - at))
-    await store.write(Number(offset + at), crypto.getRandomValues(new Uint8Array(length)))
+  let written = Promise.resolve()
+  for (let at = 0; at < size; at += TRANSFER) {
+    // Made while those before are written.
+    const bytes = randomBytes(Math.min(TRANSFER, Number(size) - at))
+    await written
+    written = store.write(Number(offset) + at, bytes)
   }
+  await written
 }
-
-/** Bytes of one transfer. */
-const COPY_CHUNK = 1 << 20
 
 /** Bytes of a store to another place in it, ascending: the places may overlap where `to` is lower. Not flushed. */
 export async function copyBytes(store: Store, from: number, to: number, length: number): Promise<void> {
-  for (let at = 0; at < length; at += COPY_CHUNK) {
-    await store.write(to + at, await readBytes(store, from + at, Math.min(COPY_CHUNK, length - at)))
+  for (let at = 0; at < length; at += TRANSFER) {
+    await store.write(to + at, await readBytes(store, from + at, Math.min(TRANSFER, length - at)))
   }
 }

@@ -13,8 +13,17 @@ import type { LuksHeader } from "../luks2/metadata.ts"
 import type { Store } from "../store/store.ts"
 import { readBytes } from "./bytes.ts"
 
+export interface ValidCopy {
+  readonly copy: Copy
+  readonly offset: number
+  readonly header: LuksHeader
+  readonly json: string
+  /** Binary header and JSON area. */
+  readonly bytes: Uint8Array
+}
+
 export type FoundCopy =
-  | { readonly copy: Copy; readonly offset: number; readonly header: LuksHeader; readonly json: string }
+  | ValidCopy
   | { readonly copy: Copy; readonly offset: number | null; readonly fault: string; readonly error: TresorError | null }
 
 export interface FoundCopies {
@@ -39,7 +48,7 @@ async function readCopy(device: Store, copy: Copy, offset: number): Promise<Foun
   // Not an error that says more than the fact: there is another copy.
   if (!(await checksumHolds(whole))) return fault("its checksum does not hold")
   try {
-    return { copy, offset, ...(await decodeCopy(whole, copy, offset)) }
+    return { copy, offset, bytes: whole, ...(await decodeCopy(whole, copy, offset)) }
   } catch (error) {
     if (!(error instanceof TresorError)) throw error
     return fault(error.message, error)
@@ -56,11 +65,21 @@ async function readSecondary(device: Store, primary: FoundCopy): Promise<FoundCo
   return { copy: "secondary", offset: null, fault: "it was not found", error: null }
 }
 
+/** Whether the device has the very bytes of a copy that was read or written before. */
+async function isUnchanged(device: Store, copy: FoundCopy): Promise<boolean> {
+  if (!("header" in copy) || copy.offset + copy.bytes.length > device.size) return false
+  return Buffer.compare(await readBytes(device, copy.offset, copy.bytes.length), copy.bytes) === 0
+}
+
 /**
- * Both copies. Throws NOT_LUKS, LUKS1 (exit 4) when there is no trace of
- * LUKS2, LUKS2_BROKEN or LUKS2_INVALID when neither copy is valid.
+ * Both copies. `known`: as they were; where their bytes are the same, what these say is not worked out again. Throws
+ * NOT_LUKS, LUKS1 (exit 4) when there is no trace of LUKS2, LUKS2_BROKEN or LUKS2_INVALID when neither copy is valid.
  */
-export async function readCopies(device: Store): Promise<FoundCopies> {
+export async function readCopies(device: Store, known: FoundCopies | null = null): Promise<FoundCopies> {
+  if (known !== null) {
+    const unchanged = await Promise.all([known.primary, known.secondary].map((copy) => isUnchanged(device, copy)))
+    if (unchanged.every((same) => same)) return known
+  }
   const primary = await readCopy(device, "primary", 0)
   const secondary = await readSecondary(device, primary)
   const valid = [primary, secondary].filter((found) => "header" in found)

@@ -13,7 +13,7 @@ import { unmet } from "../luks2/volume-header.ts"
 import { signatureOn } from "../store/signature.ts"
 import type { Store } from "../store/store.ts"
 import { overwrite, readBytes } from "./bytes.ts"
-import { type FoundCopies, readCopies } from "./copies.ts"
+import { type FoundCopies, readCopies, type ValidCopy } from "./copies.ts"
 
 export interface AreaWrite {
   readonly offset: bigint
@@ -40,6 +40,8 @@ export interface UpdateOptions {
 export class HeaderStore {
   readonly #device: Store
   #header: LuksHeader
+  /** Both copies as they were last read or written. */
+  #known: FoundCopies | null = null
 
   /** Copies that were broken or old when the header was opened. */
   readonly stale: readonly Copy[]
@@ -65,7 +67,7 @@ export class HeaderStore {
     const store = new HeaderStore(device, header)
     await device.locked("exclusive", async () => {
       await store.#writeAreas(areas)
-      await store.#writeHeader(header)
+      await store.#writeHeader(header, emitMetadata(header.metadata))
     })
     return store
   }
@@ -100,7 +102,7 @@ export class HeaderStore {
   async #rewrite({ header, json, stale }: FoundCopies): Promise<void> {
     const { path, size } = this.#device
     if (stale.length > 0 && 2 * header.headerSize > size) throw truncated(path, size)
-    for (const copy of stale) await this.#writeCopy(header, json, copy)
+    for (const copy of stale) await this.#writeCopy(await encode(header, json, copy))
   }
 
   /** Key material of a keyslot as on disk, bytes: keySize * stripes rounded up to 512. */
@@ -125,7 +127,8 @@ export class HeaderStore {
     { destroys = false, unproved = false, reencrypts = false }: UpdateOptions = {},
   ): Promise<LuksHeader> {
     return this.#device.locked("exclusive", async () => {
-      const found = await readCopies(this.#device)
+      const found = await readCopies(this.#device, this.#known)
+      this.#known = found
       this.#header = found.header
       await checkUnambiguous(this.#device, found.stale)
       // Both copies are written: without proof, this would be the repair that has to be asked for.
@@ -137,11 +140,13 @@ export class HeaderStore {
       const { header, writeAreas = [], wipeAreas = [] } = await change(found.header)
       const next: LuksHeader = { ...header, sequenceId: found.header.sequenceId + 1n }
       // What could not be read back must not be written.
-      parseMetadata(emitMetadata(next.metadata), next.headerSize)
+      const json = emitMetadata(next.metadata)
+      const metadata = parseMetadata(json, next.headerSize)
       // A later cut may fall back to a copy that an earlier one left old: nothing it refers to is written before.
       if (!destroys) await this.#rewrite(found)
       await this.#writeAreas(writeAreas)
-      await this.#writeHeader(next)
+      const [primary, secondary] = await this.#writeHeader({ ...next, metadata }, json)
+      this.#known = { primary, secondary, header: primary.header, json, stale: [] }
       this.#header = next
       await this.#wipeAreas(wipeAreas)
       return next
@@ -154,14 +159,14 @@ export class HeaderStore {
     await this.#device.flush()
   }
 
-  async #writeHeader(header: LuksHeader): Promise<void> {
-    const json = emitMetadata(header.metadata)
-    for (const copy of ["primary", "secondary"] as const) await this.#writeCopy(header, json, copy)
+  async #writeHeader(header: LuksHeader, json: string): Promise<readonly [ValidCopy, ValidCopy]> {
+    const encoded = await Promise.all([encode(header, json, "primary"), encode(header, json, "secondary")])
+    for (const copy of encoded) await this.#writeCopy(copy)
+    return encoded
   }
 
-  async #writeCopy(header: LuksHeader, json: string, copy: Copy): Promise<void> {
-    const bytes = await encodeCopy(header, json, copy)
-    await this.#device.write(copy === "primary" ? 0 : header.headerSize, bytes)
+  async #writeCopy({ offset, bytes }: ValidCopy): Promise<void> {
+    await this.#device.write(offset, bytes)
     await this.#device.flush()
   }
 
@@ -170,6 +175,11 @@ export class HeaderStore {
     for (const area of areas) await overwrite(this.#device, area)
     await this.#device.flush()
   }
+}
+
+async function encode(header: LuksHeader, json: string, copy: Copy): Promise<ValidCopy> {
+  const bytes = await encodeCopy(header, json, copy)
+  return { copy, offset: copy === "primary" ? 0 : header.headerSize, header, json, bytes }
 }
 
 const NAMES: Readonly<Record<Copy, string>> = { primary: "first", secondary: "second" }
