@@ -1,15 +1,17 @@
 /**
  * `tresor reencrypt` beside `cryptsetup reencrypt` on copies of one file, in turn: on the disk, with nothing of it in the
  * page cache, beside what fio reads and writes of the same file at once; and in memory, where flushes cost nothing. Or,
- * with --open, what fio has of an open volume without and beside its reencryption. Prints what came of each goal.
+ * with --open, what fio has of an open volume without and beside its reencryption. Prints what came of each goal, and what
+ * the CPUs would allow in memory (reencrypt-limit.ts).
  *
- *   node_modules/.bin/node bench/reencrypt.ts [--open] [--rounds N] [--folder FOLDER] [MIB]
+ *   node_modules/.bin/node bench/reencrypt.ts [--open | --memory] [--rounds N] [--folder FOLDER] [MIB]
  *
+ * --memory leaves the disk out.
  * `chrt -r 1` before it keeps others off the CPUs; fio and cryptsetup inherit it.
  */
 import { execFileSync, spawn } from "node:child_process"
 import { randomFillSync } from "node:crypto"
-import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs"
+import { closeSync, fsyncSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -18,12 +20,15 @@ import { requireDisk } from "./caches.ts"
 import { mixedSeconds, runFio } from "./fio.ts"
 import type { Point } from "./points.ts"
 import { cpuSeconds, peakBytes } from "./process-cpu.ts"
+import { leastSeconds, measureStages, sumOf } from "./reencrypt-limit.ts"
 import { median } from "./statistics.ts"
 
 const LOAD_MS = 10_000
 /** Of fio's rate on the disk; of cryptsetup's in memory; of fio's rate alone; bytes, whatever the volume's size. */
 const GOALS = { disk: 0.8, memory: 3, open: 0.5, resident: 384 << 20 } as const
 const LOOK_MS = 10
+/** A volume with next to no data: what it takes is the start and the end of a pass. */
+const START_MIB = 18
 const IN_MEMORY = "/dev/shm"
 const KDF = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
 /** As it is installed: without the script that looks whether a checkout is built. */
@@ -34,6 +39,7 @@ const { values, positionals } = parseArgs({
     open: { type: "boolean", default: false },
     rounds: { type: "string", default: "5" },
     folder: { type: "string", default: tmpdir() },
+    memory: { type: "boolean", default: false },
   },
   allowPositionals: true,
 })
@@ -72,8 +78,8 @@ function measured(env: NodeJS.ProcessEnv, command: string, ...args: readonly str
 const run = (command: string, ...args: readonly string[]): void =>
   void execFileSync(command, args, { stdio: ["ignore", "ignore", "inherit"] })
 
-/** Files in a folder of their own, with a passphrase in it. */
-class Scratch {
+/** Files in a folder of their own, with a passphrase in it, until it is disposed of, or the process ends. */
+class Scratch implements Disposable {
   readonly #folder: string
   readonly env: NodeJS.ProcessEnv
 
@@ -81,7 +87,11 @@ class Scratch {
     this.#folder = mkdtempSync(join(parent, "tresor-bench-"))
     this.env = { ...process.env, TRESOR_STATE_DIR: this.path("state"), XDG_CONFIG_HOME: this.#folder }
     writeFileSync(this.path("key"), "a passphrase")
-    process.on("exit", () => rmSync(this.#folder, { recursive: true, force: true }))
+    process.on("exit", () => this[Symbol.dispose]())
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.#folder, { recursive: true, force: true })
   }
 
   path(name: string): string {
@@ -92,10 +102,10 @@ class Scratch {
     return [...KDF, "--key-file", this.path("key")]
   }
 
-  format(sector: number): void {
+  format(sector: number, size = mib): void {
     const fd = openSync(this.path("volume"), "w")
     const piece = new Uint8Array(1 << 20)
-    for (let n = 0; n < mib; n++) writeSync(fd, randomFillSync(piece))
+    for (let n = 0; n < size; n++) writeSync(fd, randomFillSync(piece))
     fsyncSync(fd)
     closeSync(fd)
     run("cryptsetup", "luksFormat", "-q", "--sector-size", String(sector), ...this.key, this.path("volume"))
@@ -129,33 +139,74 @@ interface Offline {
 }
 
 async function offline(parent: string, sector: number, withFio: boolean): Promise<Offline> {
-  const scratch = new Scratch(parent)
+  using scratch = new Scratch(parent)
   scratch.format(sector)
   const found: Offline = { tresor: [], cryptsetup: [], fio: [] }
-  const { env, key } = scratch
   for (let round = 0; round < rounds; round++) {
-    found.tresor.push(await measured(env, tresor, "reencrypt", "-q", ...key, scratch.copy()))
-    const words = ["reencrypt", "-q", "--force-offline-reencrypt", ...key, scratch.copy()]
-    found.cryptsetup.push(await measured(env, "cryptsetup", ...words))
+    found.tresor.push(await reencrypt(scratch.copy(), scratch))
+    found.cryptsetup.push(await reencryptTheirs(scratch.copy(), scratch))
     if (withFio) found.fio.push(await mixedSeconds(scratch.copy(), mib * 2 ** 20))
   }
   return found
 }
 
+/** Whole commands. */
+const reencrypt = (file: string, { env, key }: Scratch): Promise<Run> =>
+  measured(env, tresor, "reencrypt", "-q", ...key, file)
+const reencryptTheirs = (file: string, { env, key }: Scratch): Promise<Run> =>
+  measured(env, "cryptsetup", "reencrypt", "-q", "--force-offline-reencrypt", ...key, file)
+
+/** What the CPUs would allow in memory. `peers`: cryptsetup's seconds by sector size. */
+async function limits(peers: ReadonlyMap<512 | 4096, number>): Promise<void> {
+  console.log(
+    "\n| sectors | read | SHA-256 | AES-XTS, two keys | write | sum, CPU s/GiB | start, s | cryptsetup's, s | least, s | times | without starts |",
+  )
+  console.log("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+  const gib = mib / 1024
+  for (const [sector, peer] of peers) {
+    using scratch = new Scratch(IN_MEMORY)
+    scratch.format(sector, START_MIB)
+    const starts: { readonly ours: number[]; readonly theirs: number[] } = { ours: [], theirs: [] }
+    for (let round = 0; round < rounds; round++) {
+      starts.ours.push((await reencrypt(scratch.copy(), scratch)).seconds)
+      starts.theirs.push((await reencryptTheirs(scratch.copy(), scratch)).seconds)
+    }
+    const [start, peerStart] = [median(starts.ours), median(starts.theirs)]
+    scratch.format(sector)
+    const stages = await measureStages(scratch.path("volume"), sector, scratch.path("state"))
+    const moving = leastSeconds(stages, gib)
+    const { read, hash, xts, write } = stages
+    const cells = [read, hash, xts, write, sumOf(stages), start, peerStart, start + moving]
+    const most = [peer / (start + moving), (peer - peerStart) / moving]
+    console.log(`| ${sector} | ${[...cells, ...most].map((cell) => cell.toFixed(2)).join(" | ")} |`)
+  }
+}
+
+/** A volume and its copy are in memory, and what they take is not swapped out here. Throws when there is too little. */
+function checkMemory(): void {
+  const [needed, free] = [
+    2 * mib,
+    Number(/^MemAvailable:\s+(\d+)/m.exec(readFileSync("/proc/meminfo", "utf8"))![1]) >> 10,
+  ]
+  if (needed + 1024 > free)
+    throw new Error(`not enough memory: a volume and its copy take ${needed} MiB, and ${free} are free`)
+}
+
 async function closed(): Promise<void> {
-  requireDisk(values.folder)
+  checkMemory()
+  if (!values.memory) requireDisk(values.folder)
   console.log(
     "| where, sectors | tresor, s | cryptsetup, s | fio, s | tresor, CPU s | cryptsetup, CPU s | tresor, MiB |",
   )
   console.log("|---|--:|--:|--:|--:|--:|--:|")
   const goals: (() => void)[] = []
-  for (const [where, parent] of [
-    ["disk", values.folder],
-    ["memory", IN_MEMORY],
-  ] as const) {
-    for (const sector of [4096, 512]) {
+  const peers = new Map<512 | 4096, number>()
+  for (const where of values.memory ? (["memory"] as const) : (["disk", "memory"] as const)) {
+    const parent = where === "disk" ? values.folder : IN_MEMORY
+    for (const sector of [4096, 512] as const) {
       const { tresor: ours, cryptsetup: theirs, fio } = await offline(parent, sector, where === "disk")
       const [seconds, peer] = [middle(ours, "seconds"), middle(theirs, "seconds")]
+      if (where === "memory") peers.set(sector, peer)
       const resident = Math.max(...ours.map((each) => each.resident))
       const cells = [
         ...[seconds, peer].map((value) => value.toFixed(2)),
@@ -173,13 +224,14 @@ async function closed(): Promise<void> {
       )
     }
   }
+  await limits(peers)
   console.log("")
   for (const goal of goals) goal()
 }
 
 /** fio on the volume's NBD server, alone and while the pass runs; the pass beside fio. */
 async function inUse(): Promise<void> {
-  const scratch = new Scratch(values.folder)
+  using scratch = new Scratch(values.folder)
   const { env, key } = scratch
   const tresorOf = (...args: readonly string[]) => execFileSync(tresor, args, { env, encoding: "utf8" })
   const rates: { readonly alone: number[]; readonly beside: number[] } = { alone: [], beside: [] }
