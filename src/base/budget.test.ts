@@ -41,8 +41,7 @@ test("who waits too long is heard, again and again, until it is served", async (
   const budget = new Budget(10, { patienceMs: 10, spare() {}, relieve: () => void cries++ })
   await budget.take(10)
   const waiting = Promise.resolve(budget.take(1))
-  await sleep(60)
-  assert.ok(cries >= 2)
+  while (cries < 2) await sleep(1)
   budget.give(10)
   assert.equal(await waiting, true)
   cries = 0

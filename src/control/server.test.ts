@@ -6,6 +6,7 @@ import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
+import { deferred } from "../base/deferred.ts"
 import { ControlClient } from "./client.ts"
 import { ControlServer, invalidParameter, type ServerOptions } from "./server.ts"
 import { FramingError, type Parameters, VarlinkError } from "./varlink.ts"
@@ -16,7 +17,11 @@ after(() => rmSync(folder, { recursive: true }))
 let sockets = 0
 let released = 0
 
-async function serve(more: Partial<ServerOptions> = {}): Promise<{ server: ControlServer; path: string }> {
+/** `begun`: a call of Slow has reached the server. */
+async function serve(
+  more: Partial<ServerOptions> = {},
+): Promise<{ server: ControlServer; path: string; begun: Promise<void> }> {
+  const begun = deferred<void>()
   const path = join(folder, `${++sockets}.sock`)
   const server = await ControlServer.listen({
     listen: { path },
@@ -33,7 +38,10 @@ async function serve(more: Partial<ServerOptions> = {}): Promise<{ server: Contr
           Fail: async () => {
             throw new Error("inside")
           },
-          Slow: () => new Promise<Parameters>((resolve) => setTimeout(resolve, 100, { slow: true })),
+          Slow: () => {
+            begun.resolve()
+            return new Promise<Parameters>((resolve) => setTimeout(resolve, 100, { slow: true }))
+          },
           Count: async function* () {
             try {
               for (let n = 0; n < 3; n++) yield { n }
@@ -48,7 +56,7 @@ async function serve(more: Partial<ServerOptions> = {}): Promise<{ server: Contr
     translate: (error) => new VarlinkError("org.example.test.Broken", { message: (error as Error).message }),
     ...more,
   })
-  return { server, path }
+  return { server, path, begun: begun.promise }
 }
 
 /** Writes bytes, half-closes, and returns every byte that came back. */
@@ -177,20 +185,20 @@ test("a refused peer gets the answer whatever it sends, and is cut off when it s
 })
 
 test("close() waits for the call in flight", async () => {
-  const { server, path } = await serve()
+  const { server, path, begun } = await serve()
   using client = await ControlClient.connect(path)
   const answer = client.call("org.example.test.Slow")
-  await new Promise((resolve) => setTimeout(resolve, 20))
+  await begun
   await server.close()
   assert.deepEqual(await answer, { slow: true })
   await assert.rejects(client.call("org.example.test.Slow"))
 })
 
 test("a client whose server dies before the answer says so", async () => {
-  const { server, path } = await serve()
+  const { server, path, begun } = await serve()
   using client = await ControlClient.connect(path)
   const answer = client.call("org.example.test.Slow")
-  await new Promise((resolve) => setTimeout(resolve, 20))
+  await begun
   await Promise.all([assert.rejects(answer, FramingError), server.close(0)])
 })
 

