@@ -3,11 +3,11 @@ import { spawn } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { Exit, TresorError } from "../base/errors.ts"
-import { searchPath } from "../base/programs.ts"
+import { searchPath, tryRun } from "../base/programs.ts"
 
 /** What starts them at boot; the second those that need the network. */
 const TARGETS = ["tresor.target", "remote-fs.target"]
-const OURS = /^tresor(-unlock)?@.+\.service$/
+const OURS = /^tresor(-unlock)?@(.+)\.service$/
 
 /** Units of the volumes, those with noauto left out, as a boot does. `folder`: where generators write. */
 function units(folder: string): string[] {
@@ -17,6 +17,13 @@ function units(folder: string): string[] {
     .flatMap((each) => readdirSync(each))
     .filter((unit) => OURS.test(unit))
     .sort()
+}
+
+/** What `systemctl is-active` does not call so; all of them, where it says nothing. */
+async function notActive(command: string, units: readonly string[]): Promise<string[]> {
+  const { stdout } = await tryRun(command, ["is-active", "--", ...units]).catch(() => ({ stdout: "" }))
+  const states = stdout.split("\n")
+  return units.filter((_, index) => states[index] !== "active")
 }
 
 /**
@@ -40,9 +47,13 @@ export async function openAll(folder = "/run/systemd/generator", command = "syst
     child.on("close", (status) => resolve(status ?? 128))
   })
   if (code === 0) return
+  const closed = await notActive(command, found)
+  const names = closed.map((unit) => OURS.exec(unit)![2]).join(", ")
   throw new TresorError(
     "OPEN_ALL",
     Exit.wrongDevice,
-    `Cannot open all volumes of /etc/tresortab: systemctl exited with ${code}; \`systemctl status ${found.join(" ")}\` says why`,
+    `Cannot open ${names === "" ? "all volumes" : names} of /etc/tresortab: systemctl exited with ${code}; ` +
+      (process.getuid!() === 0 ? "" : "run as root, or ") +
+      `\`systemctl status ${closed.join(" ")}\` says why`,
   )
 }

@@ -216,8 +216,9 @@ test("open --all starts the units of what a boot opens, in one command, and name
     "data /data.img none\nkey /key.img /k nofail\nlater /later.img none noauto\nfar nbd://host/x none\nlast /last.img none locked\n",
   )
   const called = place.path("called")
-  const stub = (name: string, status: number) => {
-    const path = place.file(name, `#!/bin/sh\necho "$@" >${called}\nexit ${status}\n`)
+  const stub = (name: string, status: number, states = "") => {
+    const answer = `if [ $1 = is-active ]; then printf '${states}'; else echo "$@" >${called}; fi`
+    const path = place.file(name, `#!/bin/sh\n${answer}\nexit ${status}\n`)
     chmodSync(path, 0o755)
     return path
   }
@@ -228,7 +229,11 @@ test("open --all starts the units of what a boot opens, in one command, and name
   await assert.rejects(openAll(folder, stub("failing", 5)), {
     code: "OPEN_ALL",
     exitCode: 4,
-    message: `Cannot open all volumes of /etc/tresortab: systemctl exited with 5; \`systemctl status ${named}\` says why`,
+    message: `Cannot open data, far, key, last of /etc/tresortab: systemctl exited with 5; \`systemctl status ${named}\` says why`,
+  })
+  await assert.rejects(openAll(folder, stub("partly", 1, "active\\nactive\\ninactive\\nactive\\n")), {
+    message:
+      "Cannot open key of /etc/tresortab: systemctl exited with 1; `systemctl status tresor-unlock@key.service` says why",
   })
   await assert.rejects(openAll(folder, place.path("none")), { code: "OPEN_ALL", message: /exited with 127/ })
   await assert.rejects(openAll(place.path("nothing")), { code: "NO_SYSTEMD", exitCode: 4 })
