@@ -41,6 +41,7 @@ export const ERROR_CODES = {
   BLOCK_EXISTS: "a block device or link of that name is something else's",
   BLOCK_FAILED: "the kernel's ublk refused a command",
   BLOCK_IN_USE: "the block device is in use",
+  BLOCK_STALLED: "a block device cannot be closed: its store does not answer",
   BLOCK_UNAVAILABLE: "this machine has no ublk, or not enough of it",
   CLOSE_DATA_LOST: "data may be lost: it did not reach stable storage",
   CONTROL_DENIED: "the volume belongs to another user",

@@ -70,14 +70,14 @@ async function patiently<T>(errnos: readonly string[], attempt: () => T | Promis
   }
 }
 
-/** Rejects when it takes longer; it goes on then. */
-export async function within<T>(ms: number, work: Promise<T>, what: string): Promise<T> {
+/** Rejects with `late` when it takes longer; it goes on then. */
+export async function within<T>(ms: number, work: Promise<T>, late: TresorError): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(failed(what, `it is not done after ${ms / 1000} s`)), ms)
+  const passed = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late), ms)
   })
   try {
-    return await Promise.race([work, late])
+    return await Promise.race([work, passed])
   } finally {
     clearTimeout(timer)
   }
@@ -240,11 +240,11 @@ export class UblkDevice {
     this.#stopping = true
     this.setMode("fail")
     try {
-      await within(REMOVE_MS, stopDevice(this.id), `stop ${this.path}`)
+      await within(REMOVE_MS, stopDevice(this.id), late(`stop ${this.path}`, REMOVE_MS))
     } finally {
       ublk.ublkStop(this.#server)
     }
-    await within(REMOVE_MS, deleteDevice(this.id), `remove ${this.path}`)
+    await within(REMOVE_MS, deleteDevice(this.id), late(`remove ${this.path}`, REMOVE_MS))
   }
 
   /** It stays, and its requests wait for who recovers it: this tresord or the next. */
@@ -261,4 +261,8 @@ export function isRemains({ state }: Info): boolean {
 
 function failed(what: string, fact: string): TresorError {
   return new TresorError("BLOCK_FAILED", Exit.wrongDevice, `Cannot ${what}: ${fact}`)
+}
+
+function late(what: string, ms: number): TresorError {
+  return failed(what, `it is not done after ${ms / 1000} s`)
 }

@@ -9,6 +9,7 @@ import { has } from "../base/programs.ts"
 import {
   createMapping,
   findMapping,
+  openCount,
   reloadMapping,
   removeMapping,
   resumeMapping,
@@ -76,6 +77,11 @@ export class Linear {
   /** As before a suspend that a tresord did not live to end. */
   resume(): Promise<void> {
     return resumeMapping(this.#name)
+  }
+
+  /** How many have it open. */
+  users(): Promise<number> {
+    return openCount(this.#name)
   }
 
   /** Throws MAPPING_IN_USE (exit 5). */

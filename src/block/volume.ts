@@ -3,8 +3,7 @@
  * first unlock; a device that a killed tresord left behind is taken over, and its I/O goes on where it stopped.
  */
 import { createHash } from "node:crypto"
-import { constants, readdirSync, realpathSync, statSync } from "node:fs"
-import { type FileHandle, open } from "node:fs/promises"
+import { readdirSync, realpathSync, statSync } from "node:fs"
 import { basename } from "node:path"
 import { deviceNumber } from "../base/device-number.ts"
 import { Exit, TresorError } from "../base/errors.ts"
@@ -19,8 +18,9 @@ import type { Store } from "../store/store.ts"
 import { openVolumeOn } from "../volume/open.ts"
 import type { Volume } from "../volume/volume.ts"
 import type { VolumeState } from "../volume/volume-key.ts"
+import { Claim, STALL_MS } from "./claim.ts"
 import { canResize, deleteDevice, findDevices, type Info, stopDevice, ublkFault } from "./control.ts"
-import { type DeviceOptions, isRemains, UblkDevice, within } from "./device.ts"
+import { type DeviceOptions, isRemains, UblkDevice } from "./device.ts"
 import { hasLinear, Linear } from "./linear.ts"
 import { announce, checkLink, linkOf, makeLink, removeLink } from "./link.ts"
 
@@ -35,9 +35,6 @@ export interface BlockVolumeOptions extends OpenStoreOptions {
   readonly keyGraceMs: number | null
   readonly warn: (message: string, facts: Record<string, unknown>) => void
 }
-
-/** What is written to the device must reach the volume in that time at a close. */
-const SYNC_MS = 60_000
 
 const MODES: Readonly<Record<VolumeState, keyof typeof Mode>> = {
   ready: "serve",
@@ -95,6 +92,10 @@ export class BlockVolume {
   #found: Found | null = null
   /** What was written to the device did not all reach the volume. */
   #unwritten: Error | null = null
+  /** Of a close that was given up: resolves when nothing of it has the device open. */
+  #givenUp = Promise.resolve()
+  /** The device stays without us: its store hangs. */
+  #stalled: TresorError | null = null
 
   private constructor(options: BlockVolumeOptions, volume: Volume) {
     this.#options = options
@@ -396,28 +397,45 @@ export class BlockVolume {
     })
   }
 
-  /** Removes the device, after what was written to it is with the volume. Throws BLOCK_IN_USE (exit 5), and goes on serving. */
-  release(): Promise<void> {
-    return this.#queue(() => this.#disappear())
+  /**
+   * Removes the device, after what was written to it is with the volume. Throws BLOCK_IN_USE (exit 5), and BLOCK_STALLED (exit
+   * 4) when the store hangs; it goes on serving then. `leave`: one whose store hangs is not removed, and `close` leaves it,
+   * with what waits on it, to the next tresord.
+   */
+  release(leave = false): Promise<void> {
+    return this.#queue(async () => {
+      try {
+        await this.#disappear()
+      } catch (error) {
+        if (!leave || !(error instanceof TresorError && error.code === "BLOCK_STALLED")) throw error
+        this.#stalled = hung(this.#options.name)
+      }
+    })
   }
 
   async #disappear(): Promise<void> {
     const device = this.#device
     if (device === null) return
     const { name } = this.#options
-    const claim = await this.#claim()
+    const visible = this.#visible
+    const linear = this.#linear
+    const ended = () => {
+      const { reads, writes, flushes, discards, errors } = device.counters
+      return reads + writes + flushes + discards + errors
+    }
+    const claim = await Claim.take({ name, path: visible, linear, ended }, this.#givenUp)
     try {
       // Of what is locked nothing can be written: it is told as lost.
       if (this.#volume.state !== "ready") device.setMode("fail")
-      if (!this.readOnly) await within(SYNC_MS, claim.sync(), `write what ${name} has`)
-    } catch (error) {
-      this.#unwritten = error as Error
-    } finally {
+      this.#unwritten = this.readOnly ? null : await claim.sync()
       // A mapping is not removed while it is open; the device is kept from others by it until then.
-      if (this.#linear !== null) await claim.close()
+      if (linear !== null) await claim.close()
+      await linear?.remove()
+    } catch (error) {
+      this.#givenUp = claim.close().catch(() => {})
+      this.#setMode()
+      throw error
     }
-    const visible = this.#visible
-    await this.#linear?.remove()
     this.#linear = null
     removeLink(name, visible)
     await claim.close()
@@ -426,32 +444,29 @@ export class BlockVolume {
     await device.remove()
   }
 
-  /** Nobody mounts it from here on. */
-  async #claim(): Promise<FileHandle> {
-    try {
-      return await open(this.#visible, constants.O_RDONLY | constants.O_EXCL)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EBUSY") throw error
-      const { name } = this.#options
-      throw new TresorError(
-        "BLOCK_IN_USE",
-        Exit.busy,
-        `Cannot close ${name}: ${linkOf(name)} (${this.#visible}) is in use; unmount it first`,
-      )
-    }
-  }
-
   close(): Promise<void> {
     return this.#queue(async () => {
+      const left = this.#stalled
       try {
-        await this.#disappear()
+        if (left === null) await this.#disappear()
       } finally {
         // In use, or it cannot be removed: it waits for the next tresord.
         this.#device?.leave()
         this.#device = null
-        await this.#volume.close()
+        await this.#volume.close().catch((error: unknown) => {
+          throw left ?? error
+        })
       }
-      if (this.#unwritten !== null) throw this.#unwritten
+      const unwritten = left ?? this.#unwritten
+      if (unwritten !== null) throw unwritten
     })
   }
+}
+
+function hung(name: string): TresorError {
+  return new TresorError(
+    "BLOCK_STALLED",
+    Exit.wrongDevice,
+    `its store has not answered for ${STALL_MS / 1000} s; ${linkOf(name)} stays, with what waits on it, until the volume is opened again`,
+  )
 }

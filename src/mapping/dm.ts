@@ -66,6 +66,11 @@ export async function findMapping(name: string): Promise<Mapping | null> {
   }
 }
 
+/** Opens of the device, mounts and mappings over it included. */
+export async function openCount(name: string): Promise<number> {
+  return Number(await dmsetup(`look at /dev/mapper/${name}`, ["info", "-c", "--noheadings", "-o", "open", name]))
+}
+
 export async function createMapping(name: string, uuid: string, table: string, readonly: boolean): Promise<void> {
   const args = ["create", name, "--uuid", uuid, ...(readonly ? ["--readonly"] : [])]
   await dmsetup(`make /dev/mapper/${name}`, args, table)

@@ -200,7 +200,7 @@ async function main(): Promise<void> {
     }
     /** A mapping with a filesystem on it outlasts the signal: ending under it would lose writes. */
     const closeOnSignal = (why: string) =>
-      opened.release().then(
+      opened.release(true).then(
         () => closeAndExit(why),
         (error: unknown) => log.error("goes on", { why, reason: (error as Error).message }),
       )
@@ -237,7 +237,7 @@ async function main(): Promise<void> {
         volumeInterface(
           opened,
           async ({ force, deferred }) => {
-            await opened.release()
+            await opened.release(force === true)
             if (deferred === true && "vacant" in opened) {
               log.info("closes when the last client leaves")
               void opened.vacant().then(() => closeOnSignal("the last client left"))

@@ -41,8 +41,11 @@ export interface PlainVolume {
   close(): Promise<void>
   /** Bytes written that no flush has covered. */
   readonly unflushed?: number
-  /** Throws when something outside still uses it; then `close` would harm that. */
-  release?(): Promise<void>
+  /**
+   * Throws when something outside still uses it; then `close` would harm that. `leave`: a store that hangs is no reason to go
+   * on.
+   */
+  release?(leave: boolean): Promise<void>
 }
 
 export interface SessionParts {

@@ -348,10 +348,13 @@ export class Session implements DaemonVolume {
     })
   }
 
-  /** Rejects with exit 5 when the volume is in use by others than our clients; it goes on then. */
-  async release(): Promise<void> {
+  /**
+   * Rejects with exit 5 when the volume is in use by others than our clients; it goes on then. `leave`: a store that hangs is
+   * no reason to go on.
+   */
+  async release(leave = false): Promise<void> {
     await this.#here()
-    await this.#parts.volume.release?.()
+    await this.#parts.volume.release?.(leave)
   }
 
   /** Rejects with exit 5 while clients are connected that are not about to leave. */
@@ -390,7 +393,11 @@ export class Session implements DaemonVolume {
         await volume.close()
         clean = true
       } catch (error) {
-        throw lost(this.#parts.name, this.#parts.served === undefined ? (volume.unflushed ?? 0) : null, error as Error)
+        throw lost(
+          this.#parts.name,
+          this.#parts.served === undefined ? (volume.unflushed ?? null) : null,
+          error as Error,
+        )
       } finally {
         await this.#enclave.close()
         await this.#succession.end()
@@ -425,11 +432,11 @@ const FORCED: Readonly<Record<Export, string>> = {
   kernel: "their next request fails",
 }
 
-/** `unflushed` `null`: only the guest knows. */
+/** `unflushed` `null`: only the guest or the kernel knows. */
 function lost(name: string, unflushed: number | null, cause: Error): TresorError {
   const which =
     unflushed === null
-      ? "what the guest wrote since its last flush is not known to be on the disk"
+      ? "what was written since the last flush is not known to be on the disk"
       : unflushed === 0
         ? "everything written before it was flushed"
         : `${unflushed} bytes written since the last successful flush are not known to be on the disk`

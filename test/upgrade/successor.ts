@@ -9,6 +9,7 @@
  *   both STEP   as orphan, and is killed with it
  *   retire STEP takes over; as die in the next takeover, in which it is the one that has started another
  *   hasty       takes over; a successor of its own has no more time as soon as SIGUSR2 comes
+ *   impatient   takes over; limits of a minute are three seconds
  *
  * STEP is a message, or of ublk's commands: startUserRecovery or endUserRecovery, before it is sent; recovered, once the
  * latter is done.
@@ -75,6 +76,14 @@ if (deed === "hasty") {
     if (pending === null) process.abort()
     set.call(pending, 0)
   })
+}
+
+if (deed === "impatient") {
+  const { setTimeout } = globalThis
+  globalThis.setTimeout = Object.assign(
+    (run: () => void, ms?: number) => setTimeout(run, ms === 60_000 ? 3000 : ms),
+    setTimeout,
+  )
 }
 
 const { ublkControl } = ublk

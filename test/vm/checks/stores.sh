@@ -61,17 +61,55 @@ store_frozen() {
 }
 # ---- a disk that hangs, then has only errors ----
 
-linear="0 131072 linear /dev/ram1 0"
+# Memory alone takes no flush, and nothing would wait for one.
+linear="0 131072 linear /dev/loop2 0"
 disk_is() { # TABLE
 	dmsetup suspend --nolockfs disk && dmsetup reload disk --table "$1" && dmsetup resume disk
 }
 store_hangs() {
-	format /dev/ram1 "$work/block-pass" 4096 && dmsetup create disk --table "$linear" &&
+	losetup /dev/loop2 /dev/ram1 && format /dev/loop2 "$work/block-pass" 4096 && dmsetup create disk --table "$linear" &&
 		open_block /dev/mapper/disk hung && mount_new "$(node hung)" && dmsetup suspend --nolockfs disk || return
 	write_file /mnt/after
 	under_way hung && others_go_on && tresor lock hung && [ "$(state hung)" = locked ] && still_waits
 	local status=$?
 	dmsetup resume disk && tresor setkey hung --key-file "$work/block-pass" && wait "$writer" && both_files && return $status
+}
+# On the device itself, past every cache.
+write_raw() {
+	dd if="$work/data" of="$(node hung)" bs=64k oflag=direct status=none 2>"$work/writer" &
+	writer=$!
+}
+close_refused() { # CODE WORDS MORE...: in a time that is limited; it stays open
+	timeout 300 dist/tresor close hung "${@:3}" 2>"$work/refused"
+	local code=$?
+	cat "$work/refused"
+	[ $code = "$1" ] && grep -q "$2" "$work/refused" && [ "$(state hung)" = unlocked ]
+}
+ended() { until [ ! -e "/proc/$1" ]; do sleep 0.1; done; } # PID
+store_hangs_raw() { # below somebody who writes to the device itself
+	local pid status
+	umount /mnt && dmsetup suspend --nolockfs disk || return
+	pid=$(daemon_of hung)
+	write_raw
+	under_way hung && close_refused 5 'is in use; unmount it, or end what has it open' && close_refused 5 'is in use' --force &&
+		kill -TERM "$pid" && until grep -q 'goes on' /run/tresor/hung/log; do sleep 0.1; done && still_waits
+	status=$?
+	dmsetup resume disk && wait "$writer" && same "$(node hung)" && [ $status = 0 ] || return
+	# And the same with a kill, which ends when the disk lets it.
+	dmsetup suspend --nolockfs disk && write_raw
+	under_way hung && kill -9 "$pid" && still_waits
+	status=$?
+	dmsetup resume disk && ended "$pid" && open_block /dev/mapper/disk hung && wait "$writer" && same "$(node hung)" && return $status
+}
+store_hangs_close() { # with nobody on the device
+	local pid
+	upgrade_by_successor hung impatient '' && pid=$(daemon_of hung) && mount_new "$(node hung)" && umount /mnt &&
+		dmsetup suspend --nolockfs disk || return
+	close_refused 4 'has not answered .*; it stays open, and nothing is lost' && close_refused 4 'has not answered' || return
+	timeout 300 dist/tresor close hung --force 2>"$work/closed"
+	[ $? = 4 ] && cat "$work/closed" && grep 'stays, with what waits on it, until the volume is opened again' "$work/closed" || return
+	dmsetup resume disk && ended "$pid" && open_block /dev/mapper/disk hung && mount -o noatime "$(node hung)" /mnt && drop_caches &&
+		cmp /mnt/before "$work/data" && cp "$work/data" /mnt/after && sync -f /mnt/after
 }
 write_durably() { dd if="$work/data" of="$(node hung)" bs=4096 count=1 oflag=direct,dsync status=none; }
 store_errors() {
@@ -81,7 +119,7 @@ store_errors() {
 		[ "$(state hung)" = unlocked ] && refused_with 'Input/output error' write_durably || return
 	tresor close hung 2>"$work/closed"
 	[ ! -e "$(node hung)" ] && disk_is "$linear" && open_block /dev/mapper/disk hung && mount "$(node hung)" /mnt && both_files &&
-		umount /mnt && e2fsck -fn "$(node hung)" && tresor close hung && dmsetup remove disk
+		umount /mnt && e2fsck -fn "$(node hung)" && tresor close hung && dmsetup remove disk && losetup -d /dev/loop2
 }
 
 # ---- a disk that is pulled out ----
@@ -113,6 +151,8 @@ store_pulled() { # MORE...: of `tresor open`
 check "stores: below a block device a full filesystem: ENOSPC for what needs room, all else goes on" store_full
 check "stores: below a block device a frozen filesystem: writes wait, all else answers; thawed, nothing is lost" store_frozen
 check "stores: below a block device a disk that hangs: all else answers; back again, nothing is lost" store_hangs
+check "stores: a disk hangs below who writes to the block device: close and SIGTERM refuse, after a kill open goes on; nothing is lost" store_hangs_raw
+check "stores: a disk hangs below a block device that nobody uses: close refuses, --force leaves the device, open goes on" store_hangs_close
 check "stores: below a block device a disk with only errors: a volume closes, what was durable is there" store_errors
 check "stores: a disk is pulled out below a block device" store_pulled --block
 check "stores: a disk is pulled out below an NBD export" store_pulled
