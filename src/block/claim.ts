@@ -3,6 +3,7 @@ import { constants } from "node:fs"
 import { type FileHandle, open } from "node:fs/promises"
 import { setTimeout as sleep } from "node:timers/promises"
 import { Exit, TresorError } from "../base/errors.ts"
+import { tryRun } from "../base/programs.ts"
 import { within } from "./device.ts"
 import type { Linear } from "./linear.ts"
 import { linkOf } from "./link.ts"
@@ -50,9 +51,19 @@ async function inTime(work: Promise<void>, { name, ended }: Claimed): Promise<vo
   }
 }
 
+/**
+ * As sync(1): a thread of ours that waited for our own device could not be killed while its store hangs, the process
+ * could not end, and nobody could take the device over. Throws an Error.
+ */
+async function syncDevice(path: string): Promise<void> {
+  const { code, stderr } = await tryRun("sync", [path])
+  if (code !== 0) throw new Error(stderr === "" ? `sync exited with ${code}` : stderr)
+}
+
 export class Claim {
   readonly #device: Claimed
   readonly #handle: FileHandle
+  #synced = Promise.resolve()
 
   private constructor(device: Claimed, handle: FileHandle) {
     this.#device = device
@@ -82,15 +93,16 @@ export class Claim {
   /** What was written is with the volume; resolves with what kept it from that. Throws BLOCK_STALLED. */
   async sync(): Promise<Error | null> {
     let fault: Error | null = null
-    const synced = this.#handle.sync().catch((error: Error) => {
+    this.#synced = syncDevice(this.#device.path).catch((error: Error) => {
       fault = error
     })
-    await inTime(synced, this.#device)
+    await inTime(this.#synced, this.#device)
     return fault
   }
 
-  /** Resolves when a sync that was given up has ended too. */
-  close(): Promise<void> {
-    return this.#handle.close()
+  /** Others may mount it; resolves when a sync that was given up has ended. */
+  async close(): Promise<void> {
+    await this.#handle.close()
+    await this.#synced
   }
 }
