@@ -3,7 +3,7 @@
 """Runs a command on a pseudo-terminal and types answers.
 
 argv: a JSON list of [text to wait for, text to type], then the command.
-The terminal has $TERMINAL_COLUMNS columns, when that is set. @LATER@ before a
+The terminal has $TERMINAL_COLUMNS columns, when that is set; the command has $TERMINAL_SECONDS, or 60. @LATER@ before a
 text to type waits first. @KEY@ in a text to type is the recovery key that was shown, @WRONG5@ the
 same with another fifth group. Prints what the terminal showed; exits with the command's code, 124 on timeout.
 """
@@ -33,7 +33,7 @@ if pid == 0:
 
 seen = b""
 unread = b""
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + int(os.environ.get("TERMINAL_SECONDS", "60"))
 while True:
     ready, _, _ = select.select([fd], [], [], 0.2)
     if ready:

@@ -452,16 +452,23 @@ async function freePort(): Promise<number> {
   return port
 }
 
+/** ssh(1) to the second boot. */
+let ssh: readonly [string, ...string[]] = ["false"]
+
 test("a machine that waits at boot is unlocked from another one by ssh: the question ends, and the mount is done", async () => {
   const port = await freePort()
   const booting = await start("second", port)
   await answer(booting, PASSPHRASE)
   await booting.until(questionFor("/dev/vdc"), 240)
-  const ssh = `ssh -p ${port} -i ${place.path("ssh-key")} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR`
+  const how = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"].flatMap((each) => [
+    "-o",
+    each,
+  ])
+  ssh = ["ssh", "-p", `${port}`, "-i", place.path("ssh-key"), ...how]
   const policy = place.path("policy.json")
   assert.equal((await place.tresor(["attest", "policy", "init", "--testing", "--out", policy])).code, 0)
   await booting.until("systemctl is-active ssh.service", 240)
-  const words = ["setkey", "net", "--remote", "root@127.0.0.1", "--rsh", ssh, "--policy", policy]
+  const words = ["setkey", "net", "--remote", "root@127.0.0.1", "--rsh", ssh.join(" "), "--policy", policy]
   const unlocked = await place.tresor([...words, "--key-file", place.path("key")])
   assert.equal(unlocked.code, 0, unlocked.stderr)
   await booting.until("mountpoint -q /net", 120)
@@ -474,6 +481,45 @@ test("a machine that waits at boot is unlocked from another one by ssh: the ques
     journal.output,
     /^net: ready: path \/dev\/vdc, [^\n]*\nnet: state: unlocked\nStarting tresor-unlock@net[^\n]*\nFinished tresor-unlock@net[^\n]*\n$/,
   )
+})
+
+/** A person at a terminal: [text to wait for, text to type], then the end of the session. What the terminal showed. */
+async function openAllTyping(...answers: readonly (readonly [string, string])[]): Promise<string> {
+  const command = `stty -a >/run/before; tresor open --all; echo "code $?"; stty -a | cmp - /run/before && echo restored;
+    read -r line; echo "read $line"`
+  const script = JSON.stringify([...answers, ["restored", "typed\n"]])
+  const words = [join(import.meta.dirname, "../cli/terminal.py"), script, ...ssh, "-tt", "root@127.0.0.1", command]
+  const { code, stdout } = await run("python3", words, { env: { TERMINAL_SECONDS: "600" } })
+  assert.equal(code, 0, stdout)
+  return stdout.replaceAll("\r", "")
+}
+
+test("open --all at a terminal asks there: once for volumes that share a passphrase, again after a wrong one; the terminal is the shell's afterwards", async () => {
+  const to = machine!
+  assert.equal((await to.shell("cp /etc/tresortab /run/tresortab")).code, 0)
+  const table = (change: string) =>
+    to.shell(`sed -i '${change}' /etc/tresortab && systemctl daemon-reload && systemctl stop tresor@file`, 300)
+  // In a boot they have key files.
+  const shared = await table(
+    "/^gone/d; s,^file .*,file /srv/file.img - nofail\\,password-cache,; s,^moved .*,moved /srv/moved.img - nofail\\,nbd\\,password-cache,",
+  )
+  assert.equal(shared.code, 0, shared.output)
+  const once = await openAllTyping(["passphrase for /srv/", `${PASSPHRASE}\n`])
+  assert.match(once, /^code 0\nrestored\n(.*\n)*read typed$/m)
+  assert.ok(!once.includes(PASSPHRASE), once)
+  for (const name of ["file", "moved"]) await to.until(stateIs(name, "unlocked"), 60)
+
+  const alone = await table("s,^\\(file .*\\)\\,password-cache$,\\1,")
+  assert.equal(alone.code, 0, alone.output)
+  const question = "passphrase for /srv/file.img"
+  const twice = await openAllTyping([question, "wrong\n"], [question, `${PASSPHRASE}\n`])
+  assert.match(twice, /^code 0\nrestored\n(.*\n)*read typed$/m)
+  await to.until(stateIs("file", "unlocked"), 60)
+
+  const before = `cp /run/tresortab /etc/tresortab && sync /etc/tresortab && systemctl daemon-reload && systemctl stop tresor@moved tresor@file &&
+    systemctl start tresor-unlock@file`
+  const restored = await to.shell(before, 300)
+  assert.equal(restored.code, 0, restored.output)
 })
 
 test("after a power cut during writes the next boot asks once and mounts what was durable", async () => {
