@@ -39,6 +39,15 @@ static bool stopping(const struct ublk_server *server)
 	return __atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE);
 }
 
+/* A thread that hung while it was asked to end has nobody to tell any more. */
+static void starved(void *context)
+{
+	struct ublk_server *server = context;
+
+	if (!stopping(server))
+		server->listener.starved(server->listener.context);
+}
+
 static void finish(struct thread *thread)
 {
 	if (!ublk_queue_end(thread->queue))
@@ -130,8 +139,8 @@ struct ublk_server *ublk_server_open(struct plain_volume *volume, const struct u
 		.device = server->threads == NULL ? -1 : fcntl(options->device, F_DUPFD_CLOEXEC, 3),
 		.depth = options->depth,
 		.discards = options->discards,
-		.starved = listener->starved,
-		.context = listener->context,
+		.starved = starved,
+		.context = server,
 	};
 	error = server->site.device < 0 ? errno : open_queues(server);
 	if (error == 0)

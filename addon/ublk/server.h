@@ -34,7 +34,7 @@ struct ublk_server;
 
 /*
  * Every tag is fetched, and START_DEV may follow. With a reference to the volume. The listener is called until
- * ublk_server_stop has returned. NULL with errno.
+ * ublk_server_stop begins. NULL with errno.
  */
 struct ublk_server *ublk_server_open(struct plain_volume *volume, const struct ublk_options *options,
 				     const struct ublk_listener *listener);
