@@ -16,7 +16,7 @@ import { placed, positionOf } from "../luks2/reencryption-position.ts"
 import type { Kdf } from "../luks2/types.ts"
 import { Crash, CrashingStore } from "../testing/crashing-store.ts"
 import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
-import { type Fault, FaultyStore } from "../testing/faulty-store.ts"
+import { FaultyStore } from "../testing/faulty-store.ts"
 import { afterCut, powerCuts } from "../testing/power-cut.ts"
 import { FULL, runs } from "../testing/runs.ts"
 import { keyOf, makeSmall, portable, SMALL_OFFSET } from "../testing/small-volume.ts"
@@ -283,17 +283,15 @@ test("what cryptsetup leaves after the last zone is ended, not converted again, 
   await checkWhole(device, new Uint8Array(32))
 })
 
-for (const [kind, numbers] of Object.entries({
-  read: FULL ? [8, 20, 60] : [20],
-  write: FULL ? [0, 1, 3, 4, 9, 20] : [0, 4],
-  flush: FULL ? [0, 2, 3, 8, 20] : [0, 8],
-})) {
+for (const kind of ["read", "write", "flush"] as const) {
   test(`a ${kind} that fails stops it with one line, and later it goes on`, async () => {
     const key = KEYS["checksum"]!
     const fresh = await paused(0)
     const bytes = fresh.bytes.slice()
     const oldKey = new Uint8Array(32)
-    for (const number of numbers) {
+    let failures = 0
+    // Until the pass ends before it comes to that one: how many there are depends on which of them meet.
+    for (let number = 0; ; number += FULL ? 1 : 7) {
       const device = new FaultyStore(bytes.slice())
       const store = await HeaderStore.open(device)
       const volume = { ...keeperOf(store), place: { store, data: device, path: "disk.img" } }
@@ -305,20 +303,27 @@ for (const [kind, numbers] of Object.entries({
         stop: () => false,
         progress: () => {},
       }
-      device.fail({ kind: kind as Fault["kind"], number })
-      await assert.rejects(runReencryption(volume, words), (error) => {
-        assert.ok(error instanceof TresorError, String(error))
-        assert.equal(error.code, "REENCRYPT_STOPPED")
-        assert.match(
-          error.message,
-          new RegExp(`^The reencryption of disk.img stopped: a ${kind} failed; nothing is lost`),
-        )
-        return true
-      })
+      device.fail({ kind, number })
+      const stopped = await runReencryption(volume, words).then(
+        () => null,
+        (error: unknown) => error,
+      )
+      if (!device.failed) {
+        assert.equal(stopped, null)
+        break
+      }
+      failures++
+      assert.ok(stopped instanceof TresorError, String(stopped))
+      assert.equal(stopped.code, "REENCRYPT_STOPPED")
+      assert.match(
+        stopped.message,
+        new RegExp(`^The reencryption of disk.img stopped: a ${kind} failed; nothing is lost`),
+      )
       const again = new CrashingStore(device.bytes.slice())
       await reencrypt(again, key)
       await checkWhole(again, oldKey)
       assert.equal(enclave.open, 0)
     }
+    assert.ok(failures > 1, `${failures} failures`)
   })
 }
