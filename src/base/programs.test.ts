@@ -1,4 +1,5 @@
 import assert from "node:assert/strict"
+import { spawnSync } from "node:child_process"
 import {
   chmodSync,
   globSync,
@@ -14,7 +15,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
 import { fileURLToPath } from "node:url"
-import { has, searchPath, tryRun } from "./programs.ts"
+import { searchPath } from "./programs.ts"
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), "tresor-programs-")))
 after(() => rmSync(folder, { recursive: true }))
@@ -40,25 +41,27 @@ test("root looks up no program where another user could put one, and follows no 
   assert.equal(searchPath(path, false), `${path}:${SYSTEM}`)
 })
 
-test("without a PATH, a program in the current directory is not run", async () => {
+test("without a PATH, a program in the current directory is not run", () => {
   const place = join(folder, "place")
   mkdirSync(place)
   // Of the system's, and nobody's.
   for (const name of ["stat", "tresor-nobodys"])
     writeFileSync(join(place, name), "#!/bin/sh\necho ours\n", { mode: 0o755 })
-  const [path, directory] = [process.env["PATH"], process.cwd()]
-  process.chdir(place)
-  try {
+  // In a process of its own: the directory of this one is the test runner's too.
+  const tried = `
+    import { has, tryRun } from ${JSON.stringify(new URL("programs.ts", import.meta.url).href)}
+    const found = []
     for (const given of [undefined, "", "."]) {
       if (given === undefined) delete process.env["PATH"]
       else process.env["PATH"] = given
-      assert.doesNotMatch((await tryRun("stat", ["/"])).stdout, /ours/)
-      assert.equal(has("tresor-nobodys"), false)
+      found.push((await tryRun("stat", ["/"])).stdout.includes("ours"), has("tresor-nobodys"))
     }
-  } finally {
-    process.chdir(directory)
-    process.env["PATH"] = path
-  }
+    console.log(JSON.stringify(found))`
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", tried], {
+    cwd: place,
+    encoding: "utf8",
+  })
+  assert.deepEqual(JSON.parse(stdout || "null"), Array(6).fill(false), stderr)
 })
 
 /** Those whose programs have absolute paths, or which give PATH a value of their own. */
