@@ -261,7 +261,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
         assert.ok(await kind.isWhole(device), "the plaintext is another")
         assert.ok(await isEnded(kind, device))
       }),
-      { numRuns: runs(40, 8) },
+      { numRuns: runs(40, 5) },
     )
     assert.equal(enclave.open, 0)
   })

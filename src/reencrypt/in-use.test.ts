@@ -11,7 +11,7 @@ import { Crash, CrashingStore } from "../testing/crashing-store.ts"
 import { FakeEnclave, fakeCipher } from "../testing/fake-enclave.ts"
 import { FaultyStore } from "../testing/faulty-store.ts"
 import { afterCut, numbers, type PowerCut, powerCuts } from "../testing/power-cut.ts"
-import { runs } from "../testing/runs.ts"
+import { FULL, runs } from "../testing/runs.ts"
 import { keyOf, makeSmall, portable, SMALL_OFFSET, unlockBy } from "../testing/small-volume.ts"
 import { Volume } from "../volume/volume.ts"
 import { convertInUse, endUse, type InUse, prepareUse } from "./in-use.ts"
@@ -414,7 +414,7 @@ for (const kind of ["read", "write", "flush"] as const) {
     const start = await begun(bytes, KEYS["checksum"]!)
     let failures = 0
     // Some of the start and of the pass, until that ends before it comes to one.
-    for (let number = 0; ; number += number < 4 ? 1 : 6) {
+    for (let number = 0; ; number += number < 4 ? 1 : FULL ? 6 : 18) {
       const device = new FaultyStore(start.bytes.slice())
       const plain = new Uint8Array(randomBytes(VOLUME))
       let opened = await open(device)

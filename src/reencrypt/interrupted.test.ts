@@ -291,7 +291,7 @@ for (const kind of ["read", "write", "flush"] as const) {
     const oldKey = new Uint8Array(32)
     let failures = 0
     // Until the pass ends before it comes to that one: how many there are depends on which of them meet.
-    for (let number = 0; ; number += FULL ? 1 : 7) {
+    for (let number = 0; ; number += FULL ? 1 : 9) {
       const device = new FaultyStore(bytes.slice())
       const store = await HeaderStore.open(device)
       const volume = { ...keeperOf(store), place: { store, data: device, path: "disk.img" } }
