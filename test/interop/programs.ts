@@ -63,5 +63,15 @@ export function programs(place: Place, keyFile: string) {
     signal: NodeJS.Signals,
     ready: () => Promise<boolean>,
   ): Promise<boolean> => cutOff(command, place.env, signal, ready)
-  return { ours, stock, volumeKey, cut }
+  /** cryptsetup finds nothing to complain about; `path`: where the header is. */
+  const checkSound = async (path: string): Promise<void> => {
+    for (const args of [
+      ["luksDump", path],
+      ["open", "--test-passphrase", "--key-file", keyFile, path],
+    ]) {
+      const { code, stderr } = await run("cryptsetup", args)
+      assert.deepEqual([code, stderr], [0, ""], args.join(" "))
+    }
+  }
+  return { ours, stock, volumeKey, cut, checkSound }
 }
