@@ -21,6 +21,11 @@ export interface Server {
   readonly stop: () => Promise<void>
 }
 
+/** A server of a file. */
+export interface FileServer extends Server {
+  readonly image: string
+}
+
 /** What SGX papers measure for an entry and exit with current microcode, both together. */
 export const MODELLED_CYCLES = 14_000
 
@@ -41,8 +46,8 @@ export function writeKey(folder: string): string {
   return path
 }
 
-/** What a header takes at most of an image: its room for data is then at least what is asked for. */
-const HEADER = 16 << 20
+/** What a header takes of an image: its data begin there. */
+export const HEADER = 16 << 20
 
 /** A tresor volume of at least `size` bytes of data, whose KDF costs nothing. */
 export async function createVolume(folder: string, path: string, size: number, checkout?: string): Promise<void> {
@@ -194,7 +199,7 @@ export class Stage {
     locked: boolean,
     start: () => Promise<Server>,
     serving: () => Promise<Server> = start,
-  ): Promise<Server> {
+  ): Promise<FileServer> {
     this.#progress(`${image}: filling it`)
     const filling = await start()
     await fill(filling.socket, this.#size)
@@ -203,7 +208,7 @@ export class Stage {
     const server = await serving()
     this.#undo.push(server.stop)
     if (locked) this.#undo.push(await lockInMemory(image))
-    return server
+    return { ...server, image }
   }
 
   /** Each checkout signs its own enclave, and has a state of its own. */
@@ -216,7 +221,7 @@ export class Stage {
   }
 
   /** `name`: of the volume and of its file. */
-  async ours(name: string, { options = [], locked, checkout }: OursOptions): Promise<Server> {
+  async ours(name: string, { options = [], locked, checkout }: OursOptions): Promise<FileServer> {
     const folder = this.#home(name, checkout)
     const image = this.#path(name)
     await createVolume(folder, image, this.#size, checkout)
@@ -230,11 +235,17 @@ export class Stage {
   }
 
   /** Does not encrypt. */
-  async nbdkitFile(locked: boolean): Promise<Server & { readonly image: string }> {
+  nbdkitFile(locked: boolean): Promise<Server> {
     const image = this.#path("file")
     reserve(image, this.#size)
-    const server = await this.#prepare(image, locked, () => this.#nbdkit(this.#path("file.sock"), "file", image))
-    return { ...server, image }
+    return this.#prepare(image, locked, () => this.#nbdkit(this.#path("file.sock"), "file", image))
+  }
+
+  /** The same of another contender's file: of where the disk has it, and what else lies there, neither has more. */
+  async nbdkitBeside({ image }: FileServer): Promise<Server> {
+    const server = await this.#nbdkit(`${image}.nbdkit`, "file", image)
+    this.#undo.push(server.stop)
+    return server
   }
 
   async #luksFile(name: string): Promise<string> {

@@ -4,26 +4,33 @@
  */
 import { alternate, type Measurable } from "./alternate.ts"
 import { dropCaches, requireDisk } from "./caches.ts"
-import { type Server, Stage, type StageOptions } from "./contenders.ts"
+import { type FileServer, HEADER, type Server, Stage, type StageOptions } from "./contenders.ts"
 import { runFio } from "./fio.ts"
 import { DISK_GOALS } from "./goals.ts"
 import { BESIDE, measureServer } from "./nbd.ts"
 import { DISK_POINTS, type Point } from "./points.ts"
 import type { Table } from "./table.ts"
 
-/** Which of a contender's servers a point is for: what is opened with --direct is another one. */
-type Servers = (point: Point) => Server
+/** A volume of ours, and what serves the same file without a cipher. */
+interface Volume {
+  readonly ours: FileServer
+  readonly nbdkit: Server
+}
 
-const always =
-  (server: Server): Servers =>
-  () =>
-    server
+/** Of the same size and content: what is opened with --direct is another volume. */
+interface Volumes {
+  readonly cached: Volume
+  readonly direct: Volume
+}
 
-async function ours(stage: Stage, name: string, checkout?: string): Promise<Servers> {
+const volumeOf = ({ direct, cached }: Volumes, point: Point): Volume => (point.direct === true ? direct : cached)
+
+async function volumes(stage: Stage, name: string, checkout?: string): Promise<Volumes> {
   const at = checkout === undefined ? {} : { checkout }
-  const cached = await stage.ours(name, { locked: false, ...at })
-  const direct = await stage.ours(`${name}-direct`, { locked: false, options: ["--direct"], ...at })
-  return (point) => (point.direct === true ? direct : cached)
+  const volume = async (ours: FileServer) => ({ ours, nbdkit: await stage.nbdkitBeside(ours) })
+  const cached = await volume(await stage.ours(name, { locked: false, ...at }))
+  const direct = await volume(await stage.ours(`${name}-direct`, { locked: false, options: ["--direct"], ...at }))
+  return { cached, direct }
 }
 
 export const DISK: Table = {
@@ -38,37 +45,44 @@ export const DISK: Table = {
     requireDisk(folder)
     dropCaches()
     const run = { size, milliseconds, once: true }
+    const behindHeader = { ...run, from: HEADER }
     const stage = new Stage(options)
     stopping(() => stage.stop())
     try {
-      const file = await stage.nbdkitFile(false)
-      const servers: [string, Servers][] = [
-        ["tresor", await ours(stage, "plain")],
-        // Locked in memory: what the server does where there is no disk to wait for.
-        ["tresor, cached", always(await stage.ours("cached", { locked: true }))],
-        ["nbdkit file", always(file)],
-        ["nbdkit luks", always(await stage.nbdkitLuks(false))],
-        ["qemu-nbd luks", always(await stage.qemuLuks(false))],
+      const plain = await volumes(stage, "plain")
+      // Locked in memory: what the server does where there is no disk to wait for.
+      const cached = await stage.ours("cached", { locked: true })
+      const nbdkitLuks = await stage.nbdkitLuks(false)
+      const qemuLuks = await stage.qemuLuks(false)
+      const subjects: Measurable[] = [
+        { name: "tresor", measure: (point) => measureServer(volumeOf(plain, point).ours, point, run) },
+        { name: "tresor, cached", measure: (point) => measureServer(cached, point, run) },
+        { name: "nbdkit file", measure: (point) => measureServer(volumeOf(plain, point).nbdkit, point, behindHeader) },
+        { name: "nbdkit luks", measure: (point) => measureServer(nbdkitLuks, point, run) },
+        { name: "qemu-nbd luks", measure: (point) => measureServer(qemuLuks, point, run) },
+        {
+          name: "fio, raw file",
+          measure: async (point) => {
+            const { image } = volumeOf(plain, point).ours
+            const { value, bytes, clientCpu, p99 } = await runFio({ file: image }, point, behindHeader)
+            // It is server and client in one.
+            const cpuPerGb = clientCpu / (bytes / 1e9)
+            return { value, p99, cpuPerGb, clientCpuPerGb: cpuPerGb }
+          },
+        },
       ]
-      if (beside !== null) servers.push([BESIDE, await ours(stage, "beside", beside)])
-      const subjects: Measurable[] = servers.map(([name, of]) => ({
-        name,
-        measure: (point) => {
+      if (beside !== null) {
+        const old = await volumes(stage, "beside", beside)
+        subjects.push({ name: BESIDE, measure: (point) => measureServer(volumeOf(old, point).ours, point, run) })
+      }
+      const fromDisk = subjects.map(({ name, measure }): Measurable => {
+        const dropped = (point: Point) => {
           dropCaches()
-          return measureServer(of(point), point, run)
-        },
-      }))
-      subjects.push({
-        name: "fio, raw file",
-        measure: async (point) => {
-          dropCaches()
-          const { value, bytes, clientCpu, p99 } = await runFio({ file: file.image }, point, run)
-          // It is server and client in one.
-          const cpuPerGb = clientCpu / (bytes / 1e9)
-          return { value, p99, cpuPerGb, clientCpuPerGb: cpuPerGb }
-        },
+          return measure(point)
+        }
+        return { name, measure: dropped }
       })
-      return await alternate(subjects, DISK_POINTS, rounds, progress)
+      return await alternate(fromDisk, DISK_POINTS, rounds, progress)
     } finally {
       await stage.stop()
     }

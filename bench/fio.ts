@@ -33,8 +33,9 @@ interface FioJob {
 export type Target = { readonly socket: string } | { readonly file: string }
 
 export interface FioOptions {
-  /** Bytes from the start that are used. */
+  /** Bytes that are used, from `from` on; default: from the start. */
   readonly size: number
+  readonly from?: number
   readonly milliseconds: number
   /** Each byte once at most: a run may end early. Else it starts over until the time is up. */
   readonly once?: boolean
@@ -75,13 +76,14 @@ export async function mixedSeconds(file: string, size: number): Promise<number> 
 export async function runFio(
   target: Target,
   point: Point,
-  { size, milliseconds, once = false }: FioOptions,
+  { size, from = 0, milliseconds, once = false }: FioOptions,
 ): Promise<FioResult> {
   const job = await fioJob(point.name, [
     ...engine(target),
     `--rw=${point.rw}`,
     `--bs=${point.blockKib}k`,
     `--iodepth=${point.depth}`,
+    `--offset=${from}`,
     `--size=${size}`,
     "--randrepeat=0",
     // The map of blocks that had their turn is what makes it once.

@@ -287,10 +287,30 @@ struct plain_volume *tresor_disk_unwrap(napi_env env, napi_value object)
 	return transfers_volume(binding->transfers);
 }
 
+/* diskMemory(bytes): an ArrayBuffer of zeros. */
+static napi_value disk_memory(napi_env env, napi_callback_info info)
+{
+	size_t argc = 1;
+	napi_value argv[1], buffer;
+	uint32_t size;
+	uint8_t *memory;
+
+	napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+	if (argc != 1 || !js_get_uint32(env, argv[0], &size))
+		return js_throw_errno(env, EINVAL, "diskMemory");
+	memory = slab_new_huge(size);
+	if (memory == NULL)
+		return js_throw_errno(env, errno, "cannot map memory for a disk");
+	napi_create_external_arraybuffer(env, memory, size, slab_finalize, NULL, &buffer);
+	return buffer;
+}
+
 void tresor_disk_register(napi_env env, napi_value exports)
 {
 	napi_value function;
 
+	napi_create_function(env, "diskMemory", NAPI_AUTO_LENGTH, disk_memory, NULL, &function);
+	napi_set_named_property(env, exports, "diskMemory", function);
 	napi_create_function(env, "createDisk", NAPI_AUTO_LENGTH, create_disk, NULL, &function);
 	napi_set_named_property(env, exports, "createDisk", function);
 }

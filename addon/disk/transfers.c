@@ -8,13 +8,14 @@
 #include <sys/mman.h>
 
 #include "addon/disk/arena.h"
+#include "addon/io/huge.h"
 #include "addon/io/slab.h"
 
 /*
  * Of the memory: locked and registered from the start, so that there are always some transfers. The rest is locked as it
  * is used, and given back once nothing has been under way for a while: most volumes are idle most of the time.
  */
-#define KEPT		(1u << 20)
+#define KEPT		HUGE_PAGE
 
 /* Linux 5.18. */
 #ifndef MADV_DONTNEED_LOCKED
@@ -205,15 +206,16 @@ static void lock_rest(const struct transfers *transfers)
 	mlock2(transfers->memory + KEPT, TRANSFERS_MEMORY - KEPT, MLOCK_ONFAULT);
 }
 
-/* Wiped pages; zero pages come in their place when they are used again. */
+/* Wiped pages, and what came with them in a huge one; zero pages come in their place when they are used again. */
 static void give_back(const struct transfers *transfers, size_t reach)
 {
 	uint8_t *rest = transfers->memory + KEPT;
+	const size_t end = (reach + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
 
-	if (reach <= KEPT || madvise(rest, reach - KEPT, MADV_DONTNEED_LOCKED) == 0)
+	if (end <= KEPT || madvise(rest, end - KEPT, MADV_DONTNEED_LOCKED) == 0)
 		return;
-	munlock(rest, reach - KEPT);
-	madvise(rest, reach - KEPT, MADV_DONTNEED);
+	munlock(rest, end - KEPT);
+	madvise(rest, end - KEPT, MADV_DONTNEED);
 	lock_rest(transfers);
 }
 
@@ -234,7 +236,7 @@ static bool set_up(struct transfers *transfers, struct disk *disk, bool past, ui
 
 	transfers->volume = plain_volume_new(disk);
 	transfers->transfers = calloc(TRANSFERS_MOST, sizeof(*transfers->transfers));
-	transfers->memory = slab_new(TRANSFERS_MEMORY);
+	transfers->memory = slab_new_huge(TRANSFERS_MEMORY);
 	if (transfers->volume == NULL || transfers->transfers == NULL || transfers->memory == NULL ||
 	    !arena_open(&transfers->arena, transfers->memory, TRANSFERS_MEMORY)) {
 		errno = ENOMEM;

@@ -3,6 +3,8 @@
 
 #include <sys/mman.h>
 
+#include "addon/io/huge.h"
+
 /* In front of the memory, on a page of its own so that the memory is page aligned. */
 struct prefix {
 	size_t mapped;
@@ -15,17 +17,34 @@ static struct prefix *prefix_of(uint8_t *memory)
 	return (struct prefix *)(void *)(memory - PREFIX);
 }
 
+static size_t pages_of(size_t size)
+{
+	return (size + PREFIX - 1) & ~(size_t)(PREFIX - 1);
+}
+
+static uint8_t *begin(uint8_t *base, size_t mapped)
+{
+	*prefix_of(base + PREFIX) = (struct prefix){ .mapped = mapped, .references = 1 };
+	return base + PREFIX;
+}
+
 uint8_t *slab_new(size_t size)
 {
-	size_t mapped = PREFIX + ((size + PREFIX - 1) & ~(size_t)(PREFIX - 1));
+	const size_t mapped = PREFIX + pages_of(size);
 	uint8_t *base = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (base == MAP_FAILED)
 		return NULL;
 	/* Plaintext in flight: not in a core. */
 	madvise(base, mapped, MADV_DONTDUMP);
-	*prefix_of(base + PREFIX) = (struct prefix){ .mapped = mapped, .references = 1 };
-	return base + PREFIX;
+	return begin(base, mapped);
+}
+
+uint8_t *slab_new_huge(size_t size)
+{
+	uint8_t *base = huge_map(PREFIX, pages_of(size));
+
+	return base == NULL ? NULL : begin(base, PREFIX + pages_of(size));
 }
 
 void slab_ref(uint8_t *memory)

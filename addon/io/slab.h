@@ -18,6 +18,7 @@ struct slab {
 };
 
 uint8_t *slab_new(size_t size);		/* one reference; NULL: out of memory */
+uint8_t *slab_new_huge(size_t size);	/* the same, by huge_map: for who gives it to a disk */
 void slab_ref(uint8_t *memory);
 void slab_unref(uint8_t *memory);
 void slab_finalize(napi_env env, void *memory, void *hint);

@@ -11,6 +11,7 @@
 
 #include "addon/disk/arena.h"
 #include "addon/event.h"
+#include "addon/io/huge.h"
 #include "addon/queue_thread.h"
 #include "addon/ublk/request.h"
 #include "addon/ublk/tag.h"
@@ -184,13 +185,11 @@ static bool set_up(struct ublk_queue *queue)
 	if (area == MAP_FAILED)
 		return false;
 	queue->descriptors = area;
-	area = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (area == MAP_FAILED)
+	queue->memory = huge_map(0, ARENA_SIZE);
+	if (queue->memory == NULL)
 		return false;
-	queue->memory = area;
-	/* Plaintext in flight: not in a core, nor in swap. */
-	madvise(area, ARENA_SIZE, MADV_DONTDUMP);
-	return mlock(area, ARENA_SIZE) == 0 && arena_open(&queue->arena, queue->memory, ARENA_SIZE) &&
+	/* Plaintext in flight: not in swap. */
+	return mlock(queue->memory, ARENA_SIZE) == 0 && arena_open(&queue->arena, queue->memory, ARENA_SIZE) &&
 	       mlock(queue->tags, depth * sizeof(*queue->tags)) == 0 && mlock(queue, sizeof(*queue)) == 0;
 }
 

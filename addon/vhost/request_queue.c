@@ -10,6 +10,7 @@
 
 #include "addon/disk/arena.h"
 #include "addon/disk/lanes.h"
+#include "addon/io/huge.h"
 
 /* Parts under way at one time. */
 #define ENTRIES		256u
@@ -383,13 +384,12 @@ static void release(struct request_queue *queue)
 static bool set_up(struct request_queue *queue)
 {
 	struct disk_queue_options options = { .entries = ENTRIES, .memory_size = ARENA_SIZE };
-	void *memory = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *memory = huge_map(0, ARENA_SIZE);
 
-	if (memory == MAP_FAILED)
+	if (memory == NULL)
 		return false;
 	queue->memory = memory;
-	/* Plaintext in flight: not in dumps, and not in swap where the limit of locked memory allows it. */
-	madvise(memory, ARENA_SIZE, MADV_DONTDUMP);
+	/* Plaintext in flight: not in swap where the limit of locked memory allows it. */
 	madvise(memory, ARENA_SIZE, MADV_DONTFORK);
 	mlock2(memory, ARENA_SIZE, MLOCK_ONFAULT);
 	queue->parts = calloc(ENTRIES, sizeof(*queue->parts));

@@ -71,9 +71,11 @@ interface DiskFunctions {
     threads: number,
     onEnded: () => void,
   ): NativeDisk
+  /** Zeros that begin at a page, in huge ones where there are some (addon/io/huge.h); `bytes` below 4 GiB. */
+  diskMemory(bytes: number): ArrayBuffer
 }
 
-export const { createDisk } = addon as unknown as DiskFunctions
+export const { createDisk, diskMemory } = addon as unknown as DiskFunctions
 
 /** Transfers under way at one time. */
 export const TRANSFERS = 256

@@ -7,17 +7,15 @@
  */
 import { stat, statfs } from "node:fs/promises"
 import { IoError } from "../base/io-error.ts"
-import { addressOf } from "../native/addon.ts"
+import { diskMemory } from "../native/disk.ts"
 import { FileStore } from "./file-store.ts"
 import type { Store } from "./store.ts"
 
 const PAGE = 4096
 
-/** Zeros that begin at a page of memory: past the page cache they move without a copy. */
+/** Zeros from which a disk reads, and to which it writes, without a copy. */
 export function pageMemory(length: number): Uint8Array {
-  const memory = new Uint8Array(new ArrayBuffer(length + PAGE))
-  const from = (PAGE - Number(addressOf(memory) % BigInt(PAGE))) % PAGE
-  return memory.subarray(from, from + length)
+  return new Uint8Array(diskMemory(length))
 }
 
 /** What is moved past the page cache, by way of a store that nobody else writes to meanwhile. */
