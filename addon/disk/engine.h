@@ -28,6 +28,8 @@ struct engine_ops {
 	 */
 	bool (*submit)(struct engine *engine);
 	int (*fd)(const struct engine *engine);
+	/* Looks, and does not sleep, for up to `ns`: whether something has ended, for the next turn. NULL: it cannot. */
+	bool (*watch)(const struct engine *engine, int64_t ns);
 	/* Nothing is begun any more. What the device does not hold yet ends with ECANCELED in later turns. */
 	void (*cancel)(struct engine *engine);
 	/* Nothing is under way. */

@@ -358,6 +358,12 @@ int disk_queue_fd(const struct disk_queue *queue)
 	return queue->ops->fd(queue->engine);
 }
 
+bool disk_queue_watch(const struct disk_queue *queue, int64_t ns)
+{
+	return queue->pending == 1 && queue->begun == 1 && queue->ops->watch != NULL &&
+	       queue->ops->watch(queue->engine, ns);
+}
+
 unsigned disk_queue_pending(const struct disk_queue *queue)
 {
 	return queue->pending;

@@ -66,6 +66,11 @@ bool disk_queue_turn(struct disk_queue *queue, bool wait);
 bool disk_queue_due(const struct disk_queue *queue);
 /* After a turn without `wait`: readable (poll(2)) when the next one has something to tell. Stays the queue's. */
 int disk_queue_fd(const struct disk_queue *queue);
+/*
+ * For who would sleep: looks for up to `ns` for the end of the only request that there is. True: the next turn has it, or
+ * some of it. False at once where there are none or several, and by a pool.
+ */
+bool disk_queue_watch(const struct disk_queue *queue, int64_t ns);
 /* Put and not done. */
 unsigned disk_queue_pending(const struct disk_queue *queue);
 /*

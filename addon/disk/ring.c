@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "addon/disk/engine.h"
+#include "addon/monotonic.h"
 
 /*
  * Workers of the kernel's for what cannot be done asynchronously: syncs, punched holes, writes through the page cache, and
@@ -238,6 +239,19 @@ static void ring_cancel(struct engine *engine)
 	}
 }
 
+static bool ring_watch(const struct engine *engine, int64_t ns)
+{
+	const int64_t until = monotonic_ns() + ns;
+
+	/* The kernel shows it when an interrupt has ended, which it does on this thread's way back from it. */
+	while (uring_peek(&engine->ring) == NULL) {
+		if (monotonic_ns() >= until)
+			return false;
+		__builtin_ia32_pause();
+	}
+	return true;
+}
+
 static int ring_fd(const struct engine *engine)
 {
 	return engine->ring.fd;
@@ -273,6 +287,7 @@ const struct engine_ops ring_engine = {
 	.turn = ring_turn,
 	.submit = ring_submit,
 	.fd = ring_fd,
+	.watch = ring_watch,
 	.cancel = ring_cancel,
 	.close = ring_close,
 };

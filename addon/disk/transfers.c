@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "addon/disk/arena.h"
 #include "addon/io/huge.h"
 #include "addon/io/slab.h"
+#include "addon/spin.h"
 
 /*
  * Of the memory: locked and registered from the start, so that there are always some transfers. The rest is locked as it
@@ -21,6 +23,12 @@
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED	24
 #endif
+
+/*
+ * To sleep and be woken takes longer than a fast disk takes for one request. A disk that needs more than that gets no
+ * attention soon (addon/spin.h).
+ */
+#define WATCH_NS	100000
 
 /* Bytes under way in the queue before lanes have some. */
 #define OWN_SHARE	ARENA_PIECE
@@ -45,6 +53,8 @@ struct transfers {
 	struct transfer *transfers, *unused;
 	struct transfer *ended, **last_ended;
 	bool due;		/* a turn has left some */
+	bool watches;		/* there is a CPU for a client beside ours */
+	struct spin spin;
 };
 
 static void transfer_ended(struct transfer *transfer)
@@ -149,6 +159,20 @@ bool transfers_put(struct transfers *transfers, const struct transfer_request *r
 	return true;
 }
 
+/* Whether the only request that is under way has come while this thread looked for it. */
+static bool watched(struct transfers *transfers)
+{
+	const struct disk_queue *queue = plain_queue_disk(transfers->queue);
+	bool found;
+
+	if (!transfers->watches || transfers->ended != NULL || disk_queue_pending(queue) != 1 ||
+	    !spin_pays(&transfers->spin))
+		return false;
+	found = disk_queue_watch(queue, WATCH_NS);
+	spin_found(&transfers->spin, found);
+	return found;
+}
+
 uint32_t transfers_turn(struct transfers *transfers, double *rows, uint32_t most)
 {
 	uint32_t told = 0;
@@ -157,7 +181,7 @@ uint32_t transfers_turn(struct transfers *transfers, double *rows, uint32_t most
 		lanes_go(transfers->lanes);
 	do
 		transfers->due = plain_queue_turn(transfers->queue, false);
-	while (transfers->due && transfers->ended == NULL);
+	while ((transfers->due && transfers->ended == NULL) || watched(transfers));
 	take_ended(transfers);
 	while (told < most && transfers->ended != NULL) {
 		struct transfer *transfer = transfers->ended;
@@ -259,6 +283,8 @@ static bool set_up(struct transfers *transfers, struct disk *disk, bool past, ui
 	/* This thread has others to serve. */
 	plain_queue_leave_writes(transfers->queue);
 	plain_queue_divide(transfers->queue, ARENA_PIECE);
+	transfers->spin.credit = SPIN_CREDIT;
+	transfers->watches = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	if (threads > 0)
 		transfers->lanes = lanes_open(transfers->volume, &options, threads, LANES_LEAVE_WRITES);
 	return threads == 0 || transfers->lanes != NULL;

@@ -125,6 +125,41 @@ static void polled(void)
 	}
 }
 
+/* Who looks for an end sees that of a request that is alone, is not kept by one that does not come, and calls nobody. */
+static void watched(void)
+{
+	const int64_t millisecond = 1000000;
+
+	for (enum engine_kind engine = 0; engine < ENGINES; engine++) {
+		struct disk *disk = store_open(engine, SIZE);
+		struct disk_queue *queue = store_queue(disk, engine, 4, NULL, 0);
+		uint8_t *memory = pages(8192);
+		struct waiting waiting[2];
+
+		check_run("%s", engine_names[engine]);
+		CHECK(!disk_queue_watch(queue, LONG_MS * millisecond));
+		faults_pause(true);
+		put_waiting(queue, &waiting[0], io_at(DISK_READ, 0, 4096, memory));
+		CHECK(!disk_queue_watch(queue, LONG_MS * millisecond));
+		disk_queue_turn(queue, false);
+		CHECK(!disk_queue_watch(queue, millisecond));
+		faults_pause(false);
+		if (engine != POOL) {
+			CHECK(disk_queue_watch(queue, LONG_MS * millisecond));
+			CHECK_EQUAL(waiting[0].told, 0);
+		}
+		put_waiting(queue, &waiting[1], io_at(DISK_READ, 4096, 4096, memory + 4096));
+		CHECK(!disk_queue_watch(queue, LONG_MS * millisecond));
+		for (unsigned i = 0; i < 2; i++) {
+			CHECK(turn_until(queue, &waiting[i], LONG_MS));
+			CHECK_EQUAL(waiting[i].io.error, 0);
+		}
+		CHECK(disk_queue_close(queue, LONG_MS));
+		disk_unref(disk);
+		free(memory);
+	}
+}
+
 static struct disk *try_open(enum disk_choice choice, int *error)
 {
 	struct disk *model = store_open(POOL, SIZE), *disk;
@@ -418,6 +453,7 @@ const struct test_case edge_cases[] = {
 	{ "what lies past the end of a truncated file is an error, and no write makes it longer", truncated },
 	{ "a punched range reads as zeros and takes no space", punched },
 	{ "poll wakes for the rest of a short write", polled },
+	{ "one request that is alone can be watched for", watched },
 	{ "a kernel that refuses io_uring gets the pool, with the reason kept", ring_refused },
 	{ "a kernel that refuses submissions gets the pool, a signal does not", submission_refused },
 	{ "what a ring does not take ends with EIO", refused_later },
