@@ -31,6 +31,9 @@ export const MODELLED_CYCLES = 14_000
 
 const CHUNK = 1 << 20
 
+/** For a server to end by itself. */
+const END_MS = 5000
+
 const CHECKOUT = fileURLToPath(new URL("..", import.meta.url))
 
 /** The command line as installed in this checkout, or another one, with its state in `folder`. */
@@ -107,7 +110,10 @@ async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const ended = new Promise((resolve) => child.once("exit", resolve))
   child.kill("SIGTERM")
+  // qemu-storage-daemon may wait for a client that was interrupted as well, for ever; nothing of its file is needed.
+  const kill = setTimeout(() => child.kill("SIGKILL"), END_MS)
   await ended
+  clearTimeout(kill)
 }
 
 function accepts(path: string): Promise<boolean> {
