@@ -30,6 +30,9 @@
  */
 #define WATCH_NS	100000
 
+/* So many requests in a row came one by one: who asks for several at a time sends the next while this thread looks. */
+#define WATCH_AFTER	8
+
 /* Bytes under way in the queue before lanes have some. */
 #define OWN_SHARE	ARENA_PIECE
 
@@ -54,6 +57,7 @@ struct transfers {
 	struct transfer *ended, **last_ended;
 	bool due;		/* a turn has left some */
 	bool watches;		/* there is a CPU for a client beside ours */
+	unsigned alone;		/* requests in a row, up to WATCH_AFTER, that were put while nothing was under way */
 	struct spin spin;
 };
 
@@ -132,12 +136,21 @@ static void put_plaintext(struct transfers *transfers, struct transfer *transfer
 	lanes_put(transfers->lanes, &transfer->io);
 }
 
+static void note_depth(struct transfers *transfers)
+{
+	if (transfers->bytes > 0)
+		transfers->alone = 0;
+	else if (transfers->alone < WATCH_AFTER)
+		transfers->alone++;
+}
+
 bool transfers_put(struct transfers *transfers, const struct transfer_request *request, uint8_t *plaintext)
 {
 	struct transfer *transfer = transfers->unused;
 
 	if (transfer == NULL)
 		return false;
+	note_depth(transfers);
 	transfers->unused = transfer->next;
 	transfer->transfers = transfers;
 	transfer->token = request->token;
@@ -165,8 +178,8 @@ static bool watched(struct transfers *transfers)
 	const struct disk_queue *queue = plain_queue_disk(transfers->queue);
 	bool found;
 
-	if (!transfers->watches || transfers->ended != NULL || disk_queue_pending(queue) != 1 ||
-	    !spin_pays(&transfers->spin))
+	if (!transfers->watches || transfers->alone < WATCH_AFTER || transfers->ended != NULL ||
+	    disk_queue_pending(queue) != 1 || !spin_pays(&transfers->spin))
 		return false;
 	found = disk_queue_watch(queue, WATCH_NS);
 	spin_found(&transfers->spin, found);
