@@ -71,6 +71,26 @@ export function checkSize(size: bigint, { detached, sectorSize }: NewVolume, pat
   }
 }
 
+/** Throws BAD_SECTOR_SIZE (exit 1). Source: LUKS2 spec, 3.3, segments. */
+export function checkSectorSize(bytes: number): Segment["sectorSize"] {
+  if (bytes === 512 || bytes === 1024 || bytes === 2048 || bytes === 4096) return bytes
+  throw new TresorError(
+    "BAD_SECTOR_SIZE",
+    Exit.badArguments,
+    `Cannot use sectors of ${bytes} bytes: LUKS2 has 512, 1024, 2048 and 4096`,
+  )
+}
+
+/** The bytes of an XTS key, which is two of AES-128 or of AES-256. Throws BAD_KEY_SIZE (exit 1). */
+export function keyBytes(bits: number): Segment["keySize"] {
+  if (bits === 256 || bits === 512) return bits === 256 ? 32 : 64
+  throw new TresorError(
+    "BAD_KEY_SIZE",
+    Exit.badArguments,
+    `Cannot use a key of ${bits} bits: AES-XTS takes 256 or 512 (the default)`,
+  )
+}
+
 /** UUID of RFC 9562 in lower case. Throws BAD_UUID (exit 1). */
 export function checkUuid(uuid: string): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(uuid)) return uuid.toLowerCase()

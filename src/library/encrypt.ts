@@ -5,7 +5,7 @@ import { checkNotOpen } from "../control/in-use.ts"
 import { readBytes } from "../header/bytes.ts"
 import { HeaderStore } from "../header/header-store.ts"
 import { openForHeader } from "../header/open.ts"
-import { DATA_OFFSET, type NewVolume, writeVolume } from "../keyslots/create.ts"
+import { checkSectorSize, DATA_OFFSET, type NewVolume, writeVolume } from "../keyslots/create.ts"
 import type { FreshKeyslot, Keeper } from "../keyslots/parts.ts"
 import { reencryptionOf } from "../luks2/reencryption.ts"
 import { displace, mendDisplaced } from "../reencrypt/displace.ts"
@@ -95,7 +95,7 @@ function describe(path: string, data: Store, layout: EncryptionLayout, shift: bi
   const least = data.minimumBlock === 4096 ? 4096 : 512
   const volume: NewVolume = {
     ...layoutOf(layout),
-    sectorSize: (layout.sectorSize as NewVolume["sectorSize"] | undefined) ?? least,
+    sectorSize: layout.sectorSize === undefined ? least : checkSectorSize(layout.sectorSize),
     detached: shift === 0n,
     ...(shift === 0n ? {} : { dataOffset: shift }),
   }

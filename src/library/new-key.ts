@@ -1,5 +1,6 @@
 /** `reencrypt`: a new volume key, for programs. */
 import { Exit, TresorError } from "../base/errors.ts"
+import { checkSectorSize, keyBytes } from "../keyslots/create.ts"
 import type { FreshKeyslot } from "../keyslots/parts.ts"
 import { proveKeyslot } from "../keyslots/prove.ts"
 import { slotStrengths } from "../keyslots/strength.ts"
@@ -72,6 +73,8 @@ async function prove(volume: Reencrypting, secrets: readonly Uint8Array[]): Prom
 
 async function begin(volume: Reencrypting, options: ReencryptOptions): Promise<void> {
   const { passphrase, carry = [], onRecoveryKey } = options
+  const sectorSize = options.sectorSize === undefined ? null : checkSectorSize(options.sectorSize)
+  const keySize = options.keySize === undefined ? null : keyBytes(options.keySize)
   const proved = await prove(volume, [passphrase, ...carry])
   const slots = slotStrengths(volume.store.header.metadata)
   const fresh = (each: Proved) =>
@@ -90,8 +93,8 @@ async function begin(volume: Reencrypting, options: ReencryptOptions): Promise<v
         keyslots: [first!, ...rest, ...recovery],
         alsoOld: recovery,
         resilience: options.resilience ?? "checksum",
-        sectorSize: options.sectorSize ?? null,
-        keySize: options.keySize === undefined ? null : options.keySize === 256 ? 32 : 64,
+        sectorSize,
+        keySize,
       },
       async () => {
         if (key !== null) await onRecoveryKey!(key)

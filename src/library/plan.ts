@@ -4,10 +4,12 @@ import type { Backend } from "../abi/enclave.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import {
   checkLabel,
+  checkSectorSize,
   checkSize,
   checkUuid,
   DATA_OFFSET,
   HEADER_SIZE,
+  keyBytes,
   type MadeVolume,
   makeVolume,
   type NewVolume,
@@ -82,13 +84,13 @@ export function checkApart(path: string, header: string): void {
   )
 }
 
-/** What does not depend on where it goes. Throws BAD_UUID, BAD_LABEL (exit 1). */
+/** What does not depend on where it goes. Throws BAD_UUID, BAD_LABEL, BAD_KEY_SIZE (exit 1). */
 export function layoutOf({ uuid, label, subsystem, keySize }: LayoutOptions) {
   return {
     uuid: uuid === undefined ? randomUUID() : checkUuid(uuid),
     label: checkLabel(label ?? ""),
     subsystem: checkLabel(subsystem ?? "", "subsystem"),
-    keySize: keySize === 256 ? 32 : 64,
+    keySize: keyBytes(keySize ?? 512),
     headerSize: HEADER_SIZE,
   } as const
 }
@@ -96,14 +98,15 @@ export function layoutOf({ uuid, label, subsystem, keySize }: LayoutOptions) {
 function describe(options: LayoutOptions, data: Target): NewVolume {
   return {
     ...layoutOf(options),
-    sectorSize: (options.sectorSize as NewVolume["sectorSize"] | undefined) ?? chooseSectorSize(data),
+    sectorSize: options.sectorSize === undefined ? chooseSectorSize(data) : checkSectorSize(options.sectorSize),
     detached: options.header !== undefined,
   }
 }
 
 /**
  * Looks at where the volume is to go. Throws TresorError: TARGET_EXISTS, VOLUME_IN_USE (exit 5), HEADER_IN_DATA,
- * TARGET_UNFIT, DEVICE_TOO_SMALL, SIZE_UNALIGNED (exit 4), SIZE_MISSING, SIZE_FIXED, BAD_UUID, BAD_LABEL (exit 1).
+ * TARGET_UNFIT, DEVICE_TOO_SMALL, SIZE_UNALIGNED (exit 4), SIZE_MISSING, SIZE_FIXED, BAD_UUID, BAD_LABEL, BAD_SECTOR_SIZE,
+ * BAD_KEY_SIZE (exit 1).
  */
 export async function planVolume(path: string, options: LayoutOptions): Promise<VolumePlan> {
   const force = options.force === true

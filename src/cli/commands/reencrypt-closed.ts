@@ -1,6 +1,7 @@
 /** `tresor reencrypt` of a volume that is closed: a new volume key, or none (--decrypt). */
 import { Exit, TresorError } from "../../base/errors.ts"
 import { formatSize } from "../../base/size.ts"
+import { keyBytes } from "../../keyslots/create.ts"
 import type { FreshKeyslot, Proof } from "../../keyslots/parts.ts"
 import { proveKeyslot } from "../../keyslots/prove.ts"
 import { nameSlots } from "../../keyslots/seal-status.ts"
@@ -136,7 +137,7 @@ export async function begin(
         alsoOld: more,
         resilience: options.resilience ?? "checksum",
         sectorSize: options.sectorSize ?? null,
-        keySize: options.keySize === undefined ? null : options.keySize === 256 ? 32 : 64,
+        keySize: options.keySize === undefined ? null : keyBytes(options.keySize),
       }
       return startReencryption(volume, { secret, slot }, key, () => {
         clock.stop()
