@@ -66,13 +66,15 @@ export function makeLink(name: string, device: string): void {
   renameSync(next, linkOf(name))
 }
 
-/** Unless it leads elsewhere by now; udev removes its own. */
+/** Unless it leads elsewhere by now, or is no link; udev removes its own. */
 export function removeLink(name: string, device: string): void {
   renounce(device)
   const link = linkOf(name)
   try {
     if (readlinkSync(link) === device) rmSync(link)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
+    const { code } = error as NodeJS.ErrnoException
+    // Not there; not a link.
+    if (code !== "ENOENT" && code !== "EINVAL") throw error
   }
 }

@@ -437,8 +437,11 @@ export class BlockVolume {
       throw error
     }
     this.#linear = null
-    removeLink(name, visible)
-    await claim.close()
+    try {
+      removeLink(name, visible)
+    } finally {
+      await claim.close()
+    }
     this.#count(device)
     this.#device = null
     await device.remove()
