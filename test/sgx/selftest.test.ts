@@ -18,8 +18,13 @@ const kinds: readonly Kind[] = [
 for (const kind of kinds) {
   describe(kind.name, () => {
     let outcome: Outcome
+    // Which pages a full EPC loses is the kernel's choice: now and then none of them is touched again.
     before(async () => {
-      outcome = await boot({ kind, parts: ["selftest"], words: `tresor.selftest=${kernelSelftest()}` })
+      for (let boots = 0; boots < 3; boots++) {
+        outcome = await boot({ kind, parts: ["selftest"], words: `tresor.selftest=${kernelSelftest()}` })
+        const failed = outcome.failures.length > 0 || [...outcome.results.values()].some((notes) => notes.length > 0)
+        if (failed || (outcome.counters.get("ELDU") ?? 0) > 0) return
+      }
     })
 
     test("the kernel's selftest passes on the kernel's driver", () => {
