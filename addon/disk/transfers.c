@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "addon/disk/arena.h"
 #include "addon/io/huge.h"
 #include "addon/io/slab.h"
+#include "addon/processors.h"
 #include "addon/spin.h"
 
 /*
@@ -297,7 +297,7 @@ static bool set_up(struct transfers *transfers, struct disk *disk, bool past, ui
 	plain_queue_leave_writes(transfers->queue);
 	plain_queue_divide(transfers->queue, ARENA_PIECE);
 	transfers->spin.credit = SPIN_CREDIT;
-	transfers->watches = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+	transfers->watches = processors() > 1;
 	if (threads > 0)
 		transfers->lanes = lanes_open(transfers->volume, &options, threads, LANES_LEAVE_WRITES);
 	return threads == 0 || transfers->lanes != NULL;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "addon/monotonic.h"
+#include "addon/processors.h"
 #include "addon/thread.h"
 
 #define STACK_SIZE	(256u * 1024u)
@@ -118,7 +119,7 @@ struct device *device_new(struct plain_volume *volume, bool discards, const uint
 		.volume = plain_volume_ref(volume),
 		.discards = discards,
 		.spin_us = spin_us,
-		.processors = (unsigned)sysconf(_SC_NPROCESSORS_ONLN),
+		.processors = processors(),
 		.null = open("/dev/null", O_RDONLY | O_CLOEXEC),
 		.give_up_ms = -1,
 		.tell = listener->tell,
