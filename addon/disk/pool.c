@@ -34,9 +34,9 @@ struct engine {
 	/* Under the lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	unsigned idle, queued;	/* threads that wait; requests in `todo` */
+	unsigned idle, queued;	/* threads that wait; requests in `waiting` */
 	bool closing;
-	struct list todo, done;
+	struct list waiting, done;
 };
 
 static void append(struct list *list, struct disk_io *io)
@@ -90,7 +90,7 @@ static void *serve(void *argument)
 
 	pthread_mutex_lock(&engine->lock);
 	while (!engine->closing) {
-		struct disk_io *io = engine->todo.first;
+		struct disk_io *io = engine->waiting.first;
 
 		if (io == NULL) {
 			engine->idle++;
@@ -98,9 +98,9 @@ static void *serve(void *argument)
 			engine->idle--;
 			continue;
 		}
-		engine->todo.first = io->next;
-		if (engine->todo.first == NULL)
-			engine->todo.last = &engine->todo.first;
+		engine->waiting.first = io->next;
+		if (engine->waiting.first == NULL)
+			engine->waiting.last = &engine->waiting.first;
 		engine->queued--;
 		pthread_mutex_unlock(&engine->lock);
 		io->result = carry_out(engine, io);
@@ -119,8 +119,8 @@ static void pool_cancel(struct engine *engine)
 	pthread_mutex_lock(&engine->lock);
 	engine->closing = true;
 	pthread_cond_broadcast(&engine->work);
-	io = engine->todo.first;
-	empty(&engine->todo);
+	io = engine->waiting.first;
+	empty(&engine->waiting);
 	engine->queued = 0;
 	while (io != NULL) {
 		struct disk_io *next = io->next;
@@ -158,7 +158,7 @@ static struct engine *pool_open(struct disk *disk, int sync, const struct disk_q
 	if (engine == NULL)
 		return NULL;
 	*engine = (struct engine){ .disk = disk, .sync = sync, .ended = ended, .room = options->entries };
-	empty(&engine->todo);
+	empty(&engine->waiting);
 	empty(&engine->done);
 	engine->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	pthread_mutex_init(&engine->lock, NULL);
@@ -187,7 +187,7 @@ static bool pool_begin(struct engine *engine, struct disk_io *io)
 		return false;
 	engine->inflight++;
 	pthread_mutex_lock(&engine->lock);
-	append(&engine->todo, io);
+	append(&engine->waiting, io);
 	engine->queued++;
 	/* One that was woken still counts as idle until it runs. */
 	more = engine->queued > engine->idle;
