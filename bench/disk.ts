@@ -11,26 +11,18 @@ import { BESIDE, measureServer } from "./nbd.ts"
 import { DISK_POINTS, type Point } from "./points.ts"
 import type { Table } from "./table.ts"
 
-/** A volume of ours, and what serves the same file without a cipher. */
-interface Volume {
-  readonly ours: FileServer
-  readonly nbdkit: Server
+/** Of volumes of the same size and content: what is opened with --direct is another one. */
+interface Pair<S extends Server> {
+  readonly cached: S
+  readonly direct: S
 }
 
-/** Of the same size and content: what is opened with --direct is another volume. */
-interface Volumes {
-  readonly cached: Volume
-  readonly direct: Volume
-}
+const of = <S extends Server>({ direct, cached }: Pair<S>, point: Point): S => (point.direct === true ? direct : cached)
 
-const volumeOf = ({ direct, cached }: Volumes, point: Point): Volume => (point.direct === true ? direct : cached)
-
-async function volumes(stage: Stage, name: string, checkout?: string): Promise<Volumes> {
+async function volumes(stage: Stage, name: string, checkout?: string): Promise<Pair<FileServer>> {
   const at = checkout === undefined ? {} : { checkout }
-  const volume = async (ours: FileServer) => ({ ours, nbdkit: await stage.nbdkitBeside(ours) })
-  const cached = await volume(await stage.ours(name, { locked: false, ...at }))
-  const direct = await volume(await stage.ours(`${name}-direct`, { locked: false, options: ["--direct"], ...at }))
-  return { cached, direct }
+  const cached = await stage.ours(name, { locked: false, ...at })
+  return { cached, direct: await stage.ours(`${name}-direct`, { locked: false, options: ["--direct"], ...at }) }
 }
 
 export const DISK: Table = {
@@ -49,21 +41,23 @@ export const DISK: Table = {
     const stage = new Stage(options)
     stopping(() => stage.stop())
     try {
-      const plain = await volumes(stage, "plain")
+      const ours = await volumes(stage, "plain")
+      // The same files, without a cipher.
+      const nbdkit = { cached: await stage.nbdkitBeside(ours.cached), direct: await stage.nbdkitBeside(ours.direct) }
       // Locked in memory: what the server does where there is no disk to wait for.
       const cached = await stage.ours("cached", { locked: true })
       const nbdkitLuks = await stage.nbdkitLuks(false)
       const qemuLuks = await stage.qemuLuks(false)
       const subjects: Measurable[] = [
-        { name: "tresor", measure: (point) => measureServer(volumeOf(plain, point).ours, point, run) },
+        { name: "tresor", measure: (point) => measureServer(of(ours, point), point, run) },
         { name: "tresor, cached", measure: (point) => measureServer(cached, point, run) },
-        { name: "nbdkit file", measure: (point) => measureServer(volumeOf(plain, point).nbdkit, point, behindHeader) },
+        { name: "nbdkit file", measure: (point) => measureServer(of(nbdkit, point), point, behindHeader) },
         { name: "nbdkit luks", measure: (point) => measureServer(nbdkitLuks, point, run) },
         { name: "qemu-nbd luks", measure: (point) => measureServer(qemuLuks, point, run) },
         {
           name: "fio, raw file",
           measure: async (point) => {
-            const { image } = volumeOf(plain, point).ours
+            const { image } = of(ours, point)
             const { value, bytes, clientCpu, p99 } = await runFio({ file: image }, point, behindHeader)
             // It is server and client in one.
             const cpuPerGb = clientCpu / (bytes / 1e9)
@@ -73,7 +67,7 @@ export const DISK: Table = {
       ]
       if (beside !== null) {
         const old = await volumes(stage, "beside", beside)
-        subjects.push({ name: BESIDE, measure: (point) => measureServer(volumeOf(old, point).ours, point, run) })
+        subjects.push({ name: BESIDE, measure: (point) => measureServer(of(old, point), point, run) })
       }
       const fromDisk = subjects.map(({ name, measure }): Measurable => {
         const dropped = (point: Point) => {
