@@ -1,5 +1,6 @@
 /** Memory for disks: in huge pages where Linux has them, and not in cores. */
 import assert from "node:assert/strict"
+import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { test } from "node:test"
 import { addressOf } from "./addon.ts"
@@ -34,4 +35,20 @@ test("memory for a disk is zeros from a huge page on, asks for huge pages and is
 
 test("memory that cannot be is refused by the errno's name", () => {
   assert.throws(() => diskMemory(-1), { code: "EINVAL" })
+})
+
+test("memory that there is not is refused too", () => {
+  // In a process of its own, whose address space ends a little behind what it has.
+  const script = `
+    import { execFileSync } from "node:child_process"
+    import { readFileSync } from "node:fs"
+    import { diskMemory } from ${JSON.stringify(new URL("disk.ts", import.meta.url).href)}
+    const used = Number(/^VmSize:\\s+(\\d+)/m.exec(readFileSync("/proc/self/status", "latin1"))[1]) * 1024
+    execFileSync("prlimit", ["--pid", String(process.pid), "--as=" + (used + 2 ** 28)])
+    try {
+      diskMemory(2 ** 30)
+    } catch (error) {
+      process.stdout.write(error.code)
+    }`
+  assert.equal(execFileSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" }), "ENOMEM")
 })
