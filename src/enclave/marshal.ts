@@ -1,6 +1,8 @@
 /** The product's types as the fields of abi/enclave.h, and back. Pure. */
+
 import * as abi from "../abi/enclave.ts"
 import { decode, type Encodable, encode } from "../abi/struct.ts"
+import { SECTOR_SIZES } from "../luks2/limits.ts"
 import type {
   Digest,
   Hash,
@@ -310,7 +312,7 @@ export function decodePublicHeader(bytes: Uint8Array, uuid: string): PublicHeade
     uuid,
     segment: {
       cipher: named(abi.CipherType, found.cipher, "cipher"),
-      sectorSize: oneOf([512, 1024, 2048, 4096], found.sector_size, "sector size"),
+      sectorSize: oneOf(SECTOR_SIZES, found.sector_size, "sector size"),
       keySize: oneOf([32, 64], found.key_size, "key size"),
       offset: found.offset,
       size: found.dynamic === 1 ? null : found.size,

@@ -7,7 +7,7 @@ import { Exit, TresorError } from "../base/errors.ts"
 import { type AreaWrite, HeaderStore } from "../header/header-store.ts"
 import { areaSize } from "../luks2/areas.ts"
 import { BINARY_HEADER } from "../luks2/binary-header.ts"
-import { CIPHER } from "../luks2/limits.ts"
+import { CIPHER, SECTOR_SIZES } from "../luks2/limits.ts"
 import type { ForeignToken, LuksHeader, LuksKeyslot, Metadata } from "../luks2/metadata.ts"
 import type { TresorToken } from "../luks2/tresor-token.ts"
 import type { Digest, Segment } from "../luks2/types.ts"
@@ -71,13 +71,14 @@ export function checkSize(size: bigint, { detached, sectorSize }: NewVolume, pat
   }
 }
 
-/** Throws BAD_SECTOR_SIZE (exit 1). Source: LUKS2 spec, 3.3, segments. */
+/** Throws BAD_SECTOR_SIZE (exit 1). */
 export function checkSectorSize(bytes: number): Segment["sectorSize"] {
-  if (bytes === 512 || bytes === 1024 || bytes === 2048 || bytes === 4096) return bytes
+  const found = SECTOR_SIZES.find((size) => size === bytes)
+  if (found !== undefined) return found
   throw new TresorError(
     "BAD_SECTOR_SIZE",
     Exit.badArguments,
-    `Cannot use sectors of ${bytes} bytes: LUKS2 has 512, 1024, 2048 and 4096`,
+    `Cannot use sectors of ${bytes} bytes: LUKS2 has ${SECTOR_SIZES.join(", ")}`,
   )
 }
 

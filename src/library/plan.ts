@@ -16,7 +16,7 @@ import {
   writeVolume,
 } from "../keyslots/create.ts"
 import type { FreshKeyslot, Keeper } from "../keyslots/parts.ts"
-import { CIPHER } from "../luks2/limits.ts"
+import { CIPHER, SECTOR_SIZES } from "../luks2/limits.ts"
 import { isSamePath, overlap } from "../store/extent.ts"
 import { examineTarget, type Target, withTarget } from "./target.ts"
 
@@ -67,9 +67,8 @@ export interface VolumePlan {
 
 /** cryptsetup's choice: the disk's own sectors, 4096 bytes in a file; 512 where those do not fit. */
 function chooseSectorSize({ sectorSize, size }: Target): NewVolume["sectorSize"] {
-  const best = sectorSize ?? 4096
-  const usable = best === 512 || best === 1024 || best === 2048 || best === 4096
-  return usable && size % BigInt(best) === 0n ? best : 512
+  const best = SECTOR_SIZES.find((each) => each === (sectorSize ?? 4096))
+  return best !== undefined && size % BigInt(best) === 0n ? best : 512
 }
 
 /** Throws HEADER_IN_DATA (exit 4): the first write to the volume would destroy its header. */

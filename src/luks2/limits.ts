@@ -8,5 +8,9 @@ export const TOKENS = 32
 /** Of the anti-forensic splitter. */
 export const STRIPES = Limit.stripes
 
+/** Bytes of an encryption sector (LUKS2 On-Disk Format Specification 1.1, 3.3). */
+export const SECTOR_SIZES = [512, 1024, 2048, 4096] as const
+export type SectorSize = (typeof SECTOR_SIZES)[number]
+
 /** Of segments and keyslot areas: the one the enclave has. */
 export const CIPHER = "aes-xts-plain64"

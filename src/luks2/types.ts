@@ -4,7 +4,7 @@
  */
 
 import type { HashType } from "../abi/enclave.ts"
-import type { CIPHER } from "./limits.ts"
+import type { CIPHER, SectorSize } from "./limits.ts"
 import type { Made } from "./made.ts"
 
 export type Hash = HashType
@@ -15,7 +15,7 @@ export type Kdf =
 
 export interface Segment {
   readonly cipher: typeof CIPHER
-  readonly sectorSize: 512 | 1024 | 2048 | 4096
+  readonly sectorSize: SectorSize
   readonly keySize: 32 | 64
   readonly offset: bigint
   /** `null`: follows the device. */

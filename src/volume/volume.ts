@@ -6,6 +6,7 @@
 import { IoError } from "../base/io-error.ts"
 import { RangeLock } from "../base/range-lock.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
+import type { SectorSize } from "../luks2/limits.ts"
 import type { FileSectors } from "../native/addon.ts"
 import type { Disk, DiskStatus, Ended } from "../store/disk.ts"
 import { checkRange, type ServerStatus, type Store } from "../store/store.ts"
@@ -33,7 +34,7 @@ export interface VolumeOptions {
   readonly offset: number
   /** Bytes; `null`: to the end of the store. */
   readonly size: number | null
-  readonly sectorSize: 512 | 1024 | 2048 | 4096
+  readonly sectorSize: SectorSize
   readonly readOnly?: boolean
   readonly discards?: boolean
   /** Limit of the time I/O waits for a key, after `lock` and after the loss of an enclave; default: none. */

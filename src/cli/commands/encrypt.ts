@@ -1,9 +1,11 @@
 /** `tresor reencrypt --encrypt`: plaintext becomes a volume in place. */
+
 import { Exit, TresorError } from "../../base/errors.ts"
 import { formatSize } from "../../base/size.ts"
 import type { FreshKeyslot } from "../../keyslots/parts.ts"
 import { type EncryptionLayout, mendStart, withPlaintext } from "../../library/encrypt.ts"
 import type { Reencrypting } from "../../library/reencrypt.ts"
+import type { SectorSize } from "../../luks2/limits.ts"
 import { confirm } from "../confirm.ts"
 import { type EnclaveChoice, type FreshWords, freshKeyslot, readNew, warn } from "../keeper.ts"
 import { err } from "../output/output.ts"
@@ -18,7 +20,7 @@ export interface EncryptOptions extends EnclaveChoice, SecretSource, FreshWords,
   readonly verifyPassphrase?: true
   readonly reduceDeviceSize?: bigint
   readonly resilience?: "checksum" | "journal"
-  readonly sectorSize?: 512 | 1024 | 2048 | 4096
+  readonly sectorSize?: SectorSize
   /** Bits. */
   readonly keySize?: 256 | 512
   readonly keySlot?: number

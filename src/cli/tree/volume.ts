@@ -1,6 +1,7 @@
 /** Commands of open volumes, and of those to be opened or made. */
 import { Option } from "commander"
 import { MOST_TRANSITION_CYCLES } from "../../control/option-limits.ts"
+import { SECTOR_SIZES } from "../../luks2/limits.ts"
 import { FILESYSTEMS } from "../../mount/filesystem.ts"
 import { integer, oneOf, parseSize } from "../options.ts"
 import type { TresorCommand } from "../tresor-command.ts"
@@ -20,7 +21,7 @@ export function volumeCommands(program: TresorCommand): void {
     .option("--subsystem <label>", "label of a subsystem in the header")
     .option("--uuid <uuid>", "UUID of the volume (default: random)")
     .option("--sector-size <bytes>", "size of an encryption sector: 512, 1024, 2048 or 4096", (text: string) =>
-      Number(oneOf("512", "1024", "2048", "4096")(text)),
+      Number(oneOf(...SECTOR_SIZES.map(String))(text)),
     )
     .option(
       "-s, --key-size <bits>",
@@ -192,7 +193,7 @@ export function volumeCommands(program: TresorCommand): void {
       parseSize,
     )
     .option("--sector-size <bytes>", "new size of an encryption sector (default: as it is)", (text: string) =>
-      Number(oneOf("512", "1024", "2048", "4096")(text)),
+      Number(oneOf(...SECTOR_SIZES.map(String))(text)),
     )
     .option("-s, --key-size <bits>", "new size of the volume key (default: as it is)", (text: string) =>
       Number(oneOf("256", "512")(text)),
