@@ -77,6 +77,24 @@ static void looks(void)
 	free(memory);
 }
 
+/* The longest pause of a thread that has waited, and more. */
+#define PAUSE_US	1100000
+
+/* Writes that do not wait follow each other; on a busy machine one may have waited, and then others have their turn. */
+static void patient(struct bench *bench, struct plain_io io)
+{
+	for (unsigned tries = 0; tries < 20; tries++) {
+		const unsigned before = faults_cached_writes();
+
+		CHECK_EQUAL(bench_carry(bench, io, NULL), 0);
+		CHECK_EQUAL(bench_carry(bench, io, NULL), 0);
+		if (faults_cached_writes() == before + 2)
+			return;
+		usleep(PAUSE_US);
+	}
+	CHECK(!"fast writes pause");
+}
+
 /* A write to the page cache that made the thread wait is followed by writes that do not. */
 static void patience(void)
 {
@@ -85,31 +103,28 @@ static void patience(void)
 		uint8_t *memory = pages(8192);
 		struct plain_io io = bench_io(PLAIN_WRITE, 0, 4096, memory);
 		struct bench_request together[2];
+		unsigned writes;
 
 		bench_open(&bench, engine, 512, false, 0);
+		/* 20 times as long: the next one is far within. */
+		faults_slow_writes(50);
 		CHECK_EQUAL(bench_carry(&bench, io, NULL), 0);
 		CHECK(faults_cached_writes() == 1 && faults_completions() == 0);
-		/* 20 times as long: the next one is far within. */
-		faults_slow_writes(40);
 		CHECK_EQUAL(bench_carry(&bench, io, NULL), 0);
-		CHECK(faults_cached_writes() == 2 && faults_completions() == 0);
-		CHECK_EQUAL(bench_carry(&bench, io, NULL), 0);
-		CHECK(faults_cached_writes() == 2 && faults_completions() == 1);
-		faults_slow_writes(0);
-		usleep(1100000);
-		CHECK_EQUAL(bench_carry(&bench, io, NULL), 0);
-		CHECK_EQUAL(faults_cached_writes(), 3);
+		CHECK(faults_cached_writes() == 1 && faults_completions() == 1);
+		usleep(PAUSE_US);
 		/* Of two that are encrypted together, the first one waits. */
-		faults_slow_writes(40);
 		bench_put(&bench, &together[0], io);
 		bench_put(&bench, &together[1], bench_io(PLAIN_WRITE, 4096, 4096, memory + 4096));
 		bench_wait(&bench, &together[0]);
 		bench_wait(&bench, &together[1]);
 		CHECK(together[0].io.error == 0 && together[1].io.error == 0);
-		CHECK(faults_cached_writes() == 4 && faults_completions() == 2);
+		CHECK(faults_cached_writes() == 2 && faults_completions() == 2);
 		faults_slow_writes(0);
-		usleep(1100000);
+		usleep(PAUSE_US);
+		patient(&bench, io);
 		/* Durable ones never; and none on a disk that has failed, or past the end of its file. */
+		writes = faults_cached_writes();
 		io.fua = true;
 		CHECK_EQUAL(bench_carry(&bench, io, NULL), 0);
 		io.fua = false;
@@ -117,7 +132,7 @@ static void patience(void)
 		CHECK_EQUAL(bench_carry(&bench, io, NULL), EIO);
 		bench.volume.disk->failed = EIO;
 		CHECK_EQUAL(bench_carry(&bench, io, NULL), EIO);
-		CHECK_EQUAL(faults_cached_writes(), 4);
+		CHECK_EQUAL(faults_cached_writes(), writes);
 		bench_close(&bench);
 		free(memory);
 	}
