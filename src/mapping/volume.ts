@@ -4,12 +4,14 @@
  * served before the first unlock. A mapping left behind by a killed tresord is
  * taken over: its I/O goes on where it stopped.
  */
+
 import { randomBytes } from "node:crypto"
 import { HANDLE_SIZE } from "../abi/kmod.ts"
 import { Exit, TresorError } from "../base/errors.ts"
 import { serial } from "../base/serial.ts"
 import type { Enclave, VolumeHandle } from "../enclave/types.ts"
 import { claimPath, type PathClaim } from "../store/claim.ts"
+import { segmentSize } from "../volume/segment.ts"
 import type { VolumeState } from "../volume/volume-key.ts"
 import { KernelRing, type RingCounters } from "./attach.ts"
 import {
@@ -152,15 +154,13 @@ export class KernelVolume {
   }
 
   #wanted(device: string, deviceSize: number, handle: Uint8Array): CryptTable {
-    const { offset, sectorSize, ivTweak, path } = this.#options
-    const room = deviceSize - Number(offset)
-    const size = Number(this.#options.size ?? BigInt(room - (room % sectorSize)))
-    if (size <= 0 || size > room) {
-      throw new TresorError(
-        "SEGMENT_OUTSIDE",
-        Exit.wrongDevice,
-        `Cannot map ${path}: its data would end at byte ${Number(offset) + size}, the device at ${deviceSize}; it may be truncated`,
-      )
+    const { offset, size: given, sectorSize, ivTweak, path } = this.#options
+    const place = { offset: Number(offset), size: given === null ? null : Number(given), sectorSize }
+    let size: number
+    try {
+      size = segmentSize(deviceSize, place)
+    } catch (error) {
+      throw new TresorError("SEGMENT_OUTSIDE", Exit.wrongDevice, `Cannot map ${path}: ${(error as Error).message}`)
     }
     return { size, handle, ivOffset: ivTweak, device, offset, sectorSize, discards: this.discards }
   }

@@ -51,10 +51,6 @@ function over(store: Store, path: string, segment: Segment, options: OpenVolumeO
     })
   } catch (error) {
     if (!(error instanceof IoError)) throw error
-    throw new TresorError(
-      "SEGMENT_OUTSIDE",
-      Exit.wrongDevice,
-      `Cannot open ${path}: ${error.message}; it may be truncated`,
-    )
+    throw new TresorError("SEGMENT_OUTSIDE", Exit.wrongDevice, `Cannot open ${path}: ${error.message}`)
   }
 }

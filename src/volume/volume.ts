@@ -13,6 +13,7 @@ import { checkRange, type ServerStatus, type Store } from "../store/store.ts"
 import { type Quiesced, quiesce } from "./quiesce.ts"
 import { QuietRange } from "./quiet-range.ts"
 import { SectorBatch } from "./sector-batch.ts"
+import { segmentSize } from "./segment.ts"
 import { aligned, SlowPath, type Wanted } from "./slow-path.ts"
 import { closing, VolumeKey, type VolumeState } from "./volume-key.ts"
 
@@ -102,7 +103,7 @@ export class Volume {
     this.#key = new VolumeKey(store, direct, keyGraceMs)
     const [locks, quiet] = [this.#locks, this.#quiet]
     this.#slow = new SlowPath({ store, offset, sectorSize, direct, key: this.#key, locks, quiet })
-    this.#size = this.#segmentSize(store.size)
+    this.#size = segmentSize(store.size, this.#options)
     this.#describe()
   }
 
@@ -113,16 +114,6 @@ export class Volume {
   /** Bytes of plaintext. */
   get size(): number {
     return this.#size
-  }
-
-  #segmentSize(storeSize: number): number {
-    const { offset, size, sectorSize } = this.#options
-    const room = storeSize - offset
-    const wanted = size ?? room - (room % sectorSize)
-    if (offset % 512 !== 0 || wanted % sectorSize !== 0 || wanted <= 0 || wanted > room) {
-      throw new IoError("EINVAL", `segment ${offset}+${wanted} does not fit a store of ${storeSize} bytes`)
-    }
-    return wanted
   }
 
   #describe(): void {
@@ -205,7 +196,7 @@ export class Volume {
   /** Before its first request: it was served by another process, with this size and these counters, and settled. */
   async carryOn(size: number, counters: VolumeCounters): Promise<void> {
     await this.#store.resync?.()
-    this.#size = this.#segmentSize(Math.min(this.#store.size, this.#options.offset + size))
+    this.#size = segmentSize(Math.min(this.#store.size, this.#options.offset + size), this.#options)
     Object.assign(this.counters, counters)
     this.#flushed = counters.bytesWritten
     this.#describe()
@@ -452,7 +443,7 @@ export class Volume {
 
   /** After the store grew; the new size in bytes. A store that shrank is refused with EINVAL. */
   async resize(): Promise<number> {
-    const size = this.#segmentSize(await this.#store.refresh())
+    const size = segmentSize(await this.#store.refresh(), this.#options)
     if (size < this.#size) throw new IoError("EINVAL", `the store shrank: ${size} bytes are left of ${this.#size}`)
     this.#size = size
     this.#describe()
